@@ -1,0 +1,54 @@
+"""Speech recognition with recurrent networks and CTC: prepare, train, transcribe, evaluate.
+
+The names below are the public ones. They are imported when first used, so that `asr --help` does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from asr.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from asr.config import read as read_settings
+    from asr.decoding import Hypothesis
+    from asr.manifest import Utterance
+    from asr.manifest import read as read_manifest
+    from asr.manifest import write as write_manifest
+    from asr.recipe import Recipe
+    from asr.recognition import Evaluation, Recognizer, evaluate, load
+    from asr.training import train
+
+_HOMES = {
+    "Evaluation": ("recognition", "Evaluation"),
+    "Hypothesis": ("decoding", "Hypothesis"),
+    "Recipe": ("recipe", "Recipe"),
+    "Recognizer": ("recognition", "Recognizer"),
+    "Utterance": ("manifest", "Utterance"),
+    "evaluate": ("recognition", "evaluate"),
+    "load": ("recognition", "load"),
+    "read_manifest": ("manifest", "read"),
+    "read_settings": ("config", "read"),
+    "train": ("training", "train"),
+    "write_manifest": ("manifest", "write"),
+}
+
+__all__ = [
+    "Evaluation",
+    "Hypothesis",
+    "Recipe",
+    "Recognizer",
+    "Utterance",
+    "evaluate",
+    "load",
+    "read_manifest",
+    "read_settings",
+    "train",
+    "write_manifest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'asr' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(f"asr.{module}"), attribute)

@@ -1,0 +1,51 @@
+"""asr inspect: what is in a model file."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import click
+
+from asr.cli import options
+
+_KINDS = {"weight_ih": "input-to-hidden weights", "weight_hh": "hidden-to-hidden weights", "bias": "hidden bias"}
+
+
+def _meaning(name: str) -> str:
+    if name.startswith("output."):
+        return "hidden-to-output weights" if name.endswith("weight") else "output bias"
+    if name.startswith("front."):
+        return "convolution"
+    recurrent = re.match(r"layers\.(\d+)\.directions\.(\d)\.(weight_ih|weight_hh|bias)", name)
+    if recurrent:
+        direction = ("forward", "backward")[int(recurrent[2])]
+        return f"{_KINDS[recurrent[3]]}, layer {int(recurrent[1]) + 1} {direction}"
+    return "layer norm"
+
+
+@click.command()
+@click.argument("model", type=options.FILE)
+def inspect(model: Path) -> int:
+    """Tell what is in a MODEL file: its settings, how it came to be, and its matrices with their shapes."""
+    from asr import checkpoint, config
+
+    contents = checkpoint.inspect(model)
+    size = sum(math.prod(shape) for shape in contents.shapes.values())
+    click.echo(f"{model}: schema {contents.schema}, {size:,} parameters, {model.stat().st_size / 1e6:.1f} MB")
+    for section, values in config.to_dict(contents.settings).items():
+        click.echo(f"\n[{section}]")
+        for key, value in values.items():
+            click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    click.echo("\n[card]")
+    for key, value in contents.card.items():
+        click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    click.echo("\n[parameters]")
+    shapes = {name: " x ".join(map(str, shape)) for name, shape in contents.shapes.items()}
+    order = sorted(
+        shapes, key=lambda name: (["front", "norms", "layers", "last_norm", "output"].index(name.split(".")[0]), name)
+    )
+    widths = max(map(len, shapes)), max(map(len, shapes.values()))
+    for name in order:
+        click.echo(f"{name.ljust(widths[0])}  {shapes[name].ljust(widths[1])}  {_meaning(name)}")
+    return 0

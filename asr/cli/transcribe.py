@@ -1,0 +1,36 @@
+"""asr transcribe: sound files -> text."""
+
+from pathlib import Path
+
+import click
+
+from asr.cli import options
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@options.model
+@click.option("--format", "form", type=click.Choice(["txt", "json"]), default="txt", show_default=True)
+@options.device
+@options.quiet
+def transcribe(files: tuple[Path, ...], model: Path, form: str, device: str | None, quiet: bool) -> int:
+    """Write the text of each sound FILE, one line a file, to stdout.
+
+    A file that cannot be used is told on stderr and leaves an empty line (txt) or its error (json); exit code 1.
+    """
+    from asr import output, recognition
+    from asr.audio import AudioError
+
+    recognizer = recognition.load(model, device or "cpu")
+    failed = 0
+    for path in files:
+        try:
+            transcript = output.Transcript(str(path), recognizer.transcribe_file(path))
+        except AudioError as error:
+            failed += 1
+            transcript = output.Transcript(str(path), None, str(error))
+            click.echo(f"asr: {error}", err=True)
+        click.echo(output.line(transcript, form))
+    if failed and len(files) > 1 and not quiet:
+        click.echo(f"asr: {failed} of {len(files)} files could not be transcribed", err=True)
+    return 1 if failed else 0

@@ -1,0 +1,119 @@
+"""TOML -> nested frozen dataclasses, and back to plain dicts.
+
+A settings class is a frozen dataclass whose fields all have defaults and are bool, int, float, str, a tuple of one of
+them, or another settings class. Its `__post_init__` checks ranges and raises ValueError beginning with the key's name.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+Settings = TypeVar("Settings")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message names the file, the section and the key."""
+
+
+def _kind(hint: Any) -> str:
+    if typing.get_origin(hint) is tuple:
+        return f"a list of {_kind(typing.get_args(hint)[0])}s".replace("list of a ", "list of ")
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}[hint]
+
+
+def _convert(value: Any, hint: Any, name: str) -> Any:
+    if typing.get_origin(hint) is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(_convert(item, typing.get_args(hint)[0], name) for item in value)
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is hint:
+        return value
+    raise ConfigError(f"{name} must be {_kind(hint)}, not {value!r}")
+
+
+def from_dict(cls: type[Settings], values: Mapping[str, Any], section: str = "") -> Settings:
+    """Build settings from nested plain values. Raises ConfigError for unknown keys, wrong types and bad values."""
+    hints = typing.get_type_hints(cls)
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{section}.{key}" if section else key
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(hints)}"
+            raise ConfigError(f"unknown key {name!r}{meant}")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{name} is a section, [{name}], not a value")
+            made[key] = from_dict(typing.cast(type[Any], hints[key]), value, name)
+        else:
+            made[key] = _convert(value, hints[key], name)
+    try:
+        return cls(**made)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"[{section}] {error}" if section else str(error)) from error
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Return the settings as nested plain values, tuples as lists, ready for JSON."""
+    return {
+        key: to_dict(value) if dataclasses.is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        for key, value in ((field.name, getattr(settings, field.name)) for field in dataclasses.fields(settings))
+    }
+
+
+def _override(values: dict[str, Any], assignment: str) -> None:
+    path, equals, text = assignment.partition("=")
+    *sections, key = (part.strip() for part in path.split("."))
+    if not equals or not key or not all(sections):
+        raise ConfigError(f"--set {assignment}: not of the form section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {assignment}: {section} is a value, not a section")
+        values = inner
+    values[key] = value
+
+
+def read(path: str | Path, cls: type[Settings], overrides: Sequence[str] = ()) -> Settings:
+    """Read a TOML file into settings; `overrides` are `section.key=value`, the value in TOML's notation or a bare word.
+
+    Raises ConfigError naming file, section and key.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 (byte {error.start + 1})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    for assignment in overrides:
+        _override(values, assignment)
+    try:
+        return from_dict(cls, values)
+    except ConfigError as error:
+        where = f"{path} with --set {' '.join(overrides)}" if overrides else str(path)
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def differences(old: Any, new: Any, section: str = "") -> list[str]:
+    """List the keys whose values differ between two settings of one class, as `section.key: old -> new`."""
+    found: list[str] = []
+    for field in dataclasses.fields(old):
+        name = f"{section}.{field.name}" if section else field.name
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if dataclasses.is_dataclass(before):
+            found += differences(before, after, name)
+        elif before != after:
+            found.append(f"{name}: {before!r} -> {after!r}")
+    return found

@@ -1,0 +1,110 @@
+"""Waveforms -> MFCC frames, by librosa.
+
+Davis and Mermelstein (1980): the cosine transform of the log energies of a mel filter bank; here librosa's (Slaney's
+mel scale, power spectrum, decibels floored 80 dB under the loudest value, orthonormal DCT-II).
+"""
+
+from dataclasses import dataclass
+
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """What the model hears. `window` and `hop` in seconds, frequencies in Hz (`high_frequency` 0: half the rate).
+
+    `deltas`: 0, 1 (and their first difference) or 2 (and the second). `normalisation`: `utterance` (each coefficient
+    to mean 0 and variance 1 over the utterance) or `none`.
+    """
+
+    sample_rate: int = 16_000
+    coefficients: int = 40
+    mel_bands: int = 80
+    window: float = 0.025
+    hop: float = 0.010
+    low_frequency: float = 20.0
+    high_frequency: float = 0.0
+    deltas: int = 0
+    normalisation: str = "utterance"
+
+    def __post_init__(self) -> None:
+        if not 4_000 <= self.sample_rate <= 96_000:
+            raise ValueError(f"sample_rate = {self.sample_rate} is not within 4000 to 96000 Hz")
+        if not 1 <= self.coefficients <= self.mel_bands:
+            raise ValueError(f"coefficients = {self.coefficients} is not within 1 to mel_bands ({self.mel_bands})")
+        if not 1 <= self.mel_bands <= 256:
+            raise ValueError(f"mel_bands = {self.mel_bands} is not within 1 to 256")
+        if not 0.001 <= self.hop <= self.window <= 0.2:
+            raise ValueError(f"hop = {self.hop} and window = {self.window} must keep 0.001 <= hop <= window <= 0.2 s")
+        if not 0 <= self.low_frequency < self.highest_frequency <= self.sample_rate / 2:
+            raise ValueError(
+                f"low_frequency = {self.low_frequency} and high_frequency = {self.high_frequency} must keep "
+                f"0 <= low < high <= {self.sample_rate / 2:g} Hz"
+            )
+        if self.deltas not in (0, 1, 2):
+            raise ValueError(f"deltas = {self.deltas} is not one of 0, 1, 2")
+        if self.normalisation not in ("utterance", "none"):
+            raise ValueError(f"normalisation = {self.normalisation!r} is not one of utterance, none")
+
+    @property
+    def highest_frequency(self) -> float:
+        """Return the upper edge of the mel filter bank in Hz."""
+        return self.high_frequency or self.sample_rate / 2
+
+    @property
+    def window_length(self) -> int:
+        """Return the window in samples."""
+        return round(self.window * self.sample_rate)
+
+    @property
+    def hop_length(self) -> int:
+        """Return the hop in samples."""
+        return round(self.hop * self.sample_rate)
+
+    @property
+    def fft_length(self) -> int:
+        """Return the smallest power of two that holds the window."""
+        return int(1 << (self.window_length - 1).bit_length())
+
+    @property
+    def dimension(self) -> int:
+        """Return F, the features of a frame."""
+        return self.coefficients * (1 + self.deltas)
+
+
+def frame_count(samples: int, settings: FeatureSettings) -> int:
+    """Return T, the frames of a waveform of that many samples: one centred on every hop, none for an empty one."""
+    return 0 if samples == 0 else 1 + samples // settings.hop_length
+
+
+def mfcc(waveform: NDArray[np.float32], settings: FeatureSettings) -> Features:
+    """Compute the features, float32 (T, F), of a waveform (samples,) at the settings' sample rate."""
+    if len(waveform) == 0:
+        return np.zeros((0, settings.dimension), np.float32)
+    # Zeros at both ends centre the first frame on the first sample, as librosa's own pad_mode="constant" does, but
+    # without its warning for waveforms that are shorter than a window.
+    padded = np.pad(waveform, settings.fft_length // 2)
+    coefficients = librosa.feature.mfcc(
+        y=padded,
+        sr=settings.sample_rate,
+        n_mfcc=settings.coefficients,
+        n_mels=settings.mel_bands,
+        n_fft=settings.fft_length,
+        win_length=settings.window_length,
+        hop_length=settings.hop_length,
+        fmin=settings.low_frequency,
+        fmax=settings.highest_frequency,
+        center=False,
+    )
+    rows = [coefficients] + [
+        librosa.feature.delta(coefficients, order=order, mode="nearest") for order in range(1, settings.deltas + 1)
+    ]
+    features = np.concatenate(rows).T
+    if settings.normalisation == "utterance":
+        features = features - features.mean(axis=0)
+        features /= np.maximum(features.std(axis=0), 1e-3)
+    return np.ascontiguousarray(features, dtype=np.float32)

@@ -1,0 +1,70 @@
+"""Scores -> text for a person, JSON for a program."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jiwer
+
+from asr.scoring import Rate, Score, UtteranceScore, worst
+
+SCHEMA = 1
+
+
+def percent(rate: Rate) -> str:
+    """Return a rate and its interval in percent."""
+    return f"{100 * rate.value:.2f} %  (95 % interval {100 * rate.low:.2f} to {100 * rate.high:.2f})"
+
+
+def aligned(row: UtteranceScore) -> list[str]:
+    """Return the reference and the hypothesis as two lines, word under word, errors in brackets, gaps as stars."""
+    output = jiwer.process_words(row.reference, row.hypothesis)
+    reference, hypothesis = row.reference.split(), row.hypothesis.split()
+    upper: list[str] = []
+    lower: list[str] = []
+    for chunk in output.alignments[0]:
+        left = reference[chunk.ref_start_idx : chunk.ref_end_idx]
+        right = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        width = max(len(left), len(right))
+        for one, other in zip(left + [""] * (width - len(left)), right + [""] * (width - len(right)), strict=True):
+            size = max(len(one), len(other))
+            mark = one != other
+            upper.append((one or "*" * size).ljust(size) if not mark else f"[{(one or '*' * size).ljust(size)}]")
+            lower.append((other or "*" * size).ljust(size) if not mark else f"[{(other or '*' * size).ljust(size)}]")
+    return [" ".join(upper).rstrip(), " ".join(lower).rstrip()]
+
+
+def text(score: Score, facts: dict[str, str], count: int = 5) -> str:
+    """Return the report for a terminal: the facts, the rates, the counts and the `count` worst utterances."""
+    rows = [
+        *facts.items(),
+        ("WER", percent(score.wer)),
+        ("CER", percent(score.cer)),
+        ("utterances", f"{score.utterances}"),
+        (
+            "word errors",
+            f"{score.substitutions + score.deletions + score.insertions} of {score.words} words: {score.substitutions} "
+            f"substitutions, {score.deletions} deletions, {score.insertions} insertions",
+        ),
+    ]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name.ljust(width)}  {value}" for name, value in rows]
+    wrong = worst(score, count)
+    if wrong:
+        lines += ["", "Most errors (reference above hypothesis, [errors] in brackets):"]
+    for row in wrong:
+        lines += [f"  {row.id}: {row.errors} errors in {row.words} words", *(f"    {line}" for line in aligned(row))]
+    return "\n".join(lines)
+
+
+def write_json(path: str | Path, score: Score, facts: dict[str, Any]) -> None:
+    """Write rates (fractions), counts, facts and every utterance as one JSON object, whole or not at all."""
+    path = Path(path)
+    body = asdict(score)
+    utterances = body.pop("utterance_scores")
+    whole = {"schema": SCHEMA, **body, **facts, "utterance_scores": utterances}
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part.write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,99 @@
+"""Transcript normalisation, and the alphabet that turns characters into token ids."""
+
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+BLANK = 0
+ENGLISH = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ`´＇", "'"))
+
+
+class TextError(ValueError):
+    """A transcript or an alphabet that cannot be used; the message names the character."""
+
+
+def _upper(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).translate(_APOSTROPHES).upper()
+    kept = (character if character == "'" or unicodedata.category(character)[0] in "LMN" else " " for character in text)
+    return " ".join("".join(kept).split())
+
+
+def _none(text: str) -> str:
+    return " ".join(text.split())
+
+
+NORMALISERS: dict[str, Callable[[str], str]] = {"upper": _upper, "none": _none}
+
+
+def normalise(text: str, normaliser: str = "upper") -> str:
+    """Return the text as models of this normaliser write it.
+
+    `upper`: Unicode NFKC, upper case, apostrophes of every shape as ', letters, marks and digits kept, else spaces.
+    `none`: white space collapsed, nothing else. Raises TextError for an unknown name.
+    """
+    if normaliser not in NORMALISERS:
+        raise TextError(f"unknown normaliser {normaliser!r}; known are {', '.join(NORMALISERS)}")
+    return NORMALISERS[normaliser](text)
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How transcripts become tokens.
+
+    `alphabet`: its characters in the order of their ids (blank is put before them), or `auto`: those of the training
+    transcripts. `unknown`: what happens to a transcript with another character: `error`, or `drop` the utterance,
+    counted.
+    """
+
+    normaliser: str = "upper"
+    alphabet: str = ENGLISH
+    unknown: str = "error"
+
+    def __post_init__(self) -> None:
+        if self.normaliser not in NORMALISERS:
+            raise ValueError(f"normaliser = {self.normaliser!r} is not one of {', '.join(NORMALISERS)}")
+        if self.unknown not in ("error", "drop"):
+            raise ValueError(f"unknown = {self.unknown!r} is not one of error, drop")
+        if self.alphabet != "auto":
+            try:
+                Alphabet(self.alphabet)
+            except TextError as error:
+                raise ValueError(f"alphabet: {error}") from error
+
+
+class Alphabet:
+    """The characters a model writes. Ids run from 1 in the order given; 0 is the CTC blank."""
+
+    def __init__(self, characters: str) -> None:
+        if not characters:
+            raise TextError("an alphabet needs at least one character")
+        repeated = [character for character in characters if characters.count(character) > 1]
+        if repeated:
+            raise TextError(f"{repeated[0]!r} stands twice in the alphabet")
+        self.characters = characters
+        self._ids = {character: index for index, character in enumerate(characters, BLANK + 1)}
+
+    def __len__(self) -> int:
+        """Return V, the number of tokens, blank included."""
+        return len(self.characters) + 1
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> "Alphabet":
+        """Collect the characters of normalised transcripts, in code point order."""
+        return cls("".join(sorted({character for text in texts for character in text})))
+
+    def unknown(self, text: str) -> list[str]:
+        """Return the characters of the text that are not in the alphabet, each once, in order of appearance."""
+        return list(dict.fromkeys(character for character in text if character not in self._ids))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a normalised text. Raises TextError naming a character outside the alphabet."""
+        try:
+            return [self._ids[character] for character in text]
+        except KeyError as error:
+            raise TextError(f"{error.args[0]!r} is not in the alphabet {self.characters!r}") from None
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Return the text of token ids; blanks are left out, nothing is merged."""
+        return "".join(self.characters[token - 1] for token in tokens if token != BLANK)

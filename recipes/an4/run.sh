@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# CMU AN4 from the distribution to a word error rate.
+# usage: recipes/an4/run.sh AN4 [RUN] [SETTING...]     AN4: the folder an4/ or the one that holds it
+#        RUN: where the run is written (runs/an4); SETTING: more words for asr train, such as --seed 2
+set -euo pipefail
+root=$(realpath "${1:?usage: run.sh AN4 [RUN] [SETTING...]}")
+cd "$(dirname "$0")/../.."
+run=${2:-runs/an4}
+manifests=data/manifests/an4
+
+asr prepare an4 "$root" --out "$manifests"
+asr doctor "$manifests/train.jsonl" "$manifests/dev.jsonl" --recipe recipes/an4/recipe.toml
+asr train recipes/an4/recipe.toml --train "$manifests/train.jsonl" --dev "$manifests/dev.jsonl" --out "$run" "${@:3}"
+asr evaluate "$manifests/test.jsonl" --model "$run/best.safetensors" --json "$run/test.json"

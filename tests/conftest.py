@@ -1,0 +1,106 @@
+"""Small corpora and a small trained model, made once for all tests."""
+
+import os
+from pathlib import Path
+
+# Before NumPy and torch are imported: the tensors of the tests are too small to be shared out to threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr import manifest
+from asr.manifest import Utterance
+
+SAMPLE_RATE = 16_000
+
+
+def tone(
+    frequency: float, duration: float, sample_rate: int = SAMPLE_RATE
+) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Return a sine of amplitude 0.3 with a little noise."""
+    times = np.arange(round(duration * sample_rate)) / sample_rate
+    noise = np.random.default_rng(int(frequency)).normal(0, 0.003, len(times))
+    return (0.3 * np.sin(2 * np.pi * frequency * times) + noise).astype(np.float32)
+
+
+# Letters as tones, so that a tiny network learns to read them within seconds.
+TONES = {"A": 400.0, "B": 900.0, "C": 1800.0, " ": 0.0}
+
+
+def spell(text: str, seconds: float = 0.16) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Return the tones of a text, each with a short pause after it."""
+    pause = np.random.default_rng(len(text)).normal(0, 0.003, round(0.06 * SAMPLE_RATE)).astype(np.float32)
+    parts = [pause]
+    for character in text:
+        parts += [pause if character == " " else tone(TONES[character], seconds), pause]
+    return np.concatenate(parts)
+
+
+def random_texts(count: int, seed: int) -> list[str]:
+    """Return texts of one to three words of one to three letters."""
+    random = np.random.default_rng(seed)
+    return [
+        " ".join("".join(random.choice(list("ABC"), random.integers(1, 4))) for _ in range(random.integers(1, 4)))
+        for _ in range(count)
+    ]
+
+
+def write_corpus(folder: Path, name: str, texts: list[str]) -> Path:
+    """Write WAV files of spelled texts and their manifest; return the manifest's path."""
+    utterances = []
+    for number, text in enumerate(texts):
+        path = folder / name / f"{name}-{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        waveform = spell(text)
+        soundfile.write(path, waveform, SAMPLE_RATE)
+        utterances.append(Utterance(f"{name}-{number}", str(path), len(waveform) / SAMPLE_RATE, text, f"s{number % 3}"))
+    manifest.write(folder / f"{name}.jsonl", utterances)
+    return folder / f"{name}.jsonl"
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.jsonl and dev.jsonl of tones that spell letters, and tiny.toml, a recipe that fits them."""
+    folder = tmp_path_factory.mktemp("tones")
+    write_corpus(folder, "train", random_texts(60, 1))
+    write_corpus(folder, "dev", random_texts(12, 2))
+    (folder / "tiny.toml").write_text(
+        """
+name = "tiny"
+[text]
+alphabet = " ABC"
+[features]
+coefficients = 13
+mel_bands = 40
+[augment]
+speeds = [1.0]
+coefficient_masks = 0
+time_masks = 0
+[model]
+cell = "gru"
+layers = 1
+hidden = 32
+channels = 8
+dropout = 0
+[training]
+epochs = 12
+batch_seconds = 10
+learning_rate = 1e-2
+warmup_epochs = 0.5
+""",
+        encoding="utf-8",
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tones: Path) -> Path:
+    """The run folder of a model trained on the tones."""
+    from asr import config, training
+    from asr.recipe import Recipe
+
+    recipe = config.read(tones / "tiny.toml", Recipe)
+    training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tones / "run")
+    return tones / "run"
