@@ -1,0 +1,296 @@
+"""Users' mistakes: each ends in its one clear line on stderr and its exit code, never in a traceback."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import soundfile
+import torch
+
+from asr.cli import main
+from tests.conftest import SAMPLE_RATE, spell
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a mistake is made: an empty folder, the tones' folder and a trained model."""
+
+    folder: Path
+    tones: Path
+    model: Path
+
+    def file(self, name: str, content: str | bytes = "") -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        return path
+
+    def wav(self, name: str, samples: object, rate: int = SAMPLE_RATE, subtype: str = "FLOAT") -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.asarray(samples, np.float32), rate, subtype=subtype)
+        return path
+
+    def row(self, **changes: object) -> Path:
+        audio = self.wav("good.wav", spell("AB"))
+        duration = len(spell("AB")) / SAMPLE_RATE
+        row = {"id": "good", "audio": str(audio), "duration": duration, "text": "AB"} | changes
+        return self.file("rows.jsonl", json.dumps(row) + "\n")
+
+    def transcribe(self, path: object) -> list[str]:
+        return ["transcribe", str(path), "--model", str(self.model)]
+
+    def train(self, *more: str, recipe: str | None = None, train: Path | None = None) -> list[str]:
+        path = self.tones / "tiny.toml" if recipe is None else self.file("recipe.toml", recipe)
+        manifest = train or self.tones / "train.jsonl"
+        dev, out = self.tones / "dev.jsonl", self.folder / "out"
+        return ["train", str(path), "--train", str(manifest), "--dev", str(dev), "--out", str(out), "--quiet", *more]
+
+    def evaluate(self, manifest: object) -> list[str]:
+        return ["evaluate", str(manifest), "--model", str(self.model), "--quiet"]
+
+    def table(self, content: str | bytes, name: str = "table.csv") -> list[str]:
+        self.wav("a.wav", spell("A"))
+        return ["prepare", "table", str(self.file(name, content)), "--out", str(self.folder / "out"), "--quiet"]
+
+    def librispeech(self, lines: str, *sounds: str) -> list[str]:
+        for sound in sounds:
+            self.wav(f"LibriSpeech/dev-clean/1/2/{sound}.wav", spell("A"))
+        self.file("LibriSpeech/dev-clean/1/2/1-2.trans.txt", lines)
+        return ["prepare", "librispeech", str(self.folder), "dev-clean", "--out", str(self.folder / "out"), "--quiet"]
+
+    def damaged(self, **metadata: str) -> list[str]:
+        tensors = safetensors.torch.load_file(self.model)
+        with safetensors.safe_open(self.model, framework="pt") as file:
+            kept = dict(file.metadata())
+        safetensors.torch.save_file(tensors, self.folder / "m.safetensors", kept | metadata)
+        return ["inspect", str(self.folder / "m.safetensors")]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is typed, its exit code, and what its line says."""
+
+    name: str
+    arguments: Callable[[Place], list[str]]
+    code: int
+    says: str
+
+
+def truncated_wav(place: Place) -> list[str]:
+    whole = place.wav("whole.wav", spell("ABC"), subtype="PCM_16").read_bytes()
+    return place.transcribe(place.file("cut.wav", whole[: len(whole) // 2]))
+
+
+def truncated_flac(place: Place) -> list[str]:
+    soundfile.write(place.folder / "whole.flac", spell("ABC"), SAMPLE_RATE)
+    whole = (place.folder / "whole.flac").read_bytes()
+    return place.transcribe(place.file("cut.flac", whole[: len(whole) // 2]))
+
+
+def truncated_model(place: Place) -> list[str]:
+    whole = place.model.read_bytes()
+    return ["inspect", str(place.file("cut.safetensors", whole[: len(whole) // 2]))]
+
+
+def foreign_model(place: Place) -> list[str]:
+    safetensors.torch.save_file({"x": torch.zeros(1)}, place.folder / "foreign.safetensors")
+    return ["inspect", str(place.folder / "foreign.safetensors")]
+
+
+def pickled_model(place: Place) -> list[str]:
+    torch.save({"x": torch.zeros(1)}, place.folder / "model.pt")
+    return ["inspect", str(place.folder / "model.pt")]
+
+
+def run_again(place: Place) -> list[str]:
+    shutil.copytree(place.model.parent, place.folder / "out")
+    return place.train()
+
+
+def with_row(**changes: object) -> Callable[[Place], list[str]]:
+    return lambda place: place.evaluate(place.row(**changes))
+
+
+def with_lines(content: str | bytes) -> Callable[[Place], list[str]]:
+    return lambda place: place.evaluate(place.file("rows.jsonl", content))
+
+
+def with_recipe(recipe: str) -> Callable[[Place], list[str]]:
+    return lambda place: place.train(recipe=recipe)
+
+
+def with_set(assignment: str) -> Callable[[Place], list[str]]:
+    return lambda place: place.train("--set", assignment)
+
+
+def with_samples(samples: object, rate: int = SAMPLE_RATE) -> Callable[[Place], list[str]]:
+    return lambda place: place.transcribe(place.wav("a.wav", samples, rate))
+
+
+AUDIO = [
+    Mistake("missing", lambda place: place.transcribe(place.folder / "no.wav"), 1, r"no\.wav: no such file"),
+    Mistake("folder", lambda place: place.transcribe(place.folder), 1, r": a folder, not a sound file"),
+    Mistake("empty file", lambda place: place.transcribe(place.file("a.wav")), 1, r"a\.wav: the file is empty"),
+    Mistake("text", lambda place: place.transcribe(place.file("a.wav", "hello")), 1, r"a\.wav: not a sound file"),
+    Mistake("no samples", with_samples([]), 1, r"a\.wav: 0 samples"),
+    Mistake("NaN", with_samples([0.1, float("nan"), 0.1]), 1, r"a\.wav: sample 1 is not a number"),
+    Mistake("infinite", with_samples([0.1, 0.1, float("inf")]), 1, r"a\.wav: sample 2 is not a number"),
+    Mistake("silence", with_samples(np.zeros(8000)), 1, r"a\.wav: digital silence: all 8000 samples are 0"),
+    Mistake("low rate", with_samples([0.1, 0.2], 1), 1, r"a\.wav: 1 Hz; speech needs 2000 to 768000 Hz"),
+    Mistake("high rate", with_samples([0.1, 0.2], 4_000_000), 1, r"a\.wav: 4000000 Hz; speech needs"),
+    Mistake("truncated wav", truncated_wav, 1, r"cut\.wav: truncated: "),
+    Mistake("truncated flac", truncated_flac, 1, r"cut\.flac: (truncated|damaged)"),
+]
+MANIFEST = [
+    Mistake("missing", lambda place: place.evaluate(place.folder / "no.jsonl"), 2, r"no\.jsonl.* does not exist"),
+    Mistake("empty", with_lines(""), 1, r"rows\.jsonl: no utterances in it"),
+    Mistake("not JSON", with_lines("\n{oops\n"), 1, r"rows\.jsonl, line 2: not JSON"),
+    Mistake("not an object", with_lines("[1]\n"), 1, r"rows\.jsonl, line 1: not a JSON object"),
+    Mistake("not UTF-8", with_lines(b'{"id": "\xff"}\n'), 1, r"rows\.jsonl, line 1: not UTF-8"),
+    Mistake("no duration", with_lines('{"id": "a", "audio": "a.wav"}\n'), 1, r"line 1: no 'duration'"),
+    Mistake("unknown key", with_row(words="x"), 1, r"line 1: unknown key 'words'; known are id, audio"),
+    Mistake("text of a number", with_row(text=7), 1, r"line 1: 'text' must be a string, not 7"),
+    Mistake("duration of a string", with_row(duration="1"), 1, r"line 1: 'duration' must be a number, not \"1\""),
+    Mistake("no time", with_row(duration=0), 1, r"line 1: 'duration' must be more than 0 seconds, not 0"),
+    Mistake("negative offset", with_row(offset=-1), 1, r"line 1: 'offset' must be 0 seconds or more"),
+    Mistake("white space in an id", with_row(id="a b"), 1, r"line 1: id 'a b' is empty or contains white space"),
+    Mistake("offset behind the end", with_row(offset=99.0), 1, r"good\.wav: offset 99 s lies behind its end"),
+    Mistake(
+        "duration behind the end", with_row(duration=99.0), 1, r"good\.wav: 99 s .* are wanted, 0\.\d+ s are there"
+    ),
+    Mistake("lost audio", with_row(audio="/no/such.wav"), 1, r"/no/such\.wav: no such file"),
+    Mistake("no words", with_row(text="…"), 1, r"the references hold no words"),
+    Mistake(
+        "twice",
+        lambda place: place.evaluate(place.file("rows.jsonl", place.row().read_text() * 2)),
+        1,
+        r"line 2: id 'good' stands already in line 1",
+    ),
+]
+SETTINGS = [
+    Mistake("not TOML", with_recipe("[model\n"), 2, r"recipe\.toml: not TOML: .*line 1"),
+    Mistake("unknown section", with_recipe("[modle]\n"), 2, r"unknown key 'modle'; did you mean 'model'\?"),
+    Mistake(
+        "unknown key", with_recipe("[model]\nlayer = 2\n"), 2, r"unknown key 'model\.layer'; did you mean 'layers'"
+    ),
+    Mistake(
+        "wrong type", with_recipe("[model]\nlayers = 'two'\n"), 2, r"model\.layers must be a whole number, not 'two'"
+    ),
+    Mistake("value for a section", with_recipe("model = 3\n"), 2, r"model is a section, \[model\], not a value"),
+    Mistake("cell", with_set("model.cell=transformer"), 2, r"\[model\] cell = 'transformer' is not one of rnn-tanh"),
+    Mistake("time reduction", with_set("model.time_reduction=5"), 2, r"time_reduction = 5 is not one of 2, 3, 4"),
+    Mistake("layers", with_set("model.layers=0"), 2, r"layers = 0 is not within 1 to 32"),
+    Mistake("dropout", with_set("model.dropout=1.0"), 2, r"dropout = 1\.0 is not within 0 to 1"),
+    Mistake("coefficients", with_set("features.coefficients=300"), 2, r"coefficients = 300 is not within 1 to"),
+    Mistake("band edges", with_set("features.low_frequency=9000"), 2, r"0 <= low < high <= 8000 Hz"),
+    Mistake("normalisation", with_set("features.normalisation=batch"), 2, r"normalisation = 'batch' is not one of"),
+    Mistake("normaliser", with_set("text.normaliser=lower"), 2, r"normaliser = 'lower' is not one of upper, none"),
+    Mistake("alphabet", with_set("text.alphabet=ABA"), 2, r"alphabet: 'A' stands twice"),
+    Mistake("speeds", with_set("augment.speeds=[3.0]"), 2, r"speeds: 3\.0 is not within 0\.5 to 2"),
+    Mistake("learning rate", with_set("training.learning_rate=-1"), 2, r"learning_rate = -1\.0 is not more than 0"),
+    Mistake("not an assignment", with_set("epochs"), 2, r"--set epochs: not of the form section\.key=value"),
+    Mistake("epochs", lambda place: place.train("--epochs", "0"), 2, r"epochs = 0 is not within 1 to"),
+    Mistake("run again", run_again, 2, r"out holds a run already; choose another --out, or --overwrite"),
+    Mistake(
+        "character",
+        lambda place: place.train(train=place.row(text="AÉB")),
+        1,
+        r"row 1 \(good\): 'É' not in the alphabet ' ABC'; correct the text, or set",
+    ),
+    Mistake(
+        "unalignable",
+        lambda place: place.train(train=place.row(text="ABC" * 99)),
+        1,
+        r"rows\.jsonl: no utterance is left",
+    ),
+]
+MODELS = [
+    Mistake("missing", lambda place: ["inspect", str(place.folder / "no.safetensors")], 2, r"does not exist"),
+    Mistake("text", lambda place: ["inspect", str(place.file("m.safetensors", "hello"))], 1, r"not a safetensors file"),
+    Mistake("truncated", truncated_model, 1, r"cut\.safetensors: not a safetensors file, or a truncated one"),
+    Mistake("foreign", foreign_model, 1, r"foreign\.safetensors: a safetensors file of something else"),
+    Mistake("pickled", pickled_model, 1, r"model\.pt: not a safetensors file"),
+    Mistake("newer schema", lambda place: place.damaged(schema="99"), 1, r"of schema 99, this asr reads up to 1"),
+    Mistake("damaged settings", lambda place: place.damaged(settings="{"), 1, r"damaged metadata"),
+]
+CORPORA = [
+    Mistake("no AN4", lambda place: ["prepare", "an4", str(place.folder), "--out", "o"], 1, r"no etc/an4_train"),
+    Mistake(
+        "no subset",
+        lambda place: [*place.librispeech("1-2-0 A\n", "1-2-0")[:3], "test-clean", "--out", "o"],
+        1,
+        r"no subset 'test-clean' in it, there are dev-clean; --download fetches it",
+    ),
+    Mistake(
+        "no sound", lambda place: place.librispeech("1-2-0 A\n1-2-1 B\n", "1-2-0"), 1, r"line 2: no sound file 1-2-1"
+    ),
+    Mistake(
+        "no line", lambda place: place.librispeech("1-2-0 A\n", "1-2-0", "1-2-1"), 1, r"1-2-1\.wav: no line for it"
+    ),
+    Mistake("no text", lambda place: place.librispeech("1-2-0\n", "1-2-0"), 1, r"line 1: '1-2-0' is not 'ID TEXT'"),
+    Mistake("no table", lambda place: ["prepare", "table", "no.csv", "--out", "o"], 1, r"no\.csv: no such table"),
+    Mistake("no columns", lambda place: place.table("x,y\n1,2\n"), 1, r"table\.csv, row 1: .*neither a header"),
+    Mistake(
+        "empty text", lambda place: place.table("audio,text\na.wav,\n"), 1, r"table\.csv, row 2: the text is empty"
+    ),
+    Mistake(
+        "lost sound", lambda place: place.table("audio,text\nb.wav,A\n"), 1, r"table\.csv, row 2: .*b\.wav: no such"
+    ),
+    Mistake(
+        "comma in a text", lambda place: place.table("audio,text\na.wav,A, B\n"), 1, r"row 2: 3 cells, 2 are meant"
+    ),
+    Mistake("Latin-1", lambda place: place.table(b"audio,text\na.wav,\xe9\n"), 1, r"row 2: not UTF-8 \(byte 0xE9\)"),
+]
+ARGUMENTS = [
+    Mistake("no such command", lambda place: ["trian"], 2, r"No such command 'trian'"),
+    Mistake("no such option", lambda place: ["train", "--epoch", "3"], 2, r"No such option '?--epoch"),
+    Mistake("no model", lambda place: ["transcribe", "a.wav"], 2, r"Missing option '--model'"),
+    Mistake("no file", lambda place: ["transcribe", "--model", str(place.model)], 2, r"Missing argument 'FILE"),
+    Mistake("format", lambda place: [*place.transcribe("a.wav"), "--format", "doc"], 2, r"'doc' is not one of"),
+    Mistake("seed", lambda place: place.train("--seed", "many"), 2, r"'many' is not a valid integer"),
+    Mistake("device", lambda place: place.train("--device", "tpu"), 2, r"'tpu' is not one of"),
+    Mistake(
+        "model and recipe",
+        lambda place: ["doctor", str(place.row()), "-m", str(place.model), "-r", str(place.tones / "tiny.toml")],
+        2,
+        r"one of them is enough",
+    ),
+]
+TABLE = {
+    f"{kind}: {mistake.name}": mistake
+    for kind, mistakes in {
+        "audio": AUDIO,
+        "manifest": MANIFEST,
+        "settings": SETTINGS,
+        "models": MODELS,
+        "corpora": CORPORA,
+        "arguments": ARGUMENTS,
+    }.items()
+    for mistake in mistakes
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_mistake_ends_in_one_clear_line(
+    name: str, tmp_path: Path, tones: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mistake = TABLE[name]
+    arguments = mistake.arguments(Place(tmp_path, tones, trained / "best.safetensors"))
+    assert main(arguments) == mistake.code
+    output = capsys.readouterr()
+    assert re.search(mistake.says, output.err), output.err
+    assert output.err.startswith("asr: ") and output.err.count("\n") == 1, output.err
+    assert output.out.strip() == ""
+    assert not list(tmp_path.rglob("*.part"))
+    assert not list((tmp_path / "out").glob("*.jsonl")) or name == "settings: run again"
+
+
+def test_the_table_is_as_long_as_it_should_be() -> None:
+    assert len(TABLE) >= 40
