@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 SAMPLE_RATE = 16_000
 LOWEST_RATE, HIGHEST_RATE = 2_000, 768_000
 LONGEST = 24 * 3600.0
+# libsndfile's limit; more "channels" are samples.
+_MOST_CHANNELS = 1024
 _ROUNDING = 0.010
 # Far above integers written as floats, far below where the power of a spectrum overflows float32.
 _LOUDEST = 1e10
@@ -128,40 +130,38 @@ def _decoded_length(path: Path, sound: soundfile.SoundFile) -> int:
 
 
 def _wav_with_length(content: bytearray) -> io.BytesIO | None:
-    place = 12
-    while place + 8 < len(content) and content[place : place + 4] != b"data":
+    place, data = 12, 0
+    while place + 8 <= len(content):
+        if content[place : place + 4] == b"data":
+            data = data or place
         size = int.from_bytes(content[place + 4 : place + 8], "little")
         place += 8 + size + size % 2
-    closed = int.from_bytes(content[4:8], "little") == len(content) - 8
-    if closed or place + 8 >= len(content):
+    if not data or 0 <= place - len(content) <= 1:  # chunks that fill the file: it is finished, and empty
         return None
-    content[place + 4 : place + 8] = b"\xff" * 4
+    content[data + 4 : data + 8] = b"\xff" * 4
     return io.BytesIO(content)
 
 
 def _mp3_with_length(content: bytes, expected: int) -> io.BytesIO | None:
-    frames = list(_mp3_frames(content))
-    if not frames:
+    frames = _mp3_frames(content)
+    first = next(frames, None)
+    if first is None:
         return None
-    first, size = frames[0]
     version1, mono = content[first + 1] & 0x08 != 0, content[first + 3] >> 6 == 3
-    # Where the Xing header stands in a frame that is otherwise silent: behind the side information.
+    # The Xing header stands behind the side information of a frame that is otherwise silent.
     place = 4 + ((17 if mono else 32) if version1 else (9 if mono else 17))
-    named = content[first + place : first + place + 4] in (b"Xing", b"Info")
-    if named:
-        if int.from_bytes(content[first + place + 8 : first + place + 12], "big") and content[first + place + 7] & 1:
-            return None
-        frames = frames[1:]
-    length = len(frames) * (1152 if version1 else 576)
-    if not frames or abs(length - expected) <= 2 * 1152:
+    if content[first + place : first + place + 4] in (b"Xing", b"Info"):
         return None
-    header = content[first : first + 4] + bytes(place - 4) + b"Xing" + (1).to_bytes(4, "big")
-    header += len(frames).to_bytes(4, "big")
-    return io.BytesIO(header + bytes(max(0, size - len(header))) + content[frames[0][0] :])
+    following = list(frames)
+    count = 1 + len(following)
+    if not following or abs(count * (1152 if version1 else 576) - expected) <= 2 * 1152:
+        return None
+    header = content[first : first + 4] + bytes(place - 4) + b"Xing" + (1).to_bytes(4, "big") + count.to_bytes(4, "big")
+    return io.BytesIO(header.ljust(following[0] - first, b"\0") + content[first:])
 
 
-def _mp3_frames(content: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the place and the size in bytes of each MPEG layer III frame."""
+def _mp3_frames(content: bytes) -> Iterator[int]:
+    """Yield the place of each MPEG layer III frame."""
     place = 0
     if content[:3] == b"ID3":
         # The tag's size: four bytes of seven bits.
@@ -176,7 +176,7 @@ def _mp3_frames(content: bytes) -> Iterator[tuple[int, int]]:
         kilobits = (_MPEG1_KILOBITS if version == 3 else _MPEG2_KILOBITS)[rates >> 4]
         rate = _MPEG1_RATES[index] >> {3: 0, 2: 1, 0: 2}[version]
         size = (144 if version == 3 else 72) * kilobits * 1000 // rate + (rates >> 1 & 1)
-        yield place, size
+        yield place
         place += size
 
 
@@ -203,8 +203,8 @@ def _check_header(path: Path, sound: soundfile.SoundFile) -> None:
 
 
 def _is_unknown(size: int) -> bool:
-    """Tell the sizes that streaming writers leave: 0, or just under 2 or 4 GiB (whole blocks, less the header)."""
-    return size == 0 or 2**31 - _BLOCK <= size <= 2**31 or size >= 2**32 - _BLOCK
+    """Tell the sizes that streaming writers leave: just under 2 or 4 GiB (whole blocks, less the header)."""
+    return 2**31 - _BLOCK <= size <= 2**31 or size >= 2**32 - _BLOCK
 
 
 def info(path: str | Path) -> AudioInfo:
@@ -254,14 +254,18 @@ def load(
 def from_array(samples: NDArray[np.generic], rate: int, sample_rate: int = SAMPLE_RATE) -> Waveform:
     """Turn an array (samples,) or (samples, channels) at `rate` Hz into a mono float32 waveform at `sample_rate` Hz.
 
-    Integers are scaled by their type's range to [-1, 1]. Raises AudioError for an array that is empty, has NaN or
-    infinite samples, or is digital silence.
+    Integers are scaled by their type's range to [-1, 1]. Raises AudioError for an array that is empty, transposed,
+    digital silence, or has samples that are NaN, infinite or absurdly large, and for an absurd rate.
     """
     array = np.asarray(samples)
     if array.ndim not in (1, 2):
         raise AudioError(f"an array of {array.ndim} dimensions; (samples,) or (samples, channels) is meant")
     if array.size == 0:
         raise AudioError("0 samples")
+    if array.ndim == 2 and array.shape[1] > _MOST_CHANNELS:
+        raise AudioError(f"{array.shape[1]} channels; (samples, channels) is meant, is the array transposed?")
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError(f"{rate} Hz; speech needs {LOWEST_RATE} to {HIGHEST_RATE} Hz")
     if array.dtype.kind == "i":
         array = array.astype(np.float32) / np.float32(-float(np.iinfo(array.dtype).min))
     elif array.dtype.kind != "f":
@@ -277,7 +281,10 @@ def from_array(samples: NDArray[np.generic], rate: int, sample_rate: int = SAMPL
         raise AudioError(f"sample {index} is {why}")
     if not mono.any():
         raise AudioError(f"digital silence: all {len(mono)} samples are 0; was the right channel or device recorded?")
-    return resample(np.ascontiguousarray(mono), rate, sample_rate)
+    waveform = resample(np.ascontiguousarray(mono), rate, sample_rate)
+    if len(waveform) == 0:
+        raise AudioError(f"too short: {len(mono)} samples at {rate} Hz are less than one at {sample_rate} Hz")
+    return waveform
 
 
 def resample(waveform: Waveform, rate: float, sample_rate: float) -> Waveform:

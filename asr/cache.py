@@ -8,16 +8,16 @@ and segment. The second file is written last: a cache without it was never finis
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
 from asr import audio, config, features
 from asr.features import Features, FeatureSettings
 from asr.manifest import Utterance
+from asr.parallel import spread
 
 _FORMAT = 1
 # Under this much audio, starting worker processes costs more than they save.
@@ -60,16 +60,6 @@ def _compute(utterance: Utterance, settings: FeatureSettings, speed: float) -> N
     return features.mfcc(faster, settings).astype(np.float16)
 
 
-def _computed(
-    utterances: Sequence[Utterance], settings: FeatureSettings, speed: float
-) -> Iterator[NDArray[np.float16]]:
-    alone = sum(utterance.duration for utterance in utterances) < _ALONE
-    with joblib.parallel_config("loky", n_jobs=1 if alone else -1, inner_max_num_threads=None if alone else 1):
-        yield from joblib.Parallel(return_as="generator", batch_size=8)(
-            joblib.delayed(_compute)(utterance, settings, speed) for utterance in utterances
-        )
-
-
 def open_cache(
     utterances: Sequence[Utterance],
     settings: FeatureSettings,
@@ -90,7 +80,8 @@ def open_cache(
         part, index = (path.with_name(f"{path.stem}.{os.getpid()}{suffix}") for suffix in (".part", ".index.part"))
         try:
             with part.open("wb") as out:
-                for utterance, frames in zip(utterances, _computed(utterances, settings, speed), strict=True):
+                jobs = ((utterance, settings, speed) for utterance in utterances)
+                for utterance, frames in zip(utterances, spread(_compute, jobs, total < _ALONE), strict=True):
                     out.write(frames.tobytes())
                     lengths.append(len(frames))
                     done += utterance.duration

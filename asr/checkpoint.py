@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 
 from asr import config
 from asr.features import FeatureSettings
@@ -24,7 +24,7 @@ SCHEMA = 1
 
 
 class CheckpointError(ValueError):
-    """A model file that cannot be used; the message names it."""
+    """A model file that cannot be used or written; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class Settings:
     features: FeatureSettings = FeatureSettings()
     text: TextSettings = TextSettings()
     model: ModelSettings = ModelSettings()
+
+    def __post_init__(self) -> None:
+        if self.text.alphabet == "auto":
+            raise ValueError("text.alphabet = 'auto' is no alphabet; a model has the characters themselves")
 
     @property
     def alphabet(self) -> Alphabet:
@@ -56,7 +60,7 @@ class Contents:
 
 
 def save(path: str | Path, model: Model, settings: Settings, card: dict[str, Any]) -> None:
-    """Write a model file whole or not at all."""
+    """Write a model file whole or not at all. Raises CheckpointError."""
     path = Path(path)
     metadata = {
         "format": FORMAT,
@@ -67,11 +71,13 @@ def save(path: str | Path, model: Model, settings: Settings, card: dict[str, Any
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     part = path.with_name(path.name + ".part")
     try:
-        save_file(tensors, part, metadata)
+        # Not safetensors' save_file, which leaves a file that nobody but its owner may read.
+        part.write_bytes(serialise(tensors, metadata))
         part.replace(path)
-    except BaseException:
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be written: {error}") from error
+    finally:
         part.unlink(missing_ok=True)
-        raise
 
 
 def _read(path: Path) -> tuple[Contents, dict[str, torch.Tensor]]:
@@ -125,5 +131,6 @@ def load(path: str | Path) -> tuple[Model, Contents]:
     types = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()} - {"float32"}
     if types:
         raise CheckpointError(f"{path}: its weights are of {', '.join(sorted(types))}; float32 is meant")
-    model.load_state_dict(tensors, assign=True)
+    # Copies: the tensors read are views of the mapped file, and would change with it.
+    model.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
     return model.eval(), contents

@@ -30,7 +30,10 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
         if isinstance(value, list | tuple):
             return tuple(_convert(item, typing.get_args(hint)[0], name) for item in value)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{name} is too large a number") from None
     elif type(value) is hint:
         return value
     raise ConfigError(f"{name} must be {_kind(hint)}, not {value!r}")
@@ -75,7 +78,7 @@ def _override(values: dict[str, Any], assignment: str) -> None:
         raise ConfigError(f"--set {assignment}: not of the form section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         value = text.strip()
     for section in sections:
         inner = values.setdefault(section, {})
@@ -92,10 +95,10 @@ def read(path: str | Path, cls: type[Settings], overrides: Sequence[str] = ()) -
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_bytes().decode("utf-8"))
+        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 (byte {error.start + 1})") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or int's own for thousands of digits
         raise ConfigError(f"{path}: not TOML: {error}") from error
     for assignment in overrides:
         _override(values, assignment)

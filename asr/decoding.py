@@ -47,8 +47,9 @@ def greedy(log_probs: LogProbs, alphabet: Alphabet) -> Hypothesis:
 def beam_search(log_probs: LogProbs, alphabet: Alphabet, beam_width: int = 50) -> list[Hypothesis]:
     """Decode (T', V) by CTC prefix beam search (Graves, 2012, section 7.5.3; Hannun et al., 2014, algorithm 1).
 
-    Returns at most `beam_width` hypotheses, best first, each with the log of its probability summed over all paths
-    that the beam kept: exact where the beam is as wide as there are prefixes. Raises DecodingError.
+    Returns at most `beam_width` hypotheses of different texts, best first, each with the log of its probability summed
+    over all paths that the beam kept: exact where the beam is as wide as there are prefixes. Texts that no path gives
+    are left out. Raises DecodingError.
     """
     _check(log_probs, alphabet)
     if beam_width < 1:
@@ -70,7 +71,11 @@ def beam_search(log_probs: LogProbs, alphabet: Alphabet, beam_width: int = 50) -
                 extended[1] = np.logaddexp(extended[1], from_here + frame[index])
         ranked = sorted(longer.items(), key=lambda item: (-np.logaddexp(item[1][0], item[1][1]), item[0]))
         beam = {prefix: (blank, token) for prefix, (blank, token) in ranked[:beam_width]}
-    return [
-        Hypothesis(" ".join(alphabet.decode(prefix).split()), float(np.logaddexp(blank, token)))
-        for prefix, (blank, token) in beam.items()
-    ]
+    # Prefixes that differ in white space alone are one text.
+    scores: dict[str, float] = {}
+    for prefix, (blank, token) in beam.items():
+        text = " ".join(alphabet.decode(prefix).split())
+        scores[text] = float(np.logaddexp(scores.get(text, -np.inf), np.logaddexp(blank, token)))
+    ranked_texts = sorted(scores.items(), key=lambda item: -item[1])
+    hypotheses = [Hypothesis(text, score) for text, score in ranked_texts]
+    return [hypothesis for hypothesis in hypotheses if hypothesis.score > -np.inf] or hypotheses[:1]

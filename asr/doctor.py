@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import joblib
 import numpy as np
 
 from asr import audio
@@ -13,6 +12,7 @@ from asr.dataset import frames_needed
 from asr.features import FeatureSettings, frame_count
 from asr.manifest import Utterance
 from asr.model import output_length
+from asr.parallel import spread
 from asr.text import Alphabet, TextSettings, normalise
 
 # A full scale that is reached again and again is clipped; once may be a normalised peak.
@@ -20,6 +20,8 @@ _FULL_SCALE, _CLIPPED_SHARE = 0.999, 1e-4
 _SILENT_LEVEL = -60.0
 _SHORTEST, _LONGEST = 0.2, 35.0
 _SLOWEST, _FASTEST = 1.0, 35.0
+# Under this many rows, starting worker processes costs more than they save.
+_ALONE = 500
 
 
 @dataclass(frozen=True)
@@ -165,17 +167,13 @@ def examine(
     findings: list[Finding] = []
     done = 0
     for name, utterances in manifests.items():
-        alone = len(utterances) < 500
-        with joblib.parallel_config("loky", n_jobs=1 if alone else -1, inner_max_num_threads=None if alone else 1):
-            heard = joblib.Parallel(return_as="generator", batch_size=16)(
-                joblib.delayed(_listen)(one, check.features.sample_rate) for one in utterances
-            )
-            for one, said in zip(utterances, heard, strict=True):
-                told = (*said.told, *_text(one, alphabet, check, said.samples))
-                findings += [Finding(severity, kind, name, one.id, message) for severity, kind, message in told]
-                done += 1
-                if progress:
-                    progress(done, total)
+        jobs = ((one, check.features.sample_rate) for one in utterances)
+        for one, said in zip(utterances, spread(_listen, jobs, len(utterances) < _ALONE), strict=True):
+            told = (*said.told, *_text(one, alphabet, check, said.samples))
+            findings += [Finding(severity, kind, name, one.id, message) for severity, kind, message in told]
+            done += 1
+            if progress:
+                progress(done, total)
         findings += list(_usable(name, utterances, findings))
     findings += list(_between(manifests, settings.normaliser))
     hours = {name: sum(one.duration for one in utterances) / 3600 for name, utterances in manifests.items()}

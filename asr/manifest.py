@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 class ManifestError(ValueError):
@@ -40,6 +41,8 @@ def _parse(line: str, folder: str) -> Utterance:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise ManifestError(f"not JSON: {error.msg} at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets a thousand deep
+        raise ManifestError(f"not JSON: {error}") from error
     if not isinstance(row, dict):
         raise ManifestError("not a JSON object {…}")
     for key in _REQUIRED:
@@ -54,12 +57,20 @@ def _parse(line: str, folder: str) -> Utterance:
             raise ManifestError(f"{key!r} must be {_KINDS[kind]}, not {json.dumps(value)[:40]}")
     if not row["id"] or any(character.isspace() for character in row["id"]):
         raise ManifestError(f"id {row['id']!r} is empty or contains white space")
-    if not math.isfinite(row["duration"]) or row["duration"] <= 0:
-        raise ManifestError(f"'duration' must be more than 0 seconds, not {row['duration']}")
-    if not math.isfinite(row.get("offset", 0.0)) or row.get("offset", 0.0) < 0:
-        raise ManifestError(f"'offset' must be 0 seconds or more, not {row['offset']}")
+    duration, offset = _seconds(row, "duration"), _seconds(row, "offset")
+    if not 0 < duration < math.inf:
+        raise ManifestError(f"'duration' must be more than 0 seconds, not {duration}")
+    if not 0 <= offset < math.inf:
+        raise ManifestError(f"'offset' must be 0 seconds or more, not {offset}")
     audio = os.path.normpath(os.path.join(folder, row["audio"]))  # noqa: PTH118 - a Path a row costs 300 bytes
-    return Utterance(**{**row, "audio": audio, "duration": float(row["duration"])})
+    return Utterance(**{**row, "audio": audio, "duration": duration, "offset": offset})
+
+
+def _seconds(row: dict[str, Any], key: str) -> float:
+    try:
+        return float(row.get(key, 0.0))
+    except OverflowError:
+        return math.inf
 
 
 def read(path: str | Path) -> list[Utterance]:
@@ -76,7 +87,7 @@ def read(path: str | Path) -> list[Utterance]:
             if not raw.strip():
                 continue
             try:
-                utterance = _parse(raw.decode("utf-8"), folder)
+                utterance = _parse(raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip(), folder)
                 if utterance.id in seen:
                     raise ManifestError(f"id {utterance.id!r} stands already in line {seen[utterance.id]}")
             except UnicodeDecodeError as error:
@@ -97,19 +108,29 @@ def write(path: str | Path, utterances: Iterable[Utterance]) -> int:
     folder = str(path.resolve().parent)
     part = path.with_name(path.name + ".part")
     count = 0
-    with part.open("w", encoding="utf-8") as out:
-        for utterance in utterances:
-            row: dict[str, str | float] = {
-                "id": utterance.id,
-                "audio": os.path.relpath(utterance.audio, folder),
-                "duration": round(utterance.duration, 4),
-                "text": utterance.text,
-            }
-            if utterance.speaker:
-                row["speaker"] = utterance.speaker
-            if utterance.offset:
-                row["offset"] = utterance.offset
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    part.replace(path)
+    try:
+        with part.open("wb") as out:
+            for utterance in utterances:
+                out.write(_line(utterance, folder))
+                count += 1
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
     return count
+
+
+def _line(utterance: Utterance, folder: str) -> bytes:
+    row: dict[str, str | float] = {
+        "id": utterance.id,
+        "audio": os.path.relpath(utterance.audio, folder),
+        "duration": round(utterance.duration, 4),
+        "text": utterance.text,
+    }
+    if utterance.speaker:
+        row["speaker"] = utterance.speaker
+    if utterance.offset:
+        row["offset"] = utterance.offset
+    try:
+        return json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n"
+    except UnicodeEncodeError:  # the name of the file is not UTF-8; only an escape can write it
+        return json.dumps(row).encode("ascii") + b"\n"

@@ -25,7 +25,10 @@ def line(transcript: Transcript, form: str) -> str:
     hypothesis = transcript.hypothesis
     if form == "txt":
         return hypothesis.text if hypothesis else ""
+    row: dict[str, str | float] = {"audio": transcript.audio}
     if hypothesis is None:
-        return json.dumps({"audio": transcript.audio, "error": transcript.error}, ensure_ascii=False)
-    row = {"audio": transcript.audio, "text": hypothesis.text, "score": round(hypothesis.score, 4)}
-    return json.dumps(row, ensure_ascii=False)
+        row["error"] = transcript.error
+    else:
+        row |= {"text": hypothesis.text, "score": round(hypothesis.score, 4)}
+    # Bytes of a file's name that are no UTF-8 become JSON's own escapes.
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()

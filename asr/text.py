@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 BLANK = 0
 ENGLISH = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ`´＇", "'"))
+_APOSTROPHES = dict.fromkeys("’‘ʼ`´＇", "'")
+# Soft hyphen, joiners, marks of direction, byte order mark, variation selectors: none of them parts words.
+_INVISIBLE = dict.fromkeys("\u00ad\u200c\u200d\u200e\u200f\u2060\ufeff" + "".join(map(chr, range(0xFE00, 0xFE10))), "")
+_UNIFIED = str.maketrans(_APOSTROPHES | _INVISIBLE)
 
 
 class TextError(ValueError):
@@ -14,7 +17,9 @@ class TextError(ValueError):
 
 
 def _upper(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).translate(_APOSTROPHES).upper()
+    text = unicodedata.normalize("NFKC", text.translate(_UNIFIED)).translate(_UNIFIED)
+    # Some capitals come decomposed (of "ΐ", for one), so they are composed again.
+    text = unicodedata.normalize("NFKC", text.upper())
     kept = (character if character == "'" or unicodedata.category(character)[0] in "LMN" else " " for character in text)
     return " ".join("".join(kept).split())
 
@@ -29,7 +34,8 @@ NORMALISERS: dict[str, Callable[[str], str]] = {"upper": _upper, "none": _none}
 def normalise(text: str, normaliser: str = "upper") -> str:
     """Return the text as models of this normaliser write it.
 
-    `upper`: Unicode NFKC, upper case, apostrophes of every shape as ', letters, marks and digits kept, else spaces.
+    `upper`: Unicode NFKC, upper case, apostrophes of every shape as ', letters, marks and digits kept, else spaces
+    (or, for what is invisible, nothing).
     `none`: white space collapsed, nothing else. Raises TextError for an unknown name.
     """
     if normaliser not in NORMALISERS:

@@ -200,12 +200,12 @@ def _load(name: str, source: Source, recipe: Recipe, report: Report) -> Dataset:
 
     data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, progress)
     for ids, why in (
-        (data.unalignable, "have fewer output frames than their transcripts need"),
-        (data.unknown, "have characters outside the alphabet"),
+        (data.unalignable, "too few output frames for the transcript"),
+        (data.unknown, "characters outside the alphabet"),
     ):
         if ids:
             shown = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-            report(Note(f"{name}: {len(ids)} utterances dropped: they {why} ({shown})"))
+            report(Note(f"{name}: dropped {len(ids)} of {len(ids) + len(data.items)} utterances: {why} ({shown})"))
     if not data.items:
         raise TrainingError(f"{name}: no utterance is left to use; `asr doctor` says what is wrong with each")
     return data

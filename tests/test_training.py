@@ -69,7 +69,7 @@ def test_an_utterance_that_ctc_cannot_align_is_dropped_and_told(recipe: Recipe, 
     training.train(short(recipe), tmp_path / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", events.append)
     notes = [event.message for event in events if isinstance(event, Note)]
     assert len(notes) == 1
-    assert "1 utterances dropped" in notes[0] and "train-3" in notes[0]
+    assert "dropped 1 of 60 utterances: too few output frames" in notes[0] and "train-3" in notes[0]
     assert checkpoint.inspect(tmp_path / "run/last.safetensors").card["data"]["train"]["utterances"] == 59
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-@click.command()
+@click.command(short_help="Tell what would go wrong in training.")
 @click.argument("manifests", nargs=-1, required=True, type=options.FILE, metavar="MANIFEST...")
 @click.option("--model", "-m", type=options.FILE, help="Check against this model's settings.")
 @click.option("--recipe", "-r", type=options.FILE, help="Check against this recipe's settings.")

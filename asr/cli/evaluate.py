@@ -8,7 +8,7 @@ from asr.cli import options
 from asr.cli.progress import Display
 
 
-@click.command()
+@click.command(short_help="Score a model on a manifest: WER and CER.")
 @click.argument("manifest", type=options.FILE)
 @options.model
 @click.option(

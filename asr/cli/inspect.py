@@ -24,7 +24,7 @@ def _meaning(name: str) -> str:
     return "layer norm"
 
 
-@click.command()
+@click.command(short_help="Tell what is in a model file.")
 @click.argument("model", type=options.FILE)
 def inspect(model: Path) -> int:
     """Tell what is in a MODEL file: its settings, how it came to be, and its matrices with their shapes."""

@@ -30,7 +30,7 @@ def _write(out: Path, name: str, rows: "Sequence[Utterance]") -> None:
     click.echo(f"{path}: {count} utterances, {hours:.2f} hours, {speakers} speakers")
 
 
-@prepare.command()
+@prepare.command(short_help="LibriSpeech and corpora laid out like it.")
 @click.argument("root", type=options.FOLDER)
 @click.argument("subsets", nargs=-1, required=True)
 @_OUT
@@ -51,7 +51,7 @@ def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool,
     return 0
 
 
-@prepare.command()
+@prepare.command(short_help="CMU AN4.")
 @click.argument("root", type=options.FOLDER)
 @_OUT
 @options.quiet
@@ -66,7 +66,7 @@ def an4(root: Path, out: Path, quiet: bool) -> int:
     return 0
 
 
-@prepare.command()
+@prepare.command(short_help="A table or a folder of one's own recordings.")
 @click.argument("file", type=click.Path(path_type=Path))
 @_OUT
 @options.quiet

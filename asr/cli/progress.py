@@ -62,7 +62,7 @@ class Display:
         elif now - self._said >= _INTERVAL:
             self._said = now
             left = (now - self._begin) * (total - done) / max(done, 1e-9)
-            rate = _number(done / (now - self._begin))
+            rate = _number(done / max(now - self._begin, 1e-6))
             click.echo(f"{title}: {done / total:.0%}, {rate} {unit}/s, {_time(left)} left {note}".rstrip(), err=True)
 
     def _start(self, title: str, total: float, unit: str) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from asr.training import Event
 
 
-@click.command()
+@click.command(short_help="Train a model by a recipe.")
 @click.argument("recipe", type=options.FILE)
 @click.option("--train", "train_manifest", type=options.FILE, required=True, help="The manifest to learn from.")
 @click.option(

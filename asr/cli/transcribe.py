@@ -7,7 +7,7 @@ import click
 from asr.cli import options
 
 
-@click.command()
+@click.command(short_help="Write the text of sound files.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @options.model
 @click.option("--format", "form", type=click.Choice(["txt", "json"]), default="txt", show_default=True)

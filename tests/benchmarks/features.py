@@ -1,12 +1,11 @@
 """How fast MFCC come from files, against real time, on one core.
 
-usage: python tests/benchmarks/features.py [FOLDER]     FOLDER: sound files (default: data/digits and 10 s FLAC made here)
+usage: python tests/benchmarks/features.py [FOLDER]     FOLDER: of sound files (default: made here, and data/digits)
 """
 
 import os
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 import sys
 import tempfile

@@ -1,0 +1,184 @@
+"""Every command in-process: what it prints where, what it writes, how it ends."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr import checkpoint, training
+from asr.cli import main
+from asr.cli.progress import Display
+from asr.version import __version__
+from tests.conftest import write_corpus
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"asr {__version__}\n"
+    for command in (
+        [],
+        ["prepare"],
+        ["prepare", "an4"],
+        ["doctor"],
+        ["train"],
+        ["transcribe"],
+        ["evaluate"],
+        ["inspect"],
+    ):
+        assert main([*command, "--help"]) == 0
+        assert "Usage: asr" in capsys.readouterr().out
+
+
+def test_no_command_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "Commands:" in capsys.readouterr().out
+
+
+def test_transcribe_writes_one_line_a_file(trained: Path, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(trained / "best.safetensors")
+    files = [str(tones / "dev" / f"dev-{number}.wav") for number in range(3)]
+    assert main(["transcribe", *files, "--model", model]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    texts = output.out.splitlines()
+    assert len(texts) == 3 and all(texts)
+    assert main(["transcribe", *files, "--model", model, "--format", "json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in rows] == texts
+    assert [row["audio"] for row in rows] == files
+
+
+def test_a_bad_file_does_not_stop_the_others(trained: Path, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = str(tones / "dev" / "dev-0.wav"), str(tones / "dev.jsonl")
+    assert main(["transcribe", good, bad, good, "--model", str(trained / "best.safetensors")]) == 1
+    output = capsys.readouterr()
+    lines = output.out.split("\n")
+    assert lines[0] and not lines[1] and lines[2] == lines[0]
+    assert "dev.jsonl: not a sound file" in output.err
+    assert "1 of 3 files could not be transcribed" in output.err
+
+
+def test_evaluate_prints_and_writes_the_report(
+    trained: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    arguments = [
+        "evaluate",
+        str(tones / "dev.jsonl"),
+        "--model",
+        str(trained / "best.safetensors"),
+        "--json",
+        str(report),
+    ]
+    assert main(arguments) == 0
+    output = capsys.readouterr()
+    assert "WER" in output.out and "95 % interval" in output.out
+    assert output.err == ""
+    body = json.loads(report.read_text())
+    assert body["utterances"] == 12
+    assert body["normaliser"] == "upper"
+
+
+def test_inspect_lists_the_matrices_by_what_they_are(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(trained / "best.safetensors")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = {line.split("  ")[0].rstrip(): " ".join(line.split()) for line in lines}
+    assert found["layers.0.directions.1.weight_hh_l0"].endswith("96 x 32 hidden-to-hidden weights, layer 1 backward")
+    assert found["output.weight"].endswith("5 x 64 hidden-to-output weights")
+    assert 'alphabet = " ABC"' in lines
+
+
+def test_train_writes_a_run_and_says_where(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    arguments = ["train", str(tones / "tiny.toml"), "--train", str(tones / "train.jsonl")]
+    arguments += ["--dev", str(tones / "dev.jsonl"), "--out", str(out), "--epochs", "2", "--seed", "7"]
+    arguments += ["--set", "model.hidden=16", "--set", "training.clip = 1"]
+    assert main(arguments) == 0
+    output = capsys.readouterr()
+    assert output.out.startswith(f"best model: {out / 'best.safetensors'} (epoch ")
+    assert "epoch 2/2: loss " in output.err
+    contents = checkpoint.inspect(out / "last.safetensors")
+    recipe = contents.card["recipe"]["training"]
+    assert (recipe["epochs"], recipe["seed"], recipe["clip"]) == (2, 7, 1.0)
+    assert contents.settings.model.hidden == 16
+    before = (out / "last.safetensors").read_bytes()
+    assert main(arguments) == 2
+    assert (out / "last.safetensors").read_bytes() == before
+    assert main([*arguments, "--overwrite", "--quiet"]) == 0
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_ctrl_c_ends_in_two_lines_and_keeps_the_best(
+    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = training.validate
+
+    def interrupted(*arguments: object) -> object:
+        if (tmp_path / "best.safetensors").exists():
+            raise KeyboardInterrupt
+        return whole(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "validate", interrupted)
+    arguments = ["train", str(tones / "tiny.toml"), "--train", str(tones / "train.jsonl")]
+    assert main([*arguments, "--dev", str(tones / "dev.jsonl"), "--out", str(tmp_path)]) == 130
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert lines[-2:] == [f"the best model so far is {tmp_path / 'best.safetensors'}", "asr: stopped"]
+    checkpoint.load(tmp_path / "best.safetensors")
+
+
+def test_prepare_writes_manifests(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_corpus(tmp_path, "clips", ["A B", "C"])
+    table = tmp_path / "mine.csv"
+    table.write_text("audio,text\nclips/clips-0.wav,a b\nclips/clips-1.wav,c\n")
+    assert main(["prepare", "table", str(table), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'out' / 'mine.jsonl'}: 2 utterances, 0.00 hours")
+    assert main(["doctor", str(tmp_path / "out" / "mine.jsonl"), "--recipe", str(tones / "tiny.toml")]) == 0
+    assert capsys.readouterr().out.endswith("nothing stands in the way of training\n")
+
+
+def test_doctor_exits_1_when_training_would_fail(
+    trained: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_corpus(tmp_path, "clips", ["A", "B"] * 4)
+    path.write_text(path.read_text().replace('"A"', '"X"').replace('"B"', '"Y"'))
+    assert main(["doctor", str(path), "--model", str(trained / "best.safetensors")]) == 1
+    output = capsys.readouterr().out
+    assert "error: characters, 8 rows" in output
+    assert "… and 3 more (--all shows them)" in output
+    assert output.endswith("training would fail\n")
+    assert main(["doctor", str(path), "--all"]) == 0
+
+
+def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, trained: Path) -> None:
+    def broken(path: object) -> object:
+        raise ValueError("a defect of the program")
+
+    monkeypatch.setattr(checkpoint, "inspect", broken)
+    with pytest.raises(ValueError, match="a defect"):
+        main(["inspect", str(trained / "best.safetensors")])
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asr.cli.progress._INTERVAL", 0.0)
+    with Display() as display:
+        display.update("read", 1, 4, "files")
+        display.update("read", 2, 4, "files")
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.splitlines()[-1].startswith("read: 50%, ")
+    with Display(quiet=True) as display:
+        display.update("read", 1, 4, "files")
+        display.say("hello")
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_is_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Display() as display:
+        display.update("read", 1, 4, "files", "loss 1.0")
+        display.say("a line that stays")
+    assert "read" in capsys.readouterr().err

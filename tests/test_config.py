@@ -1,0 +1,335 @@
+"""Recipes from TOML and the command line, and back to plain values."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr import config
+from asr.augment import AugmentSettings
+from asr.config import ConfigError
+from asr.features import FeatureSettings
+from asr.model import CELLS, ModelSettings
+from asr.recipe import Recipe, TrainingSettings
+from asr.text import TextSettings
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A section within a section."""
+
+    depth: int = 1
+
+
+@dataclass(frozen=True)
+class Outer:
+    """A section with a value of every kind."""
+
+    flag: bool = False
+    count: int = 3
+    ratio: float = 0.5
+    word: str = "a"
+    numbers: tuple[float, ...] = (1.0,)
+    words: tuple[str, ...] = ()
+    inner: Inner = Inner()
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise ValueError(f"count = {self.count} is not 0 or more")
+
+
+@dataclass(frozen=True)
+class All:
+    """The whole file."""
+
+    name: str = ""
+    outer: Outer = Outer()
+
+
+def toml(folder: Path, content: str | bytes) -> Path:
+    path = folder / "r.toml"
+    path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return path
+
+
+def refused(folder: Path, content: str | bytes, *overrides: str, cls: type[Any] = All) -> str:
+    """Return what is said of settings that cannot be used, without the file it begins with."""
+    path = toml(folder, content)
+    with pytest.raises(ConfigError) as caught:
+        config.read(path, cls, overrides)
+    where = f"{path} with --set {' '.join(overrides)}: " if overrides else f"{path}: "
+    assert str(caught.value).startswith(where)
+    return str(caught.value).removeprefix(where)
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    assert config.read(toml(tmp_path, ""), All) == All()
+    assert config.read(str(toml(tmp_path, "# nothing\n[outer]\n")), All) == All()
+
+
+def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
+    read = config.read(
+        toml(
+            tmp_path,
+            'name = "é"\n[outer]\nflag = true\ncount = -0\nratio = 2\nword = "b"\nnumbers = [1, 2.5]\nwords = ["x"]\n'
+            "[outer.inner]\ndepth = 7\n",
+        ),
+        All,
+    )
+    assert read == All("é", Outer(True, 0, 2.0, "b", (1.0, 2.5), ("x",), Inner(7)))
+    assert isinstance(read.outer.ratio, float)
+    assert all(isinstance(number, float) for number in read.outer.numbers)
+
+
+@pytest.mark.parametrize("content", [b'\xef\xbb\xbfname = "a"\n', b'name = "a"\r\n[outer]\r\ncount = 3\r\n'])
+def test_files_may_begin_and_end_their_lines_as_editors_like(content: bytes, tmp_path: Path) -> None:
+    assert config.read(toml(tmp_path, content), All) == All("a")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("nam = 1", "unknown key 'nam'; did you mean 'name'?"),
+        ("xyz = 1", "unknown key 'xyz'; known are name, outer"),
+        ("[outr]", "unknown key 'outr'; did you mean 'outer'?"),
+        ("[outer]\ncuont = 1", "unknown key 'outer.cuont'; did you mean 'count'?"),
+        ("[outer.inner]\nxyz = 1", "unknown key 'outer.inner.xyz'; known are depth"),
+        ("[outer]\nflag = 1", "outer.flag must be true or false, not 1"),
+        ("[outer]\ncount = true", "outer.count must be a whole number, not True"),
+        ("[outer]\ncount = 1.0", "outer.count must be a whole number, not 1.0"),
+        ('[outer]\ncount = "1"', "outer.count must be a whole number, not '1'"),
+        ("[outer]\nratio = false", "outer.ratio must be a number, not False"),
+        ('[outer]\nratio = "1"', "outer.ratio must be a number, not '1'"),
+        (f"[outer]\nratio = 1{'0' * 400}", "outer.ratio is too large a number"),
+        ("[outer]\nword = 1", "outer.word must be a string, not 1"),
+        ("[outer]\nword = 2024-01-01", "outer.word must be a string, not datetime.date(2024, 1, 1)"),
+        ('[outer]\nnumbers = [1, "b"]', "outer.numbers must be a number, not 'b'"),
+        ("[outer]\nnumbers = 1", "outer.numbers must be a list of numbers, not 1"),
+        ('[outer]\nwords = "ab"', "outer.words must be a list of strings, not 'ab'"),
+        ("[outer]\nwords = [[]]", "outer.words must be a string, not []"),
+        ("outer = 3", "outer is a section, [outer], not a value"),
+        ("[outer]\ninner = [1]", "outer.inner is a section, [outer.inner], not a value"),
+        ("[[outer]]", "outer is a section, [outer], not a value"),
+        ("[name]", "name must be a string, not {}"),
+        ("[outer.count]\nx = 1", "outer.count must be a whole number, not {'x': 1}"),
+        ("[outer]\ncount = -1", "[outer] count = -1 is not 0 or more"),
+        (b"name = '\xe9'", "not UTF-8 (byte 9)"),
+        ("name = ", "not TOML: Invalid value"),
+        ("name: a", "not TOML: Expected '=' after a key"),
+        ('name = "a"\nname = "b"', "not TOML: Cannot overwrite a value"),
+        (f"[outer]\ncount = {'1' * 5000}", "not TOML: Exceeds the limit"),
+    ],
+)
+def test_what_cannot_be_used_is_named(content: str | bytes, said: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, content).startswith(said)
+
+
+def test_no_file_is_the_systems_own_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        config.read(tmp_path / "no.toml", All)
+
+
+# Overrides
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("name=word", All("word")),
+        ("name=two words", All("two words")),
+        ("name= padded ", All("padded")),
+        ('name="quoted = 3"', All("quoted = 3")),
+        ("name=a=b", All("a=b")),
+        ("name=", All("")),
+        ("name='7'", All("7")),
+        ("outer.flag=true", All(outer=Outer(flag=True))),
+        ("outer.count=12", All(outer=Outer(count=12))),
+        ("outer.count=1_000", All(outer=Outer(count=1000))),
+        (" outer . count = 12 ", All(outer=Outer(count=12))),
+        ("outer.ratio=-2.5", All(outer=Outer(ratio=-2.5))),
+        ("outer.ratio=-3", All(outer=Outer(ratio=-3.0))),
+        ("outer.ratio=1e-3", All(outer=Outer(ratio=0.001))),
+        ("outer.numbers=[0.9, 1, -1.1]", All(outer=Outer(numbers=(0.9, 1.0, -1.1)))),
+        ("outer.numbers=[]", All(outer=Outer(numbers=()))),
+        ('outer.words=["a", "b c"]', All(outer=Outer(words=("a", "b c")))),
+        ("outer.inner.depth=9", All(outer=Outer(inner=Inner(9)))),
+        ("outer.inner={depth = 9}", All(outer=Outer(inner=Inner(9)))),
+    ],
+)
+def test_a_value_is_set_in_tomls_notation_or_as_a_bare_word(assignment: str, expected: All, tmp_path: Path) -> None:
+    assert config.read(toml(tmp_path, ""), All, [assignment]) == expected
+
+
+def test_what_is_set_goes_before_the_file_and_the_last_before_the_first(tmp_path: Path) -> None:
+    path = toml(tmp_path, 'name = "file"\n[outer]\ncount = 1\nratio = 0.1\n')
+    read = config.read(path, All, ["outer.count=2", "name=set", "outer.count=4"])
+    assert read == All("set", Outer(count=4, ratio=0.1))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("outer.cuont=1", "unknown key 'outer.cuont'; did you mean 'count'?"),
+        ("outer.inner.deep.deeper=1", "unknown key 'outer.inner.deep'; did you mean 'depth'?"),
+        ("xyz.a.b=1", "unknown key 'xyz'; known are name, outer"),
+        ("outer.count=many", "outer.count must be a whole number, not 'many'"),
+        ("outer.count=", "outer.count must be a whole number, not ''"),
+        ("outer.flag=yes", "outer.flag must be true or false, not 'yes'"),
+        ("outer.flag=True", "outer.flag must be true or false, not 'True'"),
+        ("outer.numbers=[1, two]", "outer.numbers must be a list of numbers, not '[1, two]'"),
+        ("outer=3", "outer is a section, [outer], not a value"),
+        ("outer.count=-1", "[outer] count = -1 is not 0 or more"),
+        (f"outer.count={'1' * 5000}", "outer.count must be a whole number, not '111"),
+    ],
+)
+def test_what_cannot_be_set_is_named(assignment: str, said: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, "", assignment).startswith(said)
+
+
+@pytest.mark.parametrize("assignment", ["outer.count", "", "=", "=3", ".=3", "outer.=3", ".count=3", "outer..count=3"])
+def test_what_is_no_assignment_is_refused(assignment: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.read(toml(tmp_path, ""), All, [assignment])
+    assert str(caught.value) == f"--set {assignment}: not of the form section.key=value"
+
+
+def test_a_value_is_no_section_to_set_a_key_in(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.read(toml(tmp_path, 'name = "a"'), All, ["name.first=b"])
+    assert str(caught.value) == "--set name.first=b: name is a value, not a section"
+
+
+# Recipes
+
+
+def floats(settings_of: Any, section: str = "") -> Iterator[str]:
+    """Yield the names of all settings that are numbers with a fraction, or lists of them."""
+    for field in dataclasses.fields(settings_of):
+        value = getattr(settings_of, field.name)
+        name = f"{section}.{field.name}" if section else field.name
+        if dataclasses.is_dataclass(value):
+            yield from floats(value, name)
+        elif isinstance(value, float) or (isinstance(value, tuple) and isinstance(value[0], float)):
+            yield name
+
+
+def test_the_recipes_floats_are_all_tried() -> None:
+    assert {"features.hop", "augment.speeds", "model.dropout", "training.learning_rate"} <= set(floats(Recipe()))
+
+
+@pytest.mark.parametrize("name", list(floats(Recipe())))
+@pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf", "1e400"])
+def test_no_setting_takes_what_is_not_a_finite_number(name: str, value: str, tmp_path: Path) -> None:
+    section, key = name.split(".")
+    written = f"[{value}]" if key == "speeds" else value
+    said = refused(tmp_path, f"[{section}]\n{key} = {written}\n", cls=Recipe)
+    assert said.startswith(f"[{section}] ")
+    assert key in said
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("key", ["features.sample_rate", "training.epochs", "model.hidden", "training.seed"])
+def test_no_whole_number_takes_it_either(key: str, value: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, "", f"{key}={value}", cls=Recipe) == f"{key} must be a whole number, not {value}"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("training.epochs=0", "[training] epochs = 0 is not within 1 to 100000"),
+        ("training.seed=-1", "[training] seed = -1 is not within 0 to 2147483647"),
+        ("training.batch_seconds=0", "[training] batch_seconds = 0.0 is not more than 0"),
+        ("training.learning_rate=-1e-3", "[training] learning_rate = -0.001 is not more than 0"),
+        ("training.clip=0", "[training] clip = 0.0 is not more than 0"),
+        ("training.weight_decay=-1", "[training] weight_decay = -1.0 is not 0 or more"),
+        ("training.warmup_epochs=-1", "[training] warmup_epochs = -1.0 is not 0 or more"),
+        ("training.patience=-1", "[training] patience = -1 is not 0 or more"),
+        ("training.hold=1.1", "[training] hold = 1.1 is not within 0 to 1"),
+        ("training.device=tpu", "[training] device = 'tpu' is not one of auto, cpu, cuda, mps"),
+        ("model.cell=transformer", "[model] cell = 'transformer' is not one of rnn-tanh, rnn-relu, gru, lstm"),
+        ("text.alphabet=AA", "[text] alphabet: 'A' stands twice in the alphabet"),
+        ("features.deltas=3", "[features] deltas = 3 is not one of 0, 1, 2"),
+        ("augment.speeds=[]", "[augment] speeds = [] leaves nothing to train on; [1.0] is the unchanged speech"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(assignment: str, said: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, "", assignment, cls=Recipe) == said
+
+
+speeds = st.lists(st.floats(0.5, 2), min_size=1, max_size=4, unique=True).map(tuple)
+recipes = st.builds(
+    Recipe,
+    name=st.text(),
+    features=st.builds(
+        FeatureSettings,
+        coefficients=st.integers(1, 80),
+        window=st.floats(0.02, 0.2),
+        hop=st.floats(0.001, 0.02),
+        deltas=st.integers(0, 2),
+        normalisation=st.sampled_from(["utterance", "none"]),
+    ),
+    text=st.builds(
+        TextSettings,
+        normaliser=st.sampled_from(["upper", "none"]),
+        alphabet=st.text(min_size=1).map(lambda text: "".join(dict.fromkeys(text))),
+        unknown=st.sampled_from(["error", "drop"]),
+    ),
+    augment=st.builds(AugmentSettings, speeds=speeds, time_masks=st.floats(0, 100)),
+    model=st.builds(ModelSettings, cell=st.sampled_from(CELLS), bidirectional=st.booleans(), dropout=st.floats(0, 0.9)),
+    training=st.builds(
+        TrainingSettings,
+        epochs=st.integers(1, 100_000),
+        seed=st.integers(0, 2**31 - 1),
+        learning_rate=st.floats(1e-9, 1e9),
+        hold=st.floats(0, 1),
+    ),
+)
+
+
+@given(recipes)
+@settings(deadline=None)
+def test_a_recipe_comes_back_from_plain_values_and_from_json(recipe: Recipe) -> None:
+    values = config.to_dict(recipe)
+    assert config.from_dict(Recipe, values) == recipe
+    assert config.from_dict(Recipe, json.loads(json.dumps(values))) == recipe
+
+
+def test_plain_values_are_plain() -> None:
+    values = config.to_dict(All())
+    assert values == {
+        "name": "",
+        "outer": {
+            "flag": False,
+            "count": 3,
+            "ratio": 0.5,
+            "word": "a",
+            "numbers": [1.0],
+            "words": [],
+            "inner": {"depth": 1},
+        },
+    }
+    assert isinstance(values["outer"]["numbers"], list)
+
+
+@given(recipes)
+@settings(deadline=None)
+def test_a_recipe_does_not_differ_from_itself(recipe: Recipe) -> None:
+    assert config.differences(recipe, config.from_dict(Recipe, config.to_dict(recipe))) == []
+
+
+def test_differences_name_the_section_and_both_values() -> None:
+    changed = All("b", Outer(ratio=0.25, numbers=(1.0, 2.0), inner=Inner(2)))
+    assert config.differences(All(), changed) == [
+        "name: '' -> 'b'",
+        "outer.ratio: 0.5 -> 0.25",
+        "outer.numbers: (1.0,) -> (1.0, 2.0)",
+        "outer.inner.depth: 1 -> 2",
+    ]
+    assert config.differences(changed, All())[0] == "name: 'b' -> ''"
+    assert config.differences(Inner(1), Inner(2), "outer.inner") == ["outer.inner.depth: 1 -> 2"]

@@ -1,0 +1,416 @@
+"""The network against its equations, written out; against finite differences; and against itself, cut in pieces."""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from asr.model import CELLS, Model, ModelSettings, Output, RecurrentLayer, State, output_length, reverse
+
+FEATURES, TOKENS = 6, 4
+REDUCTIONS = (2, 3, 4)
+Array = NDArray[np.float64]
+
+
+def tiny(cell: str = "lstm", **changed: Any) -> ModelSettings:
+    chosen: dict[str, Any] = {"cell": cell, "layers": 2, "hidden": 3, "channels": 2, "dropout": 0.0}
+    return ModelSettings(**(chosen | changed))
+
+
+def make(shape: ModelSettings, seed: int = 0, features: int = FEATURES) -> Model:
+    """Make a model whose every parameter, biases and scales too, is random, for inference."""
+    torch.manual_seed(seed)
+    model = Model(features, TOKENS, shape)
+    for parameter in model.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def run(model: Model, features: Tensor, lengths: list[int], state: State | None = None) -> Output:
+    with torch.no_grad():
+        output = model(features, torch.tensor(lengths), state)
+    assert isinstance(output, Output)
+    return output
+
+
+def alone(model: Model, features: Tensor) -> Tensor:
+    return run(model, features[None], [len(features)]).log_probs[0]
+
+
+# --- the recurrences, written out -------------------------------------------------------------------------------
+
+
+def sigmoid(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def step_rnn(f: Callable[[Array], Array]) -> Callable[[Array, Array, Array, Array], tuple[Array, Array]]:
+    def step(x: Array, recurrent: Array, h: Array, c: Array) -> tuple[Array, Array]:
+        return f(x + recurrent), c
+
+    return step
+
+
+def step_gru(x: Array, recurrent: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = np.split(x, 3), np.split(recurrent, 3)
+    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+    n = np.tanh(x_n + r * h_n)
+    return (1 - z) * n + z * h, c
+
+
+def step_lstm(x: Array, recurrent: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    i, f, g, o = np.split(x + recurrent, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+STEPS = {
+    "rnn-tanh": step_rnn(np.tanh),
+    "rnn-relu": step_rnn(lambda x: np.maximum(x, 0)),
+    "gru": step_gru,
+    "lstm": step_lstm,
+}
+
+
+def recurrence(cell: str, weights: dict[str, Array], inputs: Array) -> tuple[Array, Array, Array]:
+    """Return all h (T, H) and the last h and c."""
+    h = c = np.zeros(weights["weight_hh_l0"].shape[1])
+    every = []
+    for x in inputs:
+        from_input = weights["weight_ih_l0"] @ x + weights["bias_ih_l0"]
+        from_past = weights["weight_hh_l0"] @ h + weights["bias_hh_l0"]
+        h, c = STEPS[cell](from_input, from_past, h, c)
+        every.append(h)
+    return np.array(every), h, c
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_layer_is_its_recurrence(cell: str, bidirectional: bool) -> None:
+    torch.manual_seed(1)
+    layer = RecurrentLayer(5, tiny(cell, hidden=4, bidirectional=bidirectional)).double()
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    lengths = [9, 5, 1]
+    x = torch.randn(3, 9, 5, dtype=torch.float64)
+    with torch.no_grad():
+        output, last = layer(x, torch.tensor(lengths))
+    assert output.shape == (3, 9, 8 if bidirectional else 4)
+    for row, length in enumerate(lengths):
+        inputs = x[row, :length].numpy()
+        weights = [{name: value.detach().numpy() for name, value in d.named_parameters()} for d in layer.directions]
+        expected = [recurrence(cell, weights[0], inputs)[0]]
+        if bidirectional:
+            expected.append(recurrence(cell, weights[1], inputs[::-1])[0][::-1])
+        np.testing.assert_allclose(output[row, :length].numpy(), np.concatenate(expected, axis=1), atol=1e-12)
+    _, h, c = recurrence(cell, weights[0], x[0].numpy())
+    states = last if cell == "lstm" else (last,)
+    for actual, wanted in zip(states, (h, c), strict=False):
+        np.testing.assert_allclose(actual[0, 0].numpy(), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_initial_weights(cell: str) -> None:
+    hidden = 7
+    layer = RecurrentLayer(5, tiny(cell, hidden=hidden)).directions[0]
+    weights = dict(layer.named_parameters())
+    gates = {"lstm": 4, "gru": 3}.get(cell, 1)
+    forget = torch.zeros(gates * hidden)
+    if cell == "lstm":
+        forget[hidden : 2 * hidden] = 1
+    assert torch.equal(weights["bias_ih_l0"], forget)
+    assert not weights["bias_hh_l0"].any()
+    for gate in torch.chunk(weights["weight_hh_l0"].detach(), gates):
+        torch.testing.assert_close(gate @ gate.T, torch.eye(hidden), atol=1e-5, rtol=0)
+
+
+# --- backpropagation through time -------------------------------------------------------------------------------
+
+
+def weighted(model: Model, features: Tensor, lengths: Tensor) -> Tensor:
+    """Return a random linear function of the log-probabilities of all valid frames."""
+    output: Output = model(features, lengths)
+    weights = torch.randn(output.log_probs.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    valid = torch.arange(output.log_probs.shape[1]) < output.lengths[:, None]
+    return (output.log_probs * weights)[valid].sum()
+
+
+def ctc(model: Model, features: Tensor, lengths: Tensor) -> Tensor:
+    output = model(features, lengths)
+    targets, sizes = torch.tensor([[1, 2, 2], [3, 1, 0]]), torch.tensor([3, 2])
+    return functional.ctc_loss(output.log_probs.transpose(0, 1), targets, output.lengths, sizes, reduction="sum")
+
+
+@pytest.mark.parametrize(
+    ("cell", "bidirectional", "loss"),
+    [(cell, bidirectional, weighted) for cell, bidirectional in product(CELLS, (True, False))]
+    + [("lstm", True, ctc), ("gru", False, ctc)],
+)
+def test_gradients_are_finite_differences(
+    cell: str, bidirectional: bool, loss: Callable[[Model, Tensor, Tensor], Tensor]
+) -> None:
+    model = make(tiny(cell, bidirectional=bidirectional, time_reduction=2), seed=3).double().train()
+    random = np.random.default_rng(4)
+    features = torch.from_numpy(random.standard_normal((2, 13, FEATURES))).requires_grad_()
+    lengths = torch.tensor([13, 8])
+    loss(model, features, lengths).backward()  # type: ignore[no-untyped-call]
+    reached = 0
+    for name, tensor in [*model.named_parameters(), ("features", features)]:
+        assert tensor.grad is not None, name
+        flat, gradient = tensor.data.view(-1), tensor.grad.view(-1)
+        for entry in random.choice(len(flat), min(4, len(flat)), replace=False).tolist():
+            kept, step = flat[entry].item(), 1e-5
+            with torch.no_grad():
+                flat[entry] = kept + step
+                above = loss(model, features, lengths)
+                flat[entry] = kept - step
+                below = loss(model, features, lengths)
+                flat[entry] = kept
+            difference = ((above - below) / (2 * step)).item()
+            assert gradient[entry].item() == pytest.approx(difference, rel=1e-5, abs=1e-7), f"{name}[{entry}]"
+            reached += gradient[entry].item() != 0
+    assert reached > 40
+
+
+# --- padding, direction, streams --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("time_reduction", REDUCTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_alone_as_in_a_padded_batch(cell: str, time_reduction: int, bidirectional: bool) -> None:
+    model = make(tiny(cell, time_reduction=time_reduction, bidirectional=bidirectional))
+    lengths = [23, 22, 14, 9, 5, 2, 1]
+    features = torch.randn(len(lengths), 23, FEATURES)
+    for row, length in enumerate(lengths):
+        features[row, length:] = 1e3 * torch.randn(23 - length, FEATURES)
+    output = run(model, features, lengths)
+    for row, length in enumerate(lengths):
+        expected = alone(model, features[row, :length])
+        assert len(expected) == output.lengths[row]
+        torch.testing.assert_close(output.log_probs[row, : len(expected)], expected, atol=1e-5, rtol=0)
+
+
+def sensitivity(model: Model, frames: int) -> NDArray[np.bool_]:
+    """Return (T', T): whether an output frame changes with an input frame."""
+    features = torch.randn(1, frames, FEATURES, requires_grad=True)
+    log_probs = model(features, torch.tensor([frames])).log_probs[0]
+    rows = []
+    for frame in log_probs:
+        (gradient,) = torch.autograd.grad(frame @ torch.arange(1.0, TOKENS + 1), features, retain_graph=True)
+        rows.append(gradient[0].abs().sum(1).numpy() > 0)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("time_reduction", REDUCTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_bidirectional_sees_the_whole_utterance(cell: str, time_reduction: int) -> None:
+    # With this many channels no frame's paths through the ReLUs are all dead.
+    seen = sensitivity(make(tiny(cell, time_reduction=time_reduction, channels=8, hidden=8)), 22)
+    assert seen.all()
+
+
+@pytest.mark.parametrize("time_reduction", REDUCTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_forward_only_sees_all_of_the_past_and_nothing_of_the_future(cell: str, time_reduction: int) -> None:
+    shape = tiny(cell, time_reduction=time_reduction, bidirectional=False, channels=8, hidden=8)
+    seen = sensitivity(make(shape), 21)
+    output, frame = np.indices(seen.shape)
+    np.testing.assert_array_equal(seen, frame <= output * time_reduction)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("time_reduction", REDUCTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_stream_in_chunks_as_the_whole(cell: str, time_reduction: int, batch: int) -> None:
+    model = make(tiny(cell, time_reduction=time_reduction, bidirectional=False, layers=3))
+    frames = 37
+    features = torch.randn(batch, frames, FEATURES)
+    whole = run(model, features, [frames] * batch)
+    for chunk in (time_reduction, 2 * time_reduction, 5 * time_reduction, 48):
+        state, pieces, lengths = None, [], torch.zeros(batch, dtype=torch.int64)
+        for piece in torch.split(features, chunk, dim=1):
+            output = run(model, piece, [piece.shape[1]] * batch, state)
+            state = output.state
+            assert state is not None
+            pieces.append(output.log_probs)
+            lengths += output.lengths
+        torch.testing.assert_close(torch.cat(pieces, dim=1), whole.log_probs, atol=1e-5, rtol=0)
+        assert torch.equal(lengths, whole.lengths)
+
+
+def test_the_state_matters_and_is_left_alone() -> None:
+    model = make(tiny(bidirectional=False))
+    features = torch.randn(1, 16, FEATURES)
+    state = run(model, features[:, :8], [8]).state
+    first = run(model, features[:, 8:], [8], state).log_probs
+    assert not torch.allclose(first, run(model, features[:, 8:], [8]).log_probs, atol=1e-3)
+    assert torch.equal(first, run(model, features[:, 8:], [8], state).log_probs)
+
+
+def test_a_bidirectional_model_has_no_state() -> None:
+    state = run(make(tiny(bidirectional=False)), torch.randn(1, 8, FEATURES), [8]).state
+    model = make(tiny())
+    assert run(model, torch.randn(1, 8, FEATURES), [8]).state is None
+    with pytest.raises(ValueError, match="bidirectional model needs the whole utterance"):
+        run(model, torch.randn(1, 8, FEATURES), [8], state)
+
+
+# --- lengths ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("time_reduction", REDUCTIONS)
+def test_output_length_is_what_the_model_returns(time_reduction: int, bidirectional: bool) -> None:
+    shape = tiny("rnn-tanh", time_reduction=time_reduction, bidirectional=bidirectional, layers=1, hidden=1, channels=1)
+    model = make(shape, features=3)
+    frames = list(range(1, 201))
+    output = run(model, torch.randn(200, 200, 3), frames)
+    assert not output.lengths.is_floating_point()
+    assert output.lengths.tolist() == [output_length(length, time_reduction) for length in frames]
+    for length in range(1, 30):
+        assert run(model, torch.randn(1, length, 3), [length]).log_probs.shape[1] == output_length(
+            length, time_reduction
+        )
+
+
+@pytest.mark.parametrize("time_reduction", REDUCTIONS)
+def test_output_length_is_the_quotient_rounded_up(time_reduction: int) -> None:
+    for frames in range(201):
+        assert output_length(frames, time_reduction) == -(-frames // time_reduction)
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=5), st.integers(0, 2))
+def test_reverse(lengths: list[int], more: int) -> None:
+    size = max(lengths) + more
+    sequences = torch.arange(len(lengths) * size * 2).reshape(len(lengths), size, 2)
+    reversed_ = reverse(sequences, torch.tensor(lengths))
+    for row, length in enumerate(lengths):
+        assert torch.equal(reversed_[row, :length], sequences[row, :length].flip(0))
+        assert torch.equal(reversed_[row, length:], sequences[row, length:])
+    assert torch.equal(reverse(reversed_, torch.tensor(lengths)), sequences)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("time_reduction", REDUCTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_one_frame(cell: str, time_reduction: int, bidirectional: bool) -> None:
+    model = make(tiny(cell, time_reduction=time_reduction, bidirectional=bidirectional))
+    output = run(model, torch.randn(1, 1, FEATURES), [1])
+    assert output.log_probs.shape == (1, 1, TOKENS)
+    assert output.lengths.tolist() == [1]
+    assert output.log_probs.isfinite().all()
+
+
+# --- probabilities, dropout, the optional parts -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_log_probs_sum_to_one(cell: str) -> None:
+    output = run(make(tiny(cell)), 100 * torch.randn(2, 20, FEATURES), [20, 11])
+    torch.testing.assert_close(output.log_probs.exp().sum(dim=2), torch.ones(2, 5))
+
+
+def test_dropout_is_active_in_training_alone() -> None:
+    model = make(tiny(dropout=0.5))
+    features = torch.randn(1, 20, FEATURES)
+    assert torch.equal(alone(model, features[0]), alone(model, features[0]))
+    without = make(tiny(dropout=0.0))
+    assert torch.equal(alone(model, features[0]), alone(without, features[0]))
+    model.train()
+    assert not torch.allclose(alone(model, features[0]), alone(model, features[0]), atol=1e-3)
+    assert torch.equal(alone(without.train(), features[0]), alone(without.eval(), features[0]))
+
+
+def test_dropout_follows_every_layer() -> None:
+    model = make(tiny(dropout=0.9, layers=1)).train()
+    features = torch.randn(20, FEATURES)
+    assert not torch.allclose(alone(model, features), alone(model, features), atol=1e-3)
+
+
+def silence(layer: nn.Module) -> None:
+    """Zero a layer's parameters, so that its output is 0."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_residual(cell: str, layer_norm: bool) -> None:
+    features = torch.randn(17, FEATURES)
+    one = make(tiny(cell, layers=1, layer_norm=layer_norm))
+    for residual in (True, False):
+        two = make(tiny(cell, residual=residual, layer_norm=layer_norm), seed=9)
+        two.load_state_dict(one.state_dict(), strict=False)
+        silence(two.layers[1])
+        log_probs = alone(two, features)
+        if residual:
+            torch.testing.assert_close(log_probs, alone(one, features))
+        else:
+            torch.testing.assert_close(log_probs, log_probs[:1].expand_as(log_probs))
+            assert not torch.allclose(log_probs, alone(one, features), atol=1e-3)
+
+
+def test_residual_is_skipped_where_the_sizes_differ() -> None:
+    model = make(tiny(layers=1))
+    silence(model.layers[0])
+    log_probs = alone(model, torch.randn(17, FEATURES))
+    torch.testing.assert_close(log_probs, log_probs[:1].expand_as(log_probs))
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_layer_norm(layer_norm: bool) -> None:
+    torch.manual_seed(0)
+    model = Model(FEATURES, TOKENS, tiny(layer_norm=layer_norm, hidden=16)).eval()
+    inputs: list[Tensor] = []
+    for module in (*model.layers, model.output):
+        module.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    alone(model, 10 * torch.randn(17, FEATURES))
+    assert len(inputs) == 3
+    assert any("norm" in name for name in model.state_dict()) == layer_norm
+    for x in inputs[1:]:
+        normal = torch.allclose(x.mean(dim=2), torch.tensor(0.0), atol=1e-5) and torch.allclose(
+            x.var(dim=2, unbiased=False), torch.tensor(1.0), atol=1e-2
+        )
+        assert normal == layer_norm
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"cell": "GRU"}, r"^cell = 'GRU' is not one of rnn-tanh, rnn-relu, gru, lstm$"),
+        ({"cell": ""}, r"^cell = '' is not one of"),
+        ({"layers": 0}, r"^layers = 0 is not within 1 to 32$"),
+        ({"layers": 33}, r"^layers = 33 is not"),
+        ({"hidden": 0}, r"^hidden = 0 is not within 1 to 8192$"),
+        ({"hidden": 8193}, r"^hidden = 8193 is not"),
+        ({"channels": 0}, r"^channels = 0 is not within 1 to 1024$"),
+        ({"channels": 1025}, r"^channels = 1025 is not"),
+        ({"time_reduction": 1}, r"^time_reduction = 1 is not one of 2, 3, 4$"),
+        ({"time_reduction": 5}, r"^time_reduction = 5 is not"),
+        ({"dropout": -0.1}, r"^dropout = -0.1 is not within 0 to 1$"),
+        ({"dropout": 1.0}, r"^dropout = 1.0 is not"),
+        ({"dropout": float("nan")}, r"^dropout = nan is not"),
+    ],
+)
+def test_settings_out_of_range(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelSettings(**changed)
+
+
+def test_settings_at_the_ends_of_their_ranges() -> None:
+    ModelSettings(layers=1, hidden=1, channels=1, dropout=0.0)
+    ModelSettings(layers=32, hidden=8192, channels=1024, dropout=0.999)
+
+
+def test_size_of_the_default() -> None:
+    assert sum(parameter.numel() for parameter in Model(40, 29, ModelSettings()).parameters()) == 2_588_797

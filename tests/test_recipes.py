@@ -1,0 +1,92 @@
+"""Every recipe is whole, and those for LibriSpeech run from end to end on a tiny tree of the same layout."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from asr import config
+from asr.recipe import Recipe
+from tests.conftest import SAMPLE_RATE, random_texts, spell
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = sorted(path.parent.name for path in (ROOT / "recipes").glob("*/recipe.toml"))
+
+
+def test_these_recipes_are_there() -> None:
+    assert RECIPES == ["an4", "digits", "librispeech-100", "librispeech-960", "librispeech-mini"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_whole(name: str) -> None:
+    folder = ROOT / "recipes" / name
+    assert sorted(path.name for path in folder.iterdir()) == ["RESULTS.md", "recipe.toml", "run.sh"]
+    recipe = config.read(folder / "recipe.toml", Recipe)
+    assert recipe.name == name
+    assert os.access(folder / "run.sh", os.X_OK)
+    settings = (folder / "recipe.toml").read_text(encoding="utf-8")
+    values = [line for line in settings.splitlines() if "=" in line and not line.startswith("#")]
+    for line in values:
+        key = line.split("=")[0].strip()
+        sections = [
+            section for section in config.to_dict(Recipe()).values() if isinstance(section, dict) and key in section
+        ]
+        assert key == "name" or sections, line
+
+
+def write_tree(root: Path, subset: str, seed: int) -> None:
+    speakers = {"train": ("11", "12", "13"), "dev": ("21",), "test": ("31",)}[subset.partition("-")[0]]
+    for speaker in speakers:
+        folder = root / "LibriSpeech" / subset / speaker / "1"
+        folder.mkdir(parents=True)
+        lines = []
+        for number, text in enumerate(random_texts(4, seed + int(speaker))):
+            name = f"{speaker}-1-{number:04d}"
+            soundfile.write(folder / f"{name}.flac", spell(text), SAMPLE_RATE)
+            lines.append(f"{name} {text}\n")
+        (folder / f"{speaker}-1.trans.txt").write_text("".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("name", "training", "testing"),
+    [
+        ("librispeech-mini", ["train-clean-5"], ["dev-clean-2"]),
+        ("librispeech-100", ["train-clean-100"], ["dev-clean", "dev-other", "test-clean", "test-other"]),
+        (
+            "librispeech-960",
+            ["train-clean-100", "train-clean-360", "train-other-500"],
+            ["dev-clean", "dev-other", "test-clean", "test-other"],
+        ),
+    ],
+)
+def test_a_librispeech_recipe_runs_on_a_tiny_tree(
+    name: str, training: list[str], testing: list[str], tmp_path: Path
+) -> None:
+    for seed, subset in enumerate([*training, *testing]):
+        # In the real subsets every id occurs once; here the speakers' numbers tell them apart.
+        write_tree(tmp_path, subset, 100 * seed)
+        if seed and subset in training:
+            rename_speakers(tmp_path / "LibriSpeech" / subset, seed)
+    shutil.copytree(ROOT / "recipes" / name, tmp_path / "recipes" / name)
+    tiny = ["--epochs", "1", "--set", "model.hidden=8", "--set", "model.layers=1", "--set", "model.channels=2"]
+    command = ["bash", f"recipes/{name}/run.sh", str(tmp_path), "runs/tiny", *tiny, "--quiet"]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for subset in testing:
+        body = json.loads((tmp_path / "runs" / "tiny" / f"{subset}.json").read_text())
+        assert body["utterances"] == 4
+
+
+def rename_speakers(subset: Path, number: int) -> None:
+    """Make the speakers of a subset others than those of the first."""
+    for path in sorted(subset.rglob("*"), key=lambda path: -len(path.parts)):
+        if path.suffix == ".txt":
+            path.write_text("".join(f"{number}{line}" for line in path.read_text().splitlines(keepends=True)))
+        if path.name[:2] in ("11", "12", "13"):
+            path.rename(path.with_name(f"{number}{path.name}"))
