@@ -12,7 +12,8 @@ PACKAGE = ROOT / "asr"
 ALLOWED = {
     "version": set(),
     "config": set(),
-    "audio": set(),
+    "containers": set(),
+    "audio": {"containers"},
     "features": set(),
     "text": set(),
     "manifest": set(),
