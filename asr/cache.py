@@ -60,6 +60,14 @@ def _compute(utterance: Utterance, settings: FeatureSettings, speed: float) -> N
     return features.mfcc(faster, settings).astype(np.float16)
 
 
+def _is_whole(path: Path, dimension: int) -> bool:
+    try:
+        lengths = np.load(path.with_suffix(".npy"))
+        return path.stat().st_size == int(lengths.sum()) * dimension * np.dtype(np.float16).itemsize
+    except (OSError, ValueError, EOFError):
+        return False
+
+
 def open_cache(
     utterances: Sequence[Utterance],
     settings: FeatureSettings,
@@ -72,7 +80,7 @@ def open_cache(
     `progress` is told the seconds of audio done and in all. Raises AudioError for a recording that cannot be used.
     """
     path = folder / f"{_key(utterances, settings, speed)}.f16"
-    if not path.with_suffix(".npy").exists():
+    if not _is_whole(path, settings.dimension):
         folder.mkdir(parents=True, exist_ok=True)
         total = sum(utterance.duration for utterance in utterances)
         done, lengths = 0.0, []

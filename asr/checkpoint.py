@@ -103,7 +103,24 @@ def _read(path: Path) -> tuple[Contents, dict[str, torch.Tensor]]:
     except (ValueError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged metadata: {error}") from error
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return Contents(schema, settings, card, shapes), tensors
+    contents = Contents(schema, settings, card, shapes)
+    _check(path, contents, tensors)
+    return contents, tensors
+
+
+def _check(path: Path, contents: Contents, tensors: dict[str, torch.Tensor]) -> None:
+    with torch.device("meta"):
+        model = contents.settings.build()
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    names = expected.keys() | contents.shapes.keys()
+    wrong = sorted(name for name in names if expected.get(name) != contents.shapes.get(name))
+    if wrong:
+        raise CheckpointError(f"{path}: its weights do not fit its settings: {wrong[0]!r} and {len(wrong) - 1} more")
+    types = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()} - {"float32"}
+    if types:
+        raise CheckpointError(f"{path}: its weights are of {', '.join(sorted(types))}; float32 is meant")
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise CheckpointError(f"{path}: its weights are not all finite numbers")
 
 
 def _object(metadata: dict[str, str], key: str) -> dict[str, Any]:
@@ -123,14 +140,6 @@ def load(path: str | Path) -> tuple[Model, Contents]:
     contents, tensors = _read(Path(path))
     with torch.device("meta"):
         model = contents.settings.build()
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    names = expected.keys() | contents.shapes.keys()
-    wrong = sorted(name for name in names if expected.get(name) != contents.shapes.get(name))
-    if wrong:
-        raise CheckpointError(f"{path}: its weights do not fit its settings: {wrong[0]!r} and {len(wrong) - 1} more")
-    types = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()} - {"float32"}
-    if types:
-        raise CheckpointError(f"{path}: its weights are of {', '.join(sorted(types))}; float32 is meant")
     # Copies: the tensors read are views of the mapped file, and would change with it.
     model.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
     return model.eval(), contents

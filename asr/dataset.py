@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from asr.text import Alphabet, TextError, TextSettings, normalise
 
 @dataclass(frozen=True)
 class Item:
-    """One utterance as the loop sees it: its normalised text, its token ids and where its features are."""
+    """One utterance as the loop sees it: its normalised text, its token ids and where its features are.
+
+    Without tokens it is scored but has no loss.
+    """
 
     id: str
     text: str
@@ -43,7 +47,7 @@ class Dataset:
     unalignable: tuple[str, ...]
     unknown: tuple[str, ...]
 
-    @property
+    @cached_property
     def seconds(self) -> float:
         """Return the seconds of audio."""
         return sum(item.duration for item in self.items)
@@ -61,7 +65,7 @@ def alphabet_of(utterances: Sequence[Utterance], settings: TextSettings) -> Alph
     return Alphabet.of(normalise(utterance.text, settings.normaliser) for utterance in utterances)
 
 
-def _encode(utterances: Sequence[Utterance], settings: TextSettings) -> tuple[list[Utterance], list[str]]:
+def _encode(utterances: Sequence[Utterance], settings: TextSettings, keep: bool) -> tuple[list[Utterance], list[str]]:
     """Normalise the texts; leave out, where the settings say so, those with characters outside the alphabet."""
     alphabet = Alphabet(settings.alphabet)
     kept, dropped = [], []
@@ -76,18 +80,22 @@ def _encode(utterances: Sequence[Utterance], settings: TextSettings) -> tuple[li
             )
         if unknown:
             dropped.append(utterance.id)
-        else:
+        if keep or not unknown:
             kept.append(Utterance(utterance.id, utterance.audio, utterance.duration, text, offset=utterance.offset))
     return kept, dropped
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a dataset comes from; `speeds` as in AugmentSettings, `folder` that of the feature cache."""
+    """Where a dataset comes from; `speeds` as in AugmentSettings, `folder` that of the feature cache.
+
+    `keep`: what cannot be trained on stays as an item without tokens, so that a score counts every utterance.
+    """
 
     utterances: Sequence[Utterance]
     folder: Path
     speeds: tuple[float, ...] = (1.0,)
+    keep: bool = False
 
 
 def load(
@@ -95,11 +103,13 @@ def load(
 ) -> Dataset:
     """Build a dataset, one item for each utterance and speed; `text.alphabet` must be spelled out.
 
-    An item with fewer output frames than its transcript needs is left out and named in `unalignable`. Raises TextError
-    and AudioError naming the utterance.
+    An item with fewer output frames than its transcript needs is left out (unless `source.keep`) and named in
+    `unalignable`. Raises TextError and AudioError naming the utterance.
     """
-    kept, unknown = _encode(source.utterances, text)
+    kept, unknown = _encode(source.utterances, text, source.keep)
     alphabet = Alphabet(text.alphabet)
+    outside = set(unknown)
+    encoded = [() if one.id in outside else tuple(alphabet.encode(one.text)) for one in kept]
     items: list[Item] = []
     unalignable: list[str] = []
     for number, speed in enumerate(source.speeds):
@@ -110,12 +120,14 @@ def load(
 
         cached = open_cache(kept, features, source.folder, speed, overall)
         for row, utterance in enumerate(kept):
-            tokens = tuple(alphabet.encode(utterance.text))
+            tokens = encoded[row]
             frames = int(cached.lengths[row])
             name = utterance.id if speed == 1.0 else f"{utterance.id} at speed {speed:g}"
             if output_length(frames, time_reduction) < max(frames_needed(tokens), 1):
                 unalignable.append(name)
-                continue
+                if not source.keep:
+                    continue
+                tokens = ()
             items.append(Item(name, utterance.text, tokens, utterance.duration / speed, frames, cached, row))
     return Dataset(tuple(items), tuple(unalignable), tuple(unknown))
 

@@ -26,11 +26,12 @@ _ALONE = 500
 
 @dataclass(frozen=True)
 class Check:
-    """What the manifests are checked against."""
+    """What the manifests are checked against; `fastest`: the highest speed that training plays them at."""
 
     features: FeatureSettings
     text: TextSettings
     time_reduction: int
+    fastest: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ def _text(utterance: Utterance, alphabet: Alphabet, check: Check, samples: int) 
                 "unalignable",
                 f"{frames} output frames, CTC needs {needed} for {len(text)} characters; it will be dropped",
             )
+        elif output_length(frame_count(int(samples / check.fastest), check.features), check.time_reduction) < needed:
+            yield "information", "fast", f"CTC cannot align it at speed {check.fastest:g}; that copy will be dropped"
 
 
 def _between(manifests: Mapping[str, Sequence[Utterance]], normaliser: str) -> Iterator[Finding]:
@@ -146,7 +149,7 @@ def _between(manifests: Mapping[str, Sequence[Utterance]], normaliser: str) -> I
 
 
 def _usable(name: str, utterances: Sequence[Utterance], findings: Iterable[Finding]) -> Iterator[Finding]:
-    lost = {"audio", "characters", "case", "unalignable"}
+    lost = {"audio", "characters", "case", "empty", "unalignable"}
     dropped = {finding.id for finding in findings if finding.manifest == name and finding.kind in lost}
     if len(dropped) == len(utterances):
         yield Finding("error", "nothing", name, "", "no row is left that could be trained on")

@@ -110,11 +110,13 @@ class Front(nn.Module):
             # What lies beyond an utterance's end must be zero, as it is when the utterance is alone.
             x = x * _mask(lengths, x.shape[2])[:, None, :, None]
             if self.causal:
-                before = history[index] if history else x.new_zeros(x.shape[0], x.shape[1], KERNEL - 1, x.shape[3])
-                x = torch.cat([before, x], dim=2)
+                past = history[index] if history else x.new_zeros(x.shape[0], x.shape[1], KERNEL - 1, x.shape[3])
+                x = torch.cat([past, x], dim=2)
                 seen.append(x[:, :, x.shape[2] - (KERNEL - 1) :].detach())
             else:
-                x = functional.pad(x, (0, 0, 1, 1))
+                # A stride of 3 begins at the first frame, or the last would go unseen.
+                before = 0 if stride == KERNEL else 1
+                x = functional.pad(x, (0, 0, before, KERNEL - 1 - before))
             x = torch.relu(convolution(x))
             lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
         return x.permute(0, 2, 1, 3).flatten(2), lengths, tuple(seen)

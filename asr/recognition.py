@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from asr import audio, batching, checkpoint, decoding, features, scoring, text
 from asr.checkpoint import Settings
 from asr.decoding import Hypothesis
+from asr.device import choose
 from asr.features import Features
 from asr.manifest import Utterance
 from asr.model import Model
 
 BATCH_SECONDS = 120.0
+# A file is transcribed whole, in about 1.5 GB for each hour.
+LONGEST = 2 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Recognizer:
 
     def transcribe_file(self, path: str | Path) -> Hypothesis:
         """Transcribe a sound file of any rate and number of channels. Raises AudioError."""
+        duration = audio.info(path).duration
+        if duration > LONGEST:
+            raise audio.AudioError(
+                f"{path}: {duration / 3600:.1f} hours long; at most {LONGEST / 3600:.0f} at once; split it"
+            )
         return self._decode([self._features(audio.load(path, self.sample_rate))])[0]
 
     def transcribe_utterances(
@@ -67,12 +75,18 @@ class Recognizer:
         done = 0.0
         for indices in self._batches(utterances):
             chosen = [utterances[index] for index in indices]
-            loaded = [audio.load(one.audio, self.sample_rate, one.offset, one.duration) for one in chosen]
+            loaded = [self._load(one) for one in chosen]
             found |= zip(indices, self._decode([self._features(waveform) for waveform in loaded]), strict=True)
             done += sum(one.duration for one in chosen)
             if progress:
                 progress(done, total)
         return [found[index] for index in range(len(utterances))]
+
+    def _load(self, one: Utterance) -> audio.Waveform:
+        try:
+            return audio.load(one.audio, self.sample_rate, one.offset, one.duration)
+        except audio.AudioError as error:
+            raise audio.AudioError(f"utterance {one.id}: {error}") from error
 
     def _batches(self, utterances: Sequence[Utterance]) -> Iterator[list[int]]:
         hop = self.settings.features.hop
@@ -84,9 +98,9 @@ class Recognizer:
 
     def _decode(self, rows: Sequence[Features]) -> list[Hypothesis]:
         batch = batching.pad(rows, [()] * len(rows))
-        device = next(self._model.parameters()).device
+        place = next(self._model.parameters()).device
         with torch.inference_mode():
-            output = self._model(batch.features.to(device), batch.feature_lengths.to(device))
+            output = self._model(batch.features.to(place), batch.feature_lengths.to(place))
         log_probs = output.log_probs.cpu().numpy()
         return [
             decoding.greedy(row[:length], self._alphabet)
@@ -95,9 +109,10 @@ class Recognizer:
 
 
 def load(path: str | Path, device: str = "cpu") -> Recognizer:
-    """Load a model file for transcription on a torch device. Raises CheckpointError."""
+    """Load a model file for transcription on cpu, cuda, mps or auto. Raises CheckpointError and DeviceError."""
+    place = choose(device)
     model, contents = checkpoint.load(path)
-    return Recognizer(model.to(device), contents.settings, contents.card)
+    return Recognizer(model.to(place), contents.settings, contents.card)
 
 
 def evaluate(
@@ -109,6 +124,8 @@ def evaluate(
     """
     normaliser = recognizer.settings.text.normaliser
     references = [text.normalise(utterance.text, normaliser) for utterance in utterances]
+    if not any(references):
+        raise scoring.ScoringError("the references hold no words at all: there is no error rate")
     begin = time.perf_counter()
     hypotheses = [hypothesis.text for hypothesis in recognizer.transcribe_utterances(utterances, progress)]
     seconds = time.perf_counter() - begin

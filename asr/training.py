@@ -4,7 +4,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,71 +16,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from asr import checkpoint, config, dataset, manifest, scoring
+from asr import checkpoint, config, dataset, device, manifest, scoring
+from asr.audio import AudioError
 from asr.batching import Batch
 from asr.checkpoint import Settings
 from asr.dataset import Dataset, Source
 from asr.decoding import greedy
+from asr.events import Epoch, Note, Preparing, Report, Step
 from asr.manifest import Utterance
 from asr.model import Model
 from asr.recipe import Recipe
-from asr.text import BLANK, Alphabet
+from asr.text import BLANK, Alphabet, TextError
 from asr.version import __version__
 
 log = logging.getLogger(__name__)
 
 CACHE = ".features"
+WRITTEN = ("best.safetensors", "last.safetensors", "train.jsonl")
+
+
+_MEND = "the last good model is kept; a lower training.learning_rate or training.clip may help"
 
 
 class TrainingError(ValueError):
     """Data that cannot be trained on, or a run that diverged."""
-
-
-@dataclass(frozen=True)
-class Preparing:
-    """Told while features are computed: seconds of audio done and in all."""
-
-    done: float
-    total: float
-
-
-@dataclass(frozen=True)
-class Step:
-    """Told after each batch: seconds of audio done and in all in this epoch; `loss` in nats a character."""
-
-    epoch: int
-    epochs: int
-    done: float
-    total: float
-    loss: float
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """Told after each epoch; one line of train.jsonl. Losses in nats a character, WER as a fraction."""
-
-    epoch: int
-    epochs: int
-    train_loss: float
-    dev_loss: float
-    dev_wer: float
-    best: bool
-    learning_rate: float
-    gradient_norm: float
-    seconds: float
-    data_wait: float
-    audio_hours: float
-
-
-@dataclass(frozen=True)
-class Note:
-    """Told when something happened that the user should know."""
-
-    message: str
-
-
-Event = Preparing | Step | Epoch | Note
-Report = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -92,41 +51,34 @@ class Result:
     dev_wer: float
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of that name; `auto`: CUDA, else MPS, else the CPU. Raises TrainingError if it is not there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next(device for device in ("cuda", "mps", "cpu") if there[device])
-    if not there.get(name, False):
-        found = ", ".join(device for device, present in there.items() if present)
-        raise TrainingError(f"device {name} is not there; this machine has {found}")
-    return torch.device(name)
-
-
 def _ctc_loss(model: Model, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the loss summed over the batch, log_probs (B, T', V) and their lengths."""
+    """Return the loss of each utterance (B,), log_probs (B, T', V) and their lengths."""
     output = model(batch.features.to(device), batch.feature_lengths.to(device))
-    loss = functional.ctc_loss(
-        output.log_probs.transpose(0, 1),
-        batch.targets.to(device),
-        output.lengths,
-        batch.target_lengths.to(device),
+    # torch has CTC for the CPU and CUDA alone.
+    place = torch.device("cpu") if device.type == "mps" else device
+    losses = functional.ctc_loss(
+        output.log_probs.transpose(0, 1).to(place),
+        batch.targets.to(place),
+        output.lengths.to(place),
+        batch.target_lengths.to(place),
         blank=BLANK,
-        reduction="sum",
+        reduction="none",
     )
-    return loss, output.log_probs, output.lengths
+    return losses, output.log_probs, output.lengths
 
 
 def validate(model: Model, data: Dataset, alphabet: Alphabet, longest: int) -> tuple[float, scoring.Score]:
     """Return the loss in nats a character and the greedy score of a dataset."""
-    device = next(model.parameters()).device
+    place = next(model.parameters()).device
     hypotheses = [""] * len(data.items)
     total = 0.0
     model.eval()
     with torch.inference_mode():
         for indices, batch in dataset.batches(data, longest):
-            loss, log_probs, lengths = _ctc_loss(model, batch, device)
-            total += loss.item()
+            losses, log_probs, lengths = _ctc_loss(model, batch, place)
+            total += losses.cpu()[batch.target_lengths > 0].sum().item()
+            if not np.isfinite(total):
+                raise TrainingError("the loss is no longer a number")
             for index, row, length in zip(indices, log_probs.cpu().numpy(), lengths.tolist(), strict=True):
                 hypotheses[index] = greedy(row[:length], alphabet).text
     characters = sum(len(item.tokens) for item in data.items)
@@ -153,14 +105,14 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         self.optimiser.zero_grad(set_to_none=True)
-        loss, _, _ = _ctc_loss(self.model, batch, self.device)
+        losses, _, _ = _ctc_loss(self.model, batch, self.device)
+        loss = losses.sum()
         (loss / len(batch.feature_lengths)).backward()  # type: ignore[no-untyped-call]
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.training.clip))
         value = loss.item()
         if not np.isfinite(value) or not np.isfinite(norm):
             raise TrainingError(
-                f"training diverged: loss {value}, gradient norm {norm} in the batch of {', '.join(ids)}; the last "
-                "good model is kept; a lower training.learning_rate or training.clip may help"
+                f"training diverged: loss {value}, gradient norm {norm} in the batch of {', '.join(ids)}; {_MEND}"
             )
         self.optimiser.step()
         return value, norm
@@ -198,16 +150,23 @@ def _load(name: str, source: Source, recipe: Recipe, report: Report) -> Dataset:
     def progress(done: float, total: float) -> None:
         report(Preparing(done, total))
 
-    data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, progress)
+    try:
+        data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, progress)
+    except (TextError, AudioError) as error:
+        raise type(error)(f"{name}: {error}") from error
+    if not any(item.tokens for item in data.items):
+        raise TrainingError(f"{name}: no utterance is left to use; `asr doctor` says what is wrong with each")
     for ids, why in (
         (data.unalignable, "too few output frames for the transcript"),
         (data.unknown, "characters outside the alphabet"),
     ):
         if ids:
             shown = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-            report(Note(f"{name}: dropped {len(ids)} of {len(ids) + len(data.items)} utterances: {why} ({shown})"))
-    if not data.items:
-        raise TrainingError(f"{name}: no utterance is left to use; `asr doctor` says what is wrong with each")
+            count = len(source.utterances) * len(source.speeds)
+            what = "without a loss, but scored," if source.keep else "dropped"
+            message = f"{name}: {what} {len(ids)} of {count} utterances: {why} ({shown})"
+            log.warning(message)
+            report(Note(message))
     return data
 
 
@@ -216,7 +175,13 @@ def _card(recipe: Recipe, data: dict[str, tuple[Path, Dataset]]) -> dict[str, An
     return {
         "recipe": config.to_dict(recipe),
         "data": {
-            name: {"manifest": path.name, "utterances": len(part.items), "hours": round(part.seconds / 3600, 3)}
+            name: {
+                "manifest": path.name,
+                "utterances": len(part.items),
+                "hours": round(part.seconds / 3600, 3),
+                "unalignable": len(part.unalignable),
+                "unknown_characters": len(part.unknown),
+            }
             for name, (path, part) in data.items()
         },
         "versions": {"asr": __version__, "python": platform.python_version()}
@@ -239,36 +204,51 @@ def train(
     rows: dict[str, list[Utterance]] = {name: manifest.read(path) for name, path in paths.items()}
     alphabet = dataset.alphabet_of(rows["train"], recipe.text)
     recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
-    device = choose_device(recipe.training.device)
+    _check_out(out, list(paths.values()))
+    place = device.choose(recipe.training.device)
     data = {
         name: _load(
             str(paths[name]),
-            Source(rows[name], paths[name].parent / CACHE, recipe.augment.speeds if name == "train" else (1.0,)),
+            Source(rows[name], paths[name].parent / CACHE, speeds, keep=name == "dev"),
             recipe,
             report,
         )
-        for name in paths
+        for name, speeds in (("train", recipe.augment.speeds), ("dev", (1.0,)))
     }
     torch.manual_seed(recipe.training.seed)
     settings = Settings(recipe.features, recipe.text, recipe.model)
-    model = settings.build().to(device)
+    model = settings.build().to(place)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.training.learning_rate, weight_decay=recipe.training.weight_decay
     )
-    out.mkdir(parents=True, exist_ok=True)
+    for name in WRITTEN:
+        (out / name).unlink(missing_ok=True)
     card = _card(recipe, {name: (paths[name], data[name]) for name in paths})
-    return _epochs(_Run(model, optimiser, recipe, device, report), data, settings, card, out)
+    return _epochs(_Run(model, optimiser, recipe, place, report), data, settings, card, out)
+
+
+def _check_out(out: Path, manifests: Sequence[Path]) -> None:
+    """Make the run's folder before hours of work, and see that the run will not overwrite what it reads."""
+    out.mkdir(parents=True, exist_ok=True)
+    for path in manifests:
+        if path.resolve() in {(out / name).resolve() for name in WRITTEN}:
+            raise TrainingError(f"{out}: the run would write over its own manifest {path}; choose another folder")
 
 
 def _epochs(run: _Run, data: dict[str, Dataset], settings: Settings, card: dict[str, Any], out: Path) -> Result:
     best = Result(out / "best.safetensors", 0, float("inf"))
+    lowest = float("inf")
     history: list[str] = []
     begin = time.perf_counter()
     for epoch in range(1, run.recipe.training.epochs + 1):
         started = time.perf_counter()
         averages = run.train_epoch(epoch, data["train"])
-        dev_loss, score = validate(run.model, data["dev"], settings.alphabet, run.longest)
-        better = score.wer.value < best.dev_wer
+        try:
+            dev_loss, score = validate(run.model, data["dev"], settings.alphabet, run.longest)
+        except TrainingError as error:
+            raise TrainingError(f"training diverged in the last step of epoch {epoch}: {error}; {_MEND}") from error
+        # Of equal error rates, 100 % above all, the lower loss is the better model.
+        better = (score.wer.value, dev_loss) < (best.dev_wer, lowest)
         row = Epoch(
             epoch=epoch,
             epochs=run.recipe.training.epochs,
@@ -282,7 +262,7 @@ def _epochs(run: _Run, data: dict[str, Dataset], settings: Settings, card: dict[
         made = card | {"epoch": epoch, "dev_wer": row.dev_wer, "minutes": round(minutes, 1), "device": run.device.type}
         checkpoint.save(out / "last.safetensors", run.model, settings, made)
         if better:
-            best = Result(best.model, epoch, row.dev_wer)
+            best, lowest = Result(best.model, epoch, row.dev_wer), dev_loss
             checkpoint.save(best.model, run.model, settings, made)
         history.append(json.dumps(asdict(row)))
         part = out / "train.jsonl.part"

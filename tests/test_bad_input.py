@@ -114,6 +114,15 @@ def run_again(place: Place) -> list[str]:
     return place.train()
 
 
+def own_manifest(place: Place) -> list[str]:
+    copy = place.file("out/train.jsonl", (place.tones / "train.jsonl").read_text())
+    return place.train(train=copy)
+
+
+def with_report(place: Place) -> list[str]:
+    return [*place.evaluate(place.row()), "--json", str(place.folder / "good.wav" / "report.json")]
+
+
 def with_row(**changes: object) -> Callable[[Place], list[str]]:
     return lambda place: place.evaluate(place.row(**changes))
 
@@ -197,6 +206,7 @@ SETTINGS = [
     Mistake("learning rate", with_set("training.learning_rate=-1"), 2, r"learning_rate = -1\.0 is not more than 0"),
     Mistake("not an assignment", with_set("epochs"), 2, r"--set epochs: not of the form section\.key=value"),
     Mistake("epochs", lambda place: place.train("--epochs", "0"), 2, r"epochs = 0 is not within 1 to"),
+    Mistake("its own manifest", own_manifest, 1, r"the run would write over its own manifest"),
     Mistake("run again", run_again, 2, r"out holds a run already; choose another --out, or --overwrite"),
     Mistake(
         "character",
@@ -255,6 +265,8 @@ ARGUMENTS = [
     Mistake("no file", lambda place: ["transcribe", "--model", str(place.model)], 2, r"Missing argument 'FILE"),
     Mistake("format", lambda place: [*place.transcribe("a.wav"), "--format", "doc"], 2, r"'doc' is not one of"),
     Mistake("seed", lambda place: place.train("--seed", "many"), 2, r"'many' is not a valid integer"),
+    Mistake("no GPU", lambda place: [*place.transcribe("a.wav"), "--device", "cuda"], 1, r"device cuda is not there"),
+    Mistake("no folder", with_report, 1, r"good\.wav: (File exists|Not a directory)"),
     Mistake("device", lambda place: place.train("--device", "tpu"), 2, r"'tpu' is not one of"),
     Mistake(
         "model and recipe",
@@ -289,7 +301,8 @@ def test_a_mistake_ends_in_one_clear_line(
     assert output.err.startswith("asr: ") and output.err.count("\n") == 1, output.err
     assert output.out.strip() == ""
     assert not list(tmp_path.rglob("*.part"))
-    assert not list((tmp_path / "out").glob("*.jsonl")) or name == "settings: run again"
+    kept = name in ("settings: run again", "settings: its own manifest")
+    assert not list((tmp_path / "out").glob("*.jsonl")) or kept
 
 
 def test_the_table_is_as_long_as_it_should_be() -> None:

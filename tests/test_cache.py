@@ -253,3 +253,21 @@ def test_progress_is_told_in_seconds_of_audio(utterances: list[Utterance], folde
     assert told == [pytest.approx(pair) for pair in expected]
     open_cache(utterances, SETTINGS, folder, progress=lambda done, total: told.append((done, total)))
     assert len(told) == 3
+
+
+@pytest.mark.parametrize("suffix", [".f16", ".npy"])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "gone"])
+def test_a_damaged_cache_is_computed_anew(
+    suffix: str, damage: str, utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_cache(utterances, SETTINGS, folder)
+    path = next(path for path in folder.iterdir() if path.suffix == suffix)
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[:-3], "emptied": b"", "gone": b""}[damage])
+    if damage == "gone":
+        path.unlink()
+    counted = Counted(monkeypatch)
+    cache = open_cache(utterances, SETTINGS, folder)
+    assert counted.times == len(LENGTHS)
+    assert_close(cache[1], mfcc(noise(LENGTHS[1], 1), SETTINGS))
+    assert path.read_bytes() == whole

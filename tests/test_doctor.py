@@ -101,6 +101,17 @@ def test_an_empty_text_and_an_implausible_pace(tmp_path: Path) -> None:
     assert ("warning", "pace") in kinds(one(slow))
 
 
+def test_a_manifest_of_empty_texts_is_an_error(tmp_path: Path) -> None:
+    assert ("error", "nothing") in kinds(one(utterance(tmp_path, spell("AB"), text="…")))
+
+
+def test_a_copy_that_is_too_fast_for_ctc_is_information(tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).normal(0, 0.1, 4480)
+    row = utterance(tmp_path, samples, text="AAAA")
+    assert ("information", "fast") not in kinds(one(row))
+    assert ("information", "fast") in kinds(one(row, replace(CHECK, fastest=1.3)))
+
+
 def test_part_of_a_file_that_is_used_alone_is_information(tmp_path: Path) -> None:
     row = utterance(tmp_path, np.random.default_rng(1).normal(0, 0.1, 4 * SAMPLE_RATE), text="ABCABC")
     assert ("information", "duration") in kinds(one(replace(row, duration=2.0)))

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr import checkpoint, config, manifest, training
+from asr import checkpoint, config, manifest, scoring, training
+from asr.events import Epoch, Event, Note, Preparing, Step
 from asr.recipe import Recipe
-from asr.training import Epoch, Event, Note, Preparing, Step, TrainingError
+from asr.training import TrainingError
 
 
 @pytest.fixture
@@ -101,11 +102,14 @@ def test_divergence_stops_with_the_ids_and_keeps_the_last_good_model(
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
-def test_patience_stops_a_run_that_does_not_get_better(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+def test_patience_stops_a_run_that_does_not_get_better(
+    recipe: Recipe, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events: list[Event] = []
-    patient = short(recipe, epochs=20, patience=2, learning_rate=1e-9)
-    result = training.train(patient, tones / "train.jsonl", tones / "dev.jsonl", tmp_path, events.append)
-    assert result.epoch == 1
+    patient = short(recipe, epochs=20, patience=2)
+    result = scoring.score(["A B"], ["A C"])
+    monkeypatch.setattr(training, "validate", lambda *arguments: (1.0, result))
+    assert training.train(patient, tones / "train.jsonl", tones / "dev.jsonl", tmp_path, events.append).epoch == 1
     assert len((tmp_path / "train.jsonl").read_text().splitlines()) == 3
     assert any(isinstance(event, Note) and "no better dev WER" in event.message for event in events)
 
@@ -116,8 +120,39 @@ def test_an_alphabet_of_auto_is_stored_spelled_out(recipe: Recipe, tones: Path, 
     assert checkpoint.inspect(tmp_path / "best.safetensors").settings.text.alphabet == " ABC"
 
 
-def test_a_device_that_is_not_there_is_an_error() -> None:
-    if not torch.cuda.is_available():
-        with pytest.raises(TrainingError, match="device cuda is not there; this machine has cpu"):
-            training.choose_device("cuda")
-    assert training.choose_device("cpu").type == "cpu"
+def test_of_equal_error_rates_the_lower_loss_is_the_better_model(
+    recipe: Recipe, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = scoring.score(["A B"], ["A C"])
+    losses = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr(training, "validate", lambda *arguments: (next(losses), result))
+    best = training.train(short(recipe, epochs=3), tones / "train.jsonl", tones / "dev.jsonl", tmp_path)
+    assert (best.epoch, best.dev_wer) == (2, 0.5)
+
+
+def test_the_dev_score_counts_every_utterance(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    rows = manifest.read(tones / "dev.jsonl")
+    rows[0] = replace(rows[0], text="ABC" * 50)
+    rows[1] = replace(rows[1], text="A X")
+    manifest.write(tmp_path / "dev.jsonl", rows)
+    events: list[Event] = []
+    dropping = replace(short(recipe), text=replace(recipe.text, unknown="drop"))
+    training.train(dropping, tones / "train.jsonl", tmp_path / "dev.jsonl", tmp_path / "run", events.append)
+    notes = [event.message for event in events if isinstance(event, Note)]
+    assert [note.partition(": ")[2].partition(" of ")[0] for note in notes] == ["without a loss, but scored, 1"] * 2
+    dev = checkpoint.inspect(tmp_path / "run/last.safetensors").card["data"]["dev"]
+    assert (dev["utterances"], dev["unalignable"], dev["unknown_characters"]) == (12, 1, 1)
+    epoch = next(event for event in events if isinstance(event, Epoch))
+    assert 0 < epoch.dev_loss < 20
+
+
+def test_divergence_in_the_last_step_of_an_epoch_is_told_as_such(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="training diverged"):
+        training.train(short(recipe, learning_rate=1e30), tones / "train.jsonl", tones / "dev.jsonl", tmp_path)
+
+
+def test_a_new_run_leaves_nothing_of_the_old_one(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    (tmp_path / "best.safetensors").write_text("the old run's")
+    with pytest.raises(TrainingError):
+        training.train(short(recipe, learning_rate=1e30), tones / "train.jsonl", tones / "dev.jsonl", tmp_path)
+    assert not (tmp_path / "best.safetensors").exists()

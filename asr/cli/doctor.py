@@ -58,4 +58,4 @@ def _check(model: Path | None, recipe: Path | None) -> "Check":
         settings = checkpoint.inspect(model).settings
         return Check(settings.features, settings.text, settings.model.time_reduction)
     plan = config.read(recipe, Recipe) if recipe else Recipe()
-    return Check(plan.features, plan.text, plan.model.time_reduction)
+    return Check(plan.features, plan.text, plan.model.time_reduction, max(plan.augment.speeds))

@@ -22,6 +22,9 @@ def evaluate(manifest: Path, model: Path, json_file: Path | None, worst: int, de
     from asr import manifest as manifests
     from asr import recognition, report
 
+    if json_file:
+        # Before the work, so that a folder that cannot be made costs nothing.
+        json_file.parent.mkdir(parents=True, exist_ok=True)
     utterances = manifests.read(manifest)
     recognizer = recognition.load(model, device or "cpu")
     with Display(quiet) as display:

@@ -44,7 +44,11 @@ def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool,
     with Display(quiet) as display:
         for subset in subsets:
             if download:
-                fetch.librispeech(subset, root, lambda done, total: display.update("download", done, total, "bytes"))
+                fetch.librispeech(
+                    subset,
+                    root,
+                    lambda done, total: display.update("download and unpack", done / 1e6, total / 1e6, "MB"),
+                )
             rows = corpus.read(root, subset, lambda done, total: display.update("read", done, total, "files"))
             display.close()
             _write(out, subset, rows)
@@ -76,5 +80,5 @@ def table(file: Path, out: Path, quiet: bool) -> int:
 
     with Display(quiet) as display:
         rows = corpus.read(file, lambda done, total: display.update("read", done, total, "files"))
-    _write(out, file.resolve().stem, rows)
+    _write(out, file.resolve().name if file.is_dir() else file.stem, rows)
     return 0

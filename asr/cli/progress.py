@@ -19,7 +19,7 @@ class Display:
         self._bar: Any = None
         self._task: Any = None
         self._title = ""
-        self._begin = self._said = 0.0
+        self._begin = self._said = self._first = 0.0
 
     def __enter__(self) -> "Display":
         return self
@@ -35,9 +35,9 @@ class Display:
             self._bar.stop()
         self._bar, self._title = None, ""
 
-    def say(self, message: str) -> None:
-        """Show a line that stays."""
-        if self.quiet:
+    def say(self, message: str, always: bool = False) -> None:
+        """Show a line that stays; `always`: also when quiet, for what is no mere progress."""
+        if self.quiet and not always:
             return
         if self._bar is not None:
             self._bar.console.print(message, markup=False, highlight=False)
@@ -51,19 +51,19 @@ class Display:
         now = time.monotonic()
         if title != self._title:
             self.close()
-            self._title, self._begin, self._said = title, now, now
+            self._title, self._begin, self._said, self._first = title, now, now, done
             if sys.stderr.isatty():
                 self._start(title, total, unit)
+        # What was there at the start, the first part of a resumed download for one, says nothing of the rate.
+        rate = (done - self._first) / max(now - self._begin, 1e-6)
         if self._bar is not None:
-            elapsed = max(now - self._begin, 1e-6)
-            self._bar.update(self._task, completed=done, total=total, rate=f"{_number(done / elapsed)} {unit}/s {note}")
+            self._bar.update(self._task, completed=done, total=total, rate=f"{_number(rate)} {unit}/s {note}")
             if done >= total:
                 self.close()
-        elif now - self._said >= _INTERVAL:
+        elif now - self._said >= _INTERVAL and rate > 0:
             self._said = now
-            left = (now - self._begin) * (total - done) / max(done, 1e-9)
-            rate = _number(done / max(now - self._begin, 1e-6))
-            click.echo(f"{title}: {done / total:.0%}, {rate} {unit}/s, {_time(left)} left {note}".rstrip(), err=True)
+            left = _time((total - done) / rate)
+            click.echo(f"{title}: {done / total:.0%}, {_number(rate)} {unit}/s, {left} left {note}".rstrip(), err=True)
 
     def _start(self, title: str, total: float, unit: str) -> None:
         from rich.console import Console

@@ -9,7 +9,7 @@ from asr.cli import options
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
-    from asr.training import Event
+    from asr.events import Event
 
 
 @click.command(short_help="Train a model by a recipe.")
@@ -38,7 +38,7 @@ def train(
     quiet: bool,
 ) -> int:
     """Train a model by RECIPE, a TOML file; write OUT/best.safetensors, last.safetensors and train.jsonl."""
-    if (out / "train.jsonl").exists() and not overwrite:
+    if (out / "best.safetensors").exists() and not overwrite:
         raise click.UsageError(f"{out} holds a run already; choose another --out, or --overwrite to replace it")
     from asr import config
     from asr.recipe import Recipe
@@ -60,18 +60,18 @@ def train(
 
 
 def _show(display: Display, event: "Event") -> None:
-    from asr import training
+    from asr import events
 
     match event:
-        case training.Preparing(done, total):
+        case events.Preparing(done, total):
             display.update("features", done / 60, total / 60, "minutes of audio")
-        case training.Step(epoch, epochs, done, total, loss):
+        case events.Step(epoch, epochs, done, total, loss):
             display.update(f"epoch {epoch}/{epochs}", done / 60, total / 60, "minutes of audio", f"loss {loss:.3f}")
-        case training.Epoch():
+        case events.Epoch():
             display.close()
             display.say(
                 f"epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.3f}, dev loss {event.dev_loss:.3f}, "
                 f"dev WER {100 * event.dev_wer:.2f} %{' (best)' if event.best else ''}, {event.seconds:.1f} s"
             )
-        case training.Note(message):
-            display.say(message)
+        case events.Note(message):
+            display.say(message, always=True)

@@ -1,10 +1,12 @@
 """asr transcribe: sound files -> text."""
 
+import sys
 from pathlib import Path
 
 import click
 
 from asr.cli import options
+from asr.cli.progress import Display
 
 
 @click.command(short_help="Write the text of sound files.")
@@ -23,14 +25,17 @@ def transcribe(files: tuple[Path, ...], model: Path, form: str, device: str | No
 
     recognizer = recognition.load(model, device or "cpu")
     failed = 0
-    for path in files:
-        try:
-            transcript = output.Transcript(str(path), recognizer.transcribe_file(path))
-        except AudioError as error:
-            failed += 1
-            transcript = output.Transcript(str(path), None, str(error))
-            click.echo(f"asr: {error}", err=True)
-        click.echo(output.line(transcript, form))
+    # Where the text goes to the terminal, it is progress enough.
+    with Display(quiet or sys.stdout.isatty()) as display:
+        for number, path in enumerate(files, 1):
+            try:
+                transcript = output.Transcript(str(path), recognizer.transcribe_file(path))
+            except AudioError as error:
+                failed += 1
+                transcript = output.Transcript(str(path), None, str(error))
+                display.say(f"asr: {error}", always=True)
+            click.echo(output.line(transcript, form))
+            display.update("transcribe", number, len(files), "files")
     if failed and len(files) > 1 and not quiet:
         click.echo(f"asr: {failed} of {len(files)} files could not be transcribed", err=True)
     return 1 if failed else 0

@@ -2,6 +2,7 @@
 # The whole pipeline on the bundled digits: prepare, train, transcribe, evaluate. No argument is needed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PATH=$PATH:$PWD/.venv/bin
 manifests=data/manifests/digits
 run=runs/digits
 

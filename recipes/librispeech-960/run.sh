@@ -5,9 +5,10 @@
 #        RUN: where the run is written (runs/librispeech-960); SETTING: more words for asr train, such as --device cuda
 set -euo pipefail
 root=$(realpath "${1:?usage: run.sh ROOT [RUN] [SETTING...]}")
+run=$(realpath -m "${2:-$(dirname "$0")/../../runs/librispeech-960}")
 cd "$(dirname "$0")/../.."
+PATH=$PATH:$PWD/.venv/bin
 recipe=recipes/librispeech-960
-run=${2:-runs/librispeech-960}
 manifests=data/manifests/librispeech
 training=(train-clean-100 train-clean-360 train-other-500)
 testing=(dev-clean dev-other test-clean test-other)
@@ -15,7 +16,8 @@ testing=(dev-clean dev-other test-clean test-other)
 asr prepare librispeech "$root" "${training[@]}" "${testing[@]}" --out "$manifests" --download
 # Manifests in one folder join by joining their lines.
 train=$manifests/train-960.jsonl
-for subset in "${training[@]}"; do cat "$manifests/$subset.jsonl"; done > "$train"
+for subset in "${training[@]}"; do cat "$manifests/$subset.jsonl"; done > "$train.part"
+mv "$train.part" "$train"
 asr doctor "$train" "$manifests/dev-clean.jsonl" --recipe $recipe/recipe.toml
 asr train $recipe/recipe.toml --train "$train" --dev "$manifests/dev-clean.jsonl" --out "$run" "${@:3}"
 for subset in "${testing[@]}"; do

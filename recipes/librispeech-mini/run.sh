@@ -6,9 +6,10 @@
 #        DEV=SUBSET in the environment: the subset to choose the best epoch by (dev-clean-2)
 set -euo pipefail
 root=$(realpath "${1:?usage: run.sh ROOT [RUN] [SETTING...]}")
+run=$(realpath -m "${2:-$(dirname "$0")/../../runs/librispeech-mini}")
 cd "$(dirname "$0")/../.."
+PATH=$PATH:$PWD/.venv/bin
 recipe=recipes/librispeech-mini
-run=${2:-runs/librispeech-mini}
 dev=${DEV:-dev-clean-2}
 manifests=data/manifests/librispeech
 

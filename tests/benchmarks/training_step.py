@@ -11,8 +11,8 @@ import torch
 
 from asr import config, manifest, training
 from asr.corpora import librispeech
+from asr.events import Epoch, Event
 from asr.recipe import Recipe
-from asr.training import Epoch, Event
 
 
 def main() -> None:
