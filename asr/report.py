@@ -44,8 +44,8 @@ def text(score: Score, facts: dict[str, str], count: int = 5) -> str:
         ("utterances", f"{score.utterances}"),
         (
             "word errors",
-            f"{score.substitutions + score.deletions + score.insertions} of {score.words} words: {score.substitutions} "
-            f"substitutions, {score.deletions} deletions, {score.insertions} insertions",
+            f"{score.substitutions + score.deletions + score.insertions} of {score.words} words "
+            f"(substitutions {score.substitutions}, deletions {score.deletions}, insertions {score.insertions})",
         ),
     ]
     width = max(len(name) for name, _ in rows)
@@ -54,7 +54,7 @@ def text(score: Score, facts: dict[str, str], count: int = 5) -> str:
     if wrong:
         lines += ["", "Most errors (reference above hypothesis, [errors] in brackets):"]
     for row in wrong:
-        lines += [f"  {row.id}: {row.errors} errors in {row.words} words", *(f"    {line}" for line in aligned(row))]
+        lines += [f"  {row.id}: errors {row.errors}, words {row.words}", *(f"    {line}" for line in aligned(row))]
     return "\n".join(lines)
 
 

@@ -19,8 +19,8 @@ def test_the_text_says_rates_counts_and_the_worst() -> None:
     score = scoring.score(["A B", "C D", "E F"], ["A B", "C X", "Y"], ["one", "two", "three"])
     text = report.text(score, {"model": "m.safetensors"}, count=1)
     assert text.startswith("model        m.safetensors\nWER          50.00 %  (95 % interval ")
-    assert "3 of 6 words: 2 substitutions, 1 deletions, 0 insertions" in text
-    assert "three: 2 errors in 2 words" in text
+    assert "3 of 6 words (substitutions 2, deletions 1, insertions 0)" in text
+    assert "three: errors 2, words 2" in text
     assert "two:" not in text
 
 
