@@ -159,6 +159,15 @@ def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, trained: 
         main(["inspect", str(trained / "best.safetensors")])
 
 
+def test_an_unexpected_end_of_file_is_a_defect_too(monkeypatch: pytest.MonkeyPatch, trained: Path) -> None:
+    def broken(path: object) -> object:
+        raise EOFError("a defect of the program")
+
+    monkeypatch.setattr(checkpoint, "inspect", broken)
+    with pytest.raises(EOFError, match="a defect"):
+        main(["inspect", str(trained / "best.safetensors")])
+
+
 def test_progress_is_plain_lines_where_there_is_no_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

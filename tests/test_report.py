@@ -39,3 +39,15 @@ def test_the_json_has_the_names_that_scripts_rely_on(tmp_path: Path) -> None:
     assert body["model"] == "m"
     assert [row["id"] for row in body["utterance_scores"]] == ["one", "two"]
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["report.json"]
+
+
+def test_a_link_is_followed_and_a_device_is_written_to(tmp_path: Path) -> None:
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    target.write_text("old")
+    link.symlink_to(target)
+    report.write_json(link, scoring.score(["A"], ["A"]), {})
+    assert link.is_symlink()
+    assert json.loads(target.read_text())["words"] == 1
+    (tmp_path / "null").symlink_to("/dev/null")
+    report.write_json(tmp_path / "null", scoring.score(["A"], ["A"]), {})
+    assert Path("/dev/null").is_char_device()

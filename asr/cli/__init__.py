@@ -59,7 +59,10 @@ def main(arguments: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 2
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        # click takes an end of file that nobody expected for Ctrl-D at a prompt; there is no prompt here.
+        if isinstance(error.__context__, EOFError):
+            raise error.__context__ from None
         return _fail("stopped", 130)
     except BrokenPipeError:
         # The reader of our output (`head`, say) has gone; nothing is left to say, not even at exit.
