@@ -107,16 +107,3 @@ def read(path: str | Path, cls: type[Settings], overrides: Sequence[str] = ()) -
     except ConfigError as error:
         where = f"{path} with --set {' '.join(overrides)}" if overrides else str(path)
         raise ConfigError(f"{where}: {error}") from error
-
-
-def differences(old: Any, new: Any, section: str = "") -> list[str]:
-    """List the keys whose values differ between two settings of one class, as `section.key: old -> new`."""
-    found: list[str] = []
-    for field in dataclasses.fields(old):
-        name = f"{section}.{field.name}" if section else field.name
-        before, after = getattr(old, field.name), getattr(new, field.name)
-        if dataclasses.is_dataclass(before):
-            found += differences(before, after, name)
-        elif before != after:
-            found.append(f"{name}: {before!r} -> {after!r}")
-    return found

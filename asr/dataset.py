@@ -133,10 +133,10 @@ def load(
 
 
 def batches(
-    dataset: Dataset, longest: int, random: np.random.Generator | None = None, first: int = 0
+    dataset: Dataset, longest: int, random: np.random.Generator | None = None
 ) -> Iterator[tuple[list[int], Batch]]:
-    """Yield the indices and the padded features of each batch of at most `longest` frames, from batch `first` on."""
-    for indices in batching.plan([item.frames for item in dataset.items], longest, random)[first:]:
+    """Yield the indices and the padded features of each batch of at most `longest` frames."""
+    for indices in batching.plan([item.frames for item in dataset.items], longest, random):
         items = [dataset.items[index] for index in indices]
         yield indices, batching.pad([item.features for item in items], [item.tokens for item in items])
 

@@ -30,11 +30,11 @@ from asr.text import BLANK, Alphabet, TextError
 from asr.version import __version__
 
 log = logging.getLogger(__name__)
+# Without a handler, Python itself would print warnings; who wants them sets logging up.
+log.addHandler(logging.NullHandler())
 
 CACHE = ".features"
 WRITTEN = ("best.safetensors", "last.safetensors", "train.jsonl")
-
-
 _MEND = "the last good model is kept; a lower training.learning_rate or training.clip may help"
 
 
@@ -51,16 +51,16 @@ class Result:
     dev_wer: float
 
 
-def _ctc_loss(model: Model, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _ctc_loss(model: Model, batch: Batch, place: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Return the loss of each utterance (B,), log_probs (B, T', V) and their lengths."""
-    output = model(batch.features.to(device), batch.feature_lengths.to(device))
+    output = model(batch.features.to(place), batch.feature_lengths.to(place))
     # torch has CTC for the CPU and CUDA alone.
-    place = torch.device("cpu") if device.type == "mps" else device
+    there = torch.device("cpu") if place.type == "mps" else place
     losses = functional.ctc_loss(
-        output.log_probs.transpose(0, 1).to(place),
-        batch.targets.to(place),
-        output.lengths.to(place),
-        batch.target_lengths.to(place),
+        output.log_probs.transpose(0, 1).to(there),
+        batch.targets.to(there),
+        output.lengths.to(there),
+        batch.target_lengths.to(there),
         blank=BLANK,
         reduction="none",
     )
@@ -195,8 +195,9 @@ def train(
 ) -> Result:
     """Train a model by the recipe and write best.safetensors, last.safetensors and train.jsonl into the folder `out`.
 
-    The feature cache is kept in `.features` beside each manifest. Raises TrainingError, ManifestError, TextError or
-    AudioError with what is wrong and where; what was saved before stays.
+    A run that is in the folder already is replaced, once the data is loaded. The feature cache is kept in `.features`
+    beside each manifest. Raises TrainingError, ManifestError, TextError, AudioError or DeviceError with what is wrong
+    and where; the epochs that were saved stay.
     """
     report = report or (lambda event: None)
     out = Path(out)

@@ -1,6 +1,7 @@
 """Every command in-process: what it prints where, what it writes, how it ends."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -107,6 +108,19 @@ def test_train_writes_a_run_and_says_where(tones: Path, tmp_path: Path, capsys: 
     assert (out / "last.safetensors").read_bytes() == before
     assert main([*arguments, "--overwrite", "--quiet"]) == 0
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_is_dropped_is_told_once_even_when_quiet(tones: Path, tmp_path: Path) -> None:
+    rows = (tones / "train.jsonl").read_text().splitlines()
+    rows[0] = json.dumps(json.loads(rows[0]) | {"text": "ABC" * 50})
+    # Beside the others, whose audio paths are relative.
+    (tones / "long.jsonl").write_text("\n".join(rows))
+    arguments = ["train", str(tones / "tiny.toml"), "--train", str(tones / "long.jsonl"), "--quiet", "--epochs", "1"]
+    arguments += ["--dev", str(tones / "dev.jsonl"), "--out", str(tmp_path)]
+    # A process of its own: pytest takes over logging in this one.
+    done = subprocess.run([sys.executable, "-m", "asr", *arguments], capture_output=True, text=True, check=True)
+    assert done.stderr.count("dropped 1 of 60 utterances") == 1
+    assert done.stderr.count("\n") == 1
 
 
 def test_ctrl_c_ends_in_two_lines_and_keeps_the_best(

@@ -9,12 +9,10 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from asr import dataset
 from asr.audio import AudioError
 from asr.augment import AugmentSettings
-from asr.batching import Batch
 from asr.dataset import Dataset, Source, frames_needed
 from asr.features import FeatureSettings, mfcc
 from asr.manifest import Utterance
@@ -203,12 +201,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return load(folder, [record(folder, f"u{number}", "ABC"[: number % 4], 20 + 5 * number) for number in range(12)])
 
 
-def assert_same(batch: Batch, other: Batch) -> None:
-    for one, two in zip(vars(batch).values(), vars(other).values(), strict=True):
-        assert isinstance(one, Tensor)
-        assert one.equal(two)
-
-
 def test_batches_hold_what_their_indices_say(data: Dataset) -> None:
     seen: list[int] = []
     for indices, batch in dataset.batches(data, 150):
@@ -220,16 +212,6 @@ def test_batches_hold_what_their_indices_say(data: Dataset) -> None:
             assert tuple(batch.targets[row, : int(batch.target_lengths[row])].tolist()) == item.tokens
         seen += indices
     assert sorted(seen) == list(range(12))
-
-
-@pytest.mark.parametrize("first", [0, 1, 3, 100])
-def test_batches_may_be_taken_up_in_the_middle(first: int, data: Dataset) -> None:
-    whole = list(dataset.batches(data, 150, np.random.default_rng(5)))
-    rest = list(dataset.batches(data, 150, np.random.default_rng(5), first))
-    assert len(whole) > 4
-    assert [indices for indices, _ in rest] == [indices for indices, _ in whole[first:]]
-    for (_, batch), (_, expected) in zip(rest, whole[first:], strict=True):
-        assert_same(batch, expected)
 
 
 def masked(data: Dataset, longest: int, seed: tuple[int, int], **changed: Any) -> dict[int, tuple[float, ...]]:

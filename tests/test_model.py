@@ -408,8 +408,8 @@ def test_settings_out_of_range(changed: dict[str, Any], message: str) -> None:
 
 
 def test_settings_at_the_ends_of_their_ranges() -> None:
-    ModelSettings(layers=1, hidden=1, channels=1, dropout=0.0)
-    ModelSettings(layers=32, hidden=8192, channels=1024, dropout=0.999)
+    assert ModelSettings(layers=1, hidden=1, channels=1, dropout=0.0).hidden == 1
+    assert ModelSettings(layers=32, hidden=8192, channels=1024, dropout=0.999).hidden == 8192
 
 
 def test_size_of_the_default() -> None:

@@ -4,9 +4,11 @@
 #        RUN: where the run is written (runs/an4); SETTING: more words for asr train, such as --seed 2
 set -euo pipefail
 root=$(realpath "${1:?usage: run.sh AN4 [RUN] [SETTING...]}")
-run=$(realpath -m "${2:-$(dirname "$0")/../../runs/an4}")
+run=${2:-}
+[[ -z $run || $run == /* ]] || run=$PWD/$run
 cd "$(dirname "$0")/../.."
 PATH=$PATH:$PWD/.venv/bin
+run=${run:-runs/an4}
 manifests=data/manifests/an4
 
 asr prepare an4 "$root" --out "$manifests"

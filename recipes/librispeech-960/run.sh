@@ -5,9 +5,11 @@
 #        RUN: where the run is written (runs/librispeech-960); SETTING: more words for asr train, such as --device cuda
 set -euo pipefail
 root=$(realpath "${1:?usage: run.sh ROOT [RUN] [SETTING...]}")
-run=$(realpath -m "${2:-$(dirname "$0")/../../runs/librispeech-960}")
+run=${2:-}
+[[ -z $run || $run == /* ]] || run=$PWD/$run
 cd "$(dirname "$0")/../.."
 PATH=$PATH:$PWD/.venv/bin
+run=${run:-runs/librispeech-960}
 recipe=recipes/librispeech-960
 manifests=data/manifests/librispeech
 training=(train-clean-100 train-clean-360 train-other-500)

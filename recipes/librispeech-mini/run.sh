@@ -6,9 +6,11 @@
 #        DEV=SUBSET in the environment: the subset to choose the best epoch by (dev-clean-2)
 set -euo pipefail
 root=$(realpath "${1:?usage: run.sh ROOT [RUN] [SETTING...]}")
-run=$(realpath -m "${2:-$(dirname "$0")/../../runs/librispeech-mini}")
+run=${2:-}
+[[ -z $run || $run == /* ]] || run=$PWD/$run
 cd "$(dirname "$0")/../.."
 PATH=$PATH:$PWD/.venv/bin
+run=${run:-runs/librispeech-mini}
 recipe=recipes/librispeech-mini
 dev=${DEV:-dev-clean-2}
 manifests=data/manifests/librispeech
