@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from asr import containers
 
 SAMPLE_RATE = 16_000
+SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".sph"}
 LOWEST_RATE, HIGHEST_RATE = 2_000, 768_000
 LONGEST = 24 * 3600.0
 # libsndfile's limit; more "channels" are samples.

@@ -16,6 +16,7 @@ from safetensors.torch import save as serialise
 
 from asr import config
 from asr.features import FeatureSettings
+from asr.files import whole
 from asr.model import Model, ModelSettings
 from asr.text import Alphabet, TextSettings
 
@@ -69,15 +70,12 @@ def save(path: str | Path, model: Model, settings: Settings, card: dict[str, Any
         "card": json.dumps(card, ensure_ascii=False),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    part = path.with_name(path.name + ".part")
     try:
         # Not safetensors' save_file, which leaves a file that nobody but its owner may read.
-        part.write_bytes(serialise(tensors, metadata))
-        part.replace(path)
+        with whole(path) as out:
+            out.write(serialise(tensors, metadata))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[Contents, dict[str, torch.Tensor]]:

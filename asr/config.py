@@ -1,12 +1,15 @@
 """TOML -> nested frozen dataclasses, and back to plain dicts.
 
-A settings class is a frozen dataclass whose fields all have defaults and are bool, int, float, str, a tuple of one of
-them, or another settings class. Its `__post_init__` checks ranges and raises ValueError beginning with the key's name.
+A settings class is a frozen dataclass whose fields all have defaults and are bool, int, float, str, a union or a tuple
+of one of them, or another settings class. Its `__post_init__` checks ranges and raises ValueError beginning with the
+key's name.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import tomllib
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,13 +23,19 @@ class ConfigError(ValueError):
 
 
 def _kind(hint: Any) -> str:
+    if isinstance(hint, types.UnionType):
+        return " or ".join(map(_kind, typing.get_args(hint)))
     if typing.get_origin(hint) is tuple:
         return f"a list of {_kind(typing.get_args(hint)[0])}s".replace("list of a ", "list of ")
     return {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}[hint]
 
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
-    if typing.get_origin(hint) is tuple:
+    if isinstance(hint, types.UnionType):
+        for one in typing.get_args(hint):
+            with contextlib.suppress(ConfigError):
+                return _convert(value, one, name)
+    elif typing.get_origin(hint) is tuple:
         if isinstance(value, list | tuple):
             return tuple(_convert(item, typing.get_args(hint)[0], name) for item in value)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -69,6 +78,19 @@ def to_dict(settings: Any) -> dict[str, Any]:
         key: to_dict(value) if dataclasses.is_dataclass(value) else list(value) if isinstance(value, tuple) else value
         for key, value in ((field.name, getattr(settings, field.name)) for field in dataclasses.fields(settings))
     }
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], section: str = "") -> list[str]:
+    """Return `section.key: old -> new` for every value that differs between two results of `to_dict`."""
+    found: list[str] = []
+    for key in sorted(before.keys() | after.keys()):
+        name = f"{section}.{key}" if section else key
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, name)
+        elif old != new:
+            found.append(f"{name}: {old!r} -> {new!r}")
+    return found
 
 
 def _override(values: dict[str, Any], assignment: str) -> None:

@@ -81,8 +81,28 @@ def frame_count(samples: int, settings: FeatureSettings) -> int:
     return 0 if samples == 0 else 1 + samples // settings.hop_length
 
 
+def statistics(frames: Features, settings: FeatureSettings) -> tuple[Features, Features]:
+    """Return what normalisation takes away from frames (T, F) and what it divides them by, each (F,)."""
+    if settings.normalisation == "none" or not len(frames):
+        return np.zeros(settings.dimension, np.float32), np.ones(settings.dimension, np.float32)
+    # In double precision: the mean of a loud coefficient is a thousand times the smallest scale.
+    mean, scale = frames.mean(axis=0, dtype=np.float64), frames.std(axis=0, dtype=np.float64)
+    return mean.astype(np.float32), np.maximum(scale, 1e-3).astype(np.float32)
+
+
+def normalise(frames: Features, settings: FeatureSettings) -> Features:
+    """Return frames (T, F) as `settings.normalisation` says."""
+    mean, scale = statistics(frames, settings)
+    return (frames - mean) / scale
+
+
 def mfcc(waveform: NDArray[np.float32], settings: FeatureSettings) -> Features:
     """Compute the features, float32 (T, F), of a waveform (samples,) at the settings' sample rate."""
+    return normalise(unnormalised(waveform, settings), settings)
+
+
+def unnormalised(waveform: NDArray[np.float32], settings: FeatureSettings) -> Features:
+    """Compute the features, float32 (T, F), of a waveform (samples,) without the normalisation."""
     if len(waveform) == 0:
         return np.zeros((0, settings.dimension), np.float32)
     # Zeros at both ends centre the first frame on the first sample, as librosa's own pad_mode="constant" does, but
@@ -103,8 +123,4 @@ def mfcc(waveform: NDArray[np.float32], settings: FeatureSettings) -> Features:
     rows = [coefficients] + [
         librosa.feature.delta(coefficients, order=order, mode="nearest") for order in range(1, settings.deltas + 1)
     ]
-    features = np.concatenate(rows).T
-    if settings.normalisation == "utterance":
-        features = features - features.mean(axis=0)
-        features /= np.maximum(features.std(axis=0), 1e-3)
-    return np.ascontiguousarray(features, dtype=np.float32)
+    return np.ascontiguousarray(np.concatenate(rows).T, dtype=np.float32)

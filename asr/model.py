@@ -6,10 +6,14 @@ B batch, T input frames, T' output frames, F features, H hidden units of one dir
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 CELLS = ("rnn-tanh", "rnn-relu", "gru", "lstm")
 KERNEL = 3
@@ -55,14 +59,21 @@ class State:
 
 @dataclass(frozen=True)
 class Output:
-    """`log_probs` (B, T', V), natural log; `lengths` (B,) integers; `state` of a forward-only model."""
+    """`log_probs` (B, T', V), natural log; `lengths` (B,) integers; `state` of a forward-only model.
+
+    `tapped`: the log_probs that the same output layer reads off a layer in the middle.
+    """
 
     log_probs: Tensor
     lengths: Tensor
     state: State | None
+    tapped: Tensor | None = None
 
 
-def output_length(frames: int, time_reduction: int) -> int:
+Frames = TypeVar("Frames", int, NDArray[np.int64])
+
+
+def output_length(frames: Frames, time_reduction: int) -> Frames:
     """Return T' for T input frames: each stride rounds up."""
     for stride in _STRIDES[time_reduction]:
         frames = -(-frames // stride)
@@ -122,36 +133,56 @@ class Front(nn.Module):
         return x.permute(0, 2, 1, 3).flatten(2), lengths, tuple(seen)
 
 
+LayerState = Tensor | tuple[Tensor, Tensor]
+
+
 class RecurrentLayer(nn.Module):
     """One recurrent layer, h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh) or its gated forms, in one or two directions.
 
-    The backward direction runs a second recurrence over each sequence reversed by its own length. That is exact in a
-    padded batch and, on a CPU, about four times as fast as a packed sequence.
+    The padded form runs the backward direction as a second recurrence over each sequence reversed by its own length.
+    That is exact in a padded batch and, on a CPU, about four times as fast as the packed form, which is cuDNN's.
     """
 
     def __init__(self, size: int, settings: ModelSettings) -> None:
         super().__init__()
-        directions = 2 if settings.bidirectional else 1
-        self.directions = nn.ModuleList(_recurrence(settings.cell, size, settings.hidden) for _ in range(directions))
+        self.recurrence = _recurrence(size, settings)
 
-    def forward(
-        self, x: Tensor, lengths: Tensor, state: Tensor | tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+    def forward(self, x: Tensor, lengths: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
         """Map (B, T', size) to (B, T', H · directions) and the last state of the forward direction."""
-        forward, last = self.directions[0](x, state)
-        if len(self.directions) == 1:
+        forward, last = self._direction(x, "", state)
+        if not self.recurrence.bidirectional:
             return forward, last
-        backward, _ = self.directions[1](reverse(x, lengths))
+        backward, _ = self._direction(reverse(x, lengths), "_reverse", None)
         return torch.cat([forward, reverse(backward, lengths)], dim=2), last
 
+    def packed(self, x: PackedSequence, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+        """Map packed data (frames, size) to (frames, H · directions) and the last state."""
+        y, last = self.recurrence(x, state)
+        return y.data, last
 
-def _recurrence(cell: str, size: int, hidden: int) -> nn.RNNBase:
+    def _direction(self, x: Tensor, suffix: str, state: LayerState | None) -> tuple[Tensor, LayerState]:
+        network = self.recurrence
+        weights = [getattr(network, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        zeros = x.new_zeros(1, x.shape[0], network.hidden_size)
+        # Has biases; one layer; no dropout in it; training or not; one direction; batch first.
+        how = (True, 1, 0.0, network.training, False, True)
+        if isinstance(network, nn.LSTM):
+            y, h, c = torch.lstm(x, state if isinstance(state, tuple) else (zeros, zeros), weights, *how)
+            return y, (h, c)
+        function = {"GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}[network.mode]
+        y, h = function(x, state if isinstance(state, Tensor) else zeros, weights, *how)
+        return y, h
+
+
+def _recurrence(size: int, settings: ModelSettings) -> nn.RNNBase:
+    cell, hidden, two = settings.cell, settings.hidden, settings.bidirectional
     if cell == "lstm":
-        made: nn.RNNBase = nn.LSTM(size, hidden, batch_first=True)
+        made: nn.RNNBase = nn.LSTM(size, hidden, batch_first=True, bidirectional=two)
     elif cell == "gru":
-        made = nn.GRU(size, hidden, batch_first=True)
+        made = nn.GRU(size, hidden, batch_first=True, bidirectional=two)
     else:
-        made = nn.RNN(size, hidden, nonlinearity=cell.removeprefix("rnn-"), batch_first=True)
+        nonlinearity = cell.removeprefix("rnn-")
+        made = nn.RNN(size, hidden, nonlinearity=nonlinearity, batch_first=True, bidirectional=two)
     for name, parameter in made.named_parameters():
         if name.startswith("bias"):
             nn.init.zeros_(parameter)
@@ -160,9 +191,9 @@ def _recurrence(cell: str, size: int, hidden: int) -> nn.RNNBase:
                 nn.init.xavier_uniform_(gate)
             elif name.startswith("weight_hh"):
                 nn.init.orthogonal_(gate)
-    if cell == "lstm":
-        # A forget gate that starts open lets gradients reach far back (Jozefowicz et al., 2015).
-        nn.init.ones_(dict(made.named_parameters())["bias_ih_l0"].data[hidden : 2 * hidden])
+        if cell == "lstm" and name.startswith("bias_ih"):
+            # A forget gate that starts open lets gradients reach far back (Jozefowicz et al., 2015).
+            nn.init.ones_(parameter.data[hidden : 2 * hidden])
     return made
 
 
@@ -183,8 +214,8 @@ class Model(nn.Module):
         self.output = nn.Linear(width, tokens)
         self.dropout = nn.Dropout(settings.dropout)
 
-    def forward(self, features: Tensor, lengths: Tensor, state: State | None = None) -> Output:
-        """Map features (B, T, F) with lengths (B,) to `Output`.
+    def forward(self, features: Tensor, lengths: Tensor, state: State | None = None, tap: int = 0) -> Output:
+        """Map features (B, T, F) with lengths (B,) to `Output`; `tapped` is that of the first `tap` layers, if any.
 
         A forward-only model continues a stream from `state`, its last output's: B is then 1 or all utterances of the
         batch have the same length, a multiple of `time_reduction` in every chunk but the last. Raises ValueError when
@@ -193,12 +224,30 @@ class Model(nn.Module):
         if state is not None and self.settings.bidirectional:
             raise ValueError("a bidirectional model needs the whole utterance: it cannot continue from a state")
         x, lengths, front = self.front(features, lengths, state.front if state else None)
-        recurrent = []
+        # On a GPU, where the layers are cuDNN's, no padding is computed at all.
+        packing = pack_padded_sequence(x, lengths.cpu(), True, enforce_sorted=False) if self._packs(x, state) else None
+        if packing:
+            x = packing.data
+        recurrent, tapped = [], None
         for index, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
-            y, last = layer(norm(x), lengths, state.recurrent[index] if state else None)
+            before = state.recurrent[index] if state else None
+            if packing:
+                y, last = cast(RecurrentLayer, layer).packed(packing._replace(data=norm(x)), before)
+            else:
+                y, last = layer(norm(x), lengths, before)
             y = self.dropout(y)
             x = x + y if self.settings.residual and x.shape == y.shape else y
             recurrent.append(last)
-        log_probs = torch.log_softmax(self.output(self.last_norm(x)), dim=2)
+            if index + 1 == tap:
+                tapped = self._log_probs(x, packing)
         following = None if self.settings.bidirectional else State(front, tuple(recurrent))
-        return Output(log_probs, lengths, following)
+        return Output(self._log_probs(x, packing), lengths, following, tapped)
+
+    def _packs(self, x: Tensor, state: State | None) -> bool:
+        return x.is_cuda and state is None
+
+    def _log_probs(self, x: Tensor, packing: PackedSequence | None) -> Tensor:
+        logits = self.output(self.last_norm(x))
+        if packing:
+            logits, _ = pad_packed_sequence(packing._replace(data=logits), batch_first=True)
+        return torch.log_softmax(logits, dim=2, dtype=torch.promote_types(logits.dtype, torch.float32))

@@ -1,10 +1,13 @@
-"""One function over many arguments, on all cores, results in order."""
+"""One function over many arguments, on all cores or ahead of its use, results in order."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import joblib
 
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 # Each worker has a core to itself, so its BLAS must not start threads; and once idle, it goes.
@@ -22,3 +25,22 @@ def spread(function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]]
     with joblib.parallel_config("loky", n_jobs=-1, **_WORKERS):
         jobs = (joblib.delayed(function)(*one) for one in arguments)
         yield from joblib.Parallel(return_as="generator", batch_size=8)(jobs)
+
+
+def ahead(function: Callable[[Argument], Result], arguments: Iterable[Argument], threads: int = 2) -> Iterator[Result]:
+    """Yield function(one) for each argument in order, a few computed ahead of their use by threads.
+
+    What the function raises is raised here.
+    """
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for argument in arguments:
+                waiting.append(pool.submit(function, argument))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -91,7 +91,7 @@ class Recognizer:
     def _batches(self, utterances: Sequence[Utterance]) -> Iterator[list[int]]:
         hop = self.settings.features.hop
         lengths = [round(utterance.duration / hop) for utterance in utterances]
-        yield from batching.plan(lengths, round(BATCH_SECONDS / hop))
+        yield from (batch.tolist() for batch in batching.plan(lengths, round(BATCH_SECONDS / hop)))
 
     def _features(self, waveform: audio.Waveform) -> Features:
         return features.mfcc(waveform, self.settings.features)

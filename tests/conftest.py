@@ -13,6 +13,7 @@ import soundfile
 from asr import manifest
 from asr.manifest import Utterance
 
+ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_RATE = 16_000
 
 
@@ -60,14 +61,8 @@ def write_corpus(folder: Path, name: str, texts: list[str]) -> Path:
     return folder / f"{name}.jsonl"
 
 
-@pytest.fixture(scope="session")
-def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train.jsonl and dev.jsonl of tones that spell letters, and tiny.toml, a recipe that fits them."""
-    folder = tmp_path_factory.mktemp("tones")
-    write_corpus(folder, "train", random_texts(60, 1))
-    write_corpus(folder, "dev", random_texts(12, 2))
-    (folder / "tiny.toml").write_text(
-        """
+# A recipe that fits the tones.
+TINY = """
 name = "tiny"
 [text]
 alphabet = " ABC"
@@ -76,7 +71,7 @@ coefficients = 13
 mel_bands = 40
 [augment]
 speeds = [1.0]
-coefficient_masks = 0
+mel_masks = 0
 time_masks = 0
 [model]
 cell = "gru"
@@ -89,9 +84,16 @@ epochs = 12
 batch_seconds = 10
 learning_rate = 1e-2
 warmup_epochs = 0.5
-""",
-        encoding="utf-8",
-    )
+"""
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.jsonl and dev.jsonl of tones that spell letters, and tiny.toml, a recipe that fits them."""
+    folder = tmp_path_factory.mktemp("tones")
+    write_corpus(folder, "train", random_texts(60, 1))
+    write_corpus(folder, "dev", random_texts(12, 2))
+    (folder / "tiny.toml").write_text(TINY, encoding="utf-8")
     return folder
 
 

@@ -111,6 +111,12 @@ def pickled_model(place: Place) -> list[str]:
 
 def run_again(place: Place) -> list[str]:
     shutil.copytree(place.model.parent, place.folder / "out")
+    return place.train("--seed", "9")
+
+
+def over_a_model(place: Place) -> list[str]:
+    (place.folder / "out").mkdir()
+    shutil.copy(place.model, place.folder / "out")
     return place.train()
 
 
@@ -207,7 +213,22 @@ SETTINGS = [
     Mistake("not an assignment", with_set("epochs"), 2, r"--set epochs: not of the form section\.key=value"),
     Mistake("epochs", lambda place: place.train("--epochs", "0"), 2, r"epochs = 0 is not within 1 to"),
     Mistake("its own manifest", own_manifest, 1, r"the run would write over its own manifest"),
-    Mistake("run again", run_again, 2, r"out holds a run already; choose another --out, or --overwrite"),
+    Mistake("run again", run_again, 1, r"begun with other settings or data \(training.seed: 1 -> 9\); .*--overwrite"),
+    Mistake("over a model", over_a_model, 1, r"out holds a model and no state to go on from; choose another --out"),
+    Mistake("nothing to resume", lambda place: place.train("--resume"), 1, r"out: there is no run to resume"),
+    Mistake(
+        "resume and overwrite", lambda place: place.train("--resume", "--overwrite"), 2, r"--overwrite begins anew"
+    ),
+    Mistake("no noise", with_set("augment.noise=nowhere"), 1, r"augment.noise = 'nowhere': no folder with recordings"),
+    Mistake("noise ratio", with_set("augment.noise_snr_low=30"), 2, r"noise_snr_high = 25.0 is not within 30.0 to 100"),
+    Mistake(
+        "batch size", with_set("training.batch_seconds=some"), 2, r"batch_seconds = 'some' is neither a number nor"
+    ),
+    Mistake(
+        "batch kind", with_set("training.batch_seconds=[1]"), 2, r"batch_seconds must be a number or a string, not"
+    ),
+    Mistake("precision", with_set("training.precision=int8"), 2, r"precision = 'int8' is not one of float32, bfloat16"),
+    Mistake("average of", with_set("training.average_of=all"), 2, r"average_of = 'all' is not one of best, last"),
     Mistake(
         "character",
         lambda place: place.train(train=place.row(text="AÉB")),

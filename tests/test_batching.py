@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ seeds = st.none() | st.integers(0, 2**31)
 
 
 def planned(lengths: list[int], longest: int, seed: int | None = None) -> list[list[int]]:
-    return plan(lengths, longest, None if seed is None else np.random.default_rng(seed))
+    batches = plan(lengths, longest, None if seed is None else np.random.default_rng(seed))
+    assert all(batch.dtype == np.int64 for batch in batches)
+    return [batch.tolist() for batch in batches]
 
 
 def speech(count: int = 3000, seed: int = 0) -> list[int]:
@@ -23,6 +26,18 @@ def speech(count: int = 3000, seed: int = 0) -> list[int]:
     random = np.random.default_rng(seed)
     seconds = np.where(random.random(count) < 0.6, random.uniform(11, 16.5, count), random.gamma(3, 2, count) + 1.5)
     return [int(length) for length in np.minimum(seconds, 20) * 100]
+
+
+def librispeech(count: int = 5000, seed: int = 0) -> list[int]:
+    """Return lengths in frames as LibriSpeech has them: half of 14 to 16.5 s, the others of 2 to 17 s."""
+    random = np.random.default_rng(seed)
+    peak = 14 + 2.5 * random.beta(2, 2, count)
+    seconds = np.where(random.random(count) < 0.5, peak, random.uniform(2, 17, count))
+    return [int(length) for length in seconds * 100]
+
+
+def area(lengths: list[int], batch: list[int]) -> int:
+    return len(batch) * max(lengths[index] for index in batch)
 
 
 def padding(lengths: list[int], batches: list[list[int]]) -> float:
@@ -73,6 +88,25 @@ def test_a_plan_by_hand() -> None:
     assert planned([10], 6) == [[0]]
 
 
+def test_lengths_may_be_an_array() -> None:
+    lengths = np.array(speech(200), np.int32)
+    assert [batch.tolist() for batch in plan(lengths, 6000)] == planned(lengths.tolist(), 6000)
+
+
+@given(lengths_of.filter(bool), st.integers(1, 10_000), st.integers(0, 2**31))
+@settings(deadline=None)
+def test_the_batch_that_needs_the_most_memory_comes_first(lengths: list[int], longest: int, seed: int) -> None:
+    first, *rest = planned(lengths, longest, seed)
+    assert all(area(lengths, first) >= area(lengths, batch) for batch in rest)
+
+
+@given(st.lists(st.integers(0, 3), max_size=50), st.integers(0, 8), seeds)
+@settings(deadline=None)
+def test_utterances_without_frames_have_their_batch_too(lengths: list[int], longest: int, seed: int | None) -> None:
+    batches = planned(lengths, longest, seed)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+
+
 def test_epochs_differ() -> None:
     lengths = speech(300)
     epochs = [planned(lengths, 6000, seed) for seed in range(5)]
@@ -83,7 +117,7 @@ def test_epochs_differ() -> None:
 
 def test_batches_come_in_random_order() -> None:
     lengths = speech(1000)
-    means = [np.mean([lengths[index] for index in batch]) for batch in planned(lengths, 6000, 1)]
+    means = [np.mean([lengths[index] for index in batch]) for batch in planned(lengths, 6000, 1)[1:]]
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.2
 
 
@@ -92,6 +126,12 @@ def test_batches_come_in_random_order() -> None:
 def test_little_of_a_batch_is_padding(longest: int, seed: int | None) -> None:
     lengths = speech()
     assert padding(lengths, planned(lengths, longest, seed)) <= 0.05
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+def test_little_of_librispeechs_batches_is_padding(seed: int | None) -> None:
+    lengths = librispeech()
+    assert padding(lengths, planned(lengths, 60_000, seed)) <= 0.05
 
 
 # Padding
@@ -127,3 +167,18 @@ def test_texts_may_be_empty() -> None:
 def test_each_utterance_needs_its_text() -> None:
     with pytest.raises(ValueError, match="shorter"):
         pad([frames(2), frames(3)], [(1,)])
+
+
+def test_a_batch_stays_where_it_is_on_the_cpu() -> None:
+    batch = pad([frames(2)], [(1,)])
+    assert batch.to(torch.device("cpu")) is batch
+
+
+def test_the_features_go_to_a_device_and_the_targets_stay() -> None:
+    # The meta device stands for any other.
+    batch = pad([frames(2), frames(3)], [(1,), (2, 3)])
+    moved = batch.to(torch.device("meta"))
+    assert (moved.features.device.type, moved.feature_lengths.device.type) == ("meta", "meta")
+    assert moved.features.shape == batch.features.shape
+    assert moved.targets is batch.targets
+    assert moved.target_lengths is batch.target_lengths

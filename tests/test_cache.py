@@ -2,18 +2,25 @@
 
 import dataclasses
 import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from asr import audio, features
+from asr import audio, augment, features
 from asr.audio import AudioError
-from asr.cache import FeatureCache, open_cache
-from asr.features import FeatureSettings, frame_count, mfcc
-from asr.manifest import Utterance
+from asr.cache import CacheError, Copy, FeatureCache, Noise, Progress, open_caches
+from asr.features import FeatureSettings, frame_count, unnormalised
+from asr.manifest import Utterance, read, write
 
 SETTINGS = FeatureSettings(coefficients=5, mel_bands=10)
 LENGTHS = (8000, 3000, 5123)
@@ -21,6 +28,18 @@ LENGTHS = (8000, 3000, 5123)
 
 def noise(samples: int, seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
+
+
+def open_cache(
+    utterances: Sequence[Utterance],
+    settings: FeatureSettings,
+    folder: Path,
+    copy: Copy | float = 1.0,
+    progress: Progress | None = None,
+) -> FeatureCache:
+    copy = copy if isinstance(copy, Copy) else Copy(copy)
+    [cache] = open_caches(utterances, settings, folder, [copy], progress)
+    return cache
 
 
 def record(folder: Path, name: str, samples: int, seed: int = 0) -> Utterance:
@@ -45,11 +64,11 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = 0
-        monkeypatch.setattr(features, "mfcc", self)
+        monkeypatch.setattr(features, "unnormalised", self)
 
     def __call__(self, waveform: NDArray[np.float32], settings: FeatureSettings) -> features.Features:
         self.times += 1
-        return mfcc(waveform, settings)
+        return unnormalised(waveform, settings)
 
 
 def files(folder: Path) -> list[str]:
@@ -66,15 +85,26 @@ def test_it_holds_the_features_of_every_utterance(utterances: list[Utterance], f
     cache = open_cache(utterances, SETTINGS, folder)
     assert cache.lengths.tolist() == [frame_count(samples, SETTINGS) for samples in LENGTHS]
     for index in (2, 0, 1, 2):
-        assert_close(cache[index], mfcc(noise(LENGTHS[index], index), SETTINGS))
+        assert_close(cache[index], unnormalised(noise(LENGTHS[index], index), SETTINGS))
     assert files(folder) == [".f16", ".npy"]
 
 
-def test_values_that_are_not_normalised_fit_as_well(utterances: list[Utterance], folder: Path) -> None:
-    plain = dataclasses.replace(SETTINGS, normalisation="none", deltas=2)
+def test_how_features_are_normalised_does_not_matter(
+    utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(monkeypatch)
+    first = open_cache(utterances, SETTINGS, folder)[1]
+    assert np.abs(first.mean(axis=0)).max() > 1
+    plain = dataclasses.replace(SETTINGS, normalisation="none")
+    np.testing.assert_array_equal(open_cache(utterances, plain, folder)[1], first)
+    assert counted.times == 3
+
+
+def test_deltas_are_held_as_well(utterances: list[Utterance], folder: Path) -> None:
+    plain = dataclasses.replace(SETTINGS, deltas=2)
     cache = open_cache(utterances, plain, folder)
     assert cache[1].shape == (19, 15)
-    assert_close(cache[1], mfcc(noise(LENGTHS[1], 1), plain))
+    assert_close(cache[1], unnormalised(noise(LENGTHS[1], 1), plain))
 
 
 def test_what_is_read_may_be_written_to(utterances: list[Utterance], folder: Path) -> None:
@@ -111,7 +141,6 @@ def test_text_and_speaker_do_not_matter(
         dataclasses.replace(SETTINGS, coefficients=6),
         dataclasses.replace(SETTINGS, hop=0.0125),
         dataclasses.replace(SETTINGS, deltas=1),
-        dataclasses.replace(SETTINGS, normalisation="none"),
         dataclasses.replace(SETTINGS, low_frequency=50.0),
     ],
 )
@@ -122,7 +151,7 @@ def test_another_setting_is_another_cache(
     open_cache(utterances, SETTINGS, folder)
     cache = open_cache(utterances, settings, folder)
     assert counted.times == 6
-    assert_close(cache[1], mfcc(noise(LENGTHS[1], 1), settings))
+    assert_close(cache[1], unnormalised(noise(LENGTHS[1], 1), settings))
     open_cache(utterances, SETTINGS, folder)
     assert counted.times == 6
 
@@ -141,9 +170,9 @@ def test_other_utterances_are_another_cache(
 def test_another_part_of_the_file_is_another_cache(utterances: list[Utterance], folder: Path) -> None:
     open_cache(utterances, SETTINGS, folder)
     part = dataclasses.replace(utterances[0], offset=0.1, duration=0.2)
-    assert_close(open_cache([part], SETTINGS, folder)[0], mfcc(noise(8000, 0)[1600:4800], SETTINGS))
+    assert_close(open_cache([part], SETTINGS, folder)[0], unnormalised(noise(8000, 0)[1600:4800], SETTINGS))
     later = dataclasses.replace(part, offset=0.2)
-    assert_close(open_cache([later], SETTINGS, folder)[0], mfcc(noise(8000, 0)[3200:6400], SETTINGS))
+    assert_close(open_cache([later], SETTINGS, folder)[0], unnormalised(noise(8000, 0)[3200:6400], SETTINGS))
 
 
 def test_a_file_that_changed_is_read_again(utterances: list[Utterance], folder: Path) -> None:
@@ -152,7 +181,7 @@ def test_a_file_that_changed_is_read_again(utterances: list[Utterance], folder: 
     before = os.stat(utterances[1].audio)  # noqa: PTH116 - the utterance has a string
     record(Path(utterances[1].audio).parent, "u1", LENGTHS[1], seed=9)
     os.utime(utterances[1].audio, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert_close(open_cache(utterances, SETTINGS, folder)[1], mfcc(noise(LENGTHS[1], 9), SETTINGS))
+    assert_close(open_cache(utterances, SETTINGS, folder)[1], unnormalised(noise(LENGTHS[1], 9), SETTINGS))
 
 
 def test_a_file_of_another_size_is_read_again(utterances: list[Utterance], folder: Path) -> None:
@@ -161,7 +190,7 @@ def test_a_file_of_another_size_is_read_again(utterances: list[Utterance], folde
     record(Path(utterances[1].audio).parent, "u1", LENGTHS[1] + 100, seed=9)
     os.utime(utterances[1].audio, ns=(before.st_atime_ns, before.st_mtime_ns))
     found = open_cache(utterances, SETTINGS, folder)[1]
-    assert_close(found, mfcc(noise(LENGTHS[1] + 100, 9)[: LENGTHS[1] + 100], SETTINGS))
+    assert_close(found, unnormalised(noise(LENGTHS[1] + 100, 9)[: LENGTHS[1] + 100], SETTINGS))
 
 
 # Speed
@@ -178,11 +207,11 @@ def test_a_faster_copy_sounds_higher(tmp_path: Path, folder: Path) -> None:
         return (0.3 * np.sin(2 * np.pi * frequency * np.arange(samples) / 16_000)).astype(np.float32)
 
     soundfile.write(tmp_path / "a.wav", tone(1000, 16_000), 16_000, subtype="FLOAT")
-    plain = dataclasses.replace(SETTINGS, normalisation="none")
+    plain = SETTINGS
     utterance = Utterance("a", str(tmp_path / "a.wav"), 1.0)
-    faster = open_cache([utterance], plain, folder, speed=1.25)[0]
-    np.testing.assert_allclose(faster[10:-10], mfcc(tone(1250, 12_800), plain)[10:-10], atol=2)
-    assert np.abs(faster[10:-10] - mfcc(tone(1000, 12_800), plain)[10:-10]).max() > 10
+    faster = open_cache([utterance], plain, folder, copy=1.25)[0]
+    np.testing.assert_allclose(faster[10:-10], unnormalised(tone(1250, 12_800), plain)[10:-10], atol=2)
+    assert np.abs(faster[10:-10] - unnormalised(tone(1000, 12_800), plain)[10:-10]).max() > 10
 
 
 def test_each_speed_is_a_cache_of_its_own(
@@ -222,7 +251,7 @@ def test_an_error_in_the_middle_leaves_no_file(utterances: list[Utterance], fold
 
 
 def test_an_interruption_leaves_no_file(utterances: list[Utterance], folder: Path) -> None:
-    def interrupt(done: float, total: float) -> None:
+    def interrupt(done: float, total: float, _: int) -> None:
         if done > 0.6 * total:
             raise KeyboardInterrupt
 
@@ -246,12 +275,13 @@ def test_nothing_has_no_features(folder: Path) -> None:
 
 
 def test_progress_is_told_in_seconds_of_audio(utterances: list[Utterance], folder: Path) -> None:
-    told: list[tuple[float, float]] = []
-    open_cache(utterances, SETTINGS, folder, progress=lambda done, total: told.append((done, total)))
+    told: list[tuple[float, float, int]] = []
+    open_cache(utterances, SETTINGS, folder, progress=lambda *now: told.append(now))
     total = sum(LENGTHS) / 16_000
-    expected = [(seconds, total) for seconds in np.cumsum(LENGTHS) / 16_000]
+    size = round(total / 0.01 * 5 * 2)
+    expected = [(seconds, total, size) for seconds in np.cumsum(LENGTHS) / 16_000]
     assert told == [pytest.approx(pair) for pair in expected]
-    open_cache(utterances, SETTINGS, folder, progress=lambda done, total: told.append((done, total)))
+    open_cache(utterances, SETTINGS, folder, progress=lambda *now: told.append(now))
     assert len(told) == 3
 
 
@@ -269,5 +299,223 @@ def test_a_damaged_cache_is_computed_anew(
     counted = Counted(monkeypatch)
     cache = open_cache(utterances, SETTINGS, folder)
     assert counted.times == len(LENGTHS)
-    assert_close(cache[1], mfcc(noise(LENGTHS[1], 1), SETTINGS))
+    assert_close(cache[1], unnormalised(noise(LENGTHS[1], 1), SETTINGS))
     assert path.read_bytes() == whole
+
+
+# Copies: speeds and noise
+
+
+@pytest.fixture
+def noises(tmp_path: Path) -> tuple[str, ...]:
+    """Two recordings of noise, a low and a high tone."""
+    (tmp_path / "noise").mkdir()
+    for name, step in (("low", 0.05), ("high", 1.5)):
+        tone = (0.1 * np.sin(step * np.arange(1000))).astype(np.float32)
+        soundfile.write(tmp_path / "noise" / f"{name}.wav", tone, 16_000, subtype="FLOAT")
+    return tuple(str(tmp_path / "noise" / f"{name}.wav") for name in ("low", "high"))
+
+
+def test_copies_come_in_their_order_and_only_new_ones_are_computed(
+    utterances: list[Utterance], folder: Path, noises: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(monkeypatch)
+    told: list[tuple[float, float, int]] = []
+    open_caches(utterances, SETTINGS, folder, [Copy(0.9)])
+    copies = [Copy(1.1), Copy(0.9), Copy(1.0, Noise(noises, 5, 5))]
+    caches = open_caches(utterances, SETTINGS, folder, copies, lambda *now: told.append(now))
+    assert counted.times == 9
+    assert [cache.lengths[0] for cache in caches] == [46, 56, 51]
+    seconds = sum(LENGTHS) / 16_000
+    assert [total for _, total, _ in told] == pytest.approx([seconds / 1.1 + seconds] * 6)
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+    assert told[2][0] == pytest.approx(seconds / 1.1)
+    assert told[-1][0] == pytest.approx(told[-1][1])
+    assert files(folder) == [".f16"] * 3 + [".npy"] * 3
+
+
+def test_a_noisy_copy_is_noisy_and_each_is_another(
+    utterances: list[Utterance], folder: Path, noises: tuple[str, ...]
+) -> None:
+    copies = [Copy(), *(Copy(1.0, Noise(noises, 0, 10, number)) for number in (0, 1)), Copy(0.9, Noise(noises, 0, 10))]
+    caches = open_caches(utterances, SETTINGS, folder, copies)
+    assert len({cache[0].tobytes() for cache in caches}) == 4
+    for noisy in caches[1:3]:
+        assert noisy.lengths.tolist() == caches[0].lengths.tolist()
+        assert all(np.abs(noisy[index] - caches[0][index]).max() > 1 for index in range(3))
+
+
+def test_noise_is_added_at_the_ratios_asked_for(
+    utterances: list[Utterance], folder: Path, noises: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ratios: list[float] = []
+
+    def seen(waveform: NDArray[np.float32], _: object, snr: float, __: object) -> NDArray[np.float32]:
+        ratios.append(snr)
+        return waveform
+
+    monkeypatch.setattr(augment, "add_noise", seen)
+    for number in range(10):
+        open_cache(utterances, SETTINGS, folder, Copy(1.0, Noise(noises, -3, 8, number)))
+    assert len(set(ratios)) == 30
+    assert -3 <= min(ratios) < 0
+    assert 5 < max(ratios) <= 8
+
+
+def test_noise_depends_on_the_utterance_and_the_copy_alone(
+    utterances: list[Utterance], tmp_path: Path, noises: tuple[str, ...]
+) -> None:
+    copy = Copy(1.0, Noise(noises, 0, 10))
+    together = open_cache(utterances, SETTINGS, tmp_path / "a", copy)
+    apart = open_cache(utterances[2:], SETTINGS, tmp_path / "b", copy)
+    np.testing.assert_array_equal(apart[0], together[2])
+
+
+@pytest.mark.parametrize("change", ["level", "number", "list", "file"])
+def test_other_noise_is_another_cache(
+    change: str,
+    utterances: list[Utterance],
+    folder: Path,
+    noises: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = Noise(noises, 0, 10)
+    other = {
+        "level": dataclasses.replace(first, high=11),
+        "number": dataclasses.replace(first, number=1),
+        "list": dataclasses.replace(first, files=noises[:1]),
+        "file": first,
+    }[change]
+    counted = Counted(monkeypatch)
+    for _ in range(2):
+        open_cache(utterances, SETTINGS, folder, Copy(1.0, first))
+    assert counted.times == 3
+    if change == "file":
+        os.utime(noises[0], ns=(0, 1))
+    open_cache(utterances, SETTINGS, folder, Copy(1.0, other))
+    assert counted.times == 6
+
+
+# The disk
+
+
+def test_what_a_killed_process_left_long_ago_is_taken_away(utterances: list[Utterance], folder: Path) -> None:
+    folder.mkdir(parents=True)
+    now = time.time()
+    for name, hours in (("old.f16.1.part", 6.1), ("young.f16.2.part", 5.9), ("old.f16", 100.0)):
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, (now - hours * 3600, now - hours * 3600))
+    open_cache(utterances, SETTINGS, folder)
+    left = {path.name for path in folder.iterdir()}
+    assert {"young.f16.2.part", "old.f16"} <= left
+    assert "old.f16.1.part" not in left
+    assert len(left) == 4
+
+
+def test_a_disk_too_small_is_told_of_at_once(
+    utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "free")
+    long = [dataclasses.replace(one, duration=1e8) for one in utterances]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10_000_000_000))
+    counted = Counted(monkeypatch)
+    with pytest.raises(CacheError) as caught:
+        open_caches(long, SETTINGS, folder, [Copy(), Copy(0.5)])
+    # 3 · 10^8 s, and as much again twice as slow, of 100 frames of 5 float16.
+    assert str(caught.value) == (
+        f"{folder}: the features need 900.0 GB, 10.0 GB are free; "
+        "put the manifest on a larger disk, or use fewer speeds or noise copies"
+    )
+    assert (counted.times, list(folder.iterdir())) == (0, [])
+
+
+def test_what_is_there_needs_no_room(
+    utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "free")
+    first = open_cache(utterances, SETTINGS, folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0))
+    np.testing.assert_array_equal(open_cache(utterances, SETTINGS, folder)[0], first[0])
+    with pytest.raises(CacheError, match=r"need 0\.0 GB, 0\.0 GB are free"):
+        open_cache(utterances, SETTINGS, folder, 0.9)
+
+
+@pytest.mark.parametrize("suffix", [".f16", ".npy"])
+def test_a_write_error_is_told_and_leaves_nothing(
+    suffix: str, utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        """A file on a full disk."""
+
+        def __init__(self, out: BinaryIO) -> None:
+            self.out, self.written = out, 0
+
+        def write(self, data: bytes) -> int:
+            self.written += len(data)
+            if self.written > 100:
+                raise OSError(28, "No space left on device")
+            return self.out.write(data)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.out, name)
+
+        def __enter__(self) -> "Full":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.out.close()
+
+    opened = Path.open
+
+    def full(path: Path, *how: Any, **more: Any) -> Any:
+        found = opened(path, *how, **more)
+        return Full(found) if suffix in path.name and path.name.endswith(".part") else found
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(CacheError) as caught:
+        open_cache(utterances, SETTINGS, folder)
+    assert str(caught.value) == f"{folder}: the features cannot be written: No space left on device"
+    assert not [path for path in folder.iterdir() if path.suffix != ".f16"]
+    assert len(list(folder.iterdir())) == (suffix == ".npy")
+    monkeypatch.undo()
+    assert_close(open_cache(utterances, SETTINGS, folder)[1], unnormalised(noise(LENGTHS[1], 1), SETTINGS))
+
+
+BUILD = """
+import pathlib, sys, time
+from asr.cache import open_caches
+from asr.features import FeatureSettings
+from asr.manifest import read
+utterances = read(sys.argv[1])
+pathlib.Path(sys.argv[3]).touch()
+for _ in range(20_000):  # until the other is ready, too
+    if pathlib.Path(sys.argv[4]).exists():
+        break
+    time.sleep(0.01)
+def slowly(*_):
+    time.sleep(0.05)
+[cache] = open_caches(utterances, FeatureSettings(coefficients=5, mel_bands=10), pathlib.Path(sys.argv[2]),
+                      progress=slowly)
+print(sum(float(abs(cache[index]).sum()) for index in range(len(utterances))))
+"""
+
+
+def test_two_processes_may_build_one_cache(
+    utterances: list[Utterance], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "m.jsonl", utterances)
+    go = [str(tmp_path / "ready-1"), str(tmp_path / "ready-2")]
+    common = [sys.executable, "-c", BUILD, str(tmp_path / "m.jsonl"), str(folder)]
+    root = Path(__file__).resolve().parent.parent
+    both = [
+        subprocess.Popen([*common, *order], cwd=root, stdout=subprocess.PIPE, text=True) for order in (go, go[::-1])
+    ]
+    found = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    expected = sum(np.abs(unnormalised(noise(n, seed), SETTINGS)).sum() for seed, n in enumerate(LENGTHS))
+    assert [float(one) for one in found] == pytest.approx([expected] * 2, rel=1e-3)
+    assert files(folder) == [".f16", ".npy"]
+    counted = Counted(monkeypatch)
+    cache = open_cache(read(tmp_path / "m.jsonl"), SETTINGS, folder)
+    assert_close(cache[2], unnormalised(noise(LENGTHS[2], 2), SETTINGS))
+    assert counted.times == 0

@@ -37,6 +37,7 @@ class Outer:
     word: str = "a"
     numbers: tuple[float, ...] = (1.0,)
     words: tuple[str, ...] = ()
+    either: float | str = 1.0
     inner: Inner = Inner()
 
     def __post_init__(self) -> None:
@@ -78,11 +79,12 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
         toml(
             tmp_path,
             'name = "é"\n[outer]\nflag = true\ncount = -0\nratio = 2\nword = "b"\nnumbers = [1, 2.5]\nwords = ["x"]\n'
+            'either = "auto"\n'
             "[outer.inner]\ndepth = 7\n",
         ),
         All,
     )
-    assert read == All("é", Outer(True, 0, 2.0, "b", (1.0, 2.5), ("x",), Inner(7)))
+    assert read == All("é", Outer(True, 0, 2.0, "b", (1.0, 2.5), ("x",), "auto", Inner(7)))
     assert isinstance(read.outer.ratio, float)
     assert all(isinstance(number, float) for number in read.outer.numbers)
 
@@ -113,6 +115,9 @@ def test_files_may_begin_and_end_their_lines_as_editors_like(content: bytes, tmp
         ("[outer]\nnumbers = 1", "outer.numbers must be a list of numbers, not 1"),
         ('[outer]\nwords = "ab"', "outer.words must be a list of strings, not 'ab'"),
         ("[outer]\nwords = [[]]", "outer.words must be a string, not []"),
+        ("[outer]\neither = true", "outer.either must be a number or a string, not True"),
+        ("[outer]\neither = [1]", "outer.either must be a number or a string, not [1]"),
+        (f"[outer]\neither = 1{'0' * 400}", "outer.either must be a number or a string, not 1000"),
         ("outer = 3", "outer is a section, [outer], not a value"),
         ("[outer]\ninner = [1]", "outer.inner is a section, [outer.inner], not a value"),
         ("[[outer]]", "outer is a section, [outer], not a value"),
@@ -158,6 +163,9 @@ def test_no_file_is_the_systems_own_error(tmp_path: Path) -> None:
         ("outer.numbers=[0.9, 1, -1.1]", All(outer=Outer(numbers=(0.9, 1.0, -1.1)))),
         ("outer.numbers=[]", All(outer=Outer(numbers=()))),
         ('outer.words=["a", "b c"]', All(outer=Outer(words=("a", "b c")))),
+        ("outer.either=2", All(outer=Outer(either=2.0))),
+        ("outer.either=auto", All(outer=Outer(either="auto"))),
+        ('outer.either="2"', All(outer=Outer(either="2"))),
         ("outer.inner.depth=9", All(outer=Outer(inner=Inner(9)))),
         ("outer.inner={depth = 9}", All(outer=Outer(inner=Inner(9)))),
     ],
@@ -245,6 +253,13 @@ def test_no_whole_number_takes_it_either(key: str, value: str, tmp_path: Path) -
         ("training.epochs=0", "[training] epochs = 0 is not within 1 to 100000"),
         ("training.seed=-1", "[training] seed = -1 is not within 0 to 2147483647"),
         ("training.batch_seconds=0", "[training] batch_seconds = 0.0 is not more than 0"),
+        ("training.batch_seconds=all", "[training] batch_seconds = 'all' is neither a number nor \"auto\""),
+        ("training.batch_seconds=true", "training.batch_seconds must be a number or a string, not True"),
+        ("training.intermediate_weight=1", "[training] intermediate_weight = 1.0 is not within 0 to 0.9"),
+        ("training.clean_epochs=31", "[training] clean_epochs = 31 is not within 0 to 30"),
+        ("training.average_of=worst", "[training] average_of = 'worst' is not one of best, last"),
+        ("training.precision=float64", "[training] precision = 'float64' is not one of float32, bfloat16, float16"),
+        ("augment.time_mask=2", "unknown key 'augment.time_mask'; did you mean 'time_masks'?"),
         ("training.learning_rate=-1e-3", "[training] learning_rate = -0.001 is not more than 0"),
         ("training.clip=0", "[training] clip = 0.0 is not more than 0"),
         ("training.weight_decay=-1", "[training] weight_decay = -1.0 is not 0 or more"),
@@ -286,6 +301,7 @@ recipes = st.builds(
         TrainingSettings,
         epochs=st.integers(1, 100_000),
         seed=st.integers(0, 2**31 - 1),
+        batch_seconds=st.floats(0.1, 1e6) | st.just("auto"),
         learning_rate=st.floats(1e-9, 1e9),
         hold=st.floats(0, 1),
     ),
@@ -311,6 +327,7 @@ def test_plain_values_are_plain() -> None:
             "word": "a",
             "numbers": [1.0],
             "words": [],
+            "either": 1.0,
             "inner": {"depth": 1},
         },
     }
@@ -321,3 +338,35 @@ def test_plain_values_are_plain() -> None:
 @settings(deadline=None)
 def test_a_recipe_comes_back_from_a_dict_as_it_was(recipe: Recipe) -> None:
     assert config.from_dict(Recipe, config.to_dict(recipe)) == recipe
+
+
+# What differs
+
+
+def test_differences_name_the_key_and_both_values() -> None:
+    before = config.to_dict(All("a", Outer(count=1, numbers=(1.0,), either="auto")))
+    after = config.to_dict(All("b", Outer(count=1, numbers=(1.0, 2.0), either=3.0, inner=Inner(2))))
+    assert config.differences(before, after) == [
+        "name: 'a' -> 'b'",
+        "outer.either: 'auto' -> 3.0",
+        "outer.inner.depth: 1 -> 2",
+        "outer.numbers: [1.0] -> [1.0, 2.0]",
+    ]
+    assert config.differences(before["outer"], after["outer"], "x")[0] == "x.either: 'auto' -> 3.0"
+
+
+def test_a_key_on_one_side_alone_differs() -> None:
+    assert config.differences({"old": 1, "both": 2}, {"new": {"a": 3}, "both": 2}) == [
+        "new: None -> {'a': 3}",
+        "old: 1 -> None",
+    ]
+    assert config.differences({"a": {"b": 1}}, {"a": 2}) == ["a: {'b': 1} -> 2"]
+
+
+@given(recipes, recipes)
+@settings(deadline=None, max_examples=30)
+def test_what_differs_is_what_is_not_equal(one: Recipe, other: Recipe) -> None:
+    found = config.differences(config.to_dict(one), config.to_dict(other))
+    assert (found == []) == (one == other)
+    assert config.differences(config.to_dict(one), config.to_dict(one)) == []
+    assert len(config.differences(config.to_dict(other), config.to_dict(one))) == len(found)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from asr.features import FeatureSettings, frame_count, mfcc
+from asr.features import FeatureSettings, frame_count, mfcc, normalise, statistics, unnormalised
 
 RATE = 16_000
 # The values themselves, to compare with other programs.
@@ -177,6 +177,32 @@ def test_normalisation_is_all_that_it_changes() -> None:
     plain = mfcc(chirp(), PLAIN)
     expected = (plain - plain.mean(axis=0)) / plain.std(axis=0)
     np.testing.assert_allclose(mfcc(chirp(), FeatureSettings()), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("deltas", [0, 2])
+@pytest.mark.parametrize("normalisation", ["utterance", "none"])
+@pytest.mark.parametrize("samples", [0, 100, 8000])
+def test_the_whole_is_its_two_steps(samples: int, normalisation: str, deltas: int) -> None:
+    chosen = FeatureSettings(deltas=deltas, normalisation=normalisation)
+    plain = unnormalised(chirp()[:samples], chosen)
+    np.testing.assert_array_equal(plain, mfcc(chirp()[:samples], FeatureSettings(deltas=deltas, normalisation="none")))
+    np.testing.assert_array_equal(normalise(plain, chosen), mfcc(chirp()[:samples], chosen))
+    mean, scale = statistics(plain, chosen)
+    assert (mean.shape, scale.shape) == ((chosen.dimension,), (chosen.dimension,))
+    np.testing.assert_array_equal(normalise(plain, chosen), (plain - mean) / scale)
+    assert normalise(plain, chosen).dtype == np.float32
+
+
+def test_statistics_are_mean_and_deviation_or_nothing() -> None:
+    plain = unnormalised(chirp(), PLAIN)
+    mean, scale = statistics(plain, FeatureSettings())
+    np.testing.assert_allclose(mean, plain.astype(np.float64).mean(axis=0), atol=1e-2)
+    np.testing.assert_allclose(scale, plain.astype(np.float64).std(axis=0), rtol=1e-4)
+    mean, scale = statistics(plain, PLAIN)
+    assert not mean.any()
+    assert (scale == 1).all()
+    _, scale = statistics(np.ones((5, 40), np.float32), FeatureSettings())
+    assert (scale == np.float32(1e-3)).all()
 
 
 @pytest.mark.parametrize("level", [1e-30, 1e-6, 0.5, 1e10])

@@ -256,6 +256,24 @@ def test_a_manifest_is_not_seen_before_it_is_whole(tmp_path: Path) -> None:
     assert json.loads(path.read_text(encoding="utf-8"))["audio"] == "../../a.wav"
 
 
+def test_a_link_to_a_manifest_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    path = rows(tmp_path / "disk", GOOD)
+    (tmp_path / "m.jsonl").symlink_to(path)
+    utterances = manifest.read(tmp_path / "m.jsonl")
+    manifest.write(tmp_path / "m.jsonl", [*utterances, Utterance("new", str(tmp_path / "new.wav"), 1.0)])
+    assert (tmp_path / "m.jsonl").is_symlink()
+    assert [one.id for one in manifest.read(path)] == ["a", "new"]
+    # Paths are relative to the folder that the manifest really stands in.
+    assert manifest.read(path)[1].audio == str(tmp_path / "new.wav")
+    assert manifest.read(path) == manifest.read(tmp_path / "m.jsonl")
+
+
+def test_an_utterance_has_no_attribute_but_its_fields() -> None:
+    # A million of them are held at once.
+    assert not hasattr(Utterance("a", "a.wav", 1.0), "__dict__")
+
+
 def test_writing_replaces_what_was_there(tmp_path: Path) -> None:
     path = rows(tmp_path, GOOD, GOOD.replace('"a"', '"b"'))
     assert manifest.write(str(path), manifest.read(path)[1:]) == 1

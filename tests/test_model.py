@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from itertools import product
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -92,6 +93,15 @@ def recurrence(cell: str, weights: dict[str, Array], inputs: Array) -> tuple[Arr
     return np.array(every), h, c
 
 
+def directions(layer: RecurrentLayer) -> list[dict[str, Array]]:
+    """Return the weights of each direction of a layer by their names in the forward one."""
+    every = {name: value.detach().numpy() for name, value in layer.recurrence.named_parameters()}
+    forward = {name: value for name, value in every.items() if not name.endswith("_reverse")}
+    backward = {name.removesuffix("_reverse"): value for name, value in every.items() if name.endswith("_reverse")}
+    assert forward.keys() == backward.keys() or not backward
+    return [forward, backward]
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_layer_is_its_recurrence(cell: str, bidirectional: bool) -> None:
@@ -106,7 +116,7 @@ def test_layer_is_its_recurrence(cell: str, bidirectional: bool) -> None:
     assert output.shape == (3, 9, 8 if bidirectional else 4)
     for row, length in enumerate(lengths):
         inputs = x[row, :length].numpy()
-        weights = [{name: value.detach().numpy() for name, value in d.named_parameters()} for d in layer.directions]
+        weights = directions(layer)
         expected = [recurrence(cell, weights[0], inputs)[0]]
         if bidirectional:
             expected.append(recurrence(cell, weights[1], inputs[::-1])[0][::-1])
@@ -120,16 +130,18 @@ def test_layer_is_its_recurrence(cell: str, bidirectional: bool) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_initial_weights(cell: str) -> None:
     hidden = 7
-    layer = RecurrentLayer(5, tiny(cell, hidden=hidden)).directions[0]
-    weights = dict(layer.named_parameters())
     gates = {"lstm": 4, "gru": 3}.get(cell, 1)
-    forget = torch.zeros(gates * hidden)
+    forget = np.zeros(gates * hidden)
     if cell == "lstm":
         forget[hidden : 2 * hidden] = 1
-    assert torch.equal(weights["bias_ih_l0"], forget)
-    assert not weights["bias_hh_l0"].any()
-    for gate in torch.chunk(weights["weight_hh_l0"].detach(), gates):
-        torch.testing.assert_close(gate @ gate.T, torch.eye(hidden), atol=1e-5, rtol=0)
+    both = directions(RecurrentLayer(5, tiny(cell, hidden=hidden)))
+    for weights in both:
+        np.testing.assert_array_equal(weights["bias_ih_l0"], forget)
+        assert not weights["bias_hh_l0"].any()
+        for gate in np.split(weights["weight_hh_l0"], gates):
+            np.testing.assert_allclose(gate @ gate.T, np.eye(hidden), atol=1e-5)
+        assert weights["weight_ih_l0"].std() > 0.1
+    assert np.abs(both[0]["weight_hh_l0"] - both[1]["weight_hh_l0"]).max() > 0.1
 
 
 # --- backpropagation through time -------------------------------------------------------------------------------
@@ -167,7 +179,7 @@ def test_gradients_are_finite_differences(
         assert tensor.grad is not None, name
         flat, gradient = tensor.data.view(-1), tensor.grad.view(-1)
         for entry in random.choice(len(flat), min(4, len(flat)), replace=False).tolist():
-            kept, step = flat[entry].item(), 1e-5
+            kept, step = flat[entry].item(), 2e-7
             with torch.no_grad():
                 flat[entry] = kept + step
                 above = loss(model, features, lengths)
@@ -197,6 +209,113 @@ def test_alone_as_in_a_padded_batch(cell: str, time_reduction: int, bidirectiona
         expected = alone(model, features[row, :length])
         assert len(expected) == output.lengths[row]
         torch.testing.assert_close(output.log_probs[row, : len(expected)], expected, atol=1e-5, rtol=0)
+
+
+# The packed path, which is cuDNN's on a GPU, taken on the CPU.
+
+SHAPES: list[dict[str, Any]] = [
+    {},
+    {"residual": False},
+    {"layer_norm": False},
+    {"residual": False, "layer_norm": False},
+    {"bidirectional": False},
+    {"bidirectional": False, "residual": False, "layer_norm": False},
+]
+
+
+def both_paths(shape: ModelSettings, lengths: list[int], features: Tensor, tap: int) -> list[dict[str, Tensor]]:
+    """Return log_probs of valid frames, tapped ones, and the gradients of all parameters, padded and packed."""
+    found = []
+    for packs in (False, True):
+        model = make(shape, seed=6).train()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Model, "_packs", lambda *_, packs=packs: packs)
+            output = model(features, torch.tensor(lengths), tap=tap)
+        size = max(output.lengths.tolist())
+        assert output.log_probs.shape == (len(lengths), size, TOKENS)
+        valid = torch.arange(size) < output.lengths[:, None]
+        assert output.tapped is not None
+        weights = torch.randn(2, len(lengths), size, TOKENS, generator=torch.Generator().manual_seed(5))
+        loss = (output.log_probs * weights[0])[valid].sum() + (output.tapped * weights[1])[valid].sum()
+        loss.backward()
+        values = {"": output.log_probs[valid], "tapped": output.tapped[valid], "lengths": output.lengths}
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            values[name] = parameter.grad
+        found.append({name: value.detach() for name, value in values.items()})
+    return found
+
+
+@pytest.mark.parametrize("changed", SHAPES, ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_packed_as_padded_in_outputs_and_gradients(cell: str, changed: dict[str, Any]) -> None:
+    lengths = [14, 23, 1, 9, 22]  # the longest is not the first
+    features = torch.randn(len(lengths), 23, FEATURES, generator=torch.Generator().manual_seed(8))
+    padded, packed = both_paths(tiny(cell, layers=3, **changed), lengths, features, tap=2)
+    assert padded.keys() == packed.keys()
+    for name, value in padded.items():
+        size = max(1.0, float(value.abs().max()))
+        assert (packed[name] - value).abs().max() <= 1e-5 * size, name
+        # A layer of ReLU cells may be dead.
+        assert cell == "rnn-relu" or value.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_packed_as_alone(cell: str, bidirectional: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(tiny(cell, bidirectional=bidirectional))
+    lengths = [5, 23, 14, 1]
+    features = 10 * torch.randn(len(lengths), 23, FEATURES)
+    expected = [alone(model, features[row, :length]) for row, length in enumerate(lengths)]
+    monkeypatch.setattr(Model, "_packs", lambda *_: True)
+    output = run(model, features, lengths)
+    for row, one in enumerate(expected):
+        torch.testing.assert_close(output.log_probs[row, : len(one)], one, atol=1e-5, rtol=0)
+
+
+def test_only_whole_utterances_on_a_gpu_are_packed() -> None:
+    model = make(tiny(bidirectional=False))
+    on_cpu = torch.randn(1, 8, FEATURES)
+    state = run(model, on_cpu, [8]).state
+    on_gpu = cast(Tensor, SimpleNamespace(is_cuda=True))
+    assert [model._packs(x, s) for x, s in ((on_cpu, None), (on_gpu, None), (on_gpu, state))] == [False, True, False]
+
+
+@pytest.mark.parametrize("packs", [False, True])
+@pytest.mark.parametrize("changed", SHAPES, ids=str)
+def test_a_tap_reads_a_layer_as_the_last_one_is_read(
+    changed: dict[str, Any], packs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "_packs", lambda *_: packs)
+    lengths = [20, 13]
+    features = torch.randn(2, 20, FEATURES)
+    model = make(tiny(layers=3, **changed))
+    assert run(model, features, lengths).tapped is None
+    for tap in (1, 2, 3):
+        with torch.no_grad():
+            output = model(features, torch.tensor(lengths), tap=tap)
+        # The same network with its upper layers taken away ends where the tap is.
+        shorter = make(tiny(**(changed | {"layers": tap})))
+        shorter.load_state_dict(
+            {name: value for name, value in model.state_dict().items() if name in shorter.state_dict()}
+        )
+        expected = run(shorter, features, lengths).log_probs
+        assert output.tapped is not None
+        torch.testing.assert_close(output.tapped[0], expected[0], atol=1e-6, rtol=0)
+        torch.testing.assert_close(output.tapped[1, :4], expected[1, :4], atol=1e-6, rtol=0)
+        torch.testing.assert_close(output.log_probs, run(model, features, lengths).log_probs, atol=1e-6, rtol=0)
+        if tap < 3:
+            assert (output.tapped - output.log_probs).abs().max() > 1e-3
+
+
+def test_a_tap_is_the_output_layer_on_the_layers_output() -> None:
+    model = make(tiny(layers=2, residual=False))
+    seen: list[Tensor] = []
+    model.layers[0].register_forward_hook(lambda _, __, output: seen.append(output[0]))
+    with torch.no_grad():
+        output = model(torch.randn(2, 16, FEATURES), torch.tensor([16, 9]), tap=1)
+        expected = torch.log_softmax(model.output(model.last_norm(seen[0])), dim=2)
+    torch.testing.assert_close(output.tapped, expected, atol=1e-6, rtol=0)
 
 
 def sensitivity(model: Model, frames: int) -> NDArray[np.bool_]:
@@ -286,6 +405,8 @@ def test_output_length_is_what_the_model_returns(time_reduction: int, bidirectio
 def test_output_length_is_the_quotient_rounded_up(time_reduction: int) -> None:
     for frames in range(201):
         assert output_length(frames, time_reduction) == -(-frames // time_reduction)
+    every = np.arange(201)
+    np.testing.assert_array_equal(output_length(every, time_reduction), -(-every // time_reduction))
 
 
 @settings(deadline=None, derandomize=True)

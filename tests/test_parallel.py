@@ -1,10 +1,14 @@
-"""One function over many arguments."""
+"""One function over many arguments, on all cores or ahead of its use."""
 
 import os
+import threading
+import time
+from collections.abc import Generator, Iterator
+from typing import cast
 
 import pytest
 
-from asr.parallel import spread
+from asr.parallel import ahead, spread
 
 
 def place(number: int) -> tuple[int, int, str | None]:
@@ -26,3 +30,83 @@ def test_alone_means_in_this_process() -> None:
 def test_what_the_function_raises_is_raised_here(alone: bool) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         list(spread(int, [("1",), ("x",)], alone=alone))
+
+
+# Ahead of their use
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_results_come_in_the_order_of_their_arguments(threads: int) -> None:
+    def slow(number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        return 10 * number
+
+    assert list(ahead(slow, range(30), threads)) == list(range(0, 300, 10))
+    assert list(ahead(slow, [], threads)) == []
+    assert list(ahead(slow, [4], threads)) == [40]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_only_a_few_are_computed_ahead(threads: int) -> None:
+    taken: list[int] = []
+    begun: list[int] = []
+
+    def arguments() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = cast(Generator[None, None, None], ahead(begun.append, arguments(), threads))
+    assert not taken
+    for used in range(1, 20):
+        next(results)
+        assert used < len(taken) <= used + 2 * threads
+        assert len(begun) <= len(taken)
+    results.close()
+
+
+def test_it_is_computed_while_one_waits_in_other_threads() -> None:
+    met = threading.Barrier(2)
+
+    def meet(_: int) -> str:
+        met.wait(timeout=300)  # two at once, or it breaks
+        return threading.current_thread().name
+
+    assert threading.current_thread().name not in set(ahead(meet, range(4)))
+
+
+def test_what_fails_ahead_is_raised_in_its_turn() -> None:
+    results = ahead(int, ["1", "2", "x", "4"])
+    assert [next(results), next(results)] == [1, 2]
+    with pytest.raises(ValueError, match="invalid literal"):
+        next(results)
+    with pytest.raises(StopIteration):
+        next(results)
+
+
+def test_what_fails_in_the_arguments_is_raised() -> None:
+    def arguments() -> Iterator[int]:
+        yield 1
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        list(ahead(str, arguments()))
+
+
+def test_whoever_stops_early_waits_for_no_more_than_what_has_begun() -> None:
+    go = threading.Event()
+    done: list[int] = []
+
+    def slow(number: int) -> int:
+        if number:
+            go.wait(timeout=300)
+        done.append(number)
+        return number
+
+    before = threading.active_count()
+    results = cast(Generator[int, None, None], ahead(slow, range(1000)))
+    assert next(results) == 0
+    threading.Timer(0.3, go.set).start()
+    results.close()
+    assert len(done) <= 3  # the first, and one in each thread
+    assert threading.active_count() <= before + 1  # the timer may still be ending

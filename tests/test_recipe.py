@@ -1,4 +1,4 @@
-"""The learning rate of a run: up, along, and down to nothing."""
+"""The schedules of a run: the learning rate up, along, and down to nothing; the masks from few to all."""
 
 import math
 from dataclasses import fields
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr.augment import AugmentSettings
 from asr.recipe import Recipe, TrainingSettings
 
 PEAK = 2e-3
@@ -71,6 +72,15 @@ def test_a_hold_of_1_never_falls() -> None:
     assert set(rates(recipe(hold=1.0), 2, 20)) == {PEAK}
 
 
+def test_past_its_end_it_stays_where_it_ended() -> None:
+    # A run may be resumed with fewer epochs, or end in the middle of a step.
+    assert recipe(hold=1.0).learning_rate(20.001) == pytest.approx(0)
+    assert recipe(hold=1.0).learning_rate(20) == PEAK
+    for hold in (0.0, 0.5, 1.0):
+        assert recipe(hold=hold).learning_rate(25.5) == pytest.approx(0, abs=1e-12)
+    assert recipe(warmup_epochs=20.0).learning_rate(20.5) == pytest.approx(0)
+
+
 def test_a_warm_up_longer_than_the_run_only_rises() -> None:
     run = recipe(warmup_epochs=40.0)
     assert run.learning_rate(20) == pytest.approx(PEAK / 2)
@@ -103,3 +113,78 @@ def test_once_it_falls_it_never_rises(run: Recipe) -> None:
 
 def test_a_recipe_has_the_sections_of_its_file() -> None:
     assert [field.name for field in fields(Recipe)] == ["name", "features", "text", "augment", "model", "training"]
+
+
+# Settings
+
+
+@pytest.mark.parametrize("value", ["auto", 1.0, 600.0])
+def test_the_batch_is_of_so_many_seconds_or_as_large_as_it_can_be(value: float | str) -> None:
+    assert TrainingSettings(batch_seconds=value).batch_seconds == value
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"batch_seconds": "Auto"}, "batch_seconds = 'Auto' is neither a number nor \"auto\""),
+        ({"batch_seconds": ""}, "batch_seconds = '' is neither a number nor \"auto\""),
+        ({"batch_seconds": 0.0}, "batch_seconds = 0.0 is not more than 0"),
+        ({"batch_seconds": math.inf}, "batch_seconds = inf is not more than 0"),
+        ({"batch_seconds": math.nan}, "batch_seconds = nan is not more than 0"),
+        ({"accumulate": 0}, "accumulate = 0 is not within 1 to 10000"),
+        ({"intermediate_weight": 0.91}, "intermediate_weight = 0.91 is not within 0 to 0.9"),
+        ({"epochs": 3, "clean_epochs": 4}, "clean_epochs = 4 is not within 0 to 3"),
+        ({"average": -1}, "average = -1 is not within 0 to 1000"),
+        ({"average_of": "all"}, "average_of = 'all' is not one of best, last"),
+        ({"checkpoints": 0}, "checkpoints = 0 is not within 1 to 1000"),
+        ({"checkpoint_minutes": -1.0}, "checkpoint_minutes = -1.0 is not 0 or more"),
+        ({"precision": "int8"}, "precision = 'int8' is not one of float32, bfloat16, float16"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(chosen: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        TrainingSettings(**chosen)
+    assert str(caught.value) == said
+
+
+# Masks
+
+
+def masks(start: float = 0.5, growth: float = 5.0) -> Recipe:
+    return Recipe(augment=AugmentSettings(mask_start=start, mask_growth=growth))
+
+
+@pytest.mark.parametrize(
+    ("dev_wers", "progress", "strength"),
+    [
+        ([], 0.0, 0.5),
+        ([], 0.7, 0.5),
+        ([1.0, 0.95, 0.9], 3.9, 0.5),  # not under 90 % yet
+        ([1.0, 0.95, 0.89], 3.0, 0.5),
+        ([1.0, 0.95, 0.89], 4.0, 0.6),
+        ([1.0, 0.95, 0.89], 4.5, 0.65),
+        ([1.0, 0.95, 0.89], 8.0, 1.0),
+        ([1.0, 0.95, 0.89], 100.0, 1.0),
+        ([0.5], 1.0, 0.5),
+        ([0.5, 1.0, 1.0], 3.0, 0.7),  # the first time counts, though it gets worse again
+    ],
+)
+def test_masks_grow_once_the_model_writes(dev_wers: list[float], progress: float, strength: float) -> None:
+    assert masks().mask_strength(dev_wers, progress) == pytest.approx(strength)
+
+
+def test_masks_may_be_whole_at_once_or_from_the_start() -> None:
+    assert masks(growth=0.0).mask_strength([1.0, 0.8], 2.0) == 1
+    assert masks(growth=0.0).mask_strength([1.0, 0.95], 2.0) == 0.5
+    assert masks(start=1.0).mask_strength([], 0.0) == 1
+    assert masks(start=1.0).mask_strength([0.1], 3.0) == 1
+    assert masks(start=0.0).mask_strength([], 9.0) == 0
+
+
+@given(st.floats(0, 1), st.floats(0, 20), st.lists(st.floats(0, 2), max_size=20), st.floats(0, 1))
+@settings(deadline=None)
+def test_masks_never_shrink_nor_exceed_all(start: float, growth: float, dev_wers: list[float], within: float) -> None:
+    run = masks(start, growth)
+    found = [run.mask_strength(dev_wers[:epoch], epoch + within) for epoch in range(len(dev_wers) + 1)]
+    assert all(start <= strength <= 1 + 1e-9 for strength in found)
+    assert all(later >= earlier - 1e-9 for earlier, later in pairwise(found))

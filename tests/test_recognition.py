@@ -41,6 +41,18 @@ def test_batching_does_not_change_a_transcript(recognizer: recognition.Recognize
         assert alone.score == pytest.approx(hypothesis.score, abs=1e-3)
 
 
+def test_transcripts_come_in_the_order_of_the_utterances_whatever_the_batches(
+    recognizer: recognition.Recognizer, tones: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    utterances = asr.read_manifest(tones / "dev.jsonl")
+    together = [hypothesis.text for hypothesis in recognizer.transcribe_utterances(utterances)]
+    assert len(set(together)) > 5
+    monkeypatch.setattr(recognition, "BATCH_SECONDS", 3.0)
+    assert len(list(recognizer._batches(utterances))) > 3
+    assert [hypothesis.text for hypothesis in recognizer.transcribe_utterances(utterances[::-1])] == together[::-1]
+    assert recognizer.transcribe_utterances([]) == []
+
+
 def test_a_segment_is_transcribed_by_its_offset(recognizer: recognition.Recognizer, tmp_path: Path) -> None:
     first, second = spell("AA B"), spell("CC")
     soundfile.write(tmp_path / "a.wav", np.concatenate([first, second]), SAMPLE_RATE)

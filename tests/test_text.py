@@ -1,11 +1,14 @@
 """Transcripts in their one form, and alphabets to token ids and back."""
 
+import re
 import unicodedata
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr import text as module
 from asr.text import BLANK, ENGLISH, Alphabet, TextError, TextSettings, normalise
 
 
@@ -122,6 +125,30 @@ def test_english_becomes_english_and_digits(text: str) -> None:
     assert set(normalise(text)) <= set(ENGLISH) | set("0123456789")
 
 
+def unhurried(text: str) -> str:
+    """Return the normalised text as every text is, with no look at whether it is plain."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PLAIN", re.compile("(?!)"))
+        return normalise(text)
+
+
+@given(st.text(alphabet="AZ09' a\n_É٣Ａ") | st.text())
+@settings(deadline=None)
+def test_plain_texts_take_no_other_way_to_the_same_end(text: str) -> None:
+    assert normalise(text) == unhurried(text)
+
+
+@pytest.mark.parametrize("text", ["MISTER QUILTER", "DON'T", "'TIS 7", "A", "A B 'C"])
+def test_what_is_normal_is_seen_at_once(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "unicodedata", None)
+    assert normalise(text) == text
+
+
+@pytest.mark.parametrize("text", ["A\n", "A  B", " A", "A ", "A-B", "A\tB", "a"])
+def test_what_is_nearly_normal_is_not_taken_for_it(text: str) -> None:
+    assert normalise(text) == unhurried(text) != text
+
+
 def test_an_unknown_normaliser_is_refused() -> None:
     with pytest.raises(TextError, match=r"^unknown normaliser 'lower'; known are upper, none$"):
         normalise("a", "lower")
@@ -157,6 +184,24 @@ def test_ids_run_from_1_in_the_order_given() -> None:
     assert alphabet.encode("ABC CAB") == [2, 3, 1, 4, 1, 2, 3]
     assert len(alphabet) == 5
     assert len(Alphabet(ENGLISH)) == 29
+
+
+@given(alphabets, st.text())
+@settings(deadline=None, max_examples=50)
+def test_ids_are_those_of_encode_and_blank_for_all_else(characters: str, other: str) -> None:
+    alphabet = Alphabet(characters)
+    for text in (characters[::-1], other, characters + other, ""):
+        ids = alphabet.ids(text)
+        assert ids.dtype == np.int32
+        expected = [alphabet.encode(one)[0] if one in characters else BLANK for one in text]
+        assert ids.tolist() == expected
+        if not alphabet.unknown(text):
+            assert ids.tolist() == alphabet.encode(text)
+
+
+def test_ids_of_any_code_point() -> None:
+    alphabet = Alphabet("A\U0010ffff\ud800\x00😀")
+    assert alphabet.ids("😀\x00\ud800\U0010ffffAB\udfff").tolist() == [5, 4, 3, 2, 1, 0, 0]
 
 
 def test_decoding_leaves_blanks_out_and_merges_nothing() -> None:

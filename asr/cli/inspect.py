@@ -17,10 +17,10 @@ def _meaning(name: str) -> str:
         return "hidden-to-output weights" if name.endswith("weight") else "output bias"
     if name.startswith("front."):
         return "convolution"
-    recurrent = re.match(r"layers\.(\d+)\.directions\.(\d)\.(weight_ih|weight_hh|bias)", name)
+    recurrent = re.match(r"layers\.(\d+)\.recurrence\.(weight_ih|weight_hh|bias)\w*?(_reverse)?$", name)
     if recurrent:
-        direction = ("forward", "backward")[int(recurrent[2])]
-        return f"{_KINDS[recurrent[3]]}, layer {int(recurrent[1]) + 1} {direction}"
+        direction = "backward" if recurrent[3] else "forward"
+        return f"{_KINDS[recurrent[2]]}, layer {int(recurrent[1]) + 1} {direction}"
     return "layer norm"
 
 

@@ -83,7 +83,7 @@ class Display:
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _time(seconds: float) -> str:

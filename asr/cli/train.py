@@ -1,5 +1,10 @@
 """asr train: a recipe and manifests -> a model file."""
 
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,17 +17,19 @@ if TYPE_CHECKING:
     from asr.events import Event
 
 
-@click.command(short_help="Train a model by a recipe.")
+@click.command(short_help="Train a model by a recipe, or go on with a run.")
 @click.argument("recipe", type=options.FILE)
 @click.option("--train", "train_manifest", type=options.FILE, required=True, help="The manifest to learn from.")
 @click.option(
     "--dev", "dev_manifest", type=options.FILE, required=True, help="The manifest that chooses the best epoch."
 )
-@click.option("--out", "-o", type=options.FOLDER, required=True, help="The run's folder: models and train.jsonl.")
+@click.option("--out", "-o", type=options.FOLDER, required=True, help="The run's folder: models, log, training.html.")
 @click.option("--epochs", type=int, help="The same as --set training.epochs=…")
 @click.option("--seed", type=int, help="The same as --set training.seed=…")
 @options.device
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
+@click.option("--resume", is_flag=True, help="Fail if there is no run in OUT to go on with.")
+@click.option("--override", is_flag=True, help="Go on with the run in OUT although settings or data have changed.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is in OUT.")
 @options.quiet
 def train(
@@ -34,39 +41,130 @@ def train(
     seed: int | None,
     device: str | None,
     settings: tuple[str, ...],
+    resume: bool,
+    override: bool,
     overwrite: bool,
     quiet: bool,
 ) -> int:
-    """Train a model by RECIPE, a TOML file; write OUT/best.safetensors, last.safetensors and train.jsonl."""
-    if (out / "best.safetensors").exists() and not overwrite:
-        raise click.UsageError(f"{out} holds a run already; choose another --out, or --overwrite to replace it")
+    """Train a model by RECIPE, a TOML file; write best.safetensors, last.safetensors, train.jsonl and training.html
+    into OUT.
+
+    A run that was stopped, by Ctrl-C, SIGTERM or a crash, goes on when the same command is given again, and ends as
+    if it had never been stopped. Under torchrun, the processes train one model together.
+    """
+    if overwrite and (resume or override):
+        raise click.UsageError("--overwrite begins anew; --resume and --override go on")
+    given = {"epochs": epochs, "seed": seed, "device": device}
+    shortcuts = [f"training.{name}={value}" for name, value in given.items() if value is not None]
+    begin = {"overwrite": overwrite, "resume": resume, "override": override}
+    return _run(recipe, [*settings, *shortcuts], (train_manifest, dev_manifest, out), begin, quiet)
+
+
+def _run(recipe: Path, settings: list[str], paths: tuple[Path, Path, Path], begin: dict[str, bool], quiet: bool) -> int:
+    # The network's shapes are many, and oneDNN keeps what it prepares for each; a thousand of them are gigabytes.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     from asr import config
     from asr.recipe import Recipe
 
-    given = {"epochs": epochs, "seed": seed, "device": device}
-    shortcuts = [f"training.{name}={value}" for name, value in given.items() if value is not None]
-    plan = config.read(recipe, Recipe, [*settings, *shortcuts])
+    plan = config.read(recipe, Recipe, settings)
     from asr import training
+    from asr.training import Options
 
-    with Display(quiet) as display:
-        try:
-            result = training.train(plan, train_manifest, dev_manifest, out, lambda event: _show(display, event))
-        except KeyboardInterrupt:
-            best = out / "best.safetensors"
-            display.say(f"the best model so far is {best}" if best.exists() else "no epoch was finished")
-            raise
-    click.echo(f"best model: {result.model} (epoch {result.epoch}, dev WER {100 * result.dev_wer:.2f} %)")
+    # Of several processes, one speaks.
+    leads = os.environ.get("RANK", "0") == "0"
+    with Display(quiet or not leads) as display, _stopping() as stop, _scalars(paths[2], leads) as write:
+
+        def report(event: "Event") -> None:
+            _show(display, event)
+            write(event)
+
+        result = training.train(plan, *paths, Options(report, stop, **begin))
+    if not leads:
+        return 0
+    if not result.finished:
+        best = f"the best model so far is {result.model}" if result.model else "no epoch was finished"
+        click.echo(f"stopped and saved; {best}. The same command goes on:\n  {_command()}")
+        return 0
+    which = f"epoch {result.epoch}" if result.epoch else "the average of several epochs"
+    click.echo(f"best model: {result.model} ({which}, dev WER {100 * result.dev_wer:.2f} %)")
     return 0
+
+
+def _command() -> str:
+    import shlex
+
+    return shlex.join(["asr", *sys.argv[1:]])
+
+
+class _Asked:
+    """Remembers that the run should stop."""
+
+    def __init__(self) -> None:
+        self.yes = False
+
+    def __call__(self) -> bool:
+        return self.yes
+
+
+@contextmanager
+def _stopping() -> Iterator[_Asked]:
+    """Turn the first Ctrl-C or SIGTERM into a wish to stop; the second ends the program as ever."""
+    asked = _Asked()
+
+    def ask(number: int, frame: object) -> None:
+        asked.yes = True
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        click.echo("stopping after this step; once more to stop at once", err=True)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _scalars(out: Path, leads: bool) -> "Iterator[Callable[[Event], None]]":
+    """Write each epoch's figures for TensorBoard, where that is installed."""
+    from importlib.util import find_spec
+
+    from asr import events
+
+    if not leads or find_spec("tensorboard") is None:
+        yield lambda event: None
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    names = {
+        "loss": "train_loss",
+        "dev loss": "dev_loss",
+        "dev WER": "dev_wer",
+        "learning rate": "learning_rate",
+        "gradient norm": "gradient_norm",
+        "blank share": "blank_share",
+    }
+
+    def write(event: "Event") -> None:
+        if isinstance(event, events.Epoch):
+            for name, field in names.items():
+                writer.add_scalar(name, getattr(event, field), event.epoch)
+            writer.flush()
+
+    with SummaryWriter(str(out / "tensorboard")) as writer:
+        yield write
 
 
 def _show(display: Display, event: "Event") -> None:
     from asr import events
 
     match event:
-        case events.Preparing(done, total):
-            display.update("features", done / 60, total / 60, "minutes of audio")
-        case events.Step(epoch, epochs, done, total, loss):
-            display.update(f"epoch {epoch}/{epochs}", done / 60, total / 60, "minutes of audio", f"loss {loss:.3f}")
+        case events.Preparing(done, total, size):
+            display.update(f"features ({size / 1e6:.0f} MB)", done / 3600, total / 3600, "hours of audio")
+        case events.Step(epoch, epochs, done, total, loss, waiting):
+            note = f"loss {loss:.3f}, {waiting:.0%} of the time waiting for data"
+            display.update(f"epoch {epoch}/{epochs}", done / 3600, total / 3600, "hours of audio", note)
         case events.Epoch():
             display.close()
             display.say(

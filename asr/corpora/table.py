@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr.audio import SUFFIXES
 from asr.corpora import CorpusError, Progress, durations, lines
 from asr.manifest import Utterance
 
@@ -21,7 +22,6 @@ from asr.manifest import Utterance
 _AUDIO_COLUMNS = ("audio", "path", "file", "wav", "filename", "file_name")
 _TEXT_COLUMNS = ("text", "sentence", "transcript", "transcription")
 _OPTIONAL = ("id", "speaker", "offset", "duration")
-_AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".sph"}
 # Seconds by which a segment may end behind its file: what rounding in a table, or an MP3's estimated length, explains.
 _TOLERANCE = 0.1
 
@@ -94,7 +94,7 @@ def _folder_rows(folder: Path) -> Iterator[_Row]:
             if not name.startswith(".") and not here.is_relative_to(Path(parent, name).resolve())
         )
         files = [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
-        sounds = [file for file in files if file.suffix.lower() in _AUDIO]
+        sounds = [file for file in files if file.suffix.lower() in SUFFIXES]
         texts = {file.stem: file for file in files if file.suffix.lower() == ".txt"}
         for sound in sounds:
             if sound.stem not in texts:
@@ -179,7 +179,7 @@ def _layout(path: Path, text: str) -> _Layout | None:
         columns = _columns(path, number, cells)
         if columns:
             return _Layout(delimiter, len(cells), columns, number + 1)
-        if len(cells) > 1 and Path(cells[0]).suffix.lower() in _AUDIO:
+        if len(cells) > 1 and Path(cells[0]).suffix.lower() in SUFFIXES:
             return _Layout(delimiter, 2, {"audio": 0, "text": 1}, number)
         problem = problem or CorpusError(
             f"{path}, row {number}: {delimiter.join(cells)[:60]!r} is neither a header with a column for the audio "

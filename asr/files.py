@@ -1,0 +1,53 @@
+"""Files that are there whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` for writing; once all is on the disk it takes the name, else it goes.
+
+    What stood under the name before stays until then. Two processes that write the same file do not mix. A link is
+    followed, and the folder must exist. Raises OSError.
+    """
+    target = Path(os.path.realpath(path))
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as out:
+            yield out
+            out.flush()
+            # Without this a power cut may leave the new name on an empty file.
+            os.fsync(out.fileno())
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class LockedError(ValueError):
+    """A folder that another process is writing to."""
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Be the one process that writes to a folder, for as long as the context lasts; the lock ends with the process.
+
+    What was left of files that never became whole is taken away. Raises LockedError if there is another writer.
+    """
+    with (folder / ".lock").open("wb") as lock:
+        if fcntl:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise LockedError(f"{folder}: another process is writing to it; wait for it, or stop it") from error
+        for part in folder.rglob("*.part"):
+            part.unlink(missing_ok=True)
+        yield

@@ -1,0 +1,241 @@
+"""Training: from manifests and a recipe to model files; a run that was stopped goes on where it stood."""
+
+import hashlib
+import logging
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr import config, dataset, device, distributed, manifest
+from asr.audio import AudioError
+from asr.cache import Copy
+from asr.checkpoint import Settings
+from asr.dataset import Dataset, Source
+from asr.distributed import World
+from asr.events import Note, Preparing
+from asr.files import sole_writer
+from asr.manifest import Utterance
+from asr.recipe import Recipe
+from asr.text import TextError
+from asr.training import average, loop, sizing, state
+from asr.training.engine import Engine, TrainingError
+from asr.training.run import Options, Run, silent
+from asr.training.state import Progress
+from asr.version import __version__
+
+log = logging.getLogger(__name__)
+# Without a handler, Python itself would print warnings; who wants them sets logging up.
+log.addHandler(logging.NullHandler())
+
+CACHE = ".features"
+WRITTEN = ("best.safetensors", "last.safetensors", "train.jsonl", "training.html")
+# Settings that may differ when a run goes on: they change nothing that is learnt.
+_FREE = ("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:")
+
+__all__ = ["Options", "Result", "TrainingError", "train"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to: the best model's file (None before the first epoch's end), its epoch and its dev WER.
+
+    `finished` is False where the run was stopped and can be continued. An average of epochs has epoch 0.
+    """
+
+    model: Path | None
+    epoch: int
+    dev_wer: float
+    finished: bool
+
+
+def train(
+    recipe: Recipe,
+    train_manifest: str | Path,
+    dev_manifest: str | Path,
+    out: str | Path,
+    options: Options = Options(),  # noqa: B008 - frozen
+) -> Result:
+    """Train a model by the recipe, or go on with the run in the folder `out`, which gets
+
+    best.safetensors, last.safetensors, train.jsonl (one line an epoch), training.html, and `resume`, all that is
+    needed to go on. The feature cache is kept in `.features` beside each manifest. Under torchrun the processes train
+    together. Raises TrainingError, ManifestError, TextError, AudioError, CacheError, NoiseError or DeviceError with
+    what is wrong and where; what was saved stays.
+    """
+    out = Path(out)
+    paths = {"train": Path(train_manifest), "dev": Path(dev_manifest)}
+    _check_out(out, list(paths.values()))
+    with distributed.joined(device.choose(recipe.training.device)) as world:
+        if not world.leads:
+            return _train(recipe, paths, out, replace(options, report=silent), world)
+        with sole_writer(out):
+            return _train(recipe, paths, out, options, world)
+
+
+def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, world: World) -> Result:
+    saved = _saved(out, options)
+    rows = {name: manifest.read(path) for name, path in paths.items()}
+    alphabet = dataset.alphabet_of(rows["train"], recipe.text)
+    recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
+    identity = {"recipe": config.to_dict(recipe)} | {name: _digest(path) for name, path in paths.items()}
+    changed = _changes(saved, identity, options) if saved else []
+    try:
+        data = _load_all(paths, rows, recipe, world, options)
+    except KeyboardInterrupt:
+        if not options.stop():
+            raise
+        return Result(None, 0, 1.0, finished=False)
+    settings = Settings(recipe.features, recipe.text, recipe.model)
+    torch.manual_seed(recipe.training.seed)
+    engine = Engine.of(recipe, settings.build(), world)
+    card = _card(recipe, {name: (paths[name], data[name]) for name in paths})
+    run = Run(engine, data["train"], data["dev"], settings, Progress(), out, card, identity, options)
+    if saved:
+        _continue(run, saved, changed)
+    elif world.leads:
+        _clear(out)
+    if not run.progress.batch_seconds:
+        run.progress.batch_seconds = sizing.batch_seconds(engine, data["train"])
+    finished = loop.go_on(run)
+    best, wer = run.progress.best, run.progress.averaged_wer
+    if best is None:
+        return Result(None, 0, 1.0, finished)
+    path = out / "best.safetensors"
+    return Result(path, best.epoch, best.dev_wer, finished) if wer is None else Result(path, 0, wer, finished)
+
+
+def _check_out(out: Path, manifests: Sequence[Path]) -> None:
+    """Make the run's folder before hours of work, and see that the run will not overwrite what it reads."""
+    out.mkdir(parents=True, exist_ok=True)
+    for path in manifests:
+        if path.resolve() in {(out / name).resolve() for name in WRITTEN}:
+            raise TrainingError(f"{out}: the run would write over its own manifest {path}; choose another folder")
+
+
+def _saved(out: Path, options: Options) -> state.Saved | None:
+    """Return the state of the run to be continued, if there is one in the folder."""
+    if options.overwrite:
+        return None
+    saved, damaged = state.read(out)
+    for message in damaged:
+        options.report(Note(message))
+    if saved is None and damaged:
+        raise TrainingError(f"{out}: none of its saved states can be read; --overwrite begins anew")
+    if saved is None and (out / "best.safetensors").exists():
+        raise TrainingError(
+            f"{out} holds a model and no state to go on from; choose another --out, or --overwrite to replace it"
+        )
+    if saved is None and options.resume:
+        raise TrainingError(f"{out}: there is no run to resume")
+    return saved
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _changes(saved: state.Saved, identity: dict[str, Any], options: Options) -> list[str]:
+    """Return what differs from how the run was begun. Raises TrainingError where that is not wished."""
+    changed = [one for one in config.differences(saved.identity, identity) if not one.startswith(_FREE)]
+    if changed and not options.override:
+        listed = "; ".join(one.removeprefix("recipe.") for one in changed)
+        raise TrainingError(
+            f"{saved.path.parent.parent}: the run there was begun with other settings or data ({listed}); "
+            "go on as it was begun, accept the changes with --override, or replace it with --overwrite"
+        )
+    return changed
+
+
+def _continue(run: Run, saved: state.Saved, changed: Sequence[str]) -> None:
+    """Put the run to where it was saved; with changes, to the beginning of the epoch that it was in."""
+    state.restore(saved, run.engine)
+    run.progress = progress = saved.progress
+    if changed:
+        progress.finished = progress.finished and progress.epoch > run.engine.recipe.training.epochs
+        progress.epoch -= 1
+        progress.begin_epoch()
+        progress.batch_seconds = 0.0
+        run.tell("went on with " + "; ".join(one.removeprefix("recipe.") for one in changed))
+    place = torch.tensor([float(progress.epoch), float(progress.position)])
+    if not torch.equal(run.engine.world.total(place.clone()), place * run.engine.world.size):
+        raise TrainingError(f"{run.out}: the processes see different states of it; they must share one disk")
+    if not progress.finished:
+        run.options.report(Note(f"{run.out}: goes on in epoch {progress.epoch}, after {progress.position} batches"))
+
+
+def _clear(out: Path) -> None:
+    for name in WRITTEN:
+        (out / name).unlink(missing_ok=True)
+    for folder in (state.FOLDER, average.FOLDER):
+        shutil.rmtree(out / folder, ignore_errors=True)
+
+
+def _load_all(
+    paths: dict[str, Path], rows: dict[str, list[Utterance]], recipe: Recipe, world: World, options: Options
+) -> dict[str, Dataset]:
+    copies = {"train": dataset.copies_of(recipe.augment), "dev": ((Copy(),),)}
+    # One process of each machine computes the features that are not there yet; then all have them.
+    if world.local_rank:
+        world.wait()
+    data = {}
+    for name, path in paths.items():
+        # The rows of a large corpus are let go of once they have become columns.
+        source = Source(rows.pop(name), path.parent / CACHE, copies[name], keep=name == "dev")
+        data[name] = _load(str(path), source, recipe, options)
+    if not world.local_rank:
+        world.wait()
+    return data
+
+
+def _load(name: str, source: Source, recipe: Recipe, options: Options) -> Dataset:
+    def progress(done: float, total: float, size: int) -> None:
+        options.report(Preparing(done, total, size))
+        if options.stop():
+            raise KeyboardInterrupt
+
+    try:
+        data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, progress)
+    except (TextError, AudioError) as error:
+        raise type(error)(f"{name}: {error}") from error
+    if not data.token_counts.any():
+        raise TrainingError(f"{name}: no utterance is left to use; `asr doctor` says what is wrong with each")
+    for ids, why in (
+        (data.unalignable, "too few output frames for the transcript"),
+        (data.unknown, "characters outside the alphabet"),
+    ):
+        if ids:
+            shown = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+            count = len(source.utterances) * len(source.copies)
+            what = "without a loss, but scored," if source.keep else "dropped"
+            message = f"{name}: {what} {len(ids)} of {count} utterances: {why} ({shown})"
+            log.warning(message)
+            options.report(Note(message))
+    return data
+
+
+def _card(recipe: Recipe, data: dict[str, tuple[Path, Dataset]]) -> dict[str, Any]:
+    packages = ("torch", "librosa", "numpy", "soundfile", "soxr")
+    return {
+        "recipe": config.to_dict(recipe),
+        "data": {
+            name: {
+                "manifest": path.name,
+                "utterances": len(part),
+                "hours": round(part.seconds / 3600, 3),
+                "unalignable": len(part.unalignable),
+                "unknown_characters": len(part.unknown),
+            }
+            for name, (path, part) in data.items()
+        },
+        "versions": {"asr": __version__, "python": platform.python_version()}
+        | {package: version(package) for package in packages},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,74 @@
+"""A run that goes on: what it works with, where it stands, and where it writes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asr.checkpoint import Settings
+from asr.dataset import Dataset
+from asr.events import Event, Note, Report
+from asr.training import state
+from asr.training.engine import Engine
+from asr.training.state import Progress
+
+
+def silent(event: Event) -> None:
+    """Take no notice."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is begun and followed.
+
+    `report` is told what goes on; `stop` is asked after each step whether the run should be saved and stopped.
+    `overwrite`: a run that is in the folder is replaced, not continued. `resume`: it is an error if there is none.
+    `override`: a run is continued although settings or data differ.
+    """
+
+    report: Report = silent
+    stop: Callable[[], bool] = bool
+    overwrite: bool = False
+    resume: bool = False
+    override: bool = False
+
+
+@dataclass
+class Run:
+    """A run that goes on. `card` and `identity` tell what it was started with."""
+
+    engine: Engine
+    train: Dataset
+    dev: Dataset
+    settings: Settings
+    progress: Progress
+    out: Path
+    card: dict[str, Any]
+    identity: dict[str, Any]
+    options: Options
+
+    @property
+    def longest(self) -> int:
+        """Return the padded frames of the largest batch."""
+        return round(self.progress.batch_seconds / self.settings.features.hop)
+
+    def save(self) -> None:
+        """Save where the run stands; one process does it for all."""
+        if self.engine.world.leads:
+            state.save(self.out, self.engine, self.progress, self.identity)
+
+    def tell(self, message: str) -> None:
+        """Report a note and keep it."""
+        self.progress.notes.append(message)
+        self.options.report(Note(message))
+
+    def card_now(self) -> dict[str, Any]:
+        """Return the card for a model saved now."""
+        last = self.progress.rows[-1]
+        return self.card | {
+            "epoch": last.epoch,
+            "dev_wer": last.dev_wer,
+            "minutes": round(self.progress.minutes, 1),
+            "device": self.engine.place.type,
+            "processes": self.engine.world.size,
+        }

@@ -1,0 +1,162 @@
+"""Files that are there whole or not at all, and folders with one writer."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr.files import LockedError, sole_writer, whole
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_written_takes_the_name(tmp_path: Path) -> None:
+    with whole(tmp_path / "a") as out:
+        out.write(b"one")
+        out.write(b"two")
+    assert (tmp_path / "a").read_bytes() == b"onetwo"
+    assert names(tmp_path) == ["a"]
+
+
+def test_nothing_is_seen_before_all_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    with whole(tmp_path / "a") as out:
+        out.write(b"new")
+        out.flush()
+        assert (tmp_path / "a").read_bytes() == b"old"
+        [part] = tmp_path.glob("*.part")
+        assert part.read_bytes() == b"new"
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("x")])
+def test_an_error_leaves_what_was_there(failure: BaseException, there: bool, tmp_path: Path) -> None:
+    if there:
+        (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(type(failure)) as caught, whole(tmp_path / "a") as out:
+        out.write(b"half")
+        raise failure
+    assert caught.value is failure
+    assert names(tmp_path) == (["a"] if there else [])
+    assert not there or (tmp_path / "a").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+def test_an_error_at_the_end_leaves_what_was_there(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr(os if broken == "fsync" else Path, broken, full)
+    with pytest.raises(OSError, match="No space left"), whole(tmp_path / "a") as out:
+        out.write(b"new")
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_it_is_on_the_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def watched_fsync(number: int) -> None:
+        fsync(number)
+        synced.append(os.fstat(number).st_size)
+
+    def watched_replace(part: Path, target: Path) -> Path:
+        assert synced == [part.stat().st_size] == [3]
+        return replace(part, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "replace", watched_replace)
+    with whole(tmp_path / "a") as out:
+        out.write(b"new")
+    assert synced == [3]
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "real")
+    with whole(tmp_path / "link") as out:
+        out.write(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "real").read_bytes() == b"new"
+    assert names(tmp_path / "disk") == ["real"]
+
+
+def test_two_processes_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with whole(tmp_path / "a") as first:
+        first.write(b"first, ")
+        with monkeypatch.context() as other:
+            other.setattr(os, "getpid", lambda: 2**22)
+            with whole(tmp_path / "a") as second:
+                assert len(names(tmp_path)) == 2
+                second.write(b"second")
+        assert (tmp_path / "a").read_bytes() == b"second"
+        first.write(b"whole")
+    assert (tmp_path / "a").read_bytes() == b"first, whole"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_others_may_read_it_as_any_new_file(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        with whole(tmp_path / "a") as out:
+            out.write(b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
+def test_where_it_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), whole(tmp_path / "none" / "a"):
+        pytest.fail("there is no folder")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError), whole(tmp_path / "folder") as out:
+        out.write(b"new")
+    assert names(tmp_path) == ["folder"]
+
+
+# One writer
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib; from asr.files import LockedError, sole_writer\n"
+        "try:\n    with sole_writer(pathlib.Path(sys.argv[1])): print('free')\n"
+        "except LockedError as error: print(error)"
+    )
+
+    def other() -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    with sole_writer(tmp_path):
+        assert other() == f"{tmp_path}: another process is writing to it; wait for it, or stop it"
+    assert other() == "free"
+    with pytest.raises(LockedError), sole_writer(tmp_path), sole_writer(tmp_path):
+        pytest.fail("there are two")
+    with sole_writer(tmp_path):  # an error has let go of it
+        pass
+
+
+def test_what_never_became_whole_is_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    for name in ("a.1.part", "inner/b.2.part", "a", "inner/part"):
+        (tmp_path / name).write_bytes(b"x")
+    with sole_writer(tmp_path):
+        assert names(tmp_path) == [".lock", "a", "inner"]
+        assert names(tmp_path / "inner") == ["part"]
