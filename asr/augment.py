@@ -78,13 +78,12 @@ class Masking:
         """Return a copy of frames (T, F), not yet normalised, warped, and with masked parts set to their mean."""
         if not len(frames) or not self.strength:
             return frames.copy()
-        mean: Features = frames.mean(axis=0)
+        mean: Features = frames.sum(axis=0) / np.float32(len(frames))
         masked = frames - mean
         matrix = self._matrix(random)
         if matrix is not None:
             # Deltas are linear in the coefficients, so that the same map holds for them.
-            blocks = masked.reshape(len(masked), 1 + self.features.deltas, self.features.coefficients)
-            masked = np.reshape(blocks @ matrix, frames.shape)
+            masked = np.reshape(masked.reshape(-1, self.features.coefficients) @ matrix, frames.shape)
         for start, end in self._times(len(frames), random):
             masked[start:end] = 0
         return masked + mean

@@ -8,6 +8,7 @@ it was never finished and is not used.
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import time
@@ -31,6 +32,10 @@ _FORMAT = 2
 _ALONE = 600.0
 # A temporary file that nobody has written to for so long, in seconds, is that of a process that was killed.
 _STALE = 6 * 3600.0
+
+_ITEM = np.dtype(np.float16).itemsize
+# Bytes that may be read before what was mapped for them is let go of.
+_RESIDENT = 1 << 26
 
 Progress = Callable[[float, float, int], None]
 
@@ -62,18 +67,27 @@ class FeatureCache:
 
     def __init__(self, path: Path, dimension: int) -> None:
         self.lengths: NDArray[np.int64] = np.load(path.with_suffix(".npy"))
-        self._path, self._dimension = path, dimension
+        self._dimension = dimension
         self._ends = np.cumsum(self.lengths)
+        self._read = 0
+        with path.open("rb") as file:
+            # A file of no bytes cannot be mapped.
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.lengths.any() else None
 
     def __getitem__(self, index: int) -> Features:
         """Return the features (T, F), float32, not yet normalised."""
         length = int(self.lengths[index])
-        shape = (length, self._dimension)
-        if not length:
-            return np.zeros(shape, np.float32)
-        start = (int(self._ends[index]) - length) * self._dimension * np.dtype(np.float16).itemsize
-        # Mapped anew each time: what was read is then no longer part of this process's memory.
-        return np.memmap(self._path, np.float16, "r", start, shape).astype(np.float32)
+        if self._map is None:
+            return np.zeros((length, self._dimension), np.float32)
+        count = length * self._dimension
+        start = int(self._ends[index]) * self._dimension - count
+        found = np.frombuffer(self._map, np.float16, count, start * _ITEM).astype(np.float32)
+        self._read += count * _ITEM
+        if self._read > _RESIDENT and hasattr(self._map, "madvise"):
+            # It stays in the kernel's cache; mapped here for good, it would count as this process's memory.
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._read = 0
+        return found.reshape(length, self._dimension)
 
 
 def _identity(utterances: Sequence[Utterance]) -> bytes:
@@ -117,7 +131,7 @@ def _compute(utterance: Utterance, settings: FeatureSettings, copy: Copy) -> NDA
 def _is_whole(path: Path, dimension: int) -> bool:
     try:
         lengths = np.load(path.with_suffix(".npy"))
-        return path.stat().st_size == int(lengths.sum()) * dimension * np.dtype(np.float16).itemsize
+        return path.stat().st_size == int(lengths.sum()) * dimension * _ITEM
     except (OSError, ValueError, EOFError):
         return False
 
@@ -158,7 +172,7 @@ def open_caches(
     missing = [number for number, path in enumerate(paths) if not _is_whole(path, settings.dimension)]
     total = sum(utterance.duration for utterance in utterances)
     seconds = [total / copies[number].speed for number in missing]
-    size = round(sum(seconds) / settings.hop * settings.dimension * np.dtype(np.float16).itemsize)
+    size = round(sum(seconds) / settings.hop * settings.dimension * _ITEM)
     if missing:
         _make_room(folder, size)
     before = 0.0

@@ -86,8 +86,10 @@ def statistics(frames: Features, settings: FeatureSettings) -> tuple[Features, F
     if settings.normalisation == "none" or not len(frames):
         return np.zeros(settings.dimension, np.float32), np.ones(settings.dimension, np.float32)
     # In double precision: the mean of a loud coefficient is a thousand times the smallest scale.
-    mean, scale = frames.mean(axis=0, dtype=np.float64), frames.std(axis=0, dtype=np.float64)
-    return mean.astype(np.float32), np.maximum(scale, 1e-3).astype(np.float32)
+    mean = frames.sum(axis=0, dtype=np.float64) / len(frames)
+    centred = frames - mean
+    variance = np.einsum("tf,tf->f", centred, centred) / len(frames)
+    return mean.astype(np.float32), np.maximum(np.sqrt(variance), 1e-3).astype(np.float32)
 
 
 def normalise(frames: Features, settings: FeatureSettings) -> Features:

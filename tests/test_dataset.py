@@ -287,9 +287,15 @@ def noise_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, noise_folder: Path) -> Dataset:
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the recordings of `data`."""
+    return tmp_path_factory.mktemp("dataset")
+
+
+@pytest.fixture(scope="module")
+def data(recordings: Path, noise_folder: Path) -> Dataset:
     """Twelve utterances of 20 to 75 frames, at two speeds, with two noisy copies of each."""
-    folder = tmp_path_factory.mktemp("dataset")
+    folder = recordings
     rows = [record(folder, f"u{number}", "ABC"[: number % 4], 20 + 5 * number) for number in range(12)]
     copies = copies_of(AugmentSettings(speeds=(1.0, 0.9), noise=str(noise_folder), noise_copies=2))
     return dataset.load(Source(rows, folder / ".features", copies), TEXT, FEATURES, 4)
@@ -316,9 +322,8 @@ def test_batches_hold_what_their_indices_say(data: Dataset) -> None:
     assert sorted(seen) == list(range(24))
 
 
-def test_without_variation_features_are_clean_and_normalised(data: Dataset) -> None:
-    # The recordings lie beside the cache.
-    waveform = soundfile.read(data.caches[0][0]._path.parent.parent / "u3.wav", dtype="float32")[0]
+def test_without_variation_features_are_clean_and_normalised(data: Dataset, recordings: Path) -> None:
+    waveform = soundfile.read(recordings / "u3.wav", dtype="float32")[0]
     np.testing.assert_allclose(heard(data, 3), mfcc(waveform, FEATURES), atol=0.01)
     np.testing.assert_array_equal(heard(data, 3, vary(strength=0.0)), heard(data, 3))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asr.model import CELLS, Model, ModelSettings, Output, RecurrentLayer, State, output_length, reverse
+from asr.model import CELLS, Dropout, Model, ModelSettings, Output, RecurrentLayer, State, output_length, reverse
 
 FEATURES, TOKENS = 6, 4
 REDUCTIONS = (2, 3, 4)
@@ -535,3 +535,38 @@ def test_settings_at_the_ends_of_their_ranges() -> None:
 
 def test_size_of_the_default() -> None:
     assert sum(parameter.numel() for parameter in Model(40, 29, ModelSettings()).parameters()) == 2_588_797
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("chance", [0.1, 0.25, 0.3, 0.5])
+def test_dropout_keeps_the_share_it_should_and_the_mean(chance: float) -> None:
+    dropout = Dropout(chance)
+    x = torch.ones(101, 1003, requires_grad=True)
+    torch.manual_seed(3)
+    y = dropout(x)
+    kept = y != 0
+    # Seven standard deviations.
+    assert abs(float(kept.float().mean()) - (1 - chance)) < 1 / 512 + 7 * (chance * (1 - chance) / x.numel()) ** 0.5
+    assert torch.unique(y.detach()).tolist() == pytest.approx([0, 256 / (256 - round(256 * chance))])
+    # Every column and every row has its turn, none more often than chance has it.
+    for axis in (0, 1):
+        share = kept.float().mean(dim=axis)
+        assert float((share - (1 - chance)).abs().max()) < 0.25
+    y.sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, y.detach())
+
+
+def test_dropout_is_by_the_seed_and_in_training_alone() -> None:
+    dropout, x = Dropout(0.3), torch.randn(7, 5, 3)
+    torch.manual_seed(1)
+    first, second = dropout(x), dropout(x)
+    torch.manual_seed(1)
+    assert torch.equal(dropout(x), first)
+    assert not torch.equal(first, second)
+    assert dropout.eval()(x) is x
+    assert Dropout(0.0)(x) is x
+    assert dropout.train()(x.double()).dtype == torch.float64
+    assert dropout(x[:0]).shape == (0, 5, 3)

@@ -67,8 +67,10 @@ def _run(recipe: Path, settings: list[str], paths: tuple[Path, Path, Path], begi
     from asr.recipe import Recipe
 
     plan = config.read(recipe, Recipe, settings)
-    from asr import training
+    from asr import device, training
     from asr.training import Options
+
+    device.keep_memory()
 
     # Of several processes, one speaks.
     leads = os.environ.get("RANK", "0") == "0"

@@ -83,7 +83,9 @@ class Engine:
             # Without it, cuBLAS refuses to work.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         model = model.to(place)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        optimiser = torch.optim.AdamW(
+            model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
         devices = [place] if place.type == "cuda" else None
         network = DistributedDataParallel(model, devices) if world.size > 1 else model
         scaler = GradScaler(place.type, enabled=place.type == "cuda" and settings.precision == "float16")

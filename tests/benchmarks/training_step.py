@@ -279,6 +279,7 @@ def main() -> None:
     parser.add_argument("--parts", default="step,layer,epoch")
     given = parser.parse_args()
     place = device.choose(given.device)
+    device.keep_memory()
     recipe = config.read(given.recipe, Recipe)
     print(f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     if "step" in given.parts.split(","):
