@@ -168,10 +168,10 @@ class Dropout(nn.Module):
         """Return x with some values set to 0 and the others scaled up, or x itself outside training."""
         if not self.training or not self.threshold:
             return x
-        if x.is_cuda:
+        if x.device.type != "cpu":
             return functional.dropout(x, self.threshold / 256)
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        kept = (words.view(torch.uint8)[: x.numel()] >= self.threshold).view(x.shape).to(x.device)
+        kept = (words.view(torch.uint8)[: x.numel()] >= self.threshold).view(x.shape)
         return x * (kept * (256 / (256 - self.threshold))).to(x.dtype)
 
 

@@ -519,3 +519,35 @@ def test_two_processes_may_build_one_cache(
     cache = open_cache(read(tmp_path / "m.jsonl"), SETTINGS, folder)
     assert_close(cache[2], unnormalised(noise(LENGTHS[2], 2), SETTINGS))
     assert counted.times == 0
+
+
+# Memory
+
+
+_READ_ALL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from asr.cache import FeatureCache
+
+cache = FeatureCache(Path(sys.argv[1]), 40)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+total = sum(float(cache[index].sum()) for index in range(len(cache.lengths)))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, total)
+"""
+
+
+def test_twice_the_corpus_needs_no_more_memory(tmp_path: Path) -> None:
+    grown = []
+    for utterances in (2000, 4000):
+        path = tmp_path / f"{utterances}.f16"
+        np.ones((utterances * 1000, 40), np.float16).tofile(path)
+        np.save(path.with_suffix(".npy"), np.full(utterances, 1000))
+        done = subprocess.run([sys.executable, "-c", _READ_ALL, str(path)], capture_output=True, text=True, check=True)
+        kilobytes, total = done.stdout.split()
+        assert float(total) == utterances * 40_000
+        grown.append(int(kilobytes) * (1 if sys.platform == "linux" else 1 / 1024))
+        path.unlink()
+    # 160 and 320 MB of features, of which at most 64 MB stay.
+    assert max(grown) < 100_000
+    assert grown[1] < grown[0] + 20_000

@@ -45,6 +45,14 @@ def start(folder: Path, run: str, epochs: int) -> int:
     os._exit(0)
 
 
+def writes(folder: Path) -> bool:
+    """Tell whether a file is being written."""
+    try:
+        return any(folder.rglob("*.part"))
+    except FileNotFoundError:  # a folder went while it was looked through
+        return False
+
+
 def kill(child: int, folder: Path, chance: random.Random) -> bool:
     """Kill the process at a random moment or while it writes; return whether it was still running."""
     deadline = time.monotonic() + chance.uniform(0.05, 0.6)
@@ -52,7 +60,7 @@ def kill(child: int, folder: Path, chance: random.Random) -> bool:
         while time.monotonic() < deadline:
             time.sleep(0.001)
     else:
-        while time.monotonic() < deadline or not any(folder.rglob("*.part")):
+        while time.monotonic() < deadline or not writes(folder):
             if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 break
     os.kill(child, signal.SIGKILL)
