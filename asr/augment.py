@@ -17,10 +17,11 @@ class AugmentSettings:
     `speeds`: every utterance is used once at each (Ko et al., 2015).
 
     Masks (SpecAugment, Park et al., 2019): `mel_masks` bands of at most `mel_mask_width` mel bands, masked before the
-    cosine transform, and `time_masks` a second of at most `time_mask_duration` seconds. `mask_start` is the fraction
-    of them used until the model writes something (a dev WER under 90 %); from then on it grows to 1 over
-    `mask_growth` epochs. `warp`: the mel axis is stretched by up to this fraction, another vocal tract length (Jaitly
-    and Hinton, 2013).
+    cosine transform, `coefficient_masks` of at most `coefficient_mask_width` coefficients after it (coarse or fine
+    detail of the spectrum as a whole), and `time_masks` a second of at most `time_mask_duration` seconds. `mask_start`
+    is the fraction of them used until the model writes something (a dev WER under 90 %); from then on it grows to 1
+    over `mask_growth` epochs. `warp`: the mel axis is stretched by up to this fraction, another vocal tract length
+    (Jaitly and Hinton, 2013).
 
     Noise: a folder of recordings; `noise_copies` noisy copies of every utterance are made, at a signal-to-noise ratio
     of `noise_snr_low` to `noise_snr_high` dB, and in each epoch a fraction `noise_share` of the utterances is heard in
@@ -30,6 +31,8 @@ class AugmentSettings:
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     mel_masks: int = 2
     mel_mask_width: int = 12
+    coefficient_masks: int = 0
+    coefficient_mask_width: int = 6
     time_masks: float = 0.5
     time_mask_duration: float = 0.2
     mask_start: float = 0.1
@@ -52,6 +55,8 @@ class AugmentSettings:
         for name, lowest, highest in (
             ("mel_masks", 0, 100),
             ("mel_mask_width", 0, 256),
+            ("coefficient_masks", 0, 100),
+            ("coefficient_mask_width", 0, 256),
             ("time_masks", 0, 100),
             ("time_mask_duration", 0, 100),
             ("mask_start", 0, 1),
@@ -84,6 +89,8 @@ class Masking:
         if matrix is not None:
             # Deltas are linear in the coefficients, so that the same map holds for them.
             masked = np.reshape(masked.reshape(-1, self.features.coefficients) @ matrix, frames.shape)
+        for start, end in self._coefficients(random):
+            masked.reshape(len(frames), -1, self.features.coefficients)[:, :, start:end] = 0
         for start, end in self._times(len(frames), random):
             masked[start:end] = 0
         return masked + mean
@@ -110,6 +117,16 @@ class Masking:
             factor = 1 + self.strength * settings.warp * random.uniform(-1, 1)
             spectrum = transform @ _stretch(size.mel_bands, factor)
         return np.asarray(spectrum[:, kept] @ transform[:, kept].T, dtype=np.float32)
+
+    def _coefficients(self, random: np.random.Generator) -> list[tuple[int, int]]:
+        size = self.features.coefficients
+        longest = min(round(self.strength * self.augment.coefficient_mask_width), size)
+        found = []
+        for _ in range(self.augment.coefficient_masks):
+            width = int(random.integers(longest + 1))
+            start = int(random.integers(size - width + 1))
+            found.append((start, start + width))
+        return found
 
     def _times(self, frames: int, random: np.random.Generator) -> list[tuple[int, int]]:
         settings, hop = self.augment, self.features.hop

@@ -393,3 +393,28 @@ def test_settings_that_make_no_sense_are_refused(chosen: dict[str, Any], said: s
     with pytest.raises(ValueError) as caught:
         AugmentSettings(**chosen)
     assert str(caught.value) == said
+
+
+# Masks over coefficients
+
+
+@pytest.mark.parametrize("deltas", [0, 2])
+def test_a_mask_over_coefficients_hides_them_and_their_deltas(deltas: int) -> None:
+    shape = FeatureSettings(coefficients=12, mel_bands=24, deltas=deltas)
+    frames = np.random.default_rng(0).normal(3, 2, (50, shape.dimension)).astype(np.float32)
+    plain = {"mel_masks": 0, "time_masks": 0.0, "coefficient_masks": 2, "coefficient_mask_width": 4}
+    masking = Masking(AugmentSettings(**plain), shape)  # type: ignore[arg-type]
+    widths = []
+    for seed in range(100):
+        masked = masking(frames, np.random.default_rng(seed))
+        hidden = np.isclose(masked.std(axis=0), 0, atol=1e-5).reshape(-1, 12)
+        assert (hidden == hidden[0]).all()
+        np.testing.assert_allclose(masked.mean(axis=0), frames.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(masked[:, ~hidden.ravel()], frames[:, ~hidden.ravel()], atol=1e-5)
+        widths.append(int(hidden[0].sum()))
+    assert max(widths) == 8
+    assert min(widths) == 0
+    half = Masking(masking.augment, shape, strength=0.5)
+    assert max(
+        int((half(frames, np.random.default_rng(seed)).std(axis=0) < 1e-5).sum()) for seed in range(100)
+    ) <= 4 * (1 + deltas)
