@@ -1,0 +1,210 @@
+"""Training of the language model by truncated backpropagation through time.
+
+The texts, a boundary before, between and after them, are one long sequence. It is cut into B streams that lie side by
+side, and these into chunks. The hidden state goes on from chunk to chunk, the gradient stays within its chunk
+(Williams and Peng, 1990).
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from asr.rnnlm.file import Settings
+from asr.rnnlm.network import BOUNDARY, Perplexity, RnnLm, RnnLmError, State
+from asr.text import Alphabet, TextError
+
+_LOG = logging.getLogger(__name__)
+# In the last stream, behind its end: no loss.
+_NOTHING = -100
+
+
+@dataclass(frozen=True)
+class RnnLmTraining:
+    """How a language model is trained.
+
+    `streams`: B, and `chunk`: the characters of each stream in one step. AdamW's `learning_rate` rises over the
+    fraction `warmup` of all steps, then falls to 0 as a cosine. `clip`: the largest gradient norm. `shuffle`: the order
+    of the texts is another in each epoch. `device`: torch's name of it.
+    """
+
+    epochs: int = 10
+    seed: int = 1
+    streams: int = 64
+    chunk: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.05
+    clip: float = 1.0
+    shuffle: bool = True
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name, lowest, highest in (
+            ("epochs", 1, 100_000),
+            ("seed", 0, 2**31 - 1),
+            ("streams", 1, 100_000),
+            ("chunk", 1, 1_000_000),
+            ("warmup", 0, 1),
+        ):
+            if not lowest <= getattr(self, name) <= highest:
+                raise ValueError(f"{name} = {getattr(self, name)} is not within {lowest} to {highest}")
+        for name in ("learning_rate", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} = {getattr(self, name)} is not more than 0")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay = {self.weight_decay} is not 0 or more")
+
+    def rate(self, progress: float) -> float:
+        """Return the learning rate when the fraction `progress` of all steps is done."""
+        if progress < self.warmup:
+            return self.learning_rate * max(progress / self.warmup, 1e-3)
+        fraction = (progress - self.warmup) / max(1 - self.warmup, 1e-9)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch came to. `train_loss`: nats per character; `best`: no epoch before had a lower dev perplexity."""
+
+    number: int
+    train_loss: float
+    dev: Perplexity
+    best: bool
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with its best weights, ready for inference, and how it came to them."""
+
+    model: RnnLm
+    epochs: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts as token ids (N,), each followed by BOUNDARY; `lengths` with it."""
+
+    tokens: NDArray[np.unsignedinteger]
+    lengths: NDArray[np.int64]
+
+    def shuffled(self, random: np.random.Generator) -> "Corpus":
+        """Return the texts in another order."""
+        order = random.permutation(len(self.lengths))
+        starts, lengths = (np.cumsum(self.lengths) - self.lengths)[order], self.lengths[order]
+        index = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(len(self.tokens))
+        return Corpus(self.tokens[index], lengths)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some tokens of each stream (B, L), and the ones that follow them (B, L)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+def encode(texts: Sequence[str], alphabet: Alphabet, which: str) -> Corpus:
+    """Turn the `which` texts into ids. Raises RnnLmError if there are none, TextError naming row and character."""
+    if not texts:
+        raise RnnLmError(f"no {which} texts")
+    ids = alphabet.ids("".join(texts)).astype(np.min_scalar_type(len(alphabet)))
+    lengths = np.array([len(text) for text in texts])
+    if not ids.all():
+        number, text = next((row, text) for row, text in enumerate(texts, 1) if alphabet.unknown(text))
+        raise TextError(
+            f"{which} text {number}: {alphabet.unknown(text)[0]!r} is not in the alphabet {alphabet.characters!r}"
+        )
+    return Corpus(np.insert(ids, np.cumsum(lengths), BOUNDARY), lengths + 1)
+
+
+def chunks(corpus: Corpus, streams: int, length: int) -> Iterator[Chunk]:
+    """Lay the corpus out as parallel streams and go along them; of the last stream the end may have no targets."""
+    count = -(-len(corpus.tokens) // streams)
+    padding = streams * count - len(corpus.tokens)
+    inputs = np.concatenate([[BOUNDARY], corpus.tokens[:-1], np.full(padding, BOUNDARY)]).astype(corpus.tokens.dtype)
+    targets = np.concatenate([corpus.tokens, np.full(padding, BOUNDARY)]).astype(corpus.tokens.dtype)
+    inputs, targets = inputs.reshape(streams, count), targets.reshape(streams, count)
+    there = (np.arange(streams * count) < len(corpus.tokens)).reshape(streams, count)
+    for start in range(0, count, length):
+        part = slice(start, start + length)
+        following = np.where(there[:, part], targets[:, part].astype(np.int64), _NOTHING)
+        yield Chunk(torch.from_numpy(inputs[:, part].astype(np.int64)), torch.from_numpy(following))
+
+
+def backward(model: RnnLm, chunk: Chunk, state: State | None) -> tuple[Tensor, State]:
+    """Add the gradient of a chunk's mean loss; return the sum of its losses (nats) and the state to go on from."""
+    log_probs, following = model(chunk.inputs, state)
+    targets = chunk.targets.flatten()
+    total = functional.nll_loss(log_probs.flatten(0, 1), targets, ignore_index=_NOTHING, reduction="sum")
+    mean: Tensor = total / (targets != _NOTHING).sum().clamp(min=1)
+    mean.backward()  # type: ignore[no-untyped-call]
+    return total.detach(), following.detach()
+
+
+def train(
+    settings: Settings,
+    training: RnnLmTraining,
+    train_texts: Sequence[str],
+    dev_texts: Sequence[str],
+    on_epoch: Callable[[Epoch, RnnLm], None] | None = None,
+) -> Trained:
+    """Train a language model, and keep the weights of the epoch whose dev perplexity is lowest.
+
+    `on_epoch` is called after each epoch with the model as it is then. On one machine the same seed gives the same
+    weights; torch's own random numbers are left where they were. Raises RnnLmError for no texts and for a loss that is
+    no number, and TextError.
+    """
+    device = torch.device(training.device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(training.seed)
+        model = settings.build()
+        corpus = encode(train_texts, model.alphabet, "train")
+        encode(dev_texts, model.alphabet, "dev")
+        model.to(device)
+        optimiser = torch.optim.AdamW(model.parameters(), weight_decay=training.weight_decay)
+        epochs: list[Epoch] = []
+        best: dict[str, Tensor] = {}
+        lowest = math.inf
+        for number in range(1, training.epochs + 1):
+            loss = _epoch(model, optimiser, corpus, training, number)
+            dev = model.perplexity(dev_texts)
+            if not math.isfinite(loss) or not math.isfinite(dev.log_prob):
+                raise RnnLmError(f"epoch {number}: the loss is no number; a lower learning_rate or clip may help")
+            epochs.append(Epoch(number, loss, dev, -dev.log_prob < lowest))
+            if epochs[-1].best:
+                lowest = -dev.log_prob
+                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            _LOG.info("epoch %d: loss %.4f, dev perplexity %.4f per character", number, loss, dev.per_character)
+            if on_epoch:
+                on_epoch(epochs[-1], model)
+    model.load_state_dict(best)
+    return Trained(model.eval(), tuple(epochs))
+
+
+def _epoch(
+    model: RnnLm, optimiser: torch.optim.Optimizer, corpus: Corpus, training: RnnLmTraining, number: int
+) -> float:
+    """Go through the corpus once; return the mean loss, nats per character."""
+    if training.shuffle:
+        corpus = corpus.shuffled(np.random.default_rng([training.seed, number]))
+    model.train()
+    streams = min(training.streams, len(corpus.tokens))
+    steps = math.ceil(math.ceil(len(corpus.tokens) / streams) / training.chunk)
+    device = model.bias.device
+    state, total = None, 0.0
+    for step, chunk in enumerate(chunks(corpus, streams, training.chunk)):
+        for group in optimiser.param_groups:
+            group["lr"] = training.rate((number - 1 + step / steps) / training.epochs)
+        optimiser.zero_grad()
+        loss, state = backward(model, Chunk(chunk.inputs.to(device), chunk.targets.to(device)), state)
+        nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+        optimiser.step()
+        total += float(loss)
+    return total / len(corpus.tokens)
