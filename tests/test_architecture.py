@@ -32,7 +32,7 @@ ALLOWED = {
     "cache": {"audio", "augment", "config", "features", "files", "manifest", "parallel"},
     "checkpoint": {"config", "features", "files", "model", "text"},
     "decoding": {"text"},
-    "beam": {"decoding", "text"},
+    "beam": {"decoding", "ngram", "text"},
     "ngram": {"files"},
     "alignment": {"text"},
     "rnnlm": {"config", "files", "model", "text"},

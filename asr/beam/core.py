@@ -4,31 +4,23 @@ Prefixes are nodes of a tree in flat arrays. A prefix in the beam has the log-pr
 blank and of those that end in its last token (Graves, 2012, section 7.5.3; Hannun et al., 2014, algorithm 1).
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from asr.beam.compiling import Doubles, Ints, compiled
+from asr.beam.fusion import Guide, Verdict, final, judge
 from asr.text import BLANK
 
-Function = TypeVar("Function", bound=Callable[..., object])
-Ints = NDArray[np.int32]
-Doubles = NDArray[np.float64]
 NOTHING = -np.inf
-
-
-def compiled(function: Function) -> Function:
-    """Compile a function for the numbers it is called with, to run without the interpreter's lock."""
-    return cast(Function, njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 class Tree(NamedTuple):
     """Prefixes as nodes, 0 the empty one: each one's parent, last token, first child and next sibling.
 
     `stamp`: the frame in which a prefix was last reached; `blank` and `last`: the log-probabilities of its paths up to
-    there that end in blank and in its last token.
+    there that end in blank and in its last token; `verdict`: what a language model says of it.
     """
 
     parent: Ints
@@ -38,6 +30,7 @@ class Tree(NamedTuple):
     stamp: Ints
     blank: Doubles
     last: Doubles
+    verdict: Verdict
 
 
 class Beam(NamedTuple):
@@ -58,12 +51,15 @@ class Frame(NamedTuple):
 
 
 @compiled
-def _tree(size: int) -> Tree:
-    """Return a tree of the empty prefix with room for `size`."""
-    ints = np.full((5, size), -1, np.int32)
+def _tree(size: int, begin: int) -> Tree:
+    """Return a tree of the empty prefix with room for `size`; `begin` is the language model's state there."""
+    ints = np.full((7, size), -1, np.int32)
     ints[1] = BLANK
     doubles = np.full((2, size), NOTHING)
-    return Tree(ints[0], ints[1], ints[2], ints[3], ints[4], doubles[0], doubles[1])
+    scores = np.zeros((2, size))
+    verdict = Verdict(ints[5], ints[6], scores[0], scores[1])
+    verdict.state[0], verdict.place[0] = begin, 0
+    return Tree(ints[0], ints[1], ints[2], ints[3], ints[4], doubles[0], doubles[1], verdict)
 
 
 @compiled
@@ -71,14 +67,14 @@ def _with_room(tree: Tree, nodes: int, more: int) -> Tree:
     """Return the tree with room for so many more nodes."""
     if nodes + more <= len(tree.parent):
         return tree
-    grown = _tree(2 * (nodes + more))
+    grown = _tree(2 * (nodes + more), 0)
     grown.parent[:nodes], grown.token[:nodes] = tree.parent[:nodes], tree.token[:nodes]
     grown.child[:nodes], grown.sibling[:nodes] = tree.child[:nodes], tree.sibling[:nodes]
-    grown.stamp[:nodes], grown.blank[:nodes], grown.last[:nodes] = (
-        tree.stamp[:nodes],
-        tree.blank[:nodes],
-        tree.last[:nodes],
-    )
+    grown.stamp[:nodes] = tree.stamp[:nodes]
+    grown.blank[:nodes], grown.last[:nodes] = tree.blank[:nodes], tree.last[:nodes]
+    old, new = tree.verdict, grown.verdict
+    new.state[:nodes], new.place[:nodes] = old.state[:nodes], old.place[:nodes]
+    new.score[:nodes], new.promise[:nodes] = old.score[:nodes], old.promise[:nodes]
     return grown
 
 
@@ -121,7 +117,7 @@ def _best(scores: Doubles, width: int, lowest: float) -> NDArray[np.int64]:
 
 
 @compiled
-def _longer(tree: Tree, nodes: int, node: int, token: int) -> int:
+def _longer(tree: Tree, guide: Guide, nodes: int, node: int, token: int) -> int:
     """Return the child of a node by a token, made as node number `nodes` if it is not there."""
     reached = tree.child[node]
     while reached >= 0 and tree.token[reached] != token:
@@ -130,6 +126,7 @@ def _longer(tree: Tree, nodes: int, node: int, token: int) -> int:
         return int(reached)
     tree.parent[nodes], tree.token[nodes] = node, token
     tree.sibling[nodes], tree.child[node] = tree.child[node], nodes
+    judge(guide, tree.verdict, node, nodes, token)
     return nodes
 
 
@@ -145,7 +142,7 @@ def _reach(tree: Tree, node: int, frame: int, reached: Ints, count: int) -> int:
 
 
 @compiled
-def _step(tree: Tree, nodes: int, beam: Beam, frame: Frame) -> tuple[int, Ints]:
+def _step(tree: Tree, guide: Guide, nodes: int, beam: Beam, frame: Frame) -> tuple[int, Ints]:
     """Go one frame further with every prefix of the beam; return the number of nodes, and those that were reached."""
     row = frame.row
     reached = np.empty(len(beam.nodes) * (1 + len(frame.tried)), np.int32)
@@ -160,40 +157,49 @@ def _step(tree: Tree, nodes: int, beam: Beam, frame: Frame) -> tuple[int, Ints]:
         for token in frame.tried:
             # A repeated token needs a blank between, or it is merged.
             score = (blank if node and token == tree.token[node] else total) + row[token]
-            if score < frame.lowest or score == NOTHING:
+            if score + tree.verdict.promise[node] < frame.lowest or score == NOTHING:
                 continue
-            child = _longer(tree, nodes, node, token)
+            child = _longer(tree, guide, nodes, node, token)
             nodes = max(nodes, child + 1)
             count = _reach(tree, child, frame.number, reached, count)
             tree.last[child] = _add(tree.last[child], score)
     return nodes, reached[:count]
 
 
-@compiled
-def search(
-    log_probs: Doubles, width: int, token_margin: float, beam_margin: float, skip: float
-) -> tuple[Ints, Ints, Ints, Doubles]:
-    """Search (T', V) and return the tree, as each node's parent and token, and the nodes and log-probabilities found.
+class Limits(NamedTuple):
+    """How widely is searched; see BeamSettings. `skip` is the log of `blank_skip`."""
 
-    In each frame, tokens that are `token_margin` nats less likely than the likeliest are not tried, and prefixes
-    `beam_margin` under the best are dropped. Where the log-probability of blank is `skip` or more, no other token is.
+    width: int
+    token_margin: float
+    beam_margin: float
+    skip: float
+
+
+@compiled
+def search(log_probs: Doubles, limits: Limits, guide: Guide) -> tuple[Ints, Ints, Ints, Doubles, Doubles]:
+    """Search (T', V); return the tree, as each node's parent and token, and of the nodes in the last beam the number,
+    the log-probability and the language model's score, weighted.
     """
-    tree, nodes = _tree(1024), 1
+    tree, nodes = _tree(1024, guide.begin), 1
     beam = Beam(np.zeros(1, np.int32), np.zeros(1), np.full(1, NOTHING))
     for number in range(len(log_probs)):
         row = log_probs[number]
         sums = _sums(beam.blank, beam.last)
-        if row[BLANK] >= skip:
+        if row[BLANK] >= limits.skip:
             beam = Beam(beam.nodes, sums + row[BLANK], np.full(len(sums), NOTHING))
             continue
-        tried = np.flatnonzero(row >= row.max() - token_margin).astype(np.int32)
+        tried = np.flatnonzero(row >= row.max() - limits.token_margin).astype(np.int32)
         tried = tried[tried != BLANK]
         tree = _with_room(tree, nodes, len(sums) * len(tried))
-        nodes, reached = _step(tree, nodes, beam, Frame(number, row, tried, sums.max() + row.max() - beam_margin))
-        sums = _sums(tree.blank[reached], tree.last[reached])
+        lowest = (sums + tree.verdict.promise[beam.nodes]).max() + row.max() - limits.beam_margin
+        nodes, reached = _step(tree, guide, nodes, beam, Frame(number, row, tried, lowest))
+        sums = _sums(tree.blank[reached], tree.last[reached]) + tree.verdict.promise[reached]
         # What is impossible is not kept, however wide the beam.
-        kept = reached[_best(sums, width, max(sums.max() - beam_margin, -1e300))]
+        kept = reached[_best(sums, limits.width, max(sums.max() - limits.beam_margin, -1e300))]
         beam = Beam(kept, tree.blank[kept], tree.last[kept])
         if len(kept) == 0:
             break
-    return tree.parent[:nodes].copy(), tree.token[:nodes].copy(), beam.nodes, _sums(beam.blank, beam.last)
+    finals = np.empty(len(beam.nodes))
+    for place in range(len(finals)):
+        finals[place] = final(guide, tree.verdict, beam.nodes[place])
+    return tree.parent[:nodes].copy(), tree.token[:nodes].copy(), beam.nodes, _sums(beam.blank, beam.last), finals
