@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,10 @@ def whole(path: Path) -> Iterator[BinaryIO]:
             # Without this a power cut may leave the new name on an empty file.
             os.fsync(out.fileno())
         part.replace(target)
+    except OSError as error:
+        # A full disk names no file of itself.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
 
@@ -40,7 +45,7 @@ class LockedError(ValueError):
 def sole_writer(folder: Path) -> Iterator[None]:
     """Be the one process that writes to a folder, for as long as the context lasts; the lock ends with the process.
 
-    What was left of files that never became whole is taken away. Raises LockedError if there is another writer.
+    Raises LockedError if there is another writer.
     """
     with (folder / ".lock").open("wb") as lock:
         if fcntl:
@@ -48,6 +53,20 @@ def sole_writer(folder: Path) -> Iterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise LockedError(f"{folder}: another process is writing to it; wait for it, or stop it") from error
-        for part in folder.rglob("*.part"):
-            part.unlink(missing_ok=True)
         yield
+
+
+def clear_begun(folder: Path, pattern: str) -> None:
+    """Take away what processes that were killed left of the files of a pattern; what others put there stays."""
+    for part in folder.glob(f"{pattern}.*.part"):
+        if re.fullmatch(r".+\.\d+\.part", part.name):
+            part.unlink(missing_ok=True)
+
+
+def clear(folder: Path, pattern: str) -> None:
+    """Take away the files of a pattern, whole or begun, and the folder if nothing else is in it."""
+    clear_begun(folder, pattern)
+    for path in folder.glob(pattern):
+        path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

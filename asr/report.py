@@ -7,6 +7,7 @@ from typing import Any
 
 import jiwer
 
+from asr.files import whole
 from asr.scoring import Rate, Score, UtteranceScore, worst
 
 SCHEMA = 1
@@ -60,19 +61,15 @@ def text(score: Score, facts: dict[str, str], count: int = 5) -> str:
 
 def write_json(path: str | Path, score: Score, facts: dict[str, Any]) -> None:
     """Write rates (fractions), counts, facts and every utterance as one JSON object, whole or not at all."""
-    # A link is followed, or it would be replaced; and what is no plain file, /dev/stdout say, cannot be renamed to.
+    # What is no plain file, /dev/stdout say, cannot be renamed to.
     path = Path(path).resolve()
     body = asdict(score)
     utterances = body.pop("utterance_scores")
-    whole = {"schema": SCHEMA, **body, **facts, "utterance_scores": utterances}
-    text = json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
+    row = {"schema": SCHEMA, **body, **facts, "utterance_scores": utterances}
+    text = json.dumps(row, ensure_ascii=False, indent=1) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")
         return
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as out:
+        out.write(text.encode())

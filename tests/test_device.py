@@ -40,5 +40,7 @@ def test_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    asked: list[object] = []
+    monkeypatch.setattr(ctypes, "CDLL", asked.append)
     device.keep_memory()
+    assert asked == [None]

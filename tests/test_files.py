@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.files import LockedError, sole_writer, whole
+from asr.files import LockedError, clear, clear_begun, sole_writer, whole
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -154,9 +154,25 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
 
 
 def test_what_never_became_whole_is_taken_away(tmp_path: Path) -> None:
-    (tmp_path / "inner").mkdir()
-    for name in ("a.1.part", "inner/b.2.part", "a", "inner/part"):
+    for name in ("a.txt.1.part", "a.txt", "b.txt.2.part", "a.txt.part"):
         (tmp_path / name).write_bytes(b"x")
-    with sole_writer(tmp_path):
-        assert names(tmp_path) == [".lock", "a", "inner"]
-        assert names(tmp_path / "inner") == ["part"]
+    clear_begun(tmp_path, "a.txt")
+    assert names(tmp_path) == ["a.txt", "a.txt.part", "b.txt.2.part"]
+
+
+def test_what_is_cleared_is_our_own(tmp_path: Path) -> None:
+    for name in ("000001.safetensors", "000002.safetensors.77.part", "mine.safetensors", "big.tar.gz.part"):
+        (tmp_path / name).write_text("x")
+    clear(tmp_path, "0*.safetensors")
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.safetensors", "big.tar.gz.part"}
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "000001.safetensors").write_text("x")
+    clear(tmp_path / "own", "0*.safetensors")
+    assert not (tmp_path / "own").exists()
+    clear(tmp_path / "nowhere", "*")
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, whole(tmp_path / "a.json"):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.json")

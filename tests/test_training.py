@@ -366,3 +366,41 @@ def test_a_stop_while_features_are_computed_is_no_error(recipe: Recipe, tones: P
     result = training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run", Options(stop=After(3)))
     assert (result.model, result.finished) == (None, False)
     assert training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run").finished
+
+
+def test_what_others_put_into_the_folder_stays(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    kept = [tmp_path / "resume/cv.txt", tmp_path / "epochs/notes.txt", tmp_path / "corpus/train.tar.gz.part"]
+    for path in kept:
+        path.parent.mkdir()
+        path.write_text("mine")
+    train(short(recipe), tones, tmp_path)
+    train(short(recipe), tones, tmp_path, Options(overwrite=True))
+    assert [path.read_text() for path in kept] == ["mine"] * 3
+
+
+def test_an_average_that_is_the_best_model_is_not_lost_when_a_run_is_made_longer(
+    recipe: Recipe, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asr.training.average.validate", lambda *a: replace_wer(validate(*a), 0.0))
+    monkeypatch.setattr(loop, "validate", lambda *a: replace_wer(validate(*a), 0.5))
+    first = train(short(recipe, epochs=2, average=2), tones, tmp_path)
+    before = (tmp_path / "best.safetensors").read_bytes()
+    assert (first.epoch, first.dev_wer) == (0, 0.0)
+    monkeypatch.setattr("asr.training.average.validate", lambda *a: replace_wer(validate(*a), 1.0))
+    again = train(short(recipe, epochs=3, average=2), tones, tmp_path, Options(override=True))
+    assert (again.epoch, again.dev_wer) == (0, 0.0)
+    assert (tmp_path / "best.safetensors").read_bytes() == before
+
+
+def replace_wer(found: Validation, wer: float) -> Validation:
+    rate = replace(found.score.wer, value=wer)
+    return replace(found, score=replace(found.score, wer=rate))
+
+
+def test_what_a_killed_process_left_of_a_file_goes(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe, epochs=2), tones, tmp_path, Options(stop=After(3)))
+    left = [tmp_path / "best.safetensors.99.part", tmp_path / "resume/000001-00000002.safetensors.99.part"]
+    for path in left:
+        path.write_text("half")
+    train(short(recipe, epochs=2), tones, tmp_path)
+    assert not any(path.exists() for path in left)

@@ -31,7 +31,7 @@ ROW = Epoch(
     audio_hours=0.2,
     samples=(Sample("é", "A “B”", ""),),
 )
-PROGRESS = Progress(3, 17, 0.1, 5, 0.3, norms=[0.1 + 0.2, 1e-300], rows=[ROW], notes=["ü"], averaged_wer=None)
+PROGRESS = Progress(3, 17, 0.1, 5, 0.3, norms=[0.1 + 0.2, 1e-300], rows=[ROW], notes=["ü"], averaged=(0.1 + 0.2, 1.5))
 IDENTITY = {"recipe": {"training": {"seed": 1}}, "train": "abc"}
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import platform
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 
-from asr import config, dataset, device, distributed, manifest
+from asr import config, dataset, device, distributed, files, manifest
 from asr.audio import AudioError
 from asr.cache import Copy
 from asr.checkpoint import Settings
@@ -62,12 +61,12 @@ def train(
     out: str | Path,
     options: Options = Options(),  # noqa: B008 - frozen
 ) -> Result:
-    """Train a model by the recipe, or go on with the run in the folder `out`, which gets
+    """Train a model by the recipe, or go on with the run in the folder `out`.
 
-    best.safetensors, last.safetensors, train.jsonl (one line an epoch), training.html, and `resume`, all that is
-    needed to go on. The feature cache is kept in `.features` beside each manifest. Under torchrun the processes train
-    together. Raises TrainingError, ManifestError, TextError, AudioError, CacheError, NoiseError or DeviceError with
-    what is wrong and where; what was saved stays.
+    It gets best.safetensors, last.safetensors, train.jsonl (one line an epoch), training.html, and `resume`, all that
+    is needed to go on. The feature cache is kept in `.features` beside each manifest. Under torchrun the processes
+    train together. Raises TrainingError, ManifestError, TextError, AudioError, CacheError, NoiseError or DeviceError
+    with what is wrong and where; what was saved stays.
     """
     out = Path(out)
     paths = {"train": Path(train_manifest), "dev": Path(dev_manifest)}
@@ -76,6 +75,8 @@ def train(
         if not world.leads:
             return _train(recipe, paths, out, replace(options, report=silent), world)
         with sole_writer(out):
+            for folder, pattern in _places(out):
+                files.clear_begun(folder, pattern)
             return _train(recipe, paths, out, options, world)
 
 
@@ -104,11 +105,12 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, 
     if not run.progress.batch_seconds:
         run.progress.batch_seconds = sizing.batch_seconds(engine, data["train"])
     finished = loop.go_on(run)
-    best, wer = run.progress.best, run.progress.averaged_wer
+    best, averaged = run.progress.best, run.progress.averaged
     if best is None:
         return Result(None, 0, 1.0, finished)
-    path = out / "best.safetensors"
-    return Result(path, best.epoch, best.dev_wer, finished) if wer is None else Result(path, 0, wer, finished)
+    if averaged and averaged == run.progress.lowest:
+        return Result(out / "best.safetensors", 0, averaged[0], finished)
+    return Result(out / "best.safetensors", best.epoch, best.dev_wer, finished)
 
 
 def _check_out(out: Path, manifests: Sequence[Path]) -> None:
@@ -171,11 +173,16 @@ def _continue(run: Run, saved: state.Saved, changed: Sequence[str]) -> None:
         run.options.report(Note(f"{run.out}: goes on in epoch {progress.epoch}, after {progress.position} batches"))
 
 
+def _places(out: Path) -> list[tuple[Path, str]]:
+    """Return where a run writes, as folders and patterns of names."""
+    own = [(out / state.FOLDER, state.PATTERN), (out / average.FOLDER, average.PATTERN)]
+    return [*((out, name) for name in WRITTEN), *own]
+
+
 def _clear(out: Path) -> None:
-    for name in WRITTEN:
-        (out / name).unlink(missing_ok=True)
-    for folder in (state.FOLDER, average.FOLDER):
-        shutil.rmtree(out / folder, ignore_errors=True)
+    """Take away what a run wrote, whole or not, and nothing else that may lie in the folder."""
+    for folder, pattern in _places(out):
+        files.clear(folder, pattern)
 
 
 def _load_all(

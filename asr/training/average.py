@@ -10,6 +10,7 @@ from asr.training.run import Run
 from asr.training.validation import validate
 
 FOLDER = "epochs"
+PATTERN = f"{6 * '[0-9]'}.safetensors"
 
 
 def chosen(rows: list[Epoch], count: int, which: str) -> list[int]:
@@ -32,7 +33,7 @@ def keep(run: Run) -> None:
     (run.out / FOLDER).mkdir(exist_ok=True)
     if run.progress.epoch in wanted:
         checkpoint.save(_path(run, run.progress.epoch), run.engine.model, run.settings, run.card_now())
-    for path in (run.out / FOLDER).glob("*.safetensors"):
+    for path in (run.out / FOLDER).glob(PATTERN):
         if int(path.stem) not in wanted:
             path.unlink(missing_ok=True)
 
@@ -54,9 +55,9 @@ def finish(run: Run) -> None:
     engine.model.load_state_dict({name: engine.world.total(value) for name, value in mean.items()})
     found = validate(engine, run.dev, run.settings.alphabet, run.longest)
     wer = found.score.wer.value
-    better = (wer, found.loss) < (best.dev_wer, best.dev_loss)
+    better = (wer, found.loss) < progress.lowest
     if better:
-        progress.averaged_wer = wer
+        progress.averaged = (wer, found.loss)
         if engine.world.leads:
             card = run.card_now() | {"averaged": epochs, "dev_wer": wer}
             checkpoint.save(run.out / "best.safetensors", engine.model, run.settings, card)

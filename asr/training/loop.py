@@ -130,7 +130,6 @@ def _end_epoch(run: Run, begin: float) -> None:
         found = validate(engine, run.dev, run.settings.alphabet, run.longest)
     except TrainingError as error:
         raise TrainingError(f"{error} after epoch {progress.epoch}; {MEND}") from error
-    best = progress.best
     wer = found.score.wer.value
     row = Epoch(
         epoch=progress.epoch,
@@ -138,7 +137,7 @@ def _end_epoch(run: Run, begin: float) -> None:
         train_loss=progress.loss / max(progress.characters, 1),
         dev_loss=found.loss,
         dev_wer=wer,
-        best=best is None or (wer, found.loss) < (best.dev_wer, best.dev_loss),
+        best=(wer, found.loss) < progress.lowest,
         learning_rate=progress.learning_rate,
         gradient_norm=float(np.median(progress.norms)),
         largest_norm=max(progress.norms),

@@ -6,6 +6,7 @@ random state needs to be kept: order, masks and dropout depend on the seed, the 
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from asr.training.engine import Engine, TrainingError
 
 FORMAT = "asr-training-state"
 FOLDER = "resume"
+PATTERN = f"{6 * '[0-9]'}-{8 * '[0-9]'}.safetensors"
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Progress:
 
     `loss` (nats), `characters`, `done` (seconds of audio), `waiting` and `seconds` (of the clock) and `infinite` are
     sums over the steps of this epoch, `norms` their gradient norms. `minutes`: of the clock, the run's.
+    `averaged`: the dev WER and loss of the mean of several epochs, if that became the best model.
     """
 
     epoch: int = 1
@@ -42,7 +45,7 @@ class Progress:
     minutes: float = 0.0
     batch_seconds: float = 0.0
     finished: bool = False
-    averaged_wer: float | None = None
+    averaged: tuple[float, float] | None = None
     norms: list[float] = field(default_factory=list)
     rows: list[Epoch] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -51,6 +54,12 @@ class Progress:
     def best(self) -> Epoch | None:
         """Return the epoch with the lowest dev WER; of equal ones, 100 % above all, the one with the lower loss."""
         return min(self.rows, key=lambda row: (row.dev_wer, row.dev_loss), default=None)
+
+    @property
+    def lowest(self) -> tuple[float, float]:
+        """Return the dev WER and loss of the best model, be it an epoch's or an average."""
+        found = [(row.dev_wer, row.dev_loss) for row in self.rows]
+        return min([*found, self.averaged] if self.averaged else found, default=(math.inf, math.inf))
 
     def begin_epoch(self) -> None:
         """Go on to the next epoch."""
@@ -62,7 +71,7 @@ class Progress:
 
 def files(run: Path) -> list[Path]:
     """Return the run's saved states, newest first."""
-    return sorted((run / FOLDER).glob("*-*.safetensors"), reverse=True)
+    return sorted((run / FOLDER).glob(PATTERN), reverse=True)
 
 
 def save(run: Path, engine: Engine, progress: Progress, identity: dict[str, Any]) -> None:
@@ -120,6 +129,8 @@ def _read(path: Path) -> Saved:
     rows = [
         Epoch(**{**row, "samples": tuple(Sample(**sample) for sample in row["samples"])}) for row in values.pop("rows")
     ]
+    averaged = values.pop("averaged")
+    values["averaged"] = tuple(averaged) if averaged else None
     identity, scaler = json.loads(metadata["identity"]), json.loads(metadata["scaler"])
     return Saved(path, Progress(**values, rows=rows), identity, scaler, tensors)
 
