@@ -75,7 +75,7 @@ def save(path: str | Path, model: Model, settings: Settings, card: dict[str, Any
         with whole(path) as out:
             out.write(serialise(tensors, metadata))
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be written: {error}") from error
+        raise CheckpointError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _read(path: Path) -> tuple[Contents, dict[str, torch.Tensor]]:

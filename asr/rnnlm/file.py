@@ -64,7 +64,7 @@ def save(path: str | Path, model: RnnLm, settings: Settings, card: dict[str, Any
         with whole(path) as out:
             out.write(serialise(tensors, metadata))
     except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise RnnLmError(f"{path}: cannot be written: {error}") from error
+        raise RnnLmError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 def inspect(path: str | Path) -> Contents:
