@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.alignment import Word
 from asr.text import Alphabet
 
 LogProbs = NDArray[np.floating]
@@ -16,10 +17,21 @@ class DecodingError(ValueError):
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What was said. `score`: natural log-probability, of the best path (greedy) or of the text (beam search)."""
+    """What was said.
+
+    `acoustic_score`: the natural log-probability of the best path (greedy) or of the text (beam search). `lm_score`: what
+    language models and hotwords add, weighted. `words`: when each was said and how sure that is, if it was asked for.
+    """
 
     text: str
-    score: float
+    acoustic_score: float
+    lm_score: float = 0.0
+    words: tuple[Word, ...] = ()
+
+    @property
+    def score(self) -> float:
+        """Return both scores together, by which hypotheses are ranked."""
+        return self.acoustic_score + self.lm_score
 
 
 def check(log_probs: LogProbs, alphabet: Alphabet) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from asr import beam
-from asr.beam import EXACT, BeamSettings, LmSettings, WordLm
+from asr.beam import EXACT, BeamSettings, LmSettings
+from asr.beam.language import Prior
 from asr.beam.lexicon import OUTSIDE, build, descend
 from asr.ngram import NgramModel, arpa
 from asr.text import Alphabet
@@ -76,7 +77,7 @@ def test_every_text_has_the_sum_of_its_paths_and_the_models_score(
         text: score + share(model, text, settings) for text, score in enumerate_paths(log_probs, LETTERS).items()
     }
     expected = {text: score for text, score in expected.items() if score > -np.inf}
-    lm = WordLm(model, LETTERS, settings)
+    lm = Prior(LETTERS, settings, model)
     found = beam.beam_search(log_probs, LETTERS, BeamSettings(5000, np.inf, np.inf, np.inf), lm)
     if not expected:
         assert [(one.text, one.score) for one in found] == [("", -np.inf)]
@@ -93,7 +94,7 @@ def test_a_word_of_the_model_wins_over_one_that_sounds_a_little_better(model: Ng
     log_probs = heard("A-B-B-", 0.96)
     log_probs[4, :] = np.log([0.40, 0.02, 0.08, 0.50])
     plain = beam.beam_search(log_probs, LETTERS, EXACT)
-    guided = beam.beam_search(log_probs, LETTERS, EXACT, WordLm(model, LETTERS, LmSettings(1.0, 0.0, -2.0)))
+    guided = beam.beam_search(log_probs, LETTERS, EXACT, Prior(LETTERS, LmSettings(1.0, 0.0, -2.0), model))
     assert plain[0].text == "ABB"
     assert guided[0].text == "AB"
 
@@ -101,12 +102,12 @@ def test_a_word_of_the_model_wins_over_one_that_sounds_a_little_better(model: Ng
 def test_a_narrow_beam_keeps_a_word_that_will_be_good(model: NgramModel) -> None:
     # Two prefixes: what begins no word of the model is held against it before the word ends.
     log_probs = np.log(np.array([[0.02, 0.02, 0.44, 0.52], [0.02, 0.02, 0.02, 0.94]]))
-    lm = WordLm(model, LETTERS, LmSettings(1.0, 0.0, -8.0))
+    lm = Prior(LETTERS, LmSettings(1.0, 0.0, -8.0), model)
     assert beam.beam_search(log_probs, LETTERS, BeamSettings(1, np.inf, np.inf, np.inf), lm)[0].text == "AB"
 
 
 def test_locked_to_the_lexicon_only_its_words_are_written(model: NgramModel) -> None:
-    lm = WordLm(model, LETTERS, LmSettings(0.1, 0.0, lexicon_only=True))
+    lm = Prior(LETTERS, LmSettings(0.1, 0.0, lexicon_only=True), model)
     for seed in range(20):
         found = beam.beam_search(random_log_probs(seed, 40, 4), LETTERS, BeamSettings(50), lm)
         assert {word for one in found for word in one.text.split()} <= {"A", "AB", "BA"}
@@ -114,7 +115,7 @@ def test_locked_to_the_lexicon_only_its_words_are_written(model: NgramModel) -> 
 
 def test_an_alphabet_without_space_is_refused(model: NgramModel) -> None:
     with pytest.raises(ValueError, match="has no space"):
-        WordLm(model, Alphabet("AB"))
+        Prior(Alphabet("AB"), lm=model)
 
 
 def test_the_lexicon_has_the_words_and_the_best_below_each_letter(model: NgramModel) -> None:

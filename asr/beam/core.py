@@ -2,6 +2,8 @@
 
 Prefixes are nodes of a tree in flat arrays. A prefix in the beam has the log-probability of its paths that end in
 blank and of those that end in its last token (Graves, 2012, section 7.5.3; Hannun et al., 2014, algorithm 1).
+
+Texts are tidy: a space at the begin or after a space adds nothing, so its paths are those of the prefix that stands.
 """
 
 from typing import NamedTuple
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.beam.compiling import Doubles, Ints, compiled
-from asr.beam.fusion import Guide, Verdict, final, judge
+from asr.beam.fusion import Guide, Verdict, blank_verdict, copy_verdict, final, judge
 from asr.text import BLANK
 
 NOTHING = -np.inf
@@ -51,15 +53,12 @@ class Frame(NamedTuple):
 
 
 @compiled
-def _tree(size: int, begin: int) -> Tree:
-    """Return a tree of the empty prefix with room for `size`; `begin` is the language model's state there."""
-    ints = np.full((7, size), -1, np.int32)
+def _tree(size: int) -> Tree:
+    """Return a tree of the empty prefix with room for `size`."""
+    ints = np.full((5, size), -1, np.int32)
     ints[1] = BLANK
     doubles = np.full((2, size), NOTHING)
-    scores = np.zeros((2, size))
-    verdict = Verdict(ints[5], ints[6], scores[0], scores[1])
-    verdict.state[0], verdict.place[0] = begin, 0
-    return Tree(ints[0], ints[1], ints[2], ints[3], ints[4], doubles[0], doubles[1], verdict)
+    return Tree(ints[0], ints[1], ints[2], ints[3], ints[4], doubles[0], doubles[1], blank_verdict(size))
 
 
 @compiled
@@ -67,14 +66,12 @@ def _with_room(tree: Tree, nodes: int, more: int) -> Tree:
     """Return the tree with room for so many more nodes."""
     if nodes + more <= len(tree.parent):
         return tree
-    grown = _tree(2 * (nodes + more), 0)
+    grown = _tree(2 * (nodes + more))
     grown.parent[:nodes], grown.token[:nodes] = tree.parent[:nodes], tree.token[:nodes]
     grown.child[:nodes], grown.sibling[:nodes] = tree.child[:nodes], tree.sibling[:nodes]
     grown.stamp[:nodes] = tree.stamp[:nodes]
     grown.blank[:nodes], grown.last[:nodes] = tree.blank[:nodes], tree.last[:nodes]
-    old, new = tree.verdict, grown.verdict
-    new.state[:nodes], new.place[:nodes] = old.state[:nodes], old.place[:nodes]
-    new.score[:nodes], new.promise[:nodes] = old.score[:nodes], old.promise[:nodes]
+    copy_verdict(tree.verdict, grown.verdict, nodes)
     return grown
 
 
@@ -152,9 +149,12 @@ def _step(tree: Tree, guide: Guide, nodes: int, beam: Beam, frame: Frame) -> tup
         total = _add(blank, last)
         count = _reach(tree, node, frame.number, reached, count)
         tree.blank[node] = total + row[BLANK]
-        if node:
+        if node and tree.token[node] != guide.space:
             tree.last[node] = _add(tree.last[node], last + row[tree.token[node]])
         for token in frame.tried:
+            if token == guide.space and (node == 0 or tree.token[node] == token):
+                tree.last[node] = _add(tree.last[node], total + row[token])
+                continue
             # A repeated token needs a blank between, or it is merged.
             score = (blank if node and token == tree.token[node] else total) + row[token]
             if score + tree.verdict.promise[node] < frame.lowest or score == NOTHING:
@@ -175,31 +175,107 @@ class Limits(NamedTuple):
     skip: float
 
 
+class Search(NamedTuple):
+    """How far a search has come: `nodes` of the tree are used, `frame` frames are done."""
+
+    tree: Tree
+    nodes: int
+    beam: Beam
+    frame: int
+
+
 @compiled
-def search(log_probs: Doubles, limits: Limits, guide: Guide) -> tuple[Ints, Ints, Ints, Doubles, Doubles]:
-    """Search (T', V); return the tree, as each node's parent and token, and of the nodes in the last beam the number,
-    the log-probability and the language model's score, weighted.
+def begin(guide: Guide) -> Search:
+    """Return a search before the first frame: the empty prefix."""
+    tree = _tree(1024)
+    verdict = tree.verdict
+    verdict.state[0], verdict.place[0] = guide.words.begin, 0
+    verdict.letters[0], verdict.hot[0] = guide.letters.begin, guide.hot.begin
+    return Search(tree, 1, Beam(np.zeros(1, np.int32), np.zeros(1), np.full(1, NOTHING)), 0)
+
+
+@compiled
+def proceed(search: Search, row: Doubles, limits: Limits, guide: Guide) -> Search:
+    """Go one frame further, with its log-probabilities (V,)."""
+    tree, nodes, beam = search.tree, search.nodes, search.beam
+    if len(beam.nodes) == 0:
+        return search
+    sums = _sums(beam.blank, beam.last)
+    if row[BLANK] >= limits.skip:
+        skipped = Beam(beam.nodes, sums + row[BLANK], np.full(len(sums), NOTHING))
+        return Search(tree, nodes, skipped, search.frame + 1)
+    tried = np.flatnonzero(row >= row.max() - limits.token_margin).astype(np.int32)
+    tried = tried[tried != BLANK]
+    tree = _with_room(tree, nodes, len(sums) * len(tried))
+    lowest = (sums + tree.verdict.promise[beam.nodes]).max() + row.max() - limits.beam_margin
+    nodes, reached = _step(tree, guide, nodes, beam, Frame(search.frame, row, tried, lowest))
+    sums = _sums(tree.blank[reached], tree.last[reached]) + tree.verdict.promise[reached]
+    # What is impossible is not kept, however wide the beam.
+    kept = reached[_best(sums, limits.width, max(sums.max() - limits.beam_margin, -1e300))]
+    return Search(tree, nodes, Beam(kept, tree.blank[kept], tree.last[kept]), search.frame + 1)
+
+
+class Found(NamedTuple):
+    """The texts of the last beam, the likeliest first: text i has the tokens `tokens[ends[i - 1] : ends[i]]`.
+
+    `acoustic`: the log-probability of its paths; `share`: what the language models add.
     """
-    tree, nodes = _tree(1024, guide.begin), 1
-    beam = Beam(np.zeros(1, np.int32), np.zeros(1), np.full(1, NOTHING))
+
+    tokens: Ints
+    ends: Ints
+    acoustic: Doubles
+    share: Doubles
+
+
+@compiled
+def finish(search: Search, guide: Guide) -> Found:
+    """Return what the beam says now that all has been heard."""
+    tree, beam = search.tree, search.beam
+    nodes = beam.nodes.copy()
+    acoustic = _sums(beam.blank, beam.last)
+    for place in range(len(nodes)):
+        tree.stamp[nodes[place]] = -2 - place
+    # A space at the end adds nothing either: the prefix before it is the same text.
+    for place in range(len(nodes)):
+        if nodes[place] and tree.token[nodes[place]] == guide.space:
+            before = tree.parent[nodes[place]]
+            nodes[place] = before
+            if tree.stamp[before] <= -2:
+                other = -2 - tree.stamp[before]
+                acoustic[other] = _add(acoustic[other], acoustic[place])
+                acoustic[place] = NOTHING
+    share = np.empty(len(nodes))
+    for place in range(len(nodes)):
+        share[place] = final(guide, tree.verdict, nodes[place])
+    order = np.argsort(-(acoustic + share), kind="mergesort")
+    order = order[(acoustic + share)[order] > NOTHING]
+    tokens, ends = _spelt(tree, nodes[order])
+    return Found(tokens, ends, acoustic[order], share[order])
+
+
+@compiled
+def _spelt(tree: Tree, nodes: Ints) -> tuple[Ints, Ints]:
+    """Return the tokens of prefixes one after another, and where each one's end."""
+    ends = np.zeros(len(nodes), np.int32)
+    for place in range(len(nodes)):
+        node, length = nodes[place], 0
+        while node:
+            node, length = tree.parent[node], length + 1
+        ends[place] = length + (ends[place - 1] if place else 0)
+    tokens = np.empty(ends[-1] if len(ends) else 0, np.int32)
+    for place in range(len(nodes)):
+        node, at = nodes[place], ends[place]
+        while node:
+            at -= 1
+            tokens[at] = tree.token[node]
+            node = tree.parent[node]
+    return tokens, ends
+
+
+@compiled
+def search(log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
+    """Search (T', V)."""
+    state = begin(guide)
     for number in range(len(log_probs)):
-        row = log_probs[number]
-        sums = _sums(beam.blank, beam.last)
-        if row[BLANK] >= limits.skip:
-            beam = Beam(beam.nodes, sums + row[BLANK], np.full(len(sums), NOTHING))
-            continue
-        tried = np.flatnonzero(row >= row.max() - limits.token_margin).astype(np.int32)
-        tried = tried[tried != BLANK]
-        tree = _with_room(tree, nodes, len(sums) * len(tried))
-        lowest = (sums + tree.verdict.promise[beam.nodes]).max() + row.max() - limits.beam_margin
-        nodes, reached = _step(tree, guide, nodes, beam, Frame(number, row, tried, lowest))
-        sums = _sums(tree.blank[reached], tree.last[reached]) + tree.verdict.promise[reached]
-        # What is impossible is not kept, however wide the beam.
-        kept = reached[_best(sums, limits.width, max(sums.max() - limits.beam_margin, -1e300))]
-        beam = Beam(kept, tree.blank[kept], tree.last[kept])
-        if len(kept) == 0:
-            break
-    finals = np.empty(len(beam.nodes))
-    for place in range(len(finals)):
-        finals[place] = final(guide, tree.verdict, beam.nodes[place])
-    return tree.parent[:nodes].copy(), tree.token[:nodes].copy(), beam.nodes, _sums(beam.blank, beam.last), finals
+        state = proceed(state, log_probs[number], limits, guide)
+    return finish(state, guide)

@@ -1,5 +1,6 @@
 """The words of a language model as a tree of their letters, so that a word is judged before it ends."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from asr.ngram import NgramModel, score_each
 from asr.text import Alphabet
 
 OUTSIDE = -1
+# The n-gram model's id of an unknown word.
+UNKNOWN = 0
 
 
 class Lexicon(NamedTuple):
@@ -41,12 +44,17 @@ def descend(lexicon: Lexicon, node: int, token: int) -> int:
     return int(low) if low < end and lexicon.token[low] == token else OUTSIDE
 
 
-def build(model: NgramModel, alphabet: Alphabet) -> Lexicon:
-    """Return the lexicon of the model's words that the alphabet can write, without its markers."""
-    spelled = [(alphabet.ids(word), number) for number, word in enumerate(model.words) if word[:1] != "<"]
+def build(model: NgramModel, alphabet: Alphabet, more: Iterable[str] = (), floor: float = -np.inf) -> Lexicon:
+    """Return the lexicon of the model's words that the alphabet can write, without its markers.
+
+    `more`: words to have beside them, which the model scores as unknown; no word has less than `floor`.
+    """
+    words = [(word, number) for number, word in enumerate(model.words) if word[:1] != "<"]
+    words += [(word, UNKNOWN) for word in dict.fromkeys(more) if word not in model.vocabulary]
+    spelled = [(alphabet.ids(word), number) for word, number in words]
     entries = sorted((tuple(ids.tolist()), number) for ids, number in spelled if len(ids) and ids.all())
     numbers = np.array([number for _, number in entries], np.int64)
-    scores = score_each(model.arrays, np.zeros_like(numbers), numbers)
+    scores = np.maximum(score_each(model.arrays, np.zeros_like(numbers), numbers), floor)
     # Breadth first, a level at a time: the nodes of a level are the different prefixes of that length, in order.
     groups: list[tuple[int, int, int]] = [(0, len(entries), 0)]
     tokens, words, first, best = [0], [OUTSIDE], [], [float(scores.max(initial=-np.inf))]

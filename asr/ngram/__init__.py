@@ -18,6 +18,8 @@ import numpy.typing as npt
 UNKNOWN = "<unk>"
 BEGIN = "<s>"
 END = "</s>"
+# How models over characters write the space between words.
+SPACE = "▁"
 EMPTY_STATE = 0
 LOG_10 = math.log(10.0)
 # What KenLM gives an unknown word if the model has no <unk>.
@@ -181,6 +183,11 @@ class NgramModel:
             _perplexity(known_sum + unknown_sum, words),
             _perplexity(known_sum, words - unknown),
         )
+
+
+def is_character_model(model: NgramModel) -> bool:
+    """Say whether the model is over characters: all its words but the markers have one, and the space is among them."""
+    return SPACE in model.vocabulary and all(len(word) == 1 or word[:1] == "<" for word in model.words)
 
 
 def _perplexity(log_prob: float, words: int) -> float:

@@ -1,0 +1,130 @@
+"""What is known of a text before it is heard: a language model and hotwords, made ready for an alphabet."""
+
+import math
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+
+from asr.beam import hotwords, lexicon
+from asr.beam.fusion import Guide, Letters, Network, Words
+from asr.beam.lexicon import UNKNOWN, Lexicon
+from asr.decoding import DecodingError
+from asr.ngram import BEGIN, END, UNKNOWN_LOG_PROB, Arrays, NgramModel, is_character_model, score_each
+from asr.ngram import SPACE as VISIBLE_SPACE
+from asr.rnnlm import RnnLm
+from asr.text import Alphabet
+
+NONE: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class LmSettings:
+    """How much a language model counts.
+
+    `lm_weight` multiplies its natural log-probabilities; `word_bonus` is added for each word. Of a word n-gram model:
+    `unknown_score` is added for each word that it does not have, beside its own score for it; `lexicon_only`: no other
+    words at all.
+    """
+
+    lm_weight: float = 0.5
+    word_bonus: float = 0.0
+    unknown_score: float = -5.0
+    lexicon_only: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("lm_weight", "word_bonus", "unknown_score"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} = {getattr(self, name)} is no number")
+        if self.lm_weight < 0:
+            raise ValueError(f"lm_weight = {self.lm_weight} is not 0 or more")
+
+
+class Prior:
+    """A language model and hotwords, ready for a search. `network`: the model if it is a recurrent one.
+
+    `lm` is a word or character n-gram model or a recurrent one; `hot`: how many nats each occurrence of a word or
+    phrase adds, whether or not the language model has it. Raises DecodingError where the alphabet cannot say them.
+    """
+
+    def __init__(
+        self,
+        alphabet: Alphabet,
+        settings: LmSettings = LmSettings(),
+        lm: NgramModel | RnnLm | None = None,
+        hot: Mapping[str, float] = NONE,
+    ) -> None:
+        self.settings = settings
+        self.network = lm if isinstance(lm, RnnLm) else None
+        self._ngram = lm if isinstance(lm, NgramModel) else None
+        self._alphabet = alphabet
+        self._space = alphabet.encode(" ")[0] if " " in alphabet.characters else -1
+        self._hotwords = hotwords.build(hot, alphabet)
+        self._hot = tuple(hot)
+        self._by_letters = self._ngram is not None and is_character_model(self._ngram)
+        characters = alphabet.characters
+        if self._ngram and not self._by_letters and self._space < 0:
+            raise DecodingError(f"the alphabet {characters!r} has no space: there are no words for the language model")
+        if self.network and self.network.alphabet.characters != characters:
+            other = self.network.alphabet.characters
+            raise DecodingError(f"the language model's alphabet is {other!r}, the acoustic model's {characters!r}")
+
+    def having(self, settings: LmSettings) -> "Prior":
+        """Return the same models with other settings, quickly."""
+        # What is costly is made before the copy, so that both have it.
+        _ = self._lexicon
+        other = copy(self)
+        other.settings = settings
+        other.__dict__.pop("guide", None)
+        return other
+
+    @cached_property
+    def guide(self) -> Guide:
+        """Return what the compiled search takes."""
+        settings = self.settings
+        network = Network(self.network is not None, np.zeros((1, len(self._alphabet)), np.float32), settings.lm_weight)
+        return Guide(self._space, float(settings.word_bonus), self._words(), self._letters(), network, self._hotwords)
+
+    @cached_property
+    def _floor(self) -> float:
+        """Return the least that a word comes to; a model without <unk> would rule out what it does not have."""
+        model = self._ngram
+        if model is None or model.arrays.log_probs[1 + UNKNOWN] > UNKNOWN_LOG_PROB + 1:
+            return -math.inf
+        known = np.array([number for word, number in model.vocabulary.items() if word[:1] != "<"], np.int64)
+        return float(score_each(model.arrays, np.zeros_like(known), known).min(initial=0.0))
+
+    @cached_property
+    def _lexicon(self) -> Lexicon:
+        if self._ngram is None or self._by_letters:
+            return Lexicon(np.zeros(2, np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32), np.zeros(1))
+        more = [word for phrase in self._hot for word in phrase.split()]
+        return lexicon.build(self._ngram, self._alphabet, more, self._floor)
+
+    def _words(self) -> Words:
+        settings, model = self.settings, self._ngram
+        if model is None or self._by_letters:
+            return Words(False, _no_arrays(), self._lexicon, 0.0, 0.0, 0.0, 0, 0)
+        unknown = -math.inf if settings.lexicon_only else float(settings.unknown_score)
+        weights = float(settings.lm_weight), unknown, self._floor
+        return Words(True, model.arrays, self._lexicon, *weights, model.begin_state, model.vocabulary[END])
+
+    def _letters(self) -> Letters:
+        model = self._ngram
+        if model is None or not self._by_letters:
+            return Letters(False, _no_arrays(), np.zeros(1, np.int32), 0.0, 0, 0)
+        shown = [VISIBLE_SPACE if one == " " else one for one in self._alphabet.characters]
+        ids = np.array([0, *(model.vocabulary.get(one, UNKNOWN) for one in shown)], np.int32)
+        weight = float(self.settings.lm_weight)
+        return Letters(True, model.arrays, ids, weight, model.begin_state, model.vocabulary[END])
+
+
+def _no_arrays() -> Arrays:
+    """Return the arrays of no model, read-only as all are: the search is compiled for one type."""
+    ints, floats = np.zeros(1, np.int32), np.zeros(1, np.float32)
+    for array in (ints, floats):
+        array.flags.writeable = False
+    return Arrays(ints, floats, floats, ints, ints)
