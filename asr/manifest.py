@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -87,6 +87,23 @@ def _seconds(row: dict[str, Any], key: str) -> float:
         return math.inf
 
 
+def rows(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[int, Utterance]]:
+    """Read the lines of the manifest `path` one by one, with their numbers; empty lines are allowed.
+
+    Ids are not compared. Raises ManifestError naming file and line for a broken row.
+    """
+    folder = str(path.resolve().parent)
+    for number, raw in enumerate(lines, 1):
+        if not raw.strip():
+            continue
+        try:
+            yield number, _parse(raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip(), folder)
+        except UnicodeDecodeError as error:
+            raise ManifestError(f"{path}, line {number}: not UTF-8 (byte {error.start + 1})") from error
+        except ManifestError as error:
+            raise ManifestError(f"{path}, line {number}: {error}") from error
+
+
 def read(path: str | Path) -> list[Utterance]:
     """Read a manifest; empty lines are allowed.
 
@@ -96,20 +113,12 @@ def read(path: str | Path) -> list[Utterance]:
     utterances: list[Utterance] = []
     seen: set[str] = set()
     numbers = array("q")
-    folder = str(path.resolve().parent)
     with path.open("rb") as lines:
-        for number, raw in enumerate(lines, 1):
-            if not raw.strip():
-                continue
-            try:
-                utterance = _parse(raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip(), folder)
-                if utterance.id in seen:
-                    first = next(row for row, one in enumerate(utterances) if one.id == utterance.id)
-                    raise ManifestError(f"id {utterance.id!r} stands already in line {numbers[first]}")
-            except UnicodeDecodeError as error:
-                raise ManifestError(f"{path}, line {number}: not UTF-8 (byte {error.start + 1})") from error
-            except ManifestError as error:
-                raise ManifestError(f"{path}, line {number}: {error}") from error
+        for number, utterance in rows(path, lines):
+            if utterance.id in seen:
+                first = next(row for row, one in enumerate(utterances) if one.id == utterance.id)
+                already = f"id {utterance.id!r} stands already in line {numbers[first]}"
+                raise ManifestError(f"{path}, line {number}: {already}")
             seen.add(utterance.id)
             numbers.append(number)
             utterances.append(utterance)

@@ -27,6 +27,7 @@ from asr.rnnlm import (
     RnnLmSettings,
     RnnLmTraining,
     Settings,
+    Step,
     file,
     network,
     training,
@@ -272,13 +273,14 @@ def test_the_best_epoch_is_kept() -> None:
     seen: list[Epoch] = []
     weights: list[dict[str, Tensor]] = []
 
-    def on_epoch(epoch: Epoch, model: RnnLm) -> None:
-        seen.append(epoch)
-        weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+    def report(event: Step | Epoch, model: RnnLm) -> None:
+        if isinstance(event, Epoch):
+            seen.append(event)
+            weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
     # The texts trained on are of one kind, so in the end those of dev surprise more than at the start.
     texts = ["AB BA"] * 8, sentences(30, 2)
-    found = rnnlm.train(TINY, replace(QUICK, epochs=25, streams=4), *texts, on_epoch)
+    found = rnnlm.train(TINY, replace(QUICK, epochs=25, streams=4), *texts, report)
     assert found.epochs == tuple(seen)
     assert [epoch.number for epoch in seen] == list(range(1, 26))
     lowest = min(range(25), key=lambda index: seen[index].dev.per_character)
@@ -291,6 +293,29 @@ def test_the_best_epoch_is_kept() -> None:
     for name, tensor in found.model.state_dict().items():
         assert torch.equal(tensor, weights[lowest][name])
     assert not found.model.training
+
+
+def test_steps_say_how_far_an_epoch_has_come() -> None:
+    events: list[Step | Epoch] = []
+    texts = (text for text in ["AB BA", "AB", "BA"])
+    rnnlm.train(TINY, RnnLmTraining(epochs=2, streams=5, chunk=2), texts, ["AB"], lambda event, _: events.append(event))
+    # 12 tokens in streams of 3, of which the last have nothing at their ends.
+    steps = [event for event in events if isinstance(event, Step)]
+    assert [(step.epoch, step.done, step.total) for step in steps] == [(1, 8, 12), (1, 12, 12), (2, 8, 12), (2, 12, 12)]
+    ends = [event for event in events if isinstance(event, Epoch)]
+    assert [epoch.train_loss for epoch in ends] == [steps[1].loss, steps[3].loss]
+
+
+def test_many_texts_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = sentences(50, 1)
+    whole, order = corpus(*texts), corpus(*texts).shuffled(np.random.default_rng(1))
+    monkeypatch.setattr(training, "_TOGETHER", 7)
+    parts = corpus(*texts)
+    assert np.array_equal(parts.tokens, whole.tokens)
+    assert parts.tokens.dtype == whole.tokens.dtype == np.uint8
+    assert np.array_equal(parts.shuffled(np.random.default_rng(1)).tokens, order.tokens)
+    with pytest.raises(TextError, match=r"^train text 9: 'Z'"):
+        training.encode([*["A"] * 8, "Z"], Alphabet(" AB"), "train")
 
 
 def test_a_seed_repeats_every_number_and_leaves_torch_its_own() -> None:

@@ -12,6 +12,7 @@ import click
 from asr.cli.doctor import doctor
 from asr.cli.evaluate import evaluate
 from asr.cli.inspect import inspect
+from asr.cli.lm import lm
 from asr.cli.prepare import prepare
 from asr.cli.train import train
 from asr.cli.transcribe import transcribe
@@ -24,7 +25,7 @@ def program() -> None:
     """Speech recognition with recurrent networks and CTC: prepare, train, transcribe, evaluate."""
 
 
-for _command in (prepare, doctor, train, transcribe, evaluate, inspect):
+for _command in (prepare, doctor, train, transcribe, evaluate, inspect, lm):
     program.add_command(_command)
 
 

@@ -2,11 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from asr.cli.progress import Display
+
+if TYPE_CHECKING:
+    from asr.sentences import Reader
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+TEXT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -16,3 +22,20 @@ model: Decorator = click.option("--model", "-m", type=FILE, required=True, help=
 device: Decorator = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute; auto takes what is there."
 )
+normaliser: Decorator = click.option(
+    "--normaliser", metavar="NAME", help="How texts are written: upper (letters in capitals) or none.  [default: upper]"
+)
+ids: Decorator = click.option(
+    "--ids/--no-ids",
+    default=None,
+    help="Whether each line of TEXT begins with an utterance's id, which is no text.  [default: seen from its lines]",
+)
+
+
+def tell_reader(display: Display, reader: "Reader") -> None:
+    """Say what of some texts was left out."""
+    for name in reader.with_ids:
+        display.say(f"{name}: each line begins with an utterance's id, which is left out; --no-ids keeps it", True)
+    if reader.left_out:
+        total = reader.left_out + reader.sentences
+        display.say(f"left out {reader.left_out:,} of {total:,} sentences; the first: {reader.first_left_out}", True)

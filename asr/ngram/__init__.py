@@ -3,6 +3,9 @@
 The entries of all orders stand in one forward trie, breadth first. Entry 0 is the empty n-gram and entry 1 + w the
 unigram of word w; then come the bigrams, and so on. The children of an entry, that is the n-grams longer by one word on
 the right, stand together and are sorted by word. A state is the entry of the context that the next word needs.
+
+A model may be over characters: then each word of the ARPA is one character, and the space is the visible ▁ (U+2581),
+since ARPA files part words by spaces. Such a model has ▁ among its words even where the texts have no space.
 """
 
 import math
@@ -186,8 +189,9 @@ class NgramModel:
 
 
 def is_character_model(model: NgramModel) -> bool:
-    """Say whether the model is over characters: all its words but the markers have one, and the space is among them."""
-    return SPACE in model.vocabulary and all(len(word) == 1 or word[:1] == "<" for word in model.words)
+    """Say whether the model is over characters: all its words but the markers have one, and ▁ is among them."""
+    markers = (BEGIN, END, UNKNOWN)
+    return SPACE in model.vocabulary and all(len(word) == 1 or word in markers for word in model.words)
 
 
 def _perplexity(log_prob: float, words: int) -> float:

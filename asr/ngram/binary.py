@@ -12,7 +12,7 @@ import logging
 import struct
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,11 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.bin")
 
 
-def load(path: Path) -> NgramModel:
+def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramModel:
     """Load a model from a compact file, or from an ARPA file by way of the compact file beside it.
 
     That file is made if it is missing, broken or older than the ARPA; a folder that cannot be written to goes without.
-    Raises OSError and NgramError.
+    `on_build` is called with its name before the ARPA is read for it. Raises OSError and NgramError.
     """
     with path.open("rb") as file:
         if file.read(len(MAGIC)) == MAGIC:
@@ -57,6 +57,8 @@ def load(path: Path) -> NgramModel:
         pass
     except (OSError, NgramError) as error:
         log.info("%s", error)
+    if on_build:
+        on_build(compact)
     before = path.stat()
     model = arpa.read(path)
     digest = _digest(path)

@@ -2,7 +2,7 @@
 
 from asr.rnnlm.file import Contents, Settings, inspect, load, save
 from asr.rnnlm.network import BOUNDARY, Perplexity, RnnLm, RnnLmError, RnnLmSettings, State
-from asr.rnnlm.training import Epoch, RnnLmTraining, Trained, train
+from asr.rnnlm.training import Epoch, RnnLmTraining, Step, Trained, train
 
 __all__ = [
     "BOUNDARY",
@@ -15,6 +15,7 @@ __all__ = [
     "RnnLmTraining",
     "Settings",
     "State",
+    "Step",
     "Trained",
     "inspect",
     "load",

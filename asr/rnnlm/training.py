@@ -7,8 +7,9 @@ side, and these into chunks. The hidden state goes on from chunk to chunk, the g
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from asr.text import Alphabet, TextError
 _LOG = logging.getLogger(__name__)
 # In the last stream, behind its end: no loss.
 _NOTHING = -100
+# Texts that are put into ids, or into another order, at a time.
+_TOGETHER = 10_000
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,16 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Step:
+    """How far an epoch has come: characters `done` of `total`, and their mean `loss`, nats per character."""
+
+    epoch: int
+    done: int
+    total: int
+    loss: float
+
+
+@dataclass(frozen=True)
 class Trained:
     """A model with its best weights, ready for inference, and how it came to them."""
 
@@ -98,8 +111,14 @@ class Corpus:
         """Return the texts in another order."""
         order = random.permutation(len(self.lengths))
         starts, lengths = (np.cumsum(self.lengths) - self.lengths)[order], self.lengths[order]
-        index = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(len(self.tokens))
-        return Corpus(self.tokens[index], lengths)
+        tokens, filled = np.empty_like(self.tokens), 0
+        for first in range(0, len(order), _TOGETHER):
+            sizes = lengths[first : first + _TOGETHER]
+            total = int(sizes.sum())
+            index = np.repeat(starts[first : first + _TOGETHER] - (np.cumsum(sizes) - sizes), sizes) + np.arange(total)
+            tokens[filled : filled + total] = self.tokens[index]
+            filled += total
+        return Corpus(tokens, lengths)
 
 
 @dataclass(frozen=True)
@@ -110,31 +129,39 @@ class Chunk:
     targets: Tensor
 
 
-def encode(texts: Sequence[str], alphabet: Alphabet, which: str) -> Corpus:
+def encode(texts: Iterable[str], alphabet: Alphabet, which: str) -> Corpus:
     """Turn the `which` texts into ids. Raises RnnLmError if there are none, TextError naming row and character."""
-    if not texts:
+    kind = np.min_scalar_type(len(alphabet))
+    parts: list[NDArray[np.unsignedinteger]] = []
+    lengths: list[NDArray[np.int64]] = []
+    rest, done = iter(texts), 0
+    while part := list(islice(rest, _TOGETHER)):
+        ids = alphabet.ids("".join(part)).astype(kind)
+        if not ids.all():
+            number, text = next((row, text) for row, text in enumerate(part, done + 1) if alphabet.unknown(text))
+            raise TextError(
+                f"{which} text {number}: {alphabet.unknown(text)[0]!r} is not in the alphabet {alphabet.characters!r}"
+            )
+        sizes = np.array([len(text) for text in part])
+        parts.append(np.insert(ids, np.cumsum(sizes), BOUNDARY))
+        lengths.append(sizes + 1)
+        done += len(part)
+    if not parts:
         raise RnnLmError(f"no {which} texts")
-    ids = alphabet.ids("".join(texts)).astype(np.min_scalar_type(len(alphabet)))
-    lengths = np.array([len(text) for text in texts])
-    if not ids.all():
-        number, text = next((row, text) for row, text in enumerate(texts, 1) if alphabet.unknown(text))
-        raise TextError(
-            f"{which} text {number}: {alphabet.unknown(text)[0]!r} is not in the alphabet {alphabet.characters!r}"
-        )
-    return Corpus(np.insert(ids, np.cumsum(lengths), BOUNDARY), lengths + 1)
+    return Corpus(np.concatenate(parts), np.concatenate(lengths))
 
 
 def chunks(corpus: Corpus, streams: int, length: int) -> Iterator[Chunk]:
     """Lay the corpus out as parallel streams and go along them; of the last stream the end may have no targets."""
-    count = -(-len(corpus.tokens) // streams)
-    padding = streams * count - len(corpus.tokens)
-    inputs = np.concatenate([[BOUNDARY], corpus.tokens[:-1], np.full(padding, BOUNDARY)]).astype(corpus.tokens.dtype)
-    targets = np.concatenate([corpus.tokens, np.full(padding, BOUNDARY)]).astype(corpus.tokens.dtype)
+    total = len(corpus.tokens)
+    count = -(-total // streams)
+    inputs, targets = np.full((2, streams * count), BOUNDARY, corpus.tokens.dtype)
+    inputs[1:total], targets[:total] = corpus.tokens[:-1], corpus.tokens
     inputs, targets = inputs.reshape(streams, count), targets.reshape(streams, count)
-    there = (np.arange(streams * count) < len(corpus.tokens)).reshape(streams, count)
     for start in range(0, count, length):
         part = slice(start, start + length)
-        following = np.where(there[:, part], targets[:, part].astype(np.int64), _NOTHING)
+        places = count * np.arange(streams)[:, None] + np.arange(count)[part]
+        following = np.where(places < total, targets[:, part].astype(np.int64), _NOTHING)
         yield Chunk(torch.from_numpy(inputs[:, part].astype(np.int64)), torch.from_numpy(following))
 
 
@@ -151,15 +178,15 @@ def backward(model: RnnLm, chunk: Chunk, state: State | None) -> tuple[Tensor, S
 def train(
     settings: Settings,
     training: RnnLmTraining,
-    train_texts: Sequence[str],
+    train_texts: Iterable[str],
     dev_texts: Sequence[str],
-    on_epoch: Callable[[Epoch, RnnLm], None] | None = None,
+    report: Callable[[Step | Epoch, RnnLm], None] | None = None,
 ) -> Trained:
     """Train a language model, and keep the weights of the epoch whose dev perplexity is lowest.
 
-    `on_epoch` is called after each epoch with the model as it is then. On one machine the same seed gives the same
-    weights; torch's own random numbers are left where they were. Raises RnnLmError for no texts and for a loss that is
-    no number, and TextError.
+    `report` is called after each step and each epoch with the model as it is then. On one machine the same seed gives
+    the same weights; torch's own random numbers are left where they were. Raises RnnLmError for no texts and for a loss
+    that is no number, and TextError.
     """
     device = torch.device(training.device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -173,7 +200,11 @@ def train(
         best: dict[str, Tensor] = {}
         lowest = math.inf
         for number in range(1, training.epochs + 1):
-            loss = _epoch(model, optimiser, corpus, training, number)
+            loss = math.nan
+            for step in _epoch(model, optimiser, corpus, training, number):
+                loss = step.loss
+                if report:
+                    report(step, model)
             dev = model.perplexity(dev_texts)
             if not math.isfinite(loss) or not math.isfinite(dev.log_prob):
                 raise RnnLmError(f"epoch {number}: the loss is no number; a lower learning_rate or clip may help")
@@ -182,23 +213,23 @@ def train(
                 lowest = -dev.log_prob
                 best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
             _LOG.info("epoch %d: loss %.4f, dev perplexity %.4f per character", number, loss, dev.per_character)
-            if on_epoch:
-                on_epoch(epochs[-1], model)
+            if report:
+                report(epochs[-1], model)
     model.load_state_dict(best)
     return Trained(model.eval(), tuple(epochs))
 
 
 def _epoch(
     model: RnnLm, optimiser: torch.optim.Optimizer, corpus: Corpus, training: RnnLmTraining, number: int
-) -> float:
-    """Go through the corpus once; return the mean loss, nats per character."""
+) -> Iterator[Step]:
+    """Go through the corpus once, step by step."""
     if training.shuffle:
         corpus = corpus.shuffled(np.random.default_rng([training.seed, number]))
     model.train()
     streams = min(training.streams, len(corpus.tokens))
     steps = math.ceil(math.ceil(len(corpus.tokens) / streams) / training.chunk)
     device = model.bias.device
-    state, total = None, 0.0
+    state, total, done = None, 0.0, 0
     for step, chunk in enumerate(chunks(corpus, streams, training.chunk)):
         for group in optimiser.param_groups:
             group["lr"] = training.rate((number - 1 + step / steps) / training.epochs)
@@ -207,4 +238,5 @@ def _epoch(
         nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         optimiser.step()
         total += float(loss)
-    return total / len(corpus.tokens)
+        done += int((chunk.targets != _NOTHING).sum())
+        yield Step(number, done, len(corpus.tokens), total / max(done, 1))

@@ -1,0 +1,265 @@
+"""asr lm train: texts -> a language model."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asr.cli import options
+from asr.cli.progress import Display
+
+if TYPE_CHECKING:
+    from asr.rnnlm import Epoch, RnnLm, RnnLmTraining, Settings, Step
+    from asr.sentences import Reader
+    from asr.text import TextSettings
+
+# Without --dev, one sentence in so many is held out.
+_HELD_OUT = 50
+_NAMES = {"ngram": (".arpa", ".arpa.gz"), "rnn": (".safetensors",)}
+_OF_KIND = {
+    "ngram": ("order", "cutoffs", "prune", "unit", "vocabulary"),
+    "rnn": (
+        "dev",
+        "epochs",
+        "hidden",
+        "layers",
+        "cell",
+        "dropout",
+        "chunk",
+        "batch",
+        "learning_rate",
+        "seed",
+        "device",
+    ),
+}
+_COUNT = click.IntRange(min=1)
+
+
+@click.command(short_help="Train a language model on texts.")
+@click.argument("texts", nargs=-1, required=True, type=options.TEXT, metavar="TEXT...")
+@click.option(
+    "--out", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The model's file to write."
+)
+@click.option("--kind", type=click.Choice(["ngram", "rnn"]), default="ngram", show_default=True)
+@options.normaliser
+@click.option("--alphabet", metavar="CHARACTERS", help="Of models of characters.  [default: space, ' and A to Z]")
+@click.option("--model", "-m", type=options.FILE, help="Take normaliser and alphabet from this model file.")
+@options.ids
+@click.option("--order", type=click.IntRange(1, 9), default=3, show_default=True, help="n-gram: words in the longest.")
+@click.option(
+    "--cutoffs",
+    default="0",
+    metavar="N,N,…",
+    help="n-gram: drop, order by order, what occurs so often or less; 0,0,1 drops trigrams that occur once.",
+)
+@click.option("--prune", type=float, default=0.0, metavar="RISE", help="n-gram: drop what raises perplexity by less.")
+@click.option("--unit", type=click.Choice(["word", "character"]), default="word", show_default=True, help="n-gram.")
+@click.option("--vocabulary", type=options.FILE, help="n-gram: the only words to know, one on each line of this file.")
+@click.option("--dev", type=options.TEXT, help=f"rnn: chooses the best epoch.  [default: 1 in {_HELD_OUT} sentences]")
+@click.option("--epochs", type=_COUNT, default=10, show_default=True, help="rnn.")
+@click.option("--hidden", type=_COUNT, default=512, show_default=True, help="rnn: the size of a layer.")
+@click.option("--layers", type=_COUNT, default=2, show_default=True, help="rnn.")
+@click.option("--cell", default="lstm", show_default=True, help="rnn: rnn-tanh, rnn-relu, gru or lstm.")
+@click.option("--dropout", type=float, default=0.1, show_default=True, help="rnn.")
+@click.option("--chunk", type=_COUNT, default=128, show_default=True, help="rnn: characters the gradient goes back.")
+@click.option("--batch", type=_COUNT, default=64, show_default=True, help="rnn: chunks side by side.")
+@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: the highest.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="rnn.")
+@options.device
+@options.quiet
+@click.pass_context
+def train(context: click.Context, /, texts: tuple[Path, ...], out: Path, kind: str, quiet: bool, **given: Any) -> int:
+    """Train a language model on TEXT: an n-gram model, written as ARPA, or a recurrent one of characters.
+
+    TEXT is a text with a sentence on each line (.gz, too), a manifest (.jsonl), or - for standard input. It is read
+    sentence by sentence; n-grams are sorted in files in the system's temporary folder (TMPDIR).
+    """
+    _check(context, texts, out, kind)
+    settings = _text_settings(given, of_characters=kind == "rnn" or given["unit"] == "character")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(out.parent, os.W_OK):
+        raise click.UsageError(f"--out {out}: its folder cannot be written to")
+    with Display(quiet) as display:
+        return (_ngram if kind == "ngram" else _rnn)(display, texts, out, settings, given)
+
+
+def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str) -> None:
+    other = "rnn" if kind == "ngram" else "ngram"
+    for name in _OF_KIND[other]:
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name.replace('_', '-')} is of --kind {other}, not of {kind}")
+    if not out.name.endswith(_NAMES[kind]):
+        raise click.UsageError(f"--out {out}: a model of --kind {kind} is written as {' or '.join(_NAMES[kind])}")
+    if texts.count(Path("-")) > 1:
+        raise click.UsageError("standard input (-) can be read only once")
+    if any(out.exists() and text.exists() and out.samefile(text) for text in texts):
+        raise click.UsageError(f"--out {out} is one of the texts")
+
+
+def _text_settings(given: dict[str, Any], of_characters: bool) -> "TextSettings":
+    from asr import checkpoint
+    from asr.text import ENGLISH, TextSettings
+
+    if given["alphabet"] is not None and not of_characters:
+        raise click.UsageError("--alphabet is of models of characters: --kind rnn or --unit character")
+    if given["model"]:
+        if given["alphabet"] is not None or given["normaliser"]:
+            raise click.UsageError("--model brings normaliser and alphabet; give it or them")
+        return checkpoint.inspect(given["model"]).settings.text
+    if given["alphabet"] == "auto":
+        raise click.UsageError("--alphabet auto: give the characters themselves")
+    try:
+        return TextSettings(given["normaliser"] or "upper", ENGLISH if given["alphabet"] is None else given["alphabet"])
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from error
+
+
+def _reader(display: Display, texts: tuple[Path, ...], text: "TextSettings", alphabet: bool, ids: bool | None) -> Any:
+    from asr.sentences import Reader, Source
+
+    source = Source(texts, text.normaliser, text.alphabet if alphabet else None, ids)
+    return Reader(source, lambda done, total: display.update("read", done / 1e6, total / 1e6, "MB"))
+
+
+def _told(display: Display, reader: "Reader", sentences: Iterator[Any]) -> Iterator[Any]:
+    """Go through sentences of a reader, and say in the end what they were."""
+    yield from sentences
+    display.close()
+    options.tell_reader(display, reader)
+    display.say(f"{reader.sentences:,} sentences, {reader.words:,} words, {reader.characters:,} characters")
+
+
+def _ngram(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", given: dict[str, Any]) -> int:
+    from asr import lm
+    from asr.ngram import NgramError, arpa
+    from asr.ngram.estimate import Settings, estimate
+    from asr.ngram.prune import prune
+
+    if not 0 <= given["prune"] < float("inf"):
+        raise click.UsageError(f"--prune {given['prune']}: 0 or more")
+    letters = given["unit"] == "character"
+    vocabulary = None
+    if letters:
+        # So that a space that is in no text is there, too: by it a model of characters is known.
+        vocabulary = lm.characters(" " + text.alphabet.replace(" ", ""))
+    if given["vocabulary"]:
+        if letters:
+            raise click.UsageError("--vocabulary is of words; a model of characters has its --alphabet")
+        vocabulary = lm.vocabulary(given["vocabulary"], text.normaliser)
+    try:
+        settings = Settings(given["order"], _cutoffs(given["cutoffs"]), vocabulary)
+    except NgramError as error:
+        raise click.UsageError(f"--{error}") from error
+    reader = _reader(display, texts, text, letters, given["ids"])
+    model = estimate(_told(display, reader, lm.tokens(reader, given["unit"])), settings)
+    before = sum(model.counts)
+    if given["prune"]:
+        model = prune(model, given["prune"])
+        display.say(f"pruned to {sum(model.counts):,} of {before:,} n-grams")
+    arpa.write(out, model)
+    counts = ", ".join(f"{count:,} {order}-grams" for order, count in enumerate(model.counts, 1))
+    click.echo(f"{out}: {counts} of {given['unit']}s, {out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _cutoffs(value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.UsageError(f"--cutoffs {value}: whole numbers with commas between them are meant") from None
+
+
+def _rnn(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", given: dict[str, Any]) -> int:
+    from asr import device, rnnlm
+
+    try:
+        shape = {name: given[name] for name in ("cell", "layers", "hidden", "dropout")}
+        settings = rnnlm.Settings(text, rnnlm.RnnLmSettings(**shape))
+        training = rnnlm.RnnLmTraining(
+            epochs=given["epochs"],
+            seed=given["seed"],
+            streams=given["batch"],
+            chunk=given["chunk"],
+            learning_rate=given["learning_rate"],
+            device=str(device.choose(given["device"] or "cpu")),
+        )
+    except device.DeviceError:
+        raise
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from error
+    device.keep_memory()
+    dev: list[str] = []
+    if given["dev"]:
+        dev_reader = _reader(display, (given["dev"],), text, True, given["ids"])
+        dev += _told(display, dev_reader, iter(dev_reader))
+    reader = _reader(display, texts, text, True, given["ids"])
+    sentences = _told(display, reader, iter(reader))
+    save = _Keeper(display, out, settings, training, [str(path) for path in texts])
+    try:
+        # What is held out is in `dev` when the sentences have been read, which is before it is needed.
+        rnnlm.train(settings, training, sentences if given["dev"] else _hold_out(sentences, dev), dev, save)
+    except KeyboardInterrupt:
+        display.close()
+        kept = f"the best so far is kept: {save.best}" if save.best else "no epoch was finished, nothing is written"
+        display.say(f"stopped; {kept}", always=True)
+        return 130
+    click.echo(save.best)
+    return 0
+
+
+def _hold_out(sentences: Iterator[str], dev: list[str]) -> Iterator[str]:
+    for number, sentence in enumerate(sentences, 1):
+        if number % _HELD_OUT:
+            yield sentence
+        else:
+            dev.append(sentence)
+    if not dev:
+        raise click.UsageError(f"with fewer than {_HELD_OUT} sentences none is held out; give others with --dev")
+
+
+class _Keeper:
+    """Shows how training goes, and writes the model of each epoch that is the best so far."""
+
+    def __init__(
+        self, display: Display, out: Path, settings: "Settings", training: "RnnLmTraining", texts: list[str]
+    ) -> None:
+        self.display, self.out, self.settings, self.training, self.texts = display, out, settings, training, texts
+        self.best = ""
+        self.begin = time.monotonic()
+
+    def __call__(self, event: "Step | Epoch", model: "RnnLm") -> None:
+        from asr.rnnlm import Step
+
+        epochs = self.training.epochs
+        if isinstance(event, Step):
+            title, note = f"epoch {event.epoch}/{epochs}", f"loss {event.loss:.3f}"
+            self.display.update(title, event.done, event.total, "characters", note)
+            return
+        self.display.close()
+        figures = f"dev perplexity {event.dev.per_character:.4f} per character, {event.dev.per_word:.2f} per word"
+        if event.best:
+            self._save(event, model)
+            self.best = f"{self.out}: epoch {event.number} of {epochs}, {figures}"
+        seconds = time.monotonic() - self.begin
+        self.begin = time.monotonic()
+        best = " (best)" if event.best else ""
+        line = f"epoch {event.number}/{epochs}: loss {event.train_loss:.3f}, {figures}{best}, {seconds:.1f} s"
+        self.display.say(line)
+
+    def _save(self, epoch: "Epoch", model: "RnnLm") -> None:
+        from asr import rnnlm
+        from asr.version import __version__
+
+        card = {
+            "texts": self.texts,
+            "training": asdict(self.training),
+            "epoch": epoch.number,
+            "dev_perplexity_per_character": epoch.dev.per_character,
+            "dev_perplexity_per_word": epoch.dev.per_word,
+            "asr": __version__,
+        }
+        rnnlm.save(self.out, model, self.settings, card)
