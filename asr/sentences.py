@@ -63,6 +63,11 @@ class Reader:
         self.with_ids: list[str] = []
         self._read = 0
 
+    @property
+    def names(self) -> str:
+        """Return what is read, for a message."""
+        return ", ".join(map(_name, self.source.paths))
+
     def __iter__(self) -> Iterator[str]:
         self._begin()
         for path in self.source.paths:
@@ -75,7 +80,7 @@ class Reader:
                     self.characters += len(text)
                     yield text
         if not self.sentences:
-            where = self.first_left_out or f"{', '.join(map(_name, self.source.paths))}: no sentence in it"
+            where = self.first_left_out or f"{self.names}: no sentence in it"
             raise SentenceError(where + (f"; so it is with all {self.left_out} sentences" if self.left_out else ""))
 
     def _usable(self, text: str) -> bool:

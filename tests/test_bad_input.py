@@ -65,6 +65,16 @@ class Place:
         self.file("LibriSpeech/dev-clean/1/2/1-2.trans.txt", lines)
         return ["prepare", "librispeech", str(self.folder), "dev-clean", "--out", str(self.folder / "out"), "--quiet"]
 
+    def lm_train(self, *more: str, text: str | bytes = "AB\n", out: str = "lm.arpa") -> list[str]:
+        path = self.file("text.txt", text)
+        return ["lm", "train", str(path), "--out", str(self.folder / out), "--quiet", *more]
+
+    def rnn_train(self, *more: str, text: str | bytes = "AB\n") -> list[str]:
+        return self.lm_train("--kind", "rnn", *more, text=text, out="lm.safetensors")
+
+    def perplexity(self, model: object, text: str | bytes = "AB\n", *more: str) -> list[str]:
+        return ["lm", "perplexity", str(model), str(self.file("text.txt", text)), "--quiet", *more]
+
     def damaged(self, **metadata: str) -> list[str]:
         tensors = safetensors.torch.load_file(self.model)
         with safetensors.safe_open(self.model, framework="pt") as file:
@@ -127,6 +137,11 @@ def own_manifest(place: Place) -> list[str]:
 
 def with_report(place: Place) -> list[str]:
     return [*place.evaluate(place.row()), "--json", str(place.folder / "good.wav" / "report.json")]
+
+
+def arpa(place: Place) -> Path:
+    header = "\\data\\\nngram 1=3\n\n\\1-grams:\n-1\t<s>\n-1\t</s>\n-1\tAB\n\n\\end\\\n"
+    return place.file("lm.arpa", header)
 
 
 def with_row(**changes: object) -> Callable[[Place], list[str]]:
@@ -279,6 +294,89 @@ CORPORA = [
     ),
     Mistake("Latin-1", lambda place: place.table(b"audio,text\na.wav,\xe9\n"), 1, r"row 2: not UTF-8 \(byte 0xE9\)"),
 ]
+LANGUAGE_MODELS = [
+    Mistake(
+        "no text", lambda place: ["lm", "train", str(place.folder / "no.txt"), "-o", "x.arpa"], 2, r"no\.txt.*exist"
+    ),
+    Mistake("folder", lambda place: ["lm", "train", str(place.folder), "-o", "x.arpa"], 2, r"is a directory"),
+    Mistake("empty text", lambda place: place.lm_train(text="\n…\n"), 1, r"text\.txt: no sentence in it"),
+    Mistake("not UTF-8", lambda place: place.lm_train(text=b"A\n\xff\n"), 1, r"text\.txt:2: not UTF-8 \(byte 1\)"),
+    Mistake("cut gzip", lambda place: place.lm_train(text=b"\x1f\x8b\x08"), 1, r"text\.txt:0: the compressed file is"),
+    Mistake(
+        "marker",
+        lambda place: place.lm_train("--normaliser", "none", text="a\nb </s> c\n"),
+        1,
+        r"text\.txt:2: </s> stands for an end of a sentence",
+    ),
+    Mistake(
+        "broken manifest",
+        lambda place: ["lm", "train", str(place.file("rows.jsonl", "{\n")), "-o", str(place.folder / "x.arpa"), "-q"],
+        1,
+        r"rows\.jsonl, line 1: not JSON",
+    ),
+    Mistake("name", lambda place: place.lm_train(out="lm.bin"), 2, r"--kind ngram is written as \.arpa or \.arpa\.gz"),
+    Mistake("name of rnn", lambda place: place.lm_train("--kind", "rnn"), 2, r"--kind rnn is written as \.safetensors"),
+    Mistake(
+        "option of rnn", lambda place: place.lm_train("--epochs", "3"), 2, r"--epochs is of --kind rnn, not of ngra"
+    ),
+    Mistake(
+        "option of ngram", lambda place: place.rnn_train("--order", "3"), 2, r"--order is of --kind ngram, not of r"
+    ),
+    Mistake("order", lambda place: place.lm_train("--order", "0"), 2, r"0 is not in the range 1<=x<=9"),
+    Mistake(
+        "cutoffs", lambda place: place.lm_train("--cutoffs", "1,x"), 2, r"--cutoffs 1,x: whole numbers with commas"
+    ),
+    Mistake(
+        "falling cutoffs", lambda place: place.lm_train("--cutoffs", "0,2,1"), 2, r"they start with 0 and must not"
+    ),
+    Mistake("prune", lambda place: place.lm_train("--prune", "nan"), 2, r"--prune nan: 0 or more"),
+    Mistake(
+        "normaliser", lambda place: place.lm_train("--normaliser", "lower"), 2, r"normaliser = 'lower' is not one of"
+    ),
+    Mistake(
+        "alphabet of words", lambda place: place.lm_train("--alphabet", "AB"), 2, r"--alphabet is of models of chara"
+    ),
+    Mistake("alphabet", lambda place: place.rnn_train("--alphabet", "ABA"), 2, r"alphabet: 'A' stands twice"),
+    Mistake("auto", lambda place: place.rnn_train("--alphabet", "auto"), 2, r"give the characters themselves"),
+    Mistake(
+        "model and alphabet",
+        lambda place: place.rnn_train("--alphabet", "AB", "--model", str(place.model)),
+        2,
+        r"--model brings normaliser and alphabet",
+    ),
+    Mistake("cell", lambda place: place.rnn_train("--cell", "elman"), 2, r"cell = 'elman' is not one of rnn-tanh"),
+    Mistake("dropout", lambda place: place.rnn_train("--dropout", "1"), 2, r"dropout = 1\.0 is not within 0 to 1"),
+    Mistake(
+        "learning rate", lambda place: place.rnn_train("--learning-rate", "0"), 2, r"learning_rate = 0\.0 is not mor"
+    ),
+    Mistake("no GPU", lambda place: place.rnn_train("--device", "cuda"), 1, r"device cuda is not there"),
+    Mistake("too few to hold out", lambda place: place.rnn_train(), 2, r"fewer than 50 sentences.*--dev"),
+    Mistake(
+        "outside the alphabet",
+        lambda place: place.rnn_train("--alphabet", "XYZ"),
+        1,
+        r"text\.txt:1: 'A' is not in the alphabet 'XYZ'; so it is with all 1 sentences",
+    ),
+    Mistake(
+        "vocabulary",
+        lambda place: place.lm_train("--vocabulary", str(place.file("words", "THE 12\n"))),
+        1,
+        r"words:1: 'THE 12' is no word; one word on each line is meant",
+    ),
+    Mistake(
+        "over a text",
+        lambda place: ["lm", "train", str(place.file("a.arpa", "A\n")), "--out", str(place.folder / "a.arpa")],
+        2,
+        r"a\.arpa would be written over a file that is read",
+    ),
+    Mistake("twice", lambda place: ["lm", "train", "-", "-", "--out", "x.arpa"], 2, r"can be read only once"),
+    Mistake("no model", lambda place: place.perplexity(place.folder / "no.arpa"), 2, r"no\.arpa.* does not exist"),
+    Mistake(
+        "text as model", lambda place: place.perplexity(place.file("x", "hello")), 1, r"x:1: .*this is no ARPA file"
+    ),
+    Mistake("acoustic model", lambda place: place.perplexity(place.model), 1, r"of something else, not of a recurrent"),
+    Mistake("no words", lambda place: place.perplexity(arpa(place), "\n"), 1, r"text\.txt: no sentence in it"),
+]
 ARGUMENTS = [
     Mistake("no such command", lambda place: ["trian"], 2, r"No such command 'trian'"),
     Mistake("no such option", lambda place: ["train", "--epoch", "3"], 2, r"No such option '?--epoch"),
@@ -304,6 +402,7 @@ TABLE = {
         "settings": SETTINGS,
         "models": MODELS,
         "corpora": CORPORA,
+        "language models": LANGUAGE_MODELS,
         "arguments": ARGUMENTS,
     }.items()
     for mistake in mistakes

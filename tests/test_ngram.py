@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from asr.ngram import EMPTY_STATE, UNKNOWN_LOG_PROB, NgramError, NgramModel, advance, arpa
+from asr.ngram import EMPTY_STATE, UNKNOWN_LOG_PROB, NgramError, NgramModel, advance, arpa, is_character_model
 from asr.ngram.estimate import Settings, estimate
 
 TINY = r"""
@@ -137,3 +137,10 @@ def test_kenlm_gives_the_same_probabilities(order: int, tmp_path: Path) -> None:
         expected.append(theirs.finish(state)[1])
         ours = model.score(sentence)  # flashlight gives KenLM's log10
         np.testing.assert_allclose(ours, np.array(expected) * math.log(10), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("a ▁ b", True), ("▁", True), ("a b", False), ("a ▁ bc", False), ("a ▁ <x>", False)]
+)
+def test_a_model_of_characters_is_known_by_its_words(words: str, expected: bool) -> None:
+    assert is_character_model(estimate([words.split()], Settings(order=2))) == expected

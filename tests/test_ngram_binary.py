@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -22,7 +23,7 @@ def path(model: NgramModel, tmp_path: Path) -> Path:
     return tmp_path / "lm.arpa"
 
 
-def refuse(path: Path) -> NgramModel:
+def refuse(path: Path) -> NoReturn:
     raise AssertionError(f"{path} was read")
 
 
@@ -38,6 +39,14 @@ def test_the_second_load_takes_the_compact_file(model: NgramModel, path: Path, m
     # A copy of the ARPA with a new time is the same ARPA.
     os.utime(path, (1, 1))
     assert same(binary.load(path), model)
+
+
+def test_the_caller_is_told_before_the_compact_file_is_made(path: Path) -> None:
+    told: list[tuple[Path, bool]] = []
+    for _ in range(2):
+        binary.load(path, lambda compact: told.append((compact, compact.exists())))
+    assert told == [(binary.beside(path), False)]
+    binary.load(binary.beside(path), refuse)
 
 
 def test_a_changed_arpa_is_read_again(model: NgramModel, path: Path) -> None:

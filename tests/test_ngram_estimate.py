@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.ngram import BEGIN, NgramError, NgramModel, score_each
-from asr.ngram.estimate import FALLBACK, Settings, discounts, estimate, read_sentences
+from asr.ngram.estimate import FALLBACK, Settings, discounts, estimate
 from asr.ngram.trie import bounds, ngrams
 from tests.test_ngram import sentences
 from tests.test_ngram_arpa import same
@@ -148,12 +148,3 @@ def test_settings_that_make_no_model_are_refused() -> None:
         Settings(cutoffs=(0, 2, 1))
     with pytest.raises(NgramError, match="chunk = 0"):
         Settings(chunk=0)
-
-
-def test_sentences_are_read_from_files(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("a  b\u00a0c\r\n\nd\n", encoding="utf-8")
-    assert list(read_sentences([path, path])) == [["a", "b\u00a0c"], ["d"]] * 2
-    path.write_bytes(b"a\n\xff\n")
-    with pytest.raises(NgramError, match=r"a\.txt:2: not UTF-8"):
-        list(read_sentences([path]))

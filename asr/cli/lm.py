@@ -46,7 +46,7 @@ def perplexity(
     with Display(quiet) as display:
 
         def on_build(compact: Path) -> None:
-            display.say(f"reading {model}; with {compact}, which is made of it now, it will be there at once")
+            display.say(f"reading {model} once; from then on it is opened by way of {compact}, made now")
 
         loaded = room.load(model, on_build)
         reader = Reader(

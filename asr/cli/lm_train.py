@@ -94,10 +94,11 @@ def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str
             raise click.UsageError(f"--{name.replace('_', '-')} is of --kind {other}, not of {kind}")
     if not out.name.endswith(_NAMES[kind]):
         raise click.UsageError(f"--out {out}: a model of --kind {kind} is written as {' or '.join(_NAMES[kind])}")
-    if texts.count(Path("-")) > 1:
+    read = [*texts, *filter(None, (context.params[name] for name in ("dev", "model", "vocabulary")))]
+    if read.count(Path("-")) > 1:
         raise click.UsageError("standard input (-) can be read only once")
-    if any(out.exists() and text.exists() and out.samefile(text) for text in texts):
-        raise click.UsageError(f"--out {out} is one of the texts")
+    if any(out.exists() and path.exists() and out.samefile(path) for path in read):
+        raise click.UsageError(f"--out {out} would be written over a file that is read")
 
 
 def _text_settings(given: dict[str, Any], of_characters: bool) -> "TextSettings":
@@ -130,7 +131,8 @@ def _told(display: Display, reader: "Reader", sentences: Iterator[Any]) -> Itera
     yield from sentences
     display.close()
     options.tell_reader(display, reader)
-    display.say(f"{reader.sentences:,} sentences, {reader.words:,} words, {reader.characters:,} characters")
+    counts = f"{reader.sentences:,} sentences, {reader.words:,} words, {reader.characters:,} characters"
+    display.say(f"{reader.names}: {counts}")
 
 
 def _ngram(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", given: dict[str, Any]) -> int:

@@ -6,7 +6,7 @@ over all words but <s>, so <unk> has its share. N-grams that a cut-off drops lea
 """
 
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -51,23 +51,6 @@ class _Lower:
     base: int
     probs: Doubles
     renumbered: Ints  # entries of the model; -1 if dropped
-
-
-def read_sentences(paths: Iterable[Path]) -> Iterator[list[str]]:
-    """Read text files with a sentence on each line; blank lines are left out.
-
-    Raises OSError, and NgramError naming the line if one is not UTF-8.
-    """
-    for path in paths:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    # On bytes, split knows no white space but ASCII's, as ARPA files do.
-                    words = [word.decode() for word in line.split()]
-                except UnicodeDecodeError as error:
-                    raise NgramError(f"{path}:{number}: not UTF-8 ({error.reason})") from error
-                if words:
-                    yield words
 
 
 def estimate(sentences: Iterable[Sequence[str]], settings: Settings) -> NgramModel:
