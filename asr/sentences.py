@@ -80,8 +80,8 @@ class Reader:
                     self.characters += len(text)
                     yield text
         if not self.sentences:
-            where = self.first_left_out or f"{self.names}: no sentence in it"
-            raise SentenceError(where + (f"; so it is with all {self.left_out} sentences" if self.left_out else ""))
+            others = f"; so it is with all {self.left_out} sentences" if self.left_out > 1 else ""
+            raise SentenceError(f"{self.first_left_out or f'{self.names}: no sentence in it'}{others}")
 
     def _usable(self, text: str) -> bool:
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):

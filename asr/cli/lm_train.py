@@ -56,7 +56,13 @@ _COUNT = click.IntRange(min=1)
     metavar="N,N,…",
     help="n-gram: drop, order by order, what occurs so often or less; 0,0,1 drops trigrams that occur once.",
 )
-@click.option("--prune", type=float, default=0.0, metavar="RISE", help="n-gram: drop what raises perplexity by less.")
+@click.option(
+    "--prune",
+    type=float,
+    default=0.0,
+    metavar="RISE",
+    help="n-gram: drop what would raise the perplexity by less than this fraction; 1e-7 is little, 1e-5 much.",
+)
 @click.option("--unit", type=click.Choice(["word", "character"]), default="word", show_default=True, help="n-gram.")
 @click.option("--vocabulary", type=options.FILE, help="n-gram: the only words to know, one on each line of this file.")
 @click.option("--dev", type=options.TEXT, help=f"rnn: chooses the best epoch.  [default: 1 in {_HELD_OUT} sentences]")
