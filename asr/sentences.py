@@ -55,6 +55,7 @@ class Reader:
         self.source = source
         self._progress = progress
         self._alphabet = None if source.alphabet is None else Alphabet(source.alphabet)
+        self._letters = frozenset(source.alphabet or "")
         self._begin()
 
     def _begin(self) -> None:
@@ -86,12 +87,13 @@ class Reader:
     def _usable(self, text: str) -> bool:
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
             raise SentenceError(f"{self.place}: a surrogate, which is half a character and no text")
-        unknown = self._alphabet.unknown(text) if self._alphabet else []
-        if self._alphabet and unknown:
-            self.left_out += 1
-            reason = f"{self.place}: {unknown[0]!r} is not in the alphabet {self._alphabet.characters!r}"
-            self.first_left_out = self.first_left_out or reason
-        return not unknown
+        if self._alphabet is None or self._letters.issuperset(text):
+            return True
+        self.left_out += 1
+        if self.left_out == 1:
+            unknown = self._alphabet.unknown(text)[0]
+            self.first_left_out = f"{self.place}: {unknown!r} is not in the alphabet {self._alphabet.characters!r}"
+        return False
 
     def _lines(self, path: Path) -> Iterator[tuple[int, str]]:
         if path == STANDARD_INPUT:

@@ -337,6 +337,12 @@ LANGUAGE_MODELS = [
         "alphabet of words", lambda place: place.lm_train("--alphabet", "AB"), 2, r"--alphabet is of models of chara"
     ),
     Mistake("alphabet", lambda place: place.rnn_train("--alphabet", "ABA"), 2, r"alphabet: 'A' stands twice"),
+    Mistake(
+        "visible space",
+        lambda place: place.lm_train("--unit", "character", "--alphabet", "A▁"),
+        2,
+        r"▁ in the alphabet",
+    ),
     Mistake("auto", lambda place: place.rnn_train("--alphabet", "auto"), 2, r"give the characters themselves"),
     Mistake(
         "model and alphabet",

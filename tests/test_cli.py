@@ -29,6 +29,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         ["transcribe"],
         ["evaluate"],
         ["inspect"],
+        ["lm"],
     ):
         assert main([*command, "--help"]) == 0
         assert "Usage: asr" in capsys.readouterr().out

@@ -1,7 +1,9 @@
 """Modified Kneser-Ney: worked out by hand, normalised, and the same however often it spills."""
 
+import errno
 import math
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -148,3 +150,13 @@ def test_settings_that_make_no_model_are_refused() -> None:
         Settings(cutoffs=(0, 2, 1))
     with pytest.raises(NgramError, match="chunk = 0"):
         Settings(chunk=0)
+
+
+def test_a_full_disk_is_told_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("asr.ngram.estimate.count", full)
+    with pytest.raises(OSError, match=rf"No space left.*{tmp_path}"):
+        estimate([["a"]], Settings(folder=tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -72,7 +72,9 @@ _COUNT = click.IntRange(min=1)
 @click.option("--cell", default="lstm", show_default=True, help="rnn: rnn-tanh, rnn-relu, gru or lstm.")
 @click.option("--dropout", type=float, default=0.1, show_default=True, help="rnn.")
 @click.option("--chunk", type=_COUNT, default=128, show_default=True, help="rnn: characters the gradient goes back.")
-@click.option("--batch", type=_COUNT, default=64, show_default=True, help="rnn: chunks side by side.")
+@click.option(
+    "--batch", type=click.IntRange(1, 100_000), default=64, show_default=True, help="rnn: chunks side by side."
+)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: the highest.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="rnn.")
 @options.device
@@ -143,7 +145,7 @@ def _told(display: Display, reader: "Reader", sentences: Iterator[Any]) -> Itera
 
 def _ngram(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", given: dict[str, Any]) -> int:
     from asr import lm
-    from asr.ngram import NgramError, arpa
+    from asr.ngram import SPACE, NgramError, arpa
     from asr.ngram.estimate import Settings, estimate
     from asr.ngram.prune import prune
 
@@ -152,6 +154,8 @@ def _ngram(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSett
     letters = given["unit"] == "character"
     vocabulary = None
     if letters:
+        if SPACE in text.alphabet:
+            raise click.UsageError(f"{SPACE} in the alphabet: it stands for the space in n-grams of characters")
         # So that a space that is in no text is there, too: by it a model of characters is known.
         vocabulary = lm.characters(" " + text.alphabet.replace(" ", ""))
     if given["vocabulary"]:
@@ -198,7 +202,7 @@ def _rnn(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettin
     except device.DeviceError:
         raise
     except ValueError as error:
-        raise click.UsageError(f"--{error}") from error
+        raise click.UsageError(f"--{error}".replace("learning_rate", "learning-rate")) from error
     device.keep_memory()
     dev: list[str] = []
     if given["dev"]:

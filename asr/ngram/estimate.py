@@ -58,7 +58,12 @@ def estimate(sentences: Iterable[Sequence[str]], settings: Settings) -> NgramMod
     with tempfile.TemporaryDirectory(dir=settings.folder, prefix="asr-ngram-") as folder:
         text = Path(folder, "text")
         words = write_text(sentences, text, settings.vocabulary)
-        counted = list(count(text, len(words), settings.order, settings.chunk))
+        try:
+            counted = list(count(text, len(words), settings.order, settings.chunk))
+        except OSError as error:
+            # A full disk names no file of itself.
+            error.filename = error.filename or folder
+            raise
         levels = _levels(counted, settings)
         return assemble(words, levels)
 
