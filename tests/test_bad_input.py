@@ -353,7 +353,7 @@ LANGUAGE_MODELS = [
     Mistake("cell", lambda place: place.rnn_train("--cell", "elman"), 2, r"cell = 'elman' is not one of rnn-tanh"),
     Mistake("dropout", lambda place: place.rnn_train("--dropout", "1"), 2, r"dropout = 1\.0 is not within 0 to 1"),
     Mistake(
-        "learning rate", lambda place: place.rnn_train("--learning-rate", "0"), 2, r"learning_rate = 0\.0 is not mor"
+        "learning rate", lambda place: place.rnn_train("--learning-rate", "0"), 2, r"--learning-rate = 0\.0 is not"
     ),
     Mistake("no GPU", lambda place: place.rnn_train("--device", "cuda"), 1, r"device cuda is not there"),
     Mistake("too few to hold out", lambda place: place.rnn_train(), 2, r"fewer than 50 sentences.*--dev"),

@@ -14,7 +14,10 @@ import pytest
 
 from asr import lm, rnnlm
 from asr.cli import lm_train, main
+from asr.cli.lm_keeper import Keeper, Run
+from asr.cli.progress import Display
 from asr.ngram import NgramModel, is_character_model
+from asr.text import TextSettings
 from tests.conftest import random_texts
 
 RNN = ["--kind", "rnn", "--alphabet", " ABC", "--hidden", "16", "--layers", "1", "--cell", "gru", "--batch", "8"]
@@ -112,7 +115,8 @@ def test_a_recurrent_model_is_trained_and_measured(
     contents = rnnlm.inspect(out)
     assert (contents.settings.model.hidden, contents.settings.model.cell) == (16, "gru")
     assert (contents.card["training"]["seed"], contents.card["texts"]) == (7, [str(texts)])
-    assert output.out.startswith(f"{out}: epoch {contents.card['epoch']} of 3, dev perplexity ")
+    assert output.out.startswith(f"{out}: {contents.card['reached']}, dev perplexity ")
+    assert contents.card["reached"] in [f"epoch {number} of 3" for number in (1, 2, 3)]
     told = output.err.splitlines()
     assert told[0].startswith(f"{tones / 'dev.jsonl'}: 12 sentences")
     assert told[1].startswith(f"{texts}: 200 sentences")
@@ -141,25 +145,60 @@ def test_sentences_are_held_out_without_dev(
     assert taken["train"] == [text for number, text in enumerate(whole, 1) if number % 40]
 
 
-def test_ctrl_c_keeps_the_best_so_far(texts: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_best_so_far(number: int, texts: Path, tmp_path: Path) -> None:
     out = tmp_path / "lm.safetensors"
     command = [sys.executable, "-m", "asr", "lm", "train", str(texts), "--out", str(out), *RNN, "--epochs", "99999"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not out.exists() and process.poll() is None:
             time.sleep(0.01)
-        # The file is there a moment before the program knows it.
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         printed, error = process.communicate(timeout=60)
     assert (process.returncode, printed) == (130, "")
-    last = error.splitlines()[-1]
-    assert last.startswith(f"stopped; the best so far is kept: {out}: epoch ")
-    number = int(last.split(": epoch ")[1].split(" of ")[0])
-    assert rnnlm.inspect(out).card["epoch"] == number
+    first, last = error.splitlines()[-2:]
+    assert first == "stopping after this step; once more to stop at once"
+    assert last.startswith(f"stopped; the best so far is kept: {out}: {rnnlm.inspect(out).card['reached']}, dev ")
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_ctrl_c_before_the_first_epoch_writes_nothing(
+def test_a_run_that_is_stopped_in_its_first_epoch_is_kept_too(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update = Display.update
+
+    def once(display: Display, title: str, done: float, *more: Any) -> None:
+        if title.startswith("epoch"):
+            os.kill(os.getpid(), signal.SIGINT)
+        update(display, title, done, *more)
+
+    monkeypatch.setattr(Display, "update", once)
+    out = tmp_path / "lm.safetensors"
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["lm", "train", str(texts), "--out", str(out), *RNN, "--chunk", "10"]) == 130
+    assert signal.getsignal(signal.SIGINT) == before
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"stopped; the best so far is kept: {out}: epoch 1 of 10, ")
+    assert "% of it, dev perplexity" in last
+    assert isinstance(lm.load(out), rnnlm.RnnLm)
+
+
+def test_a_later_model_is_kept_only_if_it_is_better(tmp_path: Path) -> None:
+    settings = rnnlm.Settings(TextSettings("none", "AB"), rnnlm.RnnLmSettings(hidden=3, embedding=2))
+    model = settings.build()
+    out = tmp_path / "lm.safetensors"
+    keeper = Keeper(Display(quiet=True), out, settings, Run(rnnlm.RnnLmTraining(epochs=3), ("text",), ["AB"]))
+    for number, log_prob in enumerate((-3.0, -2.0, -2.5), 1):
+        keeper(rnnlm.Epoch(number, 1.0, rnnlm.Perplexity(log_prob, 1, 2, 1), True), model)
+    assert keeper.best.startswith(f"{out}: epoch 2 of 3, dev perplexity ")
+    assert rnnlm.inspect(out).card["reached"] == "epoch 2 of 3"
+    keeper.asked.yes = True
+    with pytest.raises(KeyboardInterrupt):
+        keeper(rnnlm.Step(3, 1, 4, 1.0), model)
+    better = model.perplexity(["AB"]).log_prob > -2.0
+    assert keeper.best.startswith(f"{out}: epoch {'3 of 3, 25%' if better else '2 of 3'}")
+
+
+def test_ctrl_c_before_the_first_step_writes_nothing(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(*arguments: object) -> None:
@@ -168,7 +207,7 @@ def test_ctrl_c_before_the_first_epoch_writes_nothing(
     monkeypatch.setattr(rnnlm, "train", stopped)
     out = tmp_path / "lm.safetensors"
     assert main(["lm", "train", str(texts), "--out", str(out), *RNN]) == 130
-    assert capsys.readouterr().err == "stopped; no epoch was finished, nothing is written\n"
+    assert capsys.readouterr().err == "stopped; nothing is written yet\n"
     assert not out.exists()
 
 

@@ -1,19 +1,18 @@
 """asr lm train: texts -> a language model."""
 
 import os
-import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from asr.cli import options
+from asr.cli.lm_keeper import Keeper, Run
 from asr.cli.progress import Display
+from asr.cli.stopping import stopping
 
 if TYPE_CHECKING:
-    from asr.rnnlm import Epoch, RnnLm, RnnLmTraining, Settings, Step
     from asr.sentences import Reader
     from asr.text import TextSettings
 
@@ -210,16 +209,17 @@ def _rnn(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettin
         dev += _told(display, dev_reader, iter(dev_reader))
     reader = _reader(display, texts, text, True, given["ids"])
     sentences = _told(display, reader, iter(reader))
-    save = _Keeper(display, out, settings, training, [str(path) for path in texts])
+    keeper = Keeper(display, out, settings, Run(training, tuple(map(str, texts)), dev))
+    # What is held out is in `dev` when the sentences have been read, which is before it is needed.
     try:
-        # What is held out is in `dev` when the sentences have been read, which is before it is needed.
-        rnnlm.train(settings, training, sentences if given["dev"] else _hold_out(sentences, dev), dev, save)
+        with stopping() as keeper.asked:
+            rnnlm.train(settings, training, sentences if given["dev"] else _hold_out(sentences, dev), dev, keeper)
     except KeyboardInterrupt:
         display.close()
-        kept = f"the best so far is kept: {save.best}" if save.best else "no epoch was finished, nothing is written"
+        kept = f"the best so far is kept: {keeper.best}" if keeper.best else "nothing is written yet"
         display.say(f"stopped; {kept}", always=True)
         return 130
-    click.echo(save.best)
+    click.echo(keeper.best)
     return 0
 
 
@@ -231,47 +231,3 @@ def _hold_out(sentences: Iterator[str], dev: list[str]) -> Iterator[str]:
             dev.append(sentence)
     if not dev:
         raise click.UsageError(f"with fewer than {_HELD_OUT} sentences none is held out; give others with --dev")
-
-
-class _Keeper:
-    """Shows how training goes, and writes the model of each epoch that is the best so far."""
-
-    def __init__(
-        self, display: Display, out: Path, settings: "Settings", training: "RnnLmTraining", texts: list[str]
-    ) -> None:
-        self.display, self.out, self.settings, self.training, self.texts = display, out, settings, training, texts
-        self.best = ""
-        self.begin = time.monotonic()
-
-    def __call__(self, event: "Step | Epoch", model: "RnnLm") -> None:
-        from asr.rnnlm import Step
-
-        epochs = self.training.epochs
-        if isinstance(event, Step):
-            title, note = f"epoch {event.epoch}/{epochs}", f"loss {event.loss:.3f}"
-            self.display.update(title, event.done, event.total, "characters", note)
-            return
-        self.display.close()
-        figures = f"dev perplexity {event.dev.per_character:.4f} per character, {event.dev.per_word:.2f} per word"
-        if event.best:
-            self._save(event, model)
-            self.best = f"{self.out}: epoch {event.number} of {epochs}, {figures}"
-        seconds = time.monotonic() - self.begin
-        self.begin = time.monotonic()
-        best = " (best)" if event.best else ""
-        line = f"epoch {event.number}/{epochs}: loss {event.train_loss:.3f}, {figures}{best}, {seconds:.1f} s"
-        self.display.say(line)
-
-    def _save(self, epoch: "Epoch", model: "RnnLm") -> None:
-        from asr import rnnlm
-        from asr.version import __version__
-
-        card = {
-            "texts": self.texts,
-            "training": asdict(self.training),
-            "epoch": epoch.number,
-            "dev_perplexity_per_character": epoch.dev.per_character,
-            "dev_perplexity_per_word": epoch.dev.per_word,
-            "asr": __version__,
-        }
-        rnnlm.save(self.out, model, self.settings, card)

@@ -1,7 +1,6 @@
 """asr train: a recipe and manifests -> a model file."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import click
 
 from asr.cli import options
 from asr.cli.progress import Display
+from asr.cli.stopping import stopping
 
 if TYPE_CHECKING:
     from asr.events import Event
@@ -74,7 +74,7 @@ def _run(recipe: Path, settings: list[str], paths: tuple[Path, Path, Path], begi
 
     # Of several processes, one speaks.
     leads = os.environ.get("RANK", "0") == "0"
-    with Display(quiet or not leads) as display, _stopping() as stop, _scalars(paths[2], leads) as write:
+    with Display(quiet or not leads) as display, stopping() as stop, _scalars(paths[2], leads) as write:
 
         def report(event: "Event") -> None:
             _show(display, event)
@@ -96,35 +96,6 @@ def _command() -> str:
     import shlex
 
     return shlex.join(["asr", *sys.argv[1:]])
-
-
-class _Asked:
-    """Remembers that the run should stop."""
-
-    def __init__(self) -> None:
-        self.yes = False
-
-    def __call__(self) -> bool:
-        return self.yes
-
-
-@contextmanager
-def _stopping() -> Iterator[_Asked]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop; the second ends the program as ever."""
-    asked = _Asked()
-
-    def ask(number: int, frame: object) -> None:
-        asked.yes = True
-        for one, handler in before.items():
-            signal.signal(one, handler)
-        click.echo("stopping after this step; once more to stop at once", err=True)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
