@@ -123,15 +123,15 @@ def test_the_lexicon_has_the_words_and_the_best_below_each_letter(model: NgramMo
     a, b = LETTERS.encode("AB")
     first = descend(lexicon, 0, a)
     both = descend(lexicon, first, b)
-    assert [model.words[lexicon.word[node]] for node in (first, both)] == ["A", "AB"]
-    assert lexicon.word[descend(lexicon, 0, b)] == -1
+    assert [model.words[lexicon["word"][node]] for node in (first, both)] == ["A", "AB"]
+    assert lexicon["word"][descend(lexicon, 0, b)] == -1
     assert descend(lexicon, both, a) == descend(lexicon, OUTSIDE, a) == OUTSIDE
     ln = np.log(10)
-    assert lexicon.best[[0, first, both]] == pytest.approx([-0.7 * ln, -0.7 * ln, -0.9 * ln])
+    assert lexicon["best"][[0, first, both]] == pytest.approx([-0.7 * ln, -0.7 * ln, -0.9 * ln])
 
 
 def test_words_that_the_alphabet_cannot_write_are_left_out(tmp_path: Path) -> None:
     place = tmp_path / "lm.arpa"
     place.write_text(ARPA.strip().replace("BA", "Bé") + "\n", encoding="utf-8")
     lexicon = build(arpa.read(place), LETTERS)
-    assert len(lexicon.word) == 3
+    assert len(lexicon) == 4

@@ -1,17 +1,73 @@
-"""How functions are compiled: by numba, at their first use, cached on the disk."""
+"""How functions are compiled: by numba, at their first use, and kept on the disk for the next process.
 
+A record of arrays costs compiled code a count of references for each array, at each use. So what inner loops touch
+stands in arrays of structures, each an argument or a local name.
+
+numba takes what it kept for current as long as the one file is unchanged in which a function stands, though the
+functions called and inlined stand in others. So the folder where it keeps things is named after all of them.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
-from typing import TypeVar, cast
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
+import numba
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from asr import ngram
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Ints = NDArray[np.int32]
 Doubles = NDArray[np.float64]
+# An array of structures.
+Rows = NDArray[Any]
+
+_PREFIX = "asr-beam-"
+
+
+def _folder() -> Path:
+    """Return the folder for what is compiled of these sources: beside them, or wherever may be written."""
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(ngram.__file__)]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for parent in (Path(__file__).parent / "__pycache__", users):
+        try:
+            folder = parent / (_PREFIX + digest)
+            if not folder.is_dir():
+                folder.mkdir(parents=True)
+                for old in parent.glob(_PREFIX + "*"):
+                    if old != folder:
+                        shutil.rmtree(old, ignore_errors=True)
+            if os.access(folder, os.W_OK):
+                return folder
+        except OSError:
+            continue
+    return Path(tempfile.mkdtemp(prefix=_PREFIX))
+
+
+_FOLDER = _folder()
+
+
+def _compile(function: Function, inline: str) -> Function:
+    # numba asks for the folder once, when a function is decorated.
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(_FOLDER)
+    try:
+        return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy", inline=inline)(function))
+    finally:
+        numba.config.CACHE_DIR = before
 
 
 def compiled(function: Function) -> Function:
     """Compile a function for the numbers it is called with, to run without the interpreter's lock."""
-    return cast(Function, njit(cache=True, nogil=True, error_model="numpy")(function))
+    return _compile(function, "never")
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function as part of each one that calls it."""
+    return _compile(function, "always")

@@ -11,67 +11,48 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.beam.compiling import Doubles, Ints, compiled
-from asr.beam.fusion import Guide, Verdict, blank_verdict, copy_verdict, final, judge
+from asr.beam.compiling import Doubles, Ints, Rows, compiled
+from asr.beam.fusion import PREFIX, UNASKED, Guide, final, judge
 from asr.text import BLANK
 
 NOTHING = -np.inf
 
-
-class Tree(NamedTuple):
-    """Prefixes as nodes, 0 the empty one: each one's parent, last token, first child and next sibling.
-
-    `stamp`: the frame in which a prefix was last reached; `blank` and `last`: the log-probabilities of its paths up to
-    there that end in blank and in its last token; `verdict`: what a language model says of it.
-    """
-
-    parent: Ints
-    token: Ints
-    child: Ints
-    sibling: Ints
-    stamp: Ints
-    blank: Doubles
-    last: Doubles
-    verdict: Verdict
+# A prefix in the beam: its node, and the log-probabilities of its paths that end in blank, in its token, and in either.
+KEPT = np.dtype([("node", np.int64), ("blank", np.float64), ("last", np.float64), ("total", np.float64)])
 
 
-class Beam(NamedTuple):
-    """The prefixes kept: their nodes, and the log-probabilities of their paths that end in blank and in their token."""
+class Limits(NamedTuple):
+    """How widely is searched; see BeamSettings. `skip` is the log of `blank_skip`."""
 
-    nodes: Ints
-    blank: Doubles
-    last: Doubles
+    width: int
+    token_margin: float
+    beam_margin: float
+    skip: float
+
+
+class Search(NamedTuple):
+    """How far a search has come: the `prefixes`, of which `used` are any, and the `beam`."""
+
+    prefixes: Rows
+    used: int
+    beam: Rows
 
 
 class Frame(NamedTuple):
-    """One frame: its number, its log-probabilities (V,), the tokens to try, and the least score that is followed."""
+    """One frame: its log-probabilities (V,), the tokens to try, and the least score that is followed."""
 
-    number: int
     row: Doubles
     tried: Ints
     lowest: float
 
 
 @compiled
-def _tree(size: int) -> Tree:
-    """Return a tree of the empty prefix with room for `size`."""
-    ints = np.full((5, size), -1, np.int32)
-    ints[1] = BLANK
-    doubles = np.full((2, size), NOTHING)
-    return Tree(ints[0], ints[1], ints[2], ints[3], ints[4], doubles[0], doubles[1], blank_verdict(size))
-
-
-@compiled
-def _with_room(tree: Tree, nodes: int, more: int) -> Tree:
-    """Return the tree with room for so many more nodes."""
-    if nodes + more <= len(tree.parent):
-        return tree
-    grown = _tree(2 * (nodes + more))
-    grown.parent[:nodes], grown.token[:nodes] = tree.parent[:nodes], tree.token[:nodes]
-    grown.child[:nodes], grown.sibling[:nodes] = tree.child[:nodes], tree.sibling[:nodes]
-    grown.stamp[:nodes] = tree.stamp[:nodes]
-    grown.blank[:nodes], grown.last[:nodes] = tree.blank[:nodes], tree.last[:nodes]
-    copy_verdict(tree.verdict, grown.verdict, nodes)
+def _with_room(prefixes: Rows, used: int, more: int) -> Rows:
+    """Return the prefixes with room for so many more."""
+    if used + more <= len(prefixes):
+        return prefixes
+    grown = np.empty(2 * (used + more), PREFIX)
+    grown[:used] = prefixes[:used]
     return grown
 
 
@@ -80,18 +61,10 @@ def _add(left: float, right: float) -> float:
     """Return the log of the sum of two numbers given by their logs."""
     if left < right:
         left, right = right, left
-    if right == NOTHING:
+    # Beyond this the smaller one changes no digit of the larger.
+    if right < left - 40.0 or right == NOTHING:
         return left
     return float(left + np.log1p(np.exp(right - left)))
-
-
-@compiled
-def _sums(blank: Doubles, last: Doubles) -> Doubles:
-    """Return the log-probability of each prefix, however its paths end."""
-    sums = np.empty(len(blank))
-    for place in range(len(blank)):
-        sums[place] = _add(blank[place], last[place])
-    return sums
 
 
 @compiled
@@ -114,105 +87,148 @@ def _best(scores: Doubles, width: int, lowest: float) -> NDArray[np.int64]:
 
 
 @compiled
-def _longer(tree: Tree, guide: Guide, nodes: int, node: int, token: int) -> int:
-    """Return the child of a node by a token, made as node number `nodes` if it is not there."""
-    reached = tree.child[node]
-    while reached >= 0 and tree.token[reached] != token:
-        reached = tree.sibling[reached]
-    if reached >= 0:
-        return int(reached)
-    tree.parent[nodes], tree.token[nodes] = node, token
-    tree.sibling[nodes], tree.child[node] = tree.child[node], nodes
-    judge(guide, tree.verdict, node, nodes, token)
-    return nodes
+def _stay(prefixes: Rows, beam: Rows, row: Doubles, space: int) -> tuple[Rows, float, float]:
+    """Return the beam after a frame in which no prefix grows, its least promise, and the best one before the frame."""
+    stayed = np.empty(len(beam), KEPT)
+    least, best = np.inf, NOTHING
+    for place in range(len(beam)):
+        node, total = beam[place]["node"], beam[place]["total"]
+        token = prefixes[node]["token"]
+        blank, last = total + row[BLANK], NOTHING
+        if space >= 0 and (node == 0 or token == space):
+            last = total + row[space]
+        elif node:
+            last = beam[place]["last"] + row[token]
+        stayed[place]["node"], stayed[place]["blank"], stayed[place]["last"] = node, blank, last
+        stayed[place]["total"] = _add(blank, last)
+        promise = prefixes[node]["promise"]
+        best = max(best, total + promise)
+        least = min(least, stayed[place]["total"] + promise)
+    return stayed, least, best
 
 
 @compiled
-def _reach(tree: Tree, node: int, frame: int, reached: Ints, count: int) -> int:
-    """List a node among those reached in this frame, once; return how many those are."""
-    if tree.stamp[node] == frame:
-        return count
-    tree.stamp[node] = frame
-    tree.blank[node] = tree.last[node] = NOTHING
-    reached[count] = node
-    return count + 1
+def _grow(prefixes: Rows, guide: Guide, beam: Rows, stayed: Rows, frame: Frame) -> tuple[Rows, Doubles]:
+    """Let every prefix of the beam grow by every token, and add those that the beam has to `stayed`.
 
-
-@compiled
-def _step(tree: Tree, guide: Guide, nodes: int, beam: Beam, frame: Frame) -> tuple[int, Ints]:
-    """Go one frame further with every prefix of the beam; return the number of nodes, and those that were reached."""
-    row = frame.row
-    reached = np.empty(len(beam.nodes) * (1 + len(frame.tried)), np.int32)
+    Return the others, `at` the node of what the tree has and -1 for what is new, and their paths' log-probabilities.
+    """
+    row, tried, lowest, space = frame.row, frame.tried, frame.lowest, guide.space
+    lexicon, rise = guide.words.lexicon, guide.rise
+    grown, lasts = np.empty(len(beam) * len(tried), PREFIX), np.empty(len(beam) * len(tried))
     count = 0
-    for place in range(len(beam.nodes)):
-        node, blank, last = beam.nodes[place], beam.blank[place], beam.last[place]
-        total = _add(blank, last)
-        count = _reach(tree, node, frame.number, reached, count)
-        tree.blank[node] = total + row[BLANK]
-        if node and tree.token[node] != guide.space:
-            tree.last[node] = _add(tree.last[node], last + row[tree.token[node]])
-        for token in frame.tried:
-            if token == guide.space and (node == 0 or tree.token[node] == token):
-                tree.last[node] = _add(tree.last[node], total + row[token])
+    children = np.full(len(row), -1, np.int32)
+    for place in range(len(beam)):
+        node, blank, total = beam[place]["node"], beam[place]["blank"], beam[place]["total"]
+        own = prefixes[node]["token"] if node else space
+        # At most: a letter lets the growing word lose, a space puts its score in the place of its promise.
+        most, most_at_space = prefixes[node]["promise"] + rise, prefixes[node]["score"] + rise
+        child = prefixes[node]["child"]
+        while child >= 0:
+            children[prefixes[child]["token"]] = child
+            child = prefixes[child]["sibling"]
+        for token in tried:
+            if token == space and own == space:
                 continue
             # A repeated token needs a blank between, or it is merged.
-            score = (blank if node and token == tree.token[node] else total) + row[token]
-            if score + tree.verdict.promise[node] < frame.lowest or score == NOTHING:
+            score = (blank if token == own else total) + row[token]
+            child = children[token]
+            if child >= 0 and prefixes[child]["at"] >= 0:
+                at = prefixes[child]["at"]
+                stayed[at]["last"] = _add(stayed[at]["last"], score)
+                stayed[at]["total"] = _add(stayed[at]["blank"], stayed[at]["last"])
                 continue
-            child = _longer(tree, guide, nodes, node, token)
-            nodes = max(nodes, child + 1)
-            count = _reach(tree, child, frame.number, reached, count)
-            tree.last[child] = _add(tree.last[child], score)
-    return nodes, reached[:count]
+            if score == NOTHING or score + (most_at_space if token == space else most) < lowest:
+                continue
+            judge(guide, lexicon, prefixes, node, token, grown, count)
+            value = score + grown[count]["promise"]
+            if value < lowest or value == NOTHING:
+                continue
+            grown[count]["parent"], grown[count]["token"], grown[count]["at"] = node, token, child
+            lasts[count] = score
+            count += 1
+        child = prefixes[node]["child"]
+        while child >= 0:
+            children[prefixes[child]["token"]] = -1
+            child = prefixes[child]["sibling"]
+    return grown[:count], lasts[:count]
 
 
-class Limits(NamedTuple):
-    """How widely is searched; see BeamSettings. `skip` is the log of `blank_skip`."""
-
-    width: int
-    token_margin: float
-    beam_margin: float
-    skip: float
-
-
-class Search(NamedTuple):
-    """How far a search has come: `nodes` of the tree are used, `frame` frames are done."""
-
-    tree: Tree
-    nodes: int
-    beam: Beam
-    frame: int
+@compiled
+def _keep(search: Search, stayed: Rows, grown: Rows, lasts: Doubles, kept: NDArray[np.int64]) -> Search:
+    """Make a beam of some prefixes; places from len(stayed) on are of those that have grown."""
+    used, before = search.used, len(stayed)
+    prefixes = _with_room(search.prefixes, used, len(kept))
+    beam = np.empty(len(kept), KEPT)
+    for place in range(before):
+        prefixes[stayed[place]["node"]]["at"] = -1
+    for place in range(len(kept)):
+        index = kept[place]
+        if index < before:
+            beam[place] = stayed[index]
+        else:
+            index -= before
+            node = np.int64(grown[index]["at"])
+            if node < 0:
+                node = used
+                used += 1
+                parent = grown[index]["parent"]
+                prefixes[node] = grown[index]
+                prefixes[node]["child"], prefixes[node]["sibling"] = -1, prefixes[parent]["child"]
+                prefixes[parent]["child"] = node
+            beam[place]["node"], beam[place]["blank"] = node, NOTHING
+            beam[place]["last"] = beam[place]["total"] = lasts[index]
+        prefixes[beam[place]["node"]]["at"] = place
+    return Search(prefixes, used, beam)
 
 
 @compiled
 def begin(guide: Guide) -> Search:
     """Return a search before the first frame: the empty prefix."""
-    tree = _tree(1024)
-    verdict = tree.verdict
-    verdict.state[0], verdict.place[0] = guide.words.begin, 0
-    verdict.letters[0], verdict.hot[0] = guide.letters.begin, guide.hot.begin
-    return Search(tree, 1, Beam(np.zeros(1, np.int32), np.zeros(1), np.full(1, NOTHING)), 0)
+    prefixes, beam = np.empty(1024, PREFIX), np.empty(1, KEPT)
+    prefixes[0]["parent"], prefixes[0]["token"], prefixes[0]["child"], prefixes[0]["sibling"] = -1, BLANK, -1, -1
+    prefixes[0]["at"], prefixes[0]["state"], prefixes[0]["spot"], prefixes[0]["row"] = 0, guide.words.begin, 0, 0
+    prefixes[0]["after"], prefixes[0]["letters"], prefixes[0]["hot"] = UNASKED, guide.letters.begin, guide.hot.begin
+    prefixes[0]["gain"], prefixes[0]["score"], prefixes[0]["promise"] = 0.0, 0.0, 0.0
+    beam[0]["node"], beam[0]["blank"], beam[0]["last"], beam[0]["total"] = 0, 0.0, NOTHING, 0.0
+    return Search(prefixes, 1, beam)
+
+
+@compiled
+def _skip(search: Search, blank: float) -> Search:
+    """Go one frame further, in which there is but blank."""
+    beam = search.beam.copy()
+    for place in range(len(beam)):
+        beam[place]["blank"] = beam[place]["total"] = beam[place]["total"] + blank
+        beam[place]["last"] = NOTHING
+    return Search(search.prefixes, search.used, beam)
 
 
 @compiled
 def proceed(search: Search, row: Doubles, limits: Limits, guide: Guide) -> Search:
     """Go one frame further, with its log-probabilities (V,)."""
-    tree, nodes, beam = search.tree, search.nodes, search.beam
-    if len(beam.nodes) == 0:
+    prefixes, beam = search.prefixes, search.beam
+    if len(beam) == 0:
         return search
-    sums = _sums(beam.blank, beam.last)
     if row[BLANK] >= limits.skip:
-        skipped = Beam(beam.nodes, sums + row[BLANK], np.full(len(sums), NOTHING))
-        return Search(tree, nodes, skipped, search.frame + 1)
-    tried = np.flatnonzero(row >= row.max() - limits.token_margin).astype(np.int32)
+        return _skip(search, row[BLANK])
+    highest = row.max()
+    tried = np.flatnonzero(row >= highest - limits.token_margin).astype(np.int32)
     tried = tried[tried != BLANK]
-    tree = _with_room(tree, nodes, len(sums) * len(tried))
-    lowest = (sums + tree.verdict.promise[beam.nodes]).max() + row.max() - limits.beam_margin
-    nodes, reached = _step(tree, guide, nodes, beam, Frame(search.frame, row, tried, lowest))
-    sums = _sums(tree.blank[reached], tree.last[reached]) + tree.verdict.promise[reached]
+    stayed, least, best = _stay(prefixes, beam, row, guide.space)
+    lowest = best + highest - limits.beam_margin
+    if len(beam) >= limits.width:
+        # What scores less than all that stay, which can only gain, is not among the best.
+        lowest = max(lowest, least)
+    grown, lasts = _grow(prefixes, guide, beam, stayed, Frame(row, tried, lowest))
+    sums = np.empty(len(stayed) + len(grown))
+    for place in range(len(stayed)):
+        sums[place] = stayed[place]["total"] + prefixes[stayed[place]["node"]]["promise"]
+    for place in range(len(grown)):
+        sums[len(stayed) + place] = lasts[place] + grown[place]["promise"]
     # What is impossible is not kept, however wide the beam.
-    kept = reached[_best(sums, limits.width, max(sums.max() - limits.beam_margin, -1e300))]
-    return Search(tree, nodes, Beam(kept, tree.blank[kept], tree.last[kept]), search.frame + 1)
+    kept = _best(sums, limits.width, max(sums.max() - limits.beam_margin, -1e300))
+    return _keep(search, stayed, grown, lasts, kept)
 
 
 class Found(NamedTuple):
@@ -230,45 +246,42 @@ class Found(NamedTuple):
 @compiled
 def finish(search: Search, guide: Guide) -> Found:
     """Return what the beam says now that all has been heard."""
-    tree, beam = search.tree, search.beam
-    nodes = beam.nodes.copy()
-    acoustic = _sums(beam.blank, beam.last)
-    for place in range(len(nodes)):
-        tree.stamp[nodes[place]] = -2 - place
+    prefixes, beam = search.prefixes, search.beam
+    nodes, acoustic, share = np.empty(len(beam), np.int64), np.empty(len(beam)), np.empty(len(beam))
+    for place in range(len(beam)):
+        nodes[place], acoustic[place] = beam[place]["node"], beam[place]["total"]
     # A space at the end adds nothing either: the prefix before it is the same text.
-    for place in range(len(nodes)):
-        if nodes[place] and tree.token[nodes[place]] == guide.space:
-            before = tree.parent[nodes[place]]
-            nodes[place] = before
-            if tree.stamp[before] <= -2:
-                other = -2 - tree.stamp[before]
+    for place in range(len(beam)):
+        if nodes[place] and prefixes[nodes[place]]["token"] == guide.space:
+            nodes[place] = prefixes[nodes[place]]["parent"]
+            other = prefixes[nodes[place]]["at"]
+            if other >= 0:
                 acoustic[other] = _add(acoustic[other], acoustic[place])
                 acoustic[place] = NOTHING
-    share = np.empty(len(nodes))
-    for place in range(len(nodes)):
-        share[place] = final(guide, tree.verdict, nodes[place])
+    for place in range(len(beam)):
+        share[place] = final(guide, prefixes, nodes[place])
     order = np.argsort(-(acoustic + share), kind="mergesort")
     order = order[(acoustic + share)[order] > NOTHING]
-    tokens, ends = _spelt(tree, nodes[order])
+    tokens, ends = _spelt(prefixes, nodes[order])
     return Found(tokens, ends, acoustic[order], share[order])
 
 
 @compiled
-def _spelt(tree: Tree, nodes: Ints) -> tuple[Ints, Ints]:
+def _spelt(prefixes: Rows, nodes: NDArray[np.int64]) -> tuple[Ints, Ints]:
     """Return the tokens of prefixes one after another, and where each one's end."""
     ends = np.zeros(len(nodes), np.int32)
     for place in range(len(nodes)):
         node, length = nodes[place], 0
         while node:
-            node, length = tree.parent[node], length + 1
+            node, length = np.int64(prefixes[node]["parent"]), length + 1
         ends[place] = length + (ends[place - 1] if place else 0)
     tokens = np.empty(ends[-1] if len(ends) else 0, np.int32)
     for place in range(len(nodes)):
         node, at = nodes[place], ends[place]
         while node:
             at -= 1
-            tokens[at] = tree.token[node]
-            node = tree.parent[node]
+            tokens[at] = prefixes[node]["token"]
+            node = np.int64(prefixes[node]["parent"])
     return tokens, ends
 
 

@@ -5,27 +5,42 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.beam.compiling import Doubles, Ints, compiled
+from asr.beam.compiling import Ints, Rows, compiled, inlined
 from asr.beam.hotwords import Hotwords
-from asr.beam.lexicon import OUTSIDE, UNKNOWN, Lexicon, descend
+from asr.beam.lexicon import OUTSIDE, UNKNOWN, descend
 from asr.ngram import Arrays, advance
 from asr.text import BLANK
+
+NOTHING = -np.inf
+UNASKED = -1
+
+# Prefixes as a tree, 0 the empty one: each one's parent, last token, first child and next sibling, and its place in
+# the beam, `at`, or -1. `state`: of the word model before the word that grows; `spot`: that word's in the lexicon (0: no
+# letter of it yet); `gain`: what the word comes to if it ends here, and `after` the state then, once `after` is not
+# UNASKED; `letters`: the state of the character model; `row`: the network's; `hot`: the hotwords'. `score`: what is
+# sure; `promise`: with what the growing word promises.
+PREFIX = np.dtype(
+    [(name, np.int32) for name in ("parent", "token", "child", "sibling", "at", "state", "spot", "after")]
+    + [(name, np.int32) for name in ("letters", "row", "hot", "unused")]
+    + [(name, np.float64) for name in ("gain", "score", "promise")]
+)
 
 
 class Words(NamedTuple):
     """A word n-gram model and how much it counts; without `active` it counts for nothing.
 
     `weight` multiplies the model's natural log-probabilities; `unknown` is what a word that the lexicon does not have
-    adds, -inf locks the search to the lexicon. An unknown word has at least `floor` from the model. `begin`: the state
-    at the start, `end`: the word that ends a sentence.
+    adds, -inf locks the search to the lexicon. An unknown word has at least `floor` from the model; with no context it
+    comes to `stranger`. `begin`: the state at the start, `end`: the word that ends a sentence.
     """
 
     active: bool
     arrays: Arrays
-    lexicon: Lexicon
+    lexicon: Rows
     weight: float
     unknown: float
     floor: float
+    stranger: float
     begin: int
     end: int
 
@@ -52,115 +67,87 @@ class Network(NamedTuple):
 class Guide(NamedTuple):
     """All that is said of a text besides its sound.
 
-    `space`: the token between words, or a number that no token has; `bonus` is added for each word.
+    `space`: the token between words, or a number that no token has; `bonus` is added for each word. `rise`: by how much
+    a letter may raise what a prefix promises.
     """
 
     space: int
     bonus: float
+    rise: float
     words: Words
     letters: Letters
     network: Network
     hot: Hotwords
 
 
-class Verdict(NamedTuple):
-    """What is known of prefixes, by node.
-
-    `state`: of the word model before the word that grows; `place`: that word's in the lexicon (0: no letter of it yet);
-    `letters`: the state of the character model; `row`: the network's; `hot`: the state of the hotwords; `score`: what
-    is sure; `promise`: with what the growing word promises.
-    """
-
-    state: Ints
-    place: Ints
-    letters: Ints
-    row: Ints
-    hot: Ints
-    score: Doubles
-    promise: Doubles
-
-
-@compiled
-def blank_verdict(size: int) -> Verdict:
-    """Return a verdict on nothing, with room for so many prefixes."""
-    ints, scores = np.zeros((5, size), np.int32), np.zeros((2, size))
-    return Verdict(ints[0], ints[1], ints[2], ints[3], ints[4], scores[0], scores[1])
-
-
-@compiled
-def copy_verdict(old: Verdict, new: Verdict, count: int) -> None:
-    """Copy what is known of the first prefixes."""
-    new.state[:count], new.place[:count] = old.state[:count], old.place[:count]
-    new.letters[:count], new.row[:count], new.hot[:count] = old.letters[:count], old.row[:count], old.hot[:count]
-    new.score[:count], new.promise[:count] = old.score[:count], old.promise[:count]
-
-
-@compiled
-def judge(guide: Guide, verdict: Verdict, node: int, child: int, token: int) -> None:
+@inlined
+def judge(guide: Guide, lexicon: Rows, prefixes: Rows, node: int, token: int, grown: Rows, at: int) -> None:
     """Set what is known of a prefix that is another one and a token."""
-    score, promise = verdict.score[node], 0.0
+    score, promise = prefixes[node]["score"], 0.0
     if guide.letters.active:
-        log_prob, verdict.letters[child] = advance(guide.letters.arrays, verdict.letters[node], guide.letters.ids[token])
+        log_prob, after = advance(guide.letters.arrays, prefixes[node]["letters"], guide.letters.ids[token])
+        grown[at]["letters"] = after
         score += guide.letters.weight * log_prob
     if guide.network.active:
-        score += guide.network.weight * guide.network.rows[verdict.row[node], token]
+        score += guide.network.weight * guide.network.rows[prefixes[node]["row"], token]
     if token == guide.space:
-        verdict.state[child], gain = _ended(guide, verdict.state[node], verdict.place[node])
-        verdict.place[child] = 0
-        score += gain
+        end_word(guide, prefixes, node)
+        grown[at]["state"], grown[at]["spot"] = prefixes[node]["after"], 0
+        score += prefixes[node]["gain"]
     elif guide.words.active:
-        verdict.state[child] = verdict.state[node]
-        verdict.place[child] = place = descend(guide.words.lexicon, verdict.place[node], token)
-        promise += _promised(guide, place)
+        spot = descend(lexicon, prefixes[node]["spot"], token)
+        grown[at]["state"], grown[at]["spot"] = prefixes[node]["state"], spot
+        word = guide.words.stranger
+        if spot >= 0:
+            word = max(word, guide.words.weight * lexicon[spot]["best"])
+        promise += guide.bonus + word
     if guide.hot.active:
-        verdict.hot[child] = hot = guide.hot.after[verdict.hot[node], token]
+        hot = guide.hot.after[prefixes[node]["hot"], token]
+        grown[at]["hot"] = hot
         score += guide.hot.gain[hot]
         promise += guide.hot.promise[hot]
-    verdict.score[child] = score
-    verdict.promise[child] = score + promise
+    grown[at]["after"] = UNASKED
+    grown[at]["score"] = score
+    grown[at]["promise"] = score + promise
 
 
 @compiled
-def _promised(guide: Guide, place: int) -> float:
-    """Return the most that a growing word may come to with no context."""
+def end_word(guide: Guide, prefixes: Rows, node: int) -> None:
+    """Find what the growing word comes to if it ends here, once for each prefix: many frames ask for it."""
+    if prefixes[node]["after"] != UNASKED:
+        return
     words = guide.words
-    unknown = words.weight * max(advance(words.arrays, 0, UNKNOWN)[0], words.floor) + words.unknown
-    if place < 0:
-        return float(unknown) + guide.bonus
-    return max(float(unknown), words.weight * words.lexicon.best[place]) + guide.bonus
-
-
-@compiled
-def _ended(guide: Guide, state: int, place: int) -> tuple[int, float]:
-    """Return the state after the growing word, and what the word comes to."""
-    words = guide.words
+    prefixes[node]["gain"], prefixes[node]["after"] = guide.bonus, 0
     if not words.active:
-        return int(state), guide.bonus
-    word = int(words.lexicon.word[place]) if place > 0 else OUTSIDE
-    gain = guide.bonus
+        return
+    spot = prefixes[node]["spot"]
+    word = words.lexicon[spot]["word"] if spot > 0 else OUTSIDE
     if word < 0:
-        gain += words.unknown
+        prefixes[node]["gain"] += words.unknown
+        if words.unknown == NOTHING:
+            return
         word = UNKNOWN
-    log_prob, after = advance(words.arrays, state, word)
+    log_prob, after = advance(words.arrays, prefixes[node]["state"], word)
     if word == UNKNOWN:
         log_prob = max(log_prob, words.floor)
-    return int(after), gain + words.weight * log_prob
+    prefixes[node]["gain"] += words.weight * log_prob
+    prefixes[node]["after"] = after
 
 
 @compiled
-def final(guide: Guide, verdict: Verdict, node: int) -> float:
+def final(guide: Guide, prefixes: Rows, node: int) -> float:
     """Return the score of a prefix, not of a space at its end, that is the whole text: its last word has ended."""
-    score, state = verdict.score[node], verdict.state[node]
+    score, state = prefixes[node]["score"], prefixes[node]["state"]
     if node and guide.space >= 0:
-        state, gain = _ended(guide, state, verdict.place[node])
-        score += gain
+        end_word(guide, prefixes, node)
+        score, state = score + prefixes[node]["gain"], prefixes[node]["after"]
     if guide.hot.active and node and guide.space >= 0:
-        score += guide.hot.gain[guide.hot.after[verdict.hot[node], guide.space]]
+        score += guide.hot.gain[guide.hot.after[prefixes[node]["hot"], guide.space]]
     if guide.words.active:
         score += guide.words.weight * advance(guide.words.arrays, state, guide.words.end)[0]
     if guide.letters.active:
         letters = guide.letters
-        score += letters.weight * advance(letters.arrays, verdict.letters[node], letters.end)[0]
+        score += letters.weight * advance(letters.arrays, prefixes[node]["letters"], letters.end)[0]
     if guide.network.active:
-        score += guide.network.weight * guide.network.rows[verdict.row[node], BLANK]
+        score += guide.network.weight * guide.network.rows[prefixes[node]["row"], BLANK]
     return float(score)

@@ -11,7 +11,8 @@ import numpy as np
 
 from asr.beam import hotwords, lexicon
 from asr.beam.fusion import Guide, Letters, Network, Words
-from asr.beam.lexicon import UNKNOWN, Lexicon
+from asr.beam.compiling import Rows
+from asr.beam.lexicon import UNKNOWN
 from asr.decoding import DecodingError
 from asr.ngram import BEGIN, END, UNKNOWN_LOG_PROB, Arrays, NgramModel, is_character_model, score_each
 from asr.ngram import SPACE as VISIBLE_SPACE
@@ -86,7 +87,9 @@ class Prior:
         """Return what the compiled search takes."""
         settings = self.settings
         network = Network(self.network is not None, np.zeros((1, len(self._alphabet)), np.float32), settings.lm_weight)
-        return Guide(self._space, float(settings.word_bonus), self._words(), self._letters(), network, self._hotwords)
+        bonus = float(settings.word_bonus)
+        rise = max(bonus, 0.0) + max(float(settings.unknown_score), 0.0) + float((self._hotwords.gain + self._hotwords.promise).max())
+        return Guide(self._space, bonus, rise, self._words(), self._letters(), network, self._hotwords)
 
     @cached_property
     def _floor(self) -> float:
@@ -98,18 +101,19 @@ class Prior:
         return float(score_each(model.arrays, np.zeros_like(known), known).min(initial=0.0))
 
     @cached_property
-    def _lexicon(self) -> Lexicon:
+    def _lexicon(self) -> Rows:
         if self._ngram is None or self._by_letters:
-            return Lexicon(np.zeros(2, np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32), np.zeros(1))
+            return lexicon.nothing()
         more = [word for phrase in self._hot for word in phrase.split()]
         return lexicon.build(self._ngram, self._alphabet, more, self._floor)
 
     def _words(self) -> Words:
         settings, model = self.settings, self._ngram
         if model is None or self._by_letters:
-            return Words(False, _no_arrays(), self._lexicon, 0.0, 0.0, 0.0, 0, 0)
+            return Words(False, _no_arrays(), self._lexicon, 0.0, 0.0, 0.0, 0.0, 0, 0)
         unknown = -math.inf if settings.lexicon_only else float(settings.unknown_score)
-        weights = float(settings.lm_weight), unknown, self._floor
+        alone = max(float(model.arrays.log_probs[1 + UNKNOWN]), self._floor)
+        weights = float(settings.lm_weight), unknown, self._floor, settings.lm_weight * alone + unknown
         return Words(True, model.arrays, self._lexicon, *weights, model.begin_state, model.vocabulary[END])
 
     def _letters(self) -> Letters:

@@ -1,12 +1,10 @@
 """The words of a language model as a tree of their letters, so that a word is judged before it ends."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from asr.beam.compiling import Doubles, Ints, compiled
+from asr.beam.compiling import Rows, inlined
 from asr.ngram import NgramModel, score_each
 from asr.text import Alphabet
 
@@ -14,37 +12,34 @@ OUTSIDE = -1
 # The n-gram model's id of an unknown word.
 UNKNOWN = 0
 
-
-class Lexicon(NamedTuple):
-    """Nodes, 0 the root: the children of n are first_child[n] to first_child[n + 1] - 1, `token` the letter to each.
-
-    `word`: the word that ends at a node, or -1; `best`: the natural log-probability, with no context, of the likeliest
-    word at the node or below it.
-    """
-
-    first_child: Ints
-    token: Ints
-    word: Ints
-    best: Doubles
+# Node 0 is the root: the children of n are first_child[n] to first_child[n + 1] - 1, `token` the letter to each.
+# `word`: the word that ends at a node, or -1; `best`: the natural log-probability, with no context, of the likeliest
+# word at the node or below it. One node more than there are closes the last one's children.
+NODE = np.dtype([("first_child", np.int32), ("token", np.int32), ("word", np.int32), ("best", np.float32)])
 
 
-@compiled
-def descend(lexicon: Lexicon, node: int, token: int) -> int:
+@inlined
+def descend(lexicon: Rows, node: int, token: int) -> int:
     """Return the child of a node by a token, or OUTSIDE."""
-    if node < 0:
-        return OUTSIDE
-    low, end = lexicon.first_child[node], lexicon.first_child[node + 1]
+    low, end = 0, 0
+    if node >= 0:
+        low, end = lexicon[node]["first_child"], lexicon[node + 1]["first_child"]
     high = end
     while low < high:
         middle = (low + high) >> 1
-        if lexicon.token[middle] < token:
+        if lexicon[middle]["token"] < token:
             low = middle + 1
         else:
             high = middle
-    return int(low) if low < end and lexicon.token[low] == token else OUTSIDE
+    return low if low < end and lexicon[low]["token"] == token else OUTSIDE
 
 
-def build(model: NgramModel, alphabet: Alphabet, more: Iterable[str] = (), floor: float = -np.inf) -> Lexicon:
+def nothing() -> Rows:
+    """Return a lexicon of no words."""
+    return np.array([(1, 0, OUTSIDE, -np.inf), (1, 0, OUTSIDE, -np.inf)], NODE)
+
+
+def build(model: NgramModel, alphabet: Alphabet, more: Iterable[str] = (), floor: float = -np.inf) -> Rows:
     """Return the lexicon of the model's words that the alphabet can write, without its markers.
 
     `more`: words to have beside them, which the model scores as unknown; no word has less than `floor`.
@@ -57,14 +52,13 @@ def build(model: NgramModel, alphabet: Alphabet, more: Iterable[str] = (), floor
     scores = np.maximum(score_each(model.arrays, np.zeros_like(numbers), numbers), floor)
     # Breadth first, a level at a time: the nodes of a level are the different prefixes of that length, in order.
     groups: list[tuple[int, int, int]] = [(0, len(entries), 0)]
-    tokens, words, first, best = [0], [OUTSIDE], [], [float(scores.max(initial=-np.inf))]
-    place = 0
-    while place < len(groups):
-        begin, end, depth = groups[place]
-        first.append(len(groups))
+    rows: list[tuple[int, int, int, float]] = []
+    tokens, best = [0], [float(scores.max(initial=-np.inf))]
+    for place, (begin, end, depth) in enumerate(groups):
+        word, first = OUTSIDE, len(groups)
         if begin < end and len(entries[begin][0]) == depth and depth:
-            words[place] = int(numbers[begin])
-            begin += 1
+            word = int(numbers[begin])
+            begin += 1  # noqa: PLW2901
         while begin < end:
             letter = entries[begin][0][depth]
             stop = begin
@@ -72,10 +66,7 @@ def build(model: NgramModel, alphabet: Alphabet, more: Iterable[str] = (), floor
                 stop += 1
             groups.append((begin, stop, depth + 1))
             tokens.append(letter)
-            words.append(OUTSIDE)
             best.append(float(scores[begin:stop].max()))
-            begin = stop
-        place += 1
-    first.append(len(groups))
-    ints: list[NDArray[np.int32]] = [np.array(values, np.int32) for values in (first, tokens, words)]
-    return Lexicon(ints[0], ints[1], ints[2], np.array(best))
+            begin = stop  # noqa: PLW2901
+        rows.append((first, tokens[place], word, best[place]))
+    return np.array([*rows, (len(groups), 0, OUTSIDE, -np.inf)], NODE)

@@ -28,7 +28,7 @@ class _Following:
 
     def follow(self, search: Search) -> None:
         """Learn of the beam's prefixes what the network says of them; their parents were in the beam before."""
-        nodes = search.beam.nodes.tolist()
+        nodes = search.beam["node"].tolist()
         known = [node for node in nodes if node in self._columns]
         new = [node for node in nodes if node not in self._columns]
         kept = self._state.select(torch.tensor([self._columns[node] for node in known], dtype=torch.int64))
@@ -37,10 +37,10 @@ class _Following:
 
     def _grown(self, search: Search, new: list[int]) -> State:
         """Return the states of new prefixes, and keep what may come after them."""
-        tree = search.tree
+        prefixes = search.prefixes
         if self._used:
-            parents = [self._columns[node] for node in tree.parent[new].tolist()]
-            before, tokens = self._state.select(torch.tensor(parents)), torch.from_numpy(tree.token[new].astype(np.int64))
+            parents = torch.tensor([self._columns[node] for node in prefixes["parent"][new].tolist()])
+            before, tokens = self._state.select(parents), torch.from_numpy(prefixes["token"][new].astype(np.int64))
         else:
             before, tokens = self._model.start(len(new)), torch.full((len(new),), BOUNDARY)
         log_probs, state = self._model.step(before, tokens)
@@ -48,7 +48,7 @@ class _Following:
         if end > len(self._rows):
             self._rows = np.concatenate([self._rows, np.zeros((end, self._rows.shape[1]), np.float32)])
         self._rows[self._used : end] = log_probs.numpy()
-        tree.verdict.row[new] = np.arange(self._used, end)
+        prefixes["row"][new] = np.arange(self._used, end)
         self._used = end
         return state
 
