@@ -19,8 +19,8 @@ class DecodingError(ValueError):
 class Hypothesis:
     """What was said.
 
-    `acoustic_score`: the natural log-probability of the best path (greedy) or of the text (beam search). `lm_score`: what
-    language models and hotwords add, weighted. `words`: when each was said and how sure that is, if it was asked for.
+    `acoustic_score`: the natural log-probability of the best path (greedy) or of the text (beam search). `lm_score`:
+    what language models and hotwords add, weighted. `words`: when each was said and how sure that is, if asked for.
     """
 
     text: str

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numba
 import numpy as np
@@ -53,14 +53,14 @@ def _folder() -> Path:
 _FOLDER = _folder()
 
 
-def _compile(function: Function, inline: str) -> Function:
+def _compile(function: Function, inline: Literal["never", "always"]) -> Function:
     # numba asks for the folder once, when a function is decorated.
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(_FOLDER)
+    config: Any = numba.config
+    before, config.CACHE_DIR = config.CACHE_DIR, str(_FOLDER)
     try:
         return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy", inline=inline)(function))
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 def compiled(function: Function) -> Function:

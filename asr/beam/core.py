@@ -113,8 +113,8 @@ def _grow(prefixes: Rows, guide: Guide, beam: Rows, stayed: Rows, frame: Frame) 
 
     Return the others, `at` the node of what the tree has and -1 for what is new, and their paths' log-probabilities.
     """
-    row, tried, lowest, space = frame.row, frame.tried, frame.lowest, guide.space
-    lexicon, rise = guide.words.lexicon, guide.rise
+    row, tried, lowest = frame.row, frame.tried, frame.lowest
+    lexicon, space, rise = guide.lexicon, guide.scales.space, guide.scales.rise
     grown, lasts = np.empty(len(beam) * len(tried), PREFIX), np.empty(len(beam) * len(tried))
     count = 0
     children = np.full(len(row), -1, np.int32)
@@ -140,7 +140,7 @@ def _grow(prefixes: Rows, guide: Guide, beam: Rows, stayed: Rows, frame: Frame) 
                 continue
             if score == NOTHING or score + (most_at_space if token == space else most) < lowest:
                 continue
-            judge(guide, lexicon, prefixes, node, token, grown, count)
+            judge(guide, lexicon, prefixes[node], token, grown[count])
             value = score + grown[count]["promise"]
             if value < lowest or value == NOTHING:
                 continue
@@ -163,12 +163,12 @@ def _keep(search: Search, stayed: Rows, grown: Rows, lasts: Doubles, kept: NDArr
     for place in range(before):
         prefixes[stayed[place]["node"]]["at"] = -1
     for place in range(len(kept)):
-        index = kept[place]
+        index = int(kept[place])
         if index < before:
             beam[place] = stayed[index]
         else:
             index -= before
-            node = np.int64(grown[index]["at"])
+            node = int(grown[index]["at"])
             if node < 0:
                 node = used
                 used += 1
@@ -187,8 +187,8 @@ def begin(guide: Guide) -> Search:
     """Return a search before the first frame: the empty prefix."""
     prefixes, beam = np.empty(1024, PREFIX), np.empty(1, KEPT)
     prefixes[0]["parent"], prefixes[0]["token"], prefixes[0]["child"], prefixes[0]["sibling"] = -1, BLANK, -1, -1
-    prefixes[0]["at"], prefixes[0]["state"], prefixes[0]["spot"], prefixes[0]["row"] = 0, guide.words.begin, 0, 0
-    prefixes[0]["after"], prefixes[0]["letters"], prefixes[0]["hot"] = UNASKED, guide.letters.begin, guide.hot.begin
+    prefixes[0]["at"], prefixes[0]["state"], prefixes[0]["spot"], prefixes[0]["row"] = 0, guide.scales.begin, 0, 0
+    prefixes[0]["after"], prefixes[0]["letters"], prefixes[0]["hot"] = UNASKED, guide.scales.begin, guide.hot.begin
     prefixes[0]["gain"], prefixes[0]["score"], prefixes[0]["promise"] = 0.0, 0.0, 0.0
     beam[0]["node"], beam[0]["blank"], beam[0]["last"], beam[0]["total"] = 0, 0.0, NOTHING, 0.0
     return Search(prefixes, 1, beam)
@@ -215,7 +215,7 @@ def proceed(search: Search, row: Doubles, limits: Limits, guide: Guide) -> Searc
     highest = row.max()
     tried = np.flatnonzero(row >= highest - limits.token_margin).astype(np.int32)
     tried = tried[tried != BLANK]
-    stayed, least, best = _stay(prefixes, beam, row, guide.space)
+    stayed, least, best = _stay(prefixes, beam, row, guide.scales.space)
     lowest = best + highest - limits.beam_margin
     if len(beam) >= limits.width:
         # What scores less than all that stay, which can only gain, is not among the best.
@@ -252,7 +252,7 @@ def finish(search: Search, guide: Guide) -> Found:
         nodes[place], acoustic[place] = beam[place]["node"], beam[place]["total"]
     # A space at the end adds nothing either: the prefix before it is the same text.
     for place in range(len(beam)):
-        if nodes[place] and prefixes[nodes[place]]["token"] == guide.space:
+        if nodes[place] and prefixes[nodes[place]]["token"] == guide.scales.space:
             nodes[place] = prefixes[nodes[place]]["parent"]
             other = prefixes[nodes[place]]["at"]
             if other >= 0:

@@ -12,13 +12,12 @@ from asr.text import Alphabet, TextError
 
 
 class Hotwords(NamedTuple):
-    """An automaton over tokens (Aho and Corasick, 1975); without `active` nothing of it counts.
+    """An automaton over tokens (Aho and Corasick, 1975).
 
     `after` (states, V): the next state; `gain`: what is added on reaching a state, the weights of the phrases that end
     there; `promise`: what the phrase that grows there may still bring, in the measure of its letters that stand.
     """
 
-    active: bool
     after: Ints
     gain: Doubles
     promise: Doubles
@@ -27,7 +26,7 @@ class Hotwords(NamedTuple):
 
 def nothing() -> Hotwords:
     """Return no hotwords."""
-    return Hotwords(False, np.zeros((1, 1), np.int32), np.zeros(1), np.zeros(1), 0)
+    return Hotwords(np.zeros((1, 1), np.int32), np.zeros(1), np.zeros(1), 0)
 
 
 def build(phrases: Mapping[str, float], alphabet: Alphabet) -> Hotwords:
@@ -94,4 +93,4 @@ def _automaton(
             promises[child] = max(promises[child], promises[fallen])
             queue.append(child)
     begin = int(after[0, space]) if space >= 0 else 0
-    return Hotwords(True, after, np.array(gains), np.array(promises), begin)
+    return Hotwords(after, np.array(gains), np.array(promises), begin)

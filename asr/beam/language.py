@@ -10,11 +10,11 @@ from types import MappingProxyType
 import numpy as np
 
 from asr.beam import hotwords, lexicon
-from asr.beam.fusion import Guide, Letters, Network, Words
-from asr.beam.compiling import Rows
+from asr.beam.compiling import Ints, Rows
+from asr.beam.fusion import Guide, Scales
 from asr.beam.lexicon import UNKNOWN
 from asr.decoding import DecodingError
-from asr.ngram import BEGIN, END, UNKNOWN_LOG_PROB, Arrays, NgramModel, is_character_model, score_each
+from asr.ngram import END, UNKNOWN_LOG_PROB, Arrays, NgramModel, is_character_model, score_each
 from asr.ngram import SPACE as VISIBLE_SPACE
 from asr.rnnlm import RnnLm
 from asr.text import Alphabet
@@ -76,7 +76,7 @@ class Prior:
     def having(self, settings: LmSettings) -> "Prior":
         """Return the same models with other settings, quickly."""
         # What is costly is made before the copy, so that both have it.
-        _ = self._lexicon
+        _ = self._lexicon, self._ids
         other = copy(self)
         other.settings = settings
         other.__dict__.pop("guide", None)
@@ -85,11 +85,31 @@ class Prior:
     @cached_property
     def guide(self) -> Guide:
         """Return what the compiled search takes."""
-        settings = self.settings
-        network = Network(self.network is not None, np.zeros((1, len(self._alphabet)), np.float32), settings.lm_weight)
-        bonus = float(settings.word_bonus)
-        rise = max(bonus, 0.0) + max(float(settings.unknown_score), 0.0) + float((self._hotwords.gain + self._hotwords.promise).max())
-        return Guide(self._space, bonus, rise, self._words(), self._letters(), network, self._hotwords)
+        arrays = self._ngram.arrays if self._ngram else _no_arrays()
+        rows = np.zeros((1, len(self._alphabet)), np.float32)
+        return Guide(self._scales(), arrays, self._lexicon, self._ids, rows, self._hotwords)
+
+    def _scales(self) -> Scales:
+        settings, model = self.settings, self._ngram
+        words, letters = model is not None and not self._by_letters, self._by_letters
+        unknown = -math.inf if settings.lexicon_only else float(settings.unknown_score)
+        alone = max(float(model.arrays.log_probs[1 + UNKNOWN]), self._floor) if model else 0.0
+        hot, bonus = self._hotwords, float(settings.word_bonus)
+        return Scales(
+            space=self._space,
+            bonus=bonus,
+            words=words,
+            letters=letters,
+            network=self.network is not None,
+            hot=bool(self._hot),
+            weight=float(settings.lm_weight),
+            unknown=unknown,
+            floor=self._floor,
+            stranger=float(settings.lm_weight * alone + unknown),
+            begin=model.begin_state if model else 0,
+            end=model.vocabulary[END] if model else 0,
+            rise=max(bonus, 0.0) + max(float(settings.unknown_score), 0.0) + float((hot.gain + hot.promise).max()),
+        )
 
     @cached_property
     def _floor(self) -> float:
@@ -107,23 +127,13 @@ class Prior:
         more = [word for phrase in self._hot for word in phrase.split()]
         return lexicon.build(self._ngram, self._alphabet, more, self._floor)
 
-    def _words(self) -> Words:
-        settings, model = self.settings, self._ngram
-        if model is None or self._by_letters:
-            return Words(False, _no_arrays(), self._lexicon, 0.0, 0.0, 0.0, 0.0, 0, 0)
-        unknown = -math.inf if settings.lexicon_only else float(settings.unknown_score)
-        alone = max(float(model.arrays.log_probs[1 + UNKNOWN]), self._floor)
-        weights = float(settings.lm_weight), unknown, self._floor, settings.lm_weight * alone + unknown
-        return Words(True, model.arrays, self._lexicon, *weights, model.begin_state, model.vocabulary[END])
-
-    def _letters(self) -> Letters:
-        model = self._ngram
-        if model is None or not self._by_letters:
-            return Letters(False, _no_arrays(), np.zeros(1, np.int32), 0.0, 0, 0)
+    @cached_property
+    def _ids(self) -> Ints:
+        """Return a character model's ids of the tokens."""
+        if self._ngram is None or not self._by_letters:
+            return np.zeros(1, np.int32)
         shown = [VISIBLE_SPACE if one == " " else one for one in self._alphabet.characters]
-        ids = np.array([0, *(model.vocabulary.get(one, UNKNOWN) for one in shown)], np.int32)
-        weight = float(self.settings.lm_weight)
-        return Letters(True, model.arrays, ids, weight, model.begin_state, model.vocabulary[END])
+        return np.array([0, *(self._ngram.vocabulary.get(one, UNKNOWN) for one in shown)], np.int32)
 
 
 def _no_arrays() -> Arrays:

@@ -24,7 +24,7 @@ class _Following:
     @property
     def guide(self) -> Guide:
         """Return the guide with what is known by now."""
-        return self._guide._replace(network=self._guide.network._replace(rows=self._rows))
+        return self._guide._replace(rows=self._rows)
 
     def follow(self, search: Search) -> None:
         """Learn of the beam's prefixes what the network says of them; their parents were in the beam before."""
