@@ -37,6 +37,11 @@ class Settings:
         """Return the alphabet of the model's output."""
         return Alphabet(self.text.alphabet)
 
+    @property
+    def seconds_per_frame(self) -> float:
+        """Return the time from one output frame to the next."""
+        return self.features.hop_length * self.model.time_reduction / self.features.sample_rate
+
     def build(self) -> Model:
         """Make the network, its weights as initialised."""
         return Model(self.features.dimension, len(self.alphabet), self.model)
