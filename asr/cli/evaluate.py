@@ -29,7 +29,6 @@ def evaluate(
     """Transcribe MANIFEST and score it: WER, CER and SER with 95 % intervals, and the worst utterances."""
     from asr import manifest as manifests
     from asr import recognition, report
-    from asr.report.document import evaluation
     from asr.transcripts.matching import Pair
 
     utterances = manifests.read(manifest)
@@ -46,4 +45,4 @@ def evaluate(
     shown |= {"audio": f"{result.audio_seconds / 60:.1f} minutes, {speed:.0f} times real time"}
     click.echo(report.text(scored, shown, outputs.worst))
     given = facts(manifest=manifest, model=model, equivalents=equivalents)
-    return outputs.write(scored, evaluation(scored, given, result.seconds), model.name)
+    return outputs.write(scored, given, model.name, result.seconds)

@@ -56,12 +56,14 @@ class Outputs:
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
 
-    def write(self, result: "Scored", document: "Document", title: str) -> int:
-        """Write the files that were asked for; return the exit code."""
+    def write(self, result: "Scored", given: "Document", title: str, seconds: float | None = None) -> int:
+        """Write the files that were asked for; return the exit code. `given`: the facts, `seconds`: of recognition."""
         from asr import page, report
         from asr.files import write_text
         from asr.report import sclite
+        from asr.report.document import evaluation
 
+        document = evaluation(result, given, seconds) if self.json_file or self.report_file else {}
         if self.json_file:
             report.write_json(self.json_file, document)
         if self.report_file:
@@ -84,7 +86,9 @@ def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
     @report_file
     @click.option("--pra", type=_OUT, help="Write the alignments as sclite does.")
     @click.option("--dtl", type=_OUT, help="Write counts and lists of errors as sclite does.")
-    @click.option("--fail-above", type=float, metavar="PERCENT", help="Exit with 1 if the WER is above this.")
+    @click.option(
+        "--fail-above", type=click.FloatRange(min=0), metavar="PERCENT", help="Exit with 1 if the WER is above this."
+    )
     @worst
     @wraps(command)
     def gathered(**given: Any) -> Any:

@@ -47,7 +47,6 @@ def score(
     what asr transcribe --format json writes), CSV or TSV. Ids are matched, whatever their order.
     """
     from asr import report, transcripts
-    from asr.report.document import evaluation
     from asr.transcripts.matching import match
 
     said = transcripts.read(references, reference_format)
@@ -61,6 +60,6 @@ def score(
         "outside": f"{outside} words outside the segments, left out" if outside else "",
     }
     given |= {name: told for name, told in counted.items() if told}
-    shown = {name: told for name, told in given.items() if name not in ("date", "asr")}
+    shown = {name: told for name, told in given.items() if name not in report.UNSHOWN}
     click.echo(report.text(result, shown, outputs.worst))
-    return outputs.write(result, evaluation(result, given), hypotheses.name)
+    return outputs.write(result, given, hypotheses.name)

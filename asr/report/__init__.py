@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from asr.report.document import Document
+from asr.report.document import Document, expanded
 from asr.report.document import write as write_json
 from asr.report.scored import Scored, scored
 from asr.scoring import Rate, UtteranceScore, worst
@@ -14,6 +14,8 @@ __all__ = ["Scored", "aligned", "comparison_text", "percent", "scored", "text", 
 
 # Errors of each kind, and utterances that systems differ on, that a terminal shows.
 _SHOWN = 5
+# Facts that are for the files alone.
+UNSHOWN = ("date", "asr")
 
 
 def percent(rate: Rate) -> str:
@@ -94,6 +96,10 @@ def text(result: Scored, facts: Mapping[str, str], count: int = 5) -> str:
     return "\n".join(lines)
 
 
+def _p(value: float) -> str:
+    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"
+
+
 def _contrast(pair: Document, several: bool) -> list[str]:
     test, bootstrap = pair["mapsswe"], pair["bootstrap"]
     z = "" if test["z"] is None else f"z = {test['z']:.2f}, "
@@ -101,15 +107,11 @@ def _contrast(pair: Document, several: bool) -> list[str]:
     return [
         "",
         f"{pair['first']} and {pair['second']}: {pair['verdict']}",
-        f"  paired bootstrap p = {bootstrap['p_corrected']:.3f}, MAPSSWE p = {test['p_corrected']:.3f}{corrected} "
+        f"  paired bootstrap {_p(bootstrap['p_corrected'])}, MAPSSWE {_p(test['p_corrected'])}{corrected} "
         f"({z}{test['segments']} segments)",
         f"  {pair['second']} has fewer errors in {pair['wins']} utterances, more in {pair['losses']}, "
         f"as many in {pair['ties']}",
     ]
-
-
-def _edits(alignment: Iterable[list[str]]) -> list[str]:
-    return _lines(Edit(operation, reference, hypothesis, 0) for operation, reference, hypothesis in alignment)
 
 
 def _differing(document: Document, count: int) -> list[str]:
@@ -124,7 +126,7 @@ def _differing(document: Document, count: int) -> list[str]:
         for system, one in zip(document["systems"], row["systems"], strict=True):
             lines += [
                 f"    {system['name']}: errors {one['errors']}",
-                *(f"      {x}" for x in _edits(one["alignment"])),
+                *(f"      {x}" for x in _lines(expanded(one["alignment"]))),
             ]
     return ["", "Where they differ most (reference above hypothesis):", *lines] if lines else []
 
@@ -133,7 +135,7 @@ def comparison_text(document: Document, count: int = _SHOWN) -> str:
     """Return a comparison's document for a terminal: the systems, the verdicts and `count` differing utterances."""
     lines = _table(
         [
-            *((name, str(value)) for name, value in document["facts"].items() if isinstance(value, str)),
+            *((name, str(value)) for name, value in document["facts"].items() if name not in UNSHOWN),
             ("utterances", f"{document['utterances']}, {document['words']} words"),
             *(
                 (

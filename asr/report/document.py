@@ -1,14 +1,16 @@
 """Scores -> the JSON document of SCHEMA.md, from which programs and the HTML pages are made."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from asr.files import write_text
 from asr.report.scored import RAW, Scored
 from asr.scoring import Rate, Score, UtteranceScore
+from asr.scoring.alignment import CORRECT, INSERTION, Edit
 from asr.scoring.calibration import calibration
 from asr.scoring.comparison import LEVEL, Contrast, System, compare
 from asr.scoring.groups import Group, by_duration, by_length, by_position, by_speaker, by_speaking_rate
@@ -54,12 +56,35 @@ def _harm(words: Iterable[Harm]) -> list[Document]:
     return [_rounded({**asdict(word), "errors": word.errors}) for word in words]
 
 
+def compact(edits: Iterable[Edit]) -> list[list[str]]:
+    """Return an alignment as ["=", "correct words in a row"] and [operation, reference word, hypothesis word]."""
+    found: list[list[str]] = []
+    for correct, run in groupby(edits, key=lambda edit: edit.operation == CORRECT):
+        if correct:
+            found.append([CORRECT, " ".join(edit.reference for edit in run)])
+        else:
+            found += [[edit.operation, edit.reference, edit.hypothesis] for edit in run]
+    return found
+
+
+def expanded(alignment: Iterable[Sequence[str]]) -> Iterator[Edit]:
+    """Yield the words of a compact alignment."""
+    position = 0
+    for operation, reference, *hypothesis in alignment:
+        if operation == CORRECT:
+            for word in reference.split():
+                yield Edit(operation, word, word, position)
+                position += 1
+        else:
+            yield Edit(operation, reference, hypothesis[0], position)
+            position += operation != INSERTION
+
+
 def _made(row: UtteranceScore) -> Document:
     """Return what a system made of an utterance."""
     names = ("substitutions", "deletions", "insertions", *_CHARACTERS)
     counts = {name: getattr(row, name) for name in names}
-    alignment = [[edit.operation, edit.reference, edit.hypothesis] for edit in row.edits()]
-    return {"hypothesis": row.hypothesis, "errors": row.errors, **counts, "alignment": alignment}
+    return {"hypothesis": row.hypothesis, "errors": row.errors, **counts, "alignment": compact(row.edits())}
 
 
 def _said(row: UtteranceScore, pair: Pair) -> Document:

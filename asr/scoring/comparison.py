@@ -6,11 +6,13 @@ from itertools import combinations
 
 import numpy as np
 
-from asr.scoring import RESAMPLES, Counts, Score, ScoringError
+from asr.scoring import Counts, Score, ScoringError
 from asr.scoring.significance import Bootstrap, Mapsswe, holm, mapsswe, paired_bootstrap
 
 LEVEL = 0.05
-# For each comparison, so that the smallest p that a bootstrap can give stays small enough when it is corrected.
+# More than for an interval, as a p near 5 % should not depend on the seed; and more again for many comparisons, so
+# that the smallest p that a bootstrap can give stays small enough when it is corrected.
+_RESAMPLES = 10_000
 _RESAMPLES_EACH = 400
 
 
@@ -74,7 +76,7 @@ def compare(systems: Sequence[System], speakers: Sequence[str] = ()) -> tuple[Co
         if [(row.id, row.reference) for row in system.score.utterance_scores] != rows:
             raise ScoringError(f"{system.name} was scored on other utterances or references than {names[0]}")
     pairs = list(combinations(systems, 2))
-    resamples = max(RESAMPLES, _RESAMPLES_EACH * len(pairs))
+    resamples = max(_RESAMPLES, _RESAMPLES_EACH * len(pairs))
     words = systems[0].score.column("words")
     bootstraps = [
         paired_bootstrap(one.score.column("errors"), two.score.column("errors"), words, resamples) for one, two in pairs
