@@ -183,11 +183,25 @@ def replacing(equivalents: Iterable[Equivalent], normaliser: Normaliser, source:
             if written in _chain(meaning, meant):
                 raise NormaliserError(f"{source}, line {one.line}: {written!r} leads back to itself; turn it round")
     final = {written: _chain(meaning, meant)[-1] for written, meant in meaning.items()}
-    if all(" " not in written for written in final):
-        return lambda text: " ".join(final.get(word, word) for word in text.split())
-    longest = "|".join(re.escape(written) for written in sorted(final, key=len, reverse=True))
-    pattern = re.compile(rf"(?<!\S)(?:{longest})(?!\S)")
-    return lambda text: pattern.sub(lambda match: final[match[0]], " ".join(text.split()))
+    # By its first word, of how many words what is replaced can be.
+    longest: dict[str, int] = {}
+    for words in map(str.split, final):
+        longest[words[0]] = max(longest.get(words[0], 0), len(words))
+    return lambda text: " ".join(_replaced(text.split(), final, longest))
+
+
+def _replaced(words: list[str], final: dict[str, str], longest: dict[str, int]) -> Iterator[str]:
+    index = 0
+    while index < len(words):
+        for size in range(longest.get(words[index], 0), 0, -1):
+            written = " ".join(words[index : index + size])
+            if written in final:
+                yield final[written]
+                index += size
+                break
+        else:
+            yield words[index]
+            index += 1
 
 
 def _chain(meaning: dict[str, str], start: str) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import jiwer
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from asr.scoring.alignment import Chunk, Edit, chunks, edits
 from asr.scoring.bootstrap import RESAMPLES as RESAMPLES
@@ -78,7 +79,6 @@ def _count(identity: str, reference: str, hypothesis: str) -> UtteranceScore:
     # One space between words and none at the ends, so that the layout is no error.
     tidy = " ".join(reference.split()), " ".join(hypothesis.split())
     words = jiwer.process_words(*tidy)
-    characters = jiwer.process_characters(*tidy)
     return UtteranceScore(
         identity,
         reference,
@@ -87,8 +87,9 @@ def _count(identity: str, reference: str, hypothesis: str) -> UtteranceScore:
         words.substitutions,
         words.deletions,
         words.insertions,
-        characters.hits + characters.substitutions + characters.deletions,
-        characters.substitutions + characters.deletions + characters.insertions,
+        len(tidy[0]),
+        # As jiwer counts, without the alignment that it makes of them.
+        Levenshtein.distance(*tidy),
         chunks(words.alignments[0]),
     )
 

@@ -9,9 +9,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import jiwer
+from rapidfuzz.distance import Levenshtein
 
 CORRECT, SUBSTITUTION, DELETION, INSERTION = "=", "S", "D", "I"
-_OPERATIONS = {"equal": CORRECT, "substitute": SUBSTITUTION, "delete": DELETION, "insert": INSERTION}
+_OPERATIONS = {
+    "equal": CORRECT,
+    "substitute": SUBSTITUTION,
+    "replace": SUBSTITUTION,
+    "delete": DELETION,
+    "insert": INSERTION,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,12 @@ class Edit:
     reference: str
     hypothesis: str
     position: int
+
+
+def characters(reference: str, hypothesis: str) -> tuple[Chunk, ...]:
+    """Align two texts character by character."""
+    codes = Levenshtein.opcodes(reference, hypothesis)
+    return tuple(Chunk(_OPERATIONS[one.tag], one.src_start, one.src_end, one.dest_start, one.dest_end) for one in codes)
 
 
 def chunks(alignment: Iterable[jiwer.AlignmentChunk]) -> tuple[Chunk, ...]:

@@ -4,10 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import jiwer
-
 from asr.scoring import Score
-from asr.scoring.alignment import DELETION, INSERTION, SUBSTITUTION, Edit, chunks, edits
+from asr.scoring.alignment import DELETION, INSERTION, SUBSTITUTION, Edit, characters, edits
 
 COUNT = 50
 EXAMPLES = 3
@@ -101,8 +99,8 @@ def character_errors(score: Score, count: int = COUNT) -> Errors:
     for row in score.utterance_scores:
         if row.character_errors:
             reference, hypothesis = " ".join(row.reference.split()), " ".join(row.hypothesis.split())
-            alignment = chunks(jiwer.process_characters(reference, hypothesis).alignments[0])
-            tally.add(row.id, edits(alignment, reference, hypothesis, wrong_only=True))
+            wrong = edits(characters(reference, hypothesis), reference, hypothesis, wrong_only=True)
+            tally.add(row.id, wrong)
     return tally.errors(count)
 
 
