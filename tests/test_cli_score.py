@@ -142,6 +142,16 @@ def test_compare_says_in_words_whether_it_is_shown(folder: Path, capsys: pytest.
     assert "not shown" in (folder / "c.html").read_text()
 
 
+def test_two_reports_can_be_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        wanted = ("--json", str(folder / f"{name}.json"), "--normaliser", "basic")
+        assert run(folder, "score", "refs.txt", f"{name}.txt", *wanted) == 0
+    capsys.readouterr()
+    assert main(["compare", *(str(folder / name) for name in ("refs.txt", "a.json", "b.json"))]) == 0
+    # The texts are compared as they were given, whatever the reports' normaliser.
+    assert "WER of a    42.86 %" in capsys.readouterr().out
+
+
 def test_compare_names_systems_by_what_tells_them_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "a.trn").write_text("THE CAT SAT (u1)\nA DOG (u2)\nBIRDS SING (u3)\n")
     (folder / "other").mkdir()

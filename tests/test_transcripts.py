@@ -62,6 +62,28 @@ def test_a_byte_order_mark_and_other_scripts(tmp_path: Path) -> None:
     assert (one.id, one.text) == ("u1", "ÜBER 日本 <script>")
 
 
+def test_a_report_has_two_sides(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": "a",
+            "reference": "a b",
+            "raw_reference": "A, b",
+            "hypothesis": "a",
+            "raw_hypothesis": "A!",
+            "duration": 2,
+        },
+        {"id": "b", "reference": "c", "hypothesis": "d", "speaker": "ann", "duration": None, "confidences": [0.5]},
+    ]
+    path = write(tmp_path, json.dumps({"kind": "evaluation", "utterance_scores": rows}, indent=1), "report.json")
+    references = transcripts.read(path)
+    assert [(one.id, one.text, one.duration, one.speaker) for one in references] == [
+        ("a", "A, b", 2.0, ""),
+        ("b", "c", 0.0, "ann"),
+    ]
+    hypotheses, _ = transcripts.read_hypotheses(path, references)
+    assert [(one.text, one.confidences) for one in hypotheses] == [("A!", ()), ("d", (0.5,))]
+
+
 # --- times ------------------------------------------------------------------------------------------------------
 
 
@@ -149,6 +171,10 @@ def test_a_ctm_against_other_references_goes_by_file(tmp_path: Path) -> None:
         ("a.jsonl", '{"id": "a", "text": "", "duration": "x"}\n', r'row 1: duration "x" is not a number of seconds'),
         ("a.jsonl", '{"id": "a", "text": "", "duration": NaN}\n', r"row 1: duration NaN is not a number"),
         ("a.jsonl", '{"id": "a", "text": "A", "confidences": [2]}\n', r"row 1: confidences \[2\] are not a list of"),
+        ("a.json", "{\n oops", r"a\.json: not a JSON report: Expecting .*; JSON lines end in \.jsonl"),
+        ("a.json", "{\n}", r"a\.json: not a report of asr evaluate or asr score"),
+        ("a.json", '{\n"kind": "evaluation"}', r"a\.json: a damaged report; write it again with --json"),
+        ("a.json", '{\n"kind": "evaluation", "utterance_scores": [{"id": 1, "reference": ""}]}', "a damaged report"),
         ("a.csv", "name,words\n", r"row 1: the header 'name,words' needs a column 'text' and one 'id' or 'audio'"),
         ("a.csv", "id,text\na,A, B\n", r"row 2: 3 cells where the header has 2; put a text with a comma in quotes"),
         ("a.csv", 'id,text\na,"A\n', r"row 2: .*unexpected end of data; close the quotes"),

@@ -8,7 +8,7 @@ from asr.cli import options
 from asr.cli.outputs import Outputs, equivalents, facts, normaliser, outputs
 
 # Those of asr.transcripts, which --help does not wait for.
-FORMATS = ("auto", "text", "kaldi", "trn", "ctm", "stm", "jsonl", "csv", "tsv")
+FORMATS = ("auto", "text", "kaldi", "trn", "ctm", "stm", "jsonl", "csv", "tsv", "report")
 _FORMAT = click.Choice(FORMATS)
 
 reference_format: options.Decorator = click.option(
@@ -44,7 +44,7 @@ def score(
     """Score HYPOTHESES against REFERENCES: word, character and sentence error rate with 95 % intervals.
 
     Both are files of transcripts with ids: lines 'ID WORDS' (Kaldi's text), trn, CTM, STM, JSON lines (a manifest, or
-    what asr transcribe --format json writes), CSV or TSV. Ids are matched, whatever their order.
+    what asr transcribe --format json writes), CSV, TSV, or a report of --json. Ids are matched, whatever their order.
     """
     from asr import report, transcripts
     from asr.transcripts.matching import match

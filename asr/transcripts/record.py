@@ -1,4 +1,4 @@
-"""A transcript with its id, and the rows of a text file."""
+"""A transcript with its id, and the file that it is from."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -28,16 +28,25 @@ class Transcript:
     scored: bool = True
 
 
-def rows(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the rows that are not empty, with their numbers from 1. Raises TranscriptError for what is not UTF-8."""
-    with path.open("rb") as lines:
-        for number, raw in enumerate(lines, 1):
+@dataclass(frozen=True)
+class Source:
+    """A file and what is in it: read once, as a pipe can be read no second time."""
+
+    path: Path
+    content: bytes
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def rows(self) -> Iterator[tuple[int, str]]:
+        """Yield the rows that are not empty, with their numbers from 1. Raises TranscriptError if one is not UTF-8."""
+        for number, raw in enumerate(self.content.split(b"\n"), 1):
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip(" \r\n")
             except UnicodeDecodeError as error:
                 byte = raw[error.start]
                 raise TranscriptError(
-                    f"{path}, row {number}: not UTF-8 (byte 0x{byte:02X}); save it as UTF-8"
+                    f"{self}, row {number}: not UTF-8 (byte 0x{byte:02X}); save it as UTF-8"
                 ) from error
             # A table may have empty cells at both ends.
             if line.strip():
@@ -49,17 +58,17 @@ def shown(value: str) -> str:
     return repr(value if len(value) <= 60 else f"{value[:57]}…")
 
 
-def unique(path: Path, transcripts: Iterable[Transcript]) -> list[Transcript]:
+def unique(source: Source, transcripts: Iterable[Transcript]) -> list[Transcript]:
     """Return transcripts of which no two have the same id. Raises TranscriptError, also where there are none."""
     seen: dict[str, int] = {}
     found = list(transcripts)
     for one in found:
         if one.id in seen:
             raise TranscriptError(
-                f"{path}, row {one.row}: id {shown(one.id)} stands already in row {seen[one.id]}; "
+                f"{source}, row {one.row}: id {shown(one.id)} stands already in row {seen[one.id]}; "
                 "remove one of them or give it an id of its own"
             )
         seen[one.id] = one.row
     if not found:
-        raise TranscriptError(f"{path}: no transcripts in it")
+        raise TranscriptError(f"{source}: no transcripts in it")
     return found

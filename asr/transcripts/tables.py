@@ -4,10 +4,10 @@ import csv
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
-from asr.transcripts.record import Transcript, TranscriptError, rows, shown
+from asr.transcripts.record import Source, Transcript, TranscriptError, shown
 
 # The names that a column may have; the first that is there is taken.
 _TEXT = ("text", "transcript", "transcription", "sentence", "hypothesis", "reference")
@@ -86,14 +86,14 @@ def _object(place: str, line: str) -> dict[str, Any]:
     return row
 
 
-def read_jsonl(path: Path) -> list[Transcript]:
+def read_jsonl(source: Source) -> list[Transcript]:
     """Read JSON lines; a row of `asr transcribe` that has an error in place of a text is left out.
 
     Raises TranscriptError.
     """
     found = []
-    for number, line in rows(path):
-        place = f"{path}, row {number}"
+    for number, line in source.rows():
+        place = f"{source}, row {number}"
         row = _object(place, line)
         column = _column(_TEXT, row)
         if column is None and "error" in row:
@@ -123,15 +123,15 @@ def _names(cells: list[str]) -> list[str]:
     return [cell.strip().strip('"').casefold() for cell in cells]
 
 
-def read_table(path: Path, delimiter: str) -> list[Transcript]:
+def read_table(source: Source, delimiter: str) -> list[Transcript]:
     """Read a table with a header; columns other than id, audio, text, speaker and duration are ignored.
 
     Raises TranscriptError.
     """
     found = []
     names: list[str] = []
-    for number, cells in _cells(path, delimiter):
-        place = f"{path}, row {number}"
+    for number, cells in _cells(source, delimiter):
+        place = f"{source}, row {number}"
         if not names:
             names = _names(cells)
             if _column(_TEXT, names) is None or _column((*_ID, *_AUDIO), names) is None:
@@ -151,13 +151,13 @@ def read_table(path: Path, delimiter: str) -> list[Transcript]:
     return found
 
 
-def _cells(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _cells(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of each row; only in a CSV may quotes hold a comma or a quote."""
-    for number, line in rows(path):
+    for number, line in source.rows():
         if delimiter == "\t":
             yield number, line.split("\t")
             continue
         try:
             yield number, next(csv.reader([line], strict=True))
         except csv.Error as error:
-            raise TranscriptError(f"{path}, row {number}: {shown(line)}: {error}; close the quotes") from error
+            raise TranscriptError(f"{source}, row {number}: {shown(line)}: {error}; close the quotes") from error

@@ -6,10 +6,9 @@ from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 
 from asr.transcripts.lines import refuse_alternatives
-from asr.transcripts.record import Transcript, TranscriptError, rows, shown, unique
+from asr.transcripts.record import Source, Transcript, TranscriptError, shown, unique
 
 # What NIST writes where a stretch is not to be scored.
 _IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"
@@ -59,13 +58,13 @@ def _seconds(place: str, name: str, value: str) -> float:
     return number
 
 
-def read_ctm(path: Path) -> list[TimedWord]:
+def read_ctm(source: Source) -> list[TimedWord]:
     """Read the words of a CTM in the order of the file; lines of ;; are comments. Raises TranscriptError."""
     found = []
-    for number, line in rows(path):
+    for number, line in source.rows():
         if line.startswith(";;"):
             continue
-        place = f"{path}, row {number}"
+        place = f"{source}, row {number}"
         cells = line.split()
         if len(cells) not in (5, 6):
             raise TranscriptError(f"{place}: {shown(line)} has {len(cells)} columns; meant is {_CTM}")
@@ -78,7 +77,7 @@ def read_ctm(path: Path) -> list[TimedWord]:
         times = _seconds(place, "start", start), _seconds(place, "duration", duration)
         found.append(TimedWord(file, channel, *times, text, confidence, number))
     if not found:
-        raise TranscriptError(f"{path}: no words in it")
+        raise TranscriptError(f"{source}: no words in it")
     return found
 
 
@@ -99,13 +98,13 @@ def by_recording(words: list[TimedWord]) -> list[Transcript]:
     return [_joined("-".join(key) if several else key[0], part) for key, part in parts.items()]
 
 
-def read_stm(path: Path) -> list[Transcript]:
+def read_stm(source: Source) -> list[Transcript]:
     """Read the segments of an STM; the id is FILE-CHANNEL-START-END as they are written. Raises TranscriptError."""
     found = []
-    for number, line in rows(path):
+    for number, line in source.rows():
         if line.startswith(";;"):
             continue
-        place = f"{path}, row {number}"
+        place = f"{source}, row {number}"
         cells = line.split(maxsplit=5)
         if len(cells) < 5:
             raise TranscriptError(f"{place}: {shown(line)} has {len(cells)} columns; meant is {_STM}")
@@ -117,7 +116,7 @@ def read_stm(path: Path) -> list[Transcript]:
         first, _, rest = text.partition(" ")
         if _LABEL.match(first):
             text = rest.strip()
-        refuse_alternatives(path, number, text)
+        refuse_alternatives(source, number, text)
         scored = speaker != _GAP and _IGNORED.casefold() not in text.casefold()
         found.append(
             Transcript(
@@ -131,7 +130,7 @@ def read_stm(path: Path) -> list[Transcript]:
                 scored=scored,
             )
         )
-    return unique(path, found)
+    return unique(source, found)
 
 
 def into_segments(words: list[TimedWord], segments: list[Transcript]) -> tuple[list[Transcript], int]:
