@@ -69,7 +69,7 @@ def test_missing_ids_are_refused_or_counted(folder: Path, capsys: pytest.Capture
     assert run(folder, "score", "refs.txt", "few.txt") == 1
     assert "1 id of the references missing ('u3'); 1 id in no reference ('u9')" in capsys.readouterr().err
     assert run(folder, "score", "refs.txt", "few.txt", "--allow-missing", "--json", str(folder / "r.json")) == 0
-    assert "missing      1 hypotheses, counted as deleted\n" in capsys.readouterr().out
+    assert "missing      1, counted as deleted: 'u3'\n" in capsys.readouterr().out
     body = json.loads((folder / "r.json").read_text())
     assert (body["deletions"], body["words"], body["facts"]["extra"][:1]) == (2, 7, "1")
 

@@ -55,6 +55,12 @@ def test_a_perfect_score_lists_no_worst() -> None:
     assert "Most errors" not in report.text(made(["A"], ["A"]), {})
 
 
+def test_nothing_steers_the_terminal() -> None:
+    text = report.text(made(["A \x1b[31m\x07", "\ud800"], ["B", "É 😀"]), {"model": "m\x9b"})
+    assert not set(text) & {"\x1b", "\x07", "\x9b", "\ud800"}
+    assert "\ufffd" in text and "É" in text and "😀" in text
+
+
 def test_a_comparison_for_a_terminal() -> None:
     references = ["A B C D"] * 4
     results = {"old": made(references, ["X B C D", *references[1:]]), "new": made(references, references)}

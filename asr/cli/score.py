@@ -47,16 +47,17 @@ def score(
     what asr transcribe --format json writes), CSV, TSV, or a report of --json. Ids are matched, whatever their order.
     """
     from asr import report, transcripts
-    from asr.transcripts.matching import match
+    from asr.transcripts.matching import listed, match
 
     said = transcripts.read(references, reference_format)
     made, outside = transcripts.read_hypotheses(hypotheses, said, hypothesis_format)
     matched = match(said, made, str(hypotheses), allow_missing)
+    missing, extra = matched.missing, matched.extra
     result = report.scored(matched.pairs, normaliser, equivalents)
     given = facts(references=references, hypotheses=hypotheses, equivalents=equivalents)
     counted = {
-        "missing": f"{len(matched.missing)} hypotheses, counted as deleted" if matched.missing else "",
-        "extra": f"{len(matched.extra)} hypotheses without reference, left out" if matched.extra else "",
+        "missing": f"{len(missing)}, counted as deleted: {listed(missing)}" if missing else "",
+        "extra": f"{len(extra)} without reference, left out: {listed(extra)}" if extra else "",
         "outside": f"{outside} words outside the segments, left out" if outside else "",
     }
     given |= {name: told for name, told in counted.items() if told}

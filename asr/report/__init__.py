@@ -16,6 +16,8 @@ __all__ = ["Scored", "aligned", "comparison_text", "percent", "scored", "text", 
 _SHOWN = 5
 # Facts that are for the files alone.
 UNSHOWN = ("date", "asr")
+# What would steer a terminal, or cannot be written to it: control characters and halves of surrogate pairs.
+_UNPRINTABLE = dict.fromkeys({*range(32), *range(127, 160), *range(0xD800, 0xE000)} - {ord("\n")}, "\ufffd")
 
 
 def percent(rate: Rate) -> str:
@@ -93,7 +95,7 @@ def text(result: Scored, facts: Mapping[str, str], count: int = 5) -> str:
         lines += ["", "Most errors (reference above hypothesis, [errors] in brackets):"]
     for row in wrong:
         lines += [f"  {row.id}: errors {row.errors}, words {row.words}", *(f"    {line}" for line in aligned(row))]
-    return "\n".join(lines)
+    return "\n".join(lines).translate(_UNPRINTABLE)
 
 
 def _p(value: float) -> str:
@@ -148,4 +150,4 @@ def comparison_text(document: Document, count: int = _SHOWN) -> str:
     )
     for pair in document["pairs"]:
         lines += _contrast(pair, len(document["pairs"]) > 1)
-    return "\n".join(lines + _differing(document, count))
+    return "\n".join(lines + _differing(document, count)).translate(_UNPRINTABLE)

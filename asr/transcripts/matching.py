@@ -30,7 +30,8 @@ class Matched:
     extra: tuple[str, ...]
 
 
-def _list(ids: Sequence[str]) -> str:
+def listed(ids: Sequence[str]) -> str:
+    """Return the first few ids, and how many more there are."""
     more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
     return f"{', '.join(map(shown, ids[:_LISTED]))}{more}"
 
@@ -57,8 +58,8 @@ def match(
         wanted = shown(scored[0].id) if scored else "none"
         raise TranscriptError(f"{source}: no id of the references is in it (it has {there}, they have {wanted})")
     if (missing or extra) and not allow_missing:
-        told = [f"{_ids(missing)} of the references missing ({_list(missing)})"] if missing else []
-        told += [f"{_ids(extra)} in no reference ({_list(extra)})"] if extra else []
+        told = [f"{_ids(missing)} of the references missing ({listed(missing)})"] if missing else []
+        told += [f"{_ids(extra)} in no reference ({listed(extra)})"] if extra else []
         raise TranscriptError(
             f"{source}: {'; '.join(told)}; --allow-missing counts the missing as deleted and leaves the others out"
         )
