@@ -43,7 +43,7 @@ def agreement(hypotheses: Sequence[Hypothesis]) -> NDArray[np.bool_]:
 def confidences(hypotheses: Sequence[Hypothesis], temperature: float) -> list[float]:
     """Return how sure each word of the first hypothesis is, 0 to 1, given all of them, best first."""
     shares = posteriors([one.score for one in hypotheses], temperature)
-    near = np.count_nonzero(shares)
+    near = int(np.count_nonzero(shares))
     if not near:
         return [0.0] * len(hypotheses[0].text.split())
     found: list[float] = np.minimum(shares[:near] @ agreement(hypotheses[:near]), 1.0).tolist()

@@ -37,6 +37,22 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
+def write_text(path: Path, content: str) -> None:
+    """Write a text file whole or not at all, with the folders above it; what is no plain file is written to as it is.
+
+    Halves of surrogate pairs are written as their escapes. Raises OSError.
+    """
+    # What is no plain file, /dev/stdout say, cannot be renamed to.
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoded = content.encode("utf-8", "backslashreplace")
+    if path.exists() and not path.is_file():
+        path.write_bytes(encoded)
+        return
+    with whole(path) as out:
+        out.write(encoded)
+
+
 class LockedError(ValueError):
     """A folder that another process is writing to."""
 

@@ -75,6 +75,9 @@ class Place:
     def perplexity(self, model: object, text: str | bytes = "AB\n", *more: str) -> list[str]:
         return ["lm", "perplexity", str(model), str(self.file("text.txt", text)), "--quiet", *more]
 
+    def score(self, hypotheses: str | bytes, *more: str, references: str = "u1 A\n", name: str = "h.txt") -> list[str]:
+        return ["score", str(self.file("r.txt", references)), str(self.file(name, hypotheses)), *more]
+
     def damaged(self, **metadata: str) -> list[str]:
         tensors = safetensors.torch.load_file(self.model)
         with safetensors.safe_open(self.model, framework="pt") as file:
@@ -400,6 +403,63 @@ ARGUMENTS = [
         r"one of them is enough",
     ),
 ]
+SCORES = [
+    Mistake("no references", lambda place: ["score", "no.txt", "no.txt"], 2, r"no\.txt' does not exist"),
+    Mistake("no hypotheses", lambda place: ["score", str(place.file("r.txt", "u1 A\n"))], 2, r"argument 'HYPOTHESES'"),
+    Mistake("empty", lambda place: place.score(""), 1, r"h\.txt: no transcripts in it"),
+    Mistake("not UTF-8", lambda place: place.score(b"u1 \xff\n"), 1, r"h\.txt, row 1: not UTF-8 \(byte 0xFF\)"),
+    Mistake("twice", lambda place: place.score("u1 A\nu1 B\n"), 1, r"row 2: id 'u1' stands already in row 1; remove"),
+    Mistake("other ids", lambda place: place.score("A\n"), 1, r"no id of the references is in it \(it has 'A', they"),
+    Mistake(
+        "missing ids",
+        lambda place: place.score("u1 A\n", references="u1 A\nu2 B\n"),
+        1,
+        r"h\.txt: 1 id of the references missing \('u2'\); --allow-missing counts",
+    ),
+    Mistake("trn", lambda place: place.score("A u1\n", name="h.trn"), 1, r"h\.trn, row 1: 'A u1' is not of the form"),
+    Mistake("ctm", lambda place: place.score("u1 1 x 1 A\n", name="h.ctm"), 1, r"row 1: start 'x' is not a number of"),
+    Mistake(
+        "stm", lambda place: place.score("u1 A\n", "--reference-format", "stm"), 1, r"r\.txt, row 1: .* has 2 columns"
+    ),
+    Mistake("jsonl", lambda place: place.score("{}", name="h.jsonl"), 1, r"h\.jsonl, row 1: no 'text' in '{}'; add it"),
+    Mistake(
+        "csv", lambda place: place.score("a,b\n", name="h.csv"), 1, r"row 1: the header 'a,b' needs a column 'text'"
+    ),
+    Mistake("no words", lambda place: place.score("u1 A\n", references="u1\n"), 1, r"the references hold no words"),
+    Mistake(
+        "normalised away",
+        lambda place: place.score("u1 A\n", "--normaliser", "basic", references="u1 …\n"),
+        1,
+        r"the references hold no words",
+    ),
+    Mistake("format", lambda place: place.score("", "--hypothesis-format", "doc"), 2, r"'doc' is not one of"),
+    Mistake("normaliser", lambda place: place.score("", "--normaliser", "whisper"), 2, r"'whisper' is not one of"),
+    Mistake("limit", lambda place: place.score("", "--fail-above", "-1"), 2, r"-1.* is not in the range x>=0"),
+    Mistake(
+        "equivalents",
+        lambda place: place.score("u1 A\n", "--equivalents", str(place.file("same.txt", "a b\n"))),
+        1,
+        r"same\.txt, line 1: 'a b' is not of the form 'colour = color'",
+    ),
+    Mistake(
+        "one system",
+        lambda place: ["compare", *place.score("u1 A\n")[1:]],
+        2,
+        r"needs the hypotheses of two systems or more, after REFERENCES",
+    ),
+    Mistake(
+        "itself",
+        lambda place: ["compare", *place.score("u1 A\n")[1:], str(place.folder / "h.txt")],
+        2,
+        r"h\.txt is given twice; a system is not compared with itself",
+    ),
+    Mistake(
+        "report in a file",
+        lambda place: place.score("u1 A\n", "--report", str(place.folder / "r.txt" / "x.html")),
+        1,
+        r"r\.txt: (File exists|Not a directory)",
+    ),
+]
 TABLE = {
     f"{kind}: {mistake.name}": mistake
     for kind, mistakes in {
@@ -410,6 +470,7 @@ TABLE = {
         "corpora": CORPORA,
         "language models": LANGUAGE_MODELS,
         "arguments": ARGUMENTS,
+        "scores": SCORES,
     }.items()
     for mistake in mistakes
 }

@@ -28,6 +28,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         ["train"],
         ["transcribe"],
         ["evaluate"],
+        ["score"],
+        ["compare"],
         ["inspect"],
         ["lm"],
     ):
@@ -82,7 +84,7 @@ def test_evaluate_prints_and_writes_the_report(
     assert output.err == ""
     body = json.loads(report.read_text())
     assert body["utterances"] == 12
-    assert body["normaliser"] == "upper"
+    assert body["facts"]["normaliser"] == "upper"
 
 
 def test_inspect_lists_the_matrices_by_what_they_are(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.files import LockedError, clear, clear_begun, sole_writer, whole
+from asr.files import LockedError, clear, clear_begun, sole_writer, whole, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -176,3 +176,15 @@ def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught, whole(tmp_path / "a.json"):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a.json")
+
+
+def test_text_is_written_whole_with_its_folders(tmp_path: Path) -> None:
+    write_text(tmp_path / "deep" / "er" / "a.txt", "É \ud800")
+    assert (tmp_path / "deep" / "er" / "a.txt").read_text(encoding="utf-8") == "É \\ud800"
+    assert len(list((tmp_path / "deep" / "er").iterdir())) == 1
+
+
+def test_text_to_what_is_no_plain_file_is_written_there(tmp_path: Path) -> None:
+    (tmp_path / "null").symlink_to("/dev/null")
+    write_text(tmp_path / "null", "text")
+    assert Path("/dev/null").is_char_device()

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import click
 
+from asr.cli.compare import compare
 from asr.cli.doctor import doctor
 from asr.cli.evaluate import evaluate
 from asr.cli.inspect import inspect
 from asr.cli.lm import lm
 from asr.cli.prepare import prepare
+from asr.cli.score import score
 from asr.cli.train import train
 from asr.cli.transcribe import transcribe
 from asr.version import __version__
@@ -25,7 +27,7 @@ def program() -> None:
     """Speech recognition with recurrent networks and CTC: prepare, train, transcribe, evaluate."""
 
 
-for _command in (prepare, doctor, train, transcribe, evaluate, inspect, lm):
+for _command in (prepare, doctor, train, transcribe, evaluate, score, compare, inspect, lm):
     program.add_command(_command)
 
 

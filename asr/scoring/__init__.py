@@ -1,38 +1,28 @@
-"""References + hypotheses -> error counts, rates and their intervals.
+"""References + hypotheses -> error counts, alignments, rates and their intervals.
 
 Alignments are jiwer's. Rates are pooled over the corpus: all errors over all reference words. The 95 % interval is the
 percentile bootstrap over utterances of Bisani and Ney (2004), section 2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import jiwer
 import numpy as np
-from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
 
-RESAMPLES = 1_000
-SEED = 20040517
-
-Counts = NDArray[np.int64]
-
-
-class ScoringError(ValueError):
-    """References and hypotheses that cannot be scored."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """An error rate as a fraction, with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+from asr.scoring.alignment import Chunk, Edit, chunks, edits
+from asr.scoring.bootstrap import RESAMPLES as RESAMPLES
+from asr.scoring.bootstrap import SEED as SEED
+from asr.scoring.bootstrap import Counts as Counts
+from asr.scoring.bootstrap import Rate as Rate
+from asr.scoring.bootstrap import ScoringError as ScoringError
+from asr.scoring.bootstrap import interval as interval
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UtteranceScore:
-    """Counts of one utterance, in words (`words` of the reference) and characters."""
+    """Counts of one utterance, in words (`words` of the reference) and characters, and its words' alignment."""
 
     id: str
     reference: str
@@ -43,20 +33,30 @@ class UtteranceScore:
     insertions: int
     characters: int
     character_errors: int
+    alignment: tuple[Chunk, ...]
 
     @property
     def errors(self) -> int:
         """Return the word errors."""
         return self.substitutions + self.deletions + self.insertions
 
+    def edits(self, wrong_only: bool = False) -> Iterator[Edit]:
+        """Yield the alignment word by word; `wrong_only`: the errors alone."""
+        return edits(self.alignment, self.reference.split(), self.hypothesis.split(), wrong_only)
+
 
 @dataclass(frozen=True)
 class Score:
-    """Counts and rates of a corpus; `utterance_scores` in the order given."""
+    """Counts and rates of a corpus; `utterance_scores` in the order given.
+
+    `ser`: the sentence error rate, of the utterances with any word wrong; `sentence_errors` is their number.
+    """
 
     wer: Rate
     cer: Rate
+    ser: Rate
     utterances: int
+    sentence_errors: int
     words: int
     substitutions: int
     deletions: int
@@ -65,32 +65,20 @@ class Score:
     character_errors: int
     utterance_scores: tuple[UtteranceScore, ...]
 
+    @property
+    def errors(self) -> int:
+        """Return the word errors."""
+        return self.substitutions + self.deletions + self.insertions
 
-def interval(errors: Counts, totals: Counts, resamples: int = RESAMPLES, seed: int = SEED) -> Rate:
-    """Return the pooled rate of counts (utterances,) and its bootstrap interval.
-
-    Raises ScoringError when the references are empty altogether: a rate needs something to divide by.
-    """
-    total = int(totals.sum())
-    if total == 0:
-        raise ScoringError("the references hold no words at all: there is no error rate")
-    random = np.random.default_rng(seed)
-    rates = []
-    for _ in range(resamples):
-        chosen = random.integers(len(totals), size=len(totals))
-        drawn = totals[chosen].sum()
-        # A sample of empty references alone says nothing of the rate.
-        if drawn:
-            rates.append(errors[chosen].sum() / drawn)
-    low, high = np.percentile(rates, [2.5, 97.5])
-    return Rate(int(errors.sum()) / total, float(low), float(high))
+    def column(self, name: str) -> Counts:
+        """Return one count of each utterance."""
+        return np.array([getattr(row, name) for row in self.utterance_scores], dtype=np.int64)
 
 
 def _count(identity: str, reference: str, hypothesis: str) -> UtteranceScore:
     # One space between words and none at the ends, so that the layout is no error.
     tidy = " ".join(reference.split()), " ".join(hypothesis.split())
     words = jiwer.process_words(*tidy)
-    characters = jiwer.process_characters(*tidy)
     return UtteranceScore(
         identity,
         reference,
@@ -99,8 +87,10 @@ def _count(identity: str, reference: str, hypothesis: str) -> UtteranceScore:
         words.substitutions,
         words.deletions,
         words.insertions,
-        characters.hits + characters.substitutions + characters.deletions,
-        characters.substitutions + characters.deletions + characters.insertions,
+        len(tidy[0]),
+        # As jiwer counts, without the alignment that it makes of them.
+        Levenshtein.distance(*tidy),
+        chunks(words.alignments[0]),
     )
 
 
@@ -121,10 +111,13 @@ def score(references: Sequence[str], hypotheses: Sequence[str], ids: Sequence[st
     def column(name: str) -> Counts:
         return np.array([getattr(row, name) for row in rows], dtype=np.int64)
 
+    wrong = (column("errors") > 0).astype(np.int64)
     return Score(
         wer=interval(column("errors"), column("words")),
         cer=interval(column("character_errors"), column("characters")),
+        ser=interval(wrong, np.ones_like(wrong)),
         utterances=len(rows),
+        sentence_errors=int(wrong.sum()),
         words=int(column("words").sum()),
         substitutions=int(column("substitutions").sum()),
         deletions=int(column("deletions").sum()),

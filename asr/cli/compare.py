@@ -1,0 +1,74 @@
+"""asr compare: references and several systems' hypotheses -> which is better, and whether that is shown."""
+
+from pathlib import Path
+
+import click
+
+from asr.cli import options
+from asr.cli import outputs as outs
+from asr.cli.score import allow_missing, hypothesis_format, reference_format
+
+
+def _names(paths: tuple[Path, ...]) -> list[str]:
+    """Return the shortest names that tell the files apart."""
+    for names in ([path.stem for path in paths], [path.name for path in paths], [str(path) for path in paths]):
+        if len(set(names)) == len(names):
+            return names
+    twice = next(path for index, path in enumerate(paths) if path in paths[:index])
+    raise click.UsageError(f"{twice} is given twice; a system is not compared with itself")
+
+
+@click.command(short_help="Tell whether one system is better than another.")
+@click.argument("references", type=options.FILE)
+@click.argument("systems", type=options.FILE, nargs=-1, required=True, metavar="A B [C]...")
+@outs.normaliser("none")
+@outs.equivalents
+@reference_format
+@hypothesis_format
+@allow_missing
+@outs.json_file
+@outs.report_file
+@outs.worst
+def compare(
+    references: Path,
+    systems: tuple[Path, ...],
+    normaliser: str,
+    equivalents: Path | None,
+    reference_format: str,
+    hypothesis_format: str,
+    allow_missing: bool,
+    json_file: Path | None,
+    report_file: Path | None,
+    worst: int,
+) -> int:
+    """Compare the hypotheses A, B, … of several systems for the same REFERENCES.
+
+    Paired bootstrap (Bisani and Ney 2004) and matched-pairs sentence-segment word error test (MAPSSWE, Gillick and Cox
+    1989), corrected for the number of comparisons (Holm). A difference is shown where both are below 5 %.
+    """
+    from asr import page, report, transcripts
+    from asr.report import document
+    from asr.transcripts.matching import match
+
+    if len(systems) < 2:
+        raise click.UsageError("a comparison needs the hypotheses of two systems or more, after REFERENCES")
+    names = _names(systems)
+    for path in (json_file, report_file):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    said = transcripts.read(references, reference_format)
+    results, sources = {}, {}
+    for name, path in zip(names, systems, strict=True):
+        made, outside = transcripts.read_hypotheses(path, said, hypothesis_format)
+        matched = match(said, made, str(path), allow_missing)
+        results[name] = report.scored(matched.pairs, normaliser, equivalents)
+        counts = {"missing": len(matched.missing), "extra": len(matched.extra), "outside": outside}
+        sources[name] = {"hypotheses": str(path), **counts}
+    given = outs.facts(references=references, equivalents=equivalents)
+    body = document.comparison(results, given, sources)
+    click.echo(report.comparison_text(body, worst))
+    if json_file:
+        report.write_json(json_file, body)
+    if report_file:
+        page.write_comparison(report_file, body)
+    return 0

@@ -1,0 +1,51 @@
+"""Which words and characters go wrong, with examples, and what that costs."""
+
+import pytest
+
+from asr.scoring import score
+from asr.scoring.words import Confusion, character_errors, harmful_words, word_errors
+
+
+def test_errors_by_hand() -> None:
+    references = ["THE CAT SAT", "A CAT", "THE CAT", "THE DOG RAN", "THE CAT THE CAT"]
+    hypotheses = ["THE HAT SAT", "A HAT", "THE MAT", "DOG RAN UH", "THE HAT THE HAT"]
+    found = word_errors(score(references, hypotheses, list("abcde")))
+    assert found.substitutions == (
+        Confusion("CAT", "HAT", 4, ("a", "b", "e")),
+        Confusion("CAT", "MAT", 1, ("c",)),
+    )
+    assert found.deletions == (Confusion("THE", "", 1, ("d",)),)
+    assert found.insertions == (Confusion("", "UH", 1, ("d",)),)
+    assert (found.distinct_substitutions, found.distinct_deletions, found.distinct_insertions) == (2, 1, 1)
+    [only] = word_errors(score(references, hypotheses), 1).substitutions
+    assert (only.hypothesis, only.examples) == ("HAT", ("1", "2", "5"))
+
+
+def test_equal_counts_are_in_the_order_of_the_alphabet() -> None:
+    found = word_errors(score(["A B C"], ["Z Y X"])).substitutions
+    assert [one.reference for one in found] == ["A", "B", "C"]
+
+
+def test_characters_by_hand() -> None:
+    found = character_errors(score(["CAT", "A  CAT", "CAT"], ["CUT", "ACAT", "CAT S"]))
+    assert [(one.reference, one.hypothesis, one.count) for one in found.substitutions] == [("A", "U", 1)]
+    assert [(one.reference, one.examples) for one in found.deletions] == [(" ", ("2",))]
+    assert [(one.hypothesis, one.count) for one in found.insertions] == [(" ", 1), ("S", 1)]
+
+
+def test_harm_by_hand() -> None:
+    result = score(["THE CAT SAT ON THE MAT", "THE DOG RAN AWAY"], ["A CAT SAT ON MAT", "THE DOG DOG RUN AWAY"])
+    the, dog, ran = harmful_words(result)
+    assert result.wer.value == 4 / 10
+    assert (the.word, the.occurrences, the.substitutions, the.deletions, the.errors) == ("THE", 3, 1, 1, 2)
+    assert the.wer_without == pytest.approx(2 / 10)
+    assert (dog.word, dog.insertions, ran.word, ran.substitutions) == ("DOG", 1, "RAN", 1)
+    assert dog.wer_without == ran.wer_without == pytest.approx(3 / 10)
+    assert len(harmful_words(result, 1)) == 1
+
+
+def test_nothing_wrong() -> None:
+    result = score(["A B"], ["A B"])
+    assert word_errors(result) == character_errors(result)
+    assert word_errors(result).substitutions == ()
+    assert harmful_words(result) == ()
