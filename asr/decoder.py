@@ -3,7 +3,8 @@
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,10 @@ class Models:
 
     lm: LanguageModel | None = None
     rescorer: RnnLm | None = None
-    hotwords: Mapping[str, float] = NONE
+    hotwords: Mapping[str, float] = field(default_factory=dict)
+
+
+NO_MODELS = Models()
 
 
 class Decoder:
@@ -67,7 +71,7 @@ class Decoder:
         alphabet: Alphabet,
         seconds_per_frame: float,
         settings: DecoderSettings = GREEDY,
-        models: Models = Models(),
+        models: Models = NO_MODELS,
     ) -> None:
         self.settings = settings
         self._alphabet = alphabet
@@ -77,6 +81,13 @@ class Decoder:
             other = models.rescorer.alphabet.characters
             raise DecodingError(f"the rescorer's alphabet is {other!r}, the acoustic model's {alphabet.characters!r}")
         self._prior = None if settings.greedy else Prior(alphabet, settings.weights, models.lm, models.hotwords)
+
+    def having(self, settings: DecoderSettings) -> "Decoder":
+        """Return the same decoder, which must not be greedy, with other settings and the same models, quickly."""
+        other = copy(self)
+        other.settings = settings
+        other._prior = self._prior and self._prior.having(settings.weights)
+        return other
 
     def decode(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
         """Return the `count` best hypotheses of (T', V), best first; there may be fewer, never none.
@@ -140,7 +151,7 @@ def open_models(
 ) -> Models:
     """Open the files that the settings name; `on_build` as in `lm.load`. Raises LmError, NgramError and RnnLmError."""
     if settings.greedy:
-        return Models()
+        return NO_MODELS
     guide = lm.load(settings.lm, on_build) if settings.lm else None
     rescorer = lm.load(settings.rescorer, on_build) if settings.rescorer else None
     if rescorer is not None and not isinstance(rescorer, RnnLm):

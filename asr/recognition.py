@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr import audio, batching, checkpoint, decoding, features, scoring, text
-from asr.checkpoint import Settings
-from asr.decoding import Hypothesis
+from asr import audio, batching, checkpoint, config, features, scoring, text
+from asr.checkpoint import CheckpointError, Settings
+from asr.decoder import NO_MODELS, Decoder, DecoderSettings, Models
+from asr.decoding import Hypothesis, LogProbs
 from asr.device import choose
 from asr.features import Features
 from asr.manifest import Utterance
@@ -34,53 +36,101 @@ class Evaluation:
 
 
 class Recognizer:
-    """A trained model, ready to transcribe. `card` tells how the model came to be."""
+    """A trained model, ready to transcribe. `card` tells how the model came to be.
 
-    def __init__(self, model: Model, settings: Settings, card: dict[str, Any]) -> None:
+    It decodes greedily; `with_decoder` gives one that searches.
+    """
+
+    def __init__(self, model: Model, settings: Settings, card: dict[str, Any], decoder: Decoder | None = None) -> None:
         self.settings = settings
         self.card = card
         self._model = model.eval()
-        self._alphabet = settings.alphabet
+        self._decoder = decoder or Decoder(settings.alphabet, settings.seconds_per_frame)
 
     @property
     def sample_rate(self) -> int:
         """Return the sample rate in Hz that `transcribe` takes."""
         return self.settings.features.sample_rate
 
-    def transcribe(self, waveform: NDArray[np.floating]) -> Hypothesis:
+    @property
+    def decoder(self) -> Decoder:
+        """Return what turns log-probabilities into text."""
+        return self._decoder
+
+    @property
+    def tuned(self) -> DecoderSettings | None:
+        """Return the decoder's settings that the model file brings, if it does. Raises CheckpointError."""
+        if "decoder" not in self.card:
+            return None
+        try:
+            return config.from_dict(DecoderSettings, self.card["decoder"])
+        except (ValueError, AttributeError) as error:
+            raise CheckpointError(f"the model's card: decoder: {error}") from error
+
+    def with_decoder(self, settings: DecoderSettings, models: Models = NO_MODELS) -> "Recognizer":
+        """Return the same model with another decoder. Raises DecodingError where they do not fit."""
+        decoder = Decoder(self.settings.alphabet, self.settings.seconds_per_frame, settings, models)
+        return Recognizer(self._model, self.settings, self.card, decoder)
+
+    def transcribe(self, waveform: NDArray[np.floating], words: bool = False) -> Hypothesis:
         """Transcribe a mono waveform (samples,) in [-1, 1] at `sample_rate`.
 
-        Raises AudioError for one that is empty, silent or not finite.
+        With `words` the hypothesis has its words with their times (seconds) and confidences. Raises AudioError for one
+        that is empty, silent or not finite.
         """
-        return self._decode([self._features(audio.from_array(waveform, self.sample_rate, self.sample_rate))])[0]
+        waveform = audio.from_array(waveform, self.sample_rate, self.sample_rate)
+        return self._decoder.decode(self._hear([waveform])[0], 1, words)[0]
 
-    def transcribe_file(self, path: str | Path) -> Hypothesis:
-        """Transcribe a sound file of any rate and number of channels. Raises AudioError."""
+    def transcribe_file(self, path: str | Path, words: bool = False) -> Hypothesis:
+        """Transcribe a sound file of any rate and number of channels; `words` as above. Raises AudioError."""
+        return self.alternatives(path, 1, words)[0]
+
+    def alternatives(self, path: str | Path, count: int, words: bool = False) -> list[Hypothesis]:
+        """Return the `count` best transcripts of a sound file, best first; `words` are those of the best one."""
         duration = audio.info(path).duration
         if duration > LONGEST:
             raise audio.AudioError(
                 f"{path}: {duration / 3600:.1f} hours long; at most {LONGEST / 3600:.0f} at once; split it"
             )
-        return self._decode([self._features(audio.load(path, self.sample_rate))])[0]
+        return self._decoder.decode(self._hear([audio.load(path, self.sample_rate)])[0], count, words)
 
     def transcribe_utterances(
-        self, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
+        self,
+        utterances: Sequence[Utterance],
+        progress: Callable[[float, float], None] | None = None,
+        words: bool = False,
     ) -> list[Hypothesis]:
         """Transcribe utterances in batches; return the hypotheses in their order.
 
         `progress` is told the seconds of audio done and in all. Raises AudioError.
         """
         found: dict[int, Hypothesis] = {}
+        for indices, rows in self._heard(utterances, progress):
+            decoded = self._decoder.decode_each(rows, 1, words)
+            found |= zip(indices, chain.from_iterable(decoded), strict=True)
+        return [found[index] for index in range(len(utterances))]
+
+    def log_probs(
+        self, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
+    ) -> list[LogProbs]:
+        """Return what the network says of each utterance, (T', V); otherwise as `transcribe_utterances`."""
+        found: dict[int, LogProbs] = {}
+        for indices, rows in self._heard(utterances, progress):
+            found |= zip(indices, rows, strict=True)
+        return [found[index] for index in range(len(utterances))]
+
+    def _heard(
+        self, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None
+    ) -> Iterator[tuple[list[int], list[LogProbs]]]:
+        """Yield batches: which utterances, and their log-probabilities."""
         total = sum(utterance.duration for utterance in utterances)
         done = 0.0
         for indices in self._batches(utterances):
             chosen = [utterances[index] for index in indices]
-            loaded = [self._load(one) for one in chosen]
-            found |= zip(indices, self._decode([self._features(waveform) for waveform in loaded]), strict=True)
+            yield indices, self._hear([self._load(one) for one in chosen])
             done += sum(one.duration for one in chosen)
             if progress:
                 progress(done, total)
-        return [found[index] for index in range(len(utterances))]
 
     def _load(self, one: Utterance) -> audio.Waveform:
         try:
@@ -93,19 +143,14 @@ class Recognizer:
         lengths = [round(utterance.duration / hop) for utterance in utterances]
         yield from (batch.tolist() for batch in batching.plan(lengths, round(BATCH_SECONDS / hop)))
 
-    def _features(self, waveform: audio.Waveform) -> Features:
-        return features.mfcc(waveform, self.settings.features)
-
-    def _decode(self, rows: Sequence[Features]) -> list[Hypothesis]:
+    def _hear(self, waveforms: Sequence[audio.Waveform]) -> list[LogProbs]:
+        rows: list[Features] = [features.mfcc(waveform, self.settings.features) for waveform in waveforms]
         batch = batching.pad(rows, [()] * len(rows))
         place = next(self._model.parameters()).device
         with torch.inference_mode():
             output = self._model(batch.features.to(place), batch.feature_lengths.to(place))
         log_probs = output.log_probs.cpu().numpy()
-        return [
-            decoding.greedy(row[:length], self._alphabet)
-            for row, length in zip(log_probs, output.lengths.tolist(), strict=True)
-        ]
+        return [row[:length] for row, length in zip(log_probs, output.lengths.tolist(), strict=True)]
 
 
 def load(path: str | Path, device: str = "cpu") -> Recognizer:
