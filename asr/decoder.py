@@ -1,5 +1,6 @@
 """Log-probabilities -> hypotheses with words, times and confidences, by whatever the settings of a decoder name."""
 
+import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -138,12 +139,28 @@ class Decoder:
 def read(path: str | Path, overrides: Sequence[str] = ()) -> DecoderSettings:
     """Read decoder.toml; files that it names are beside it. Raises ConfigError."""
     settings = config.read(path, DecoderSettings, overrides)
-    folder = Path(path).parent
-    return replace(
-        settings,
-        lm=str(folder / settings.lm) if settings.lm else "",
-        rescorer=str(folder / settings.rescorer) if settings.rescorer else "",
-    )
+    return replace(settings, lm=_beside(path, settings.lm), rescorer=_beside(path, settings.rescorer))
+
+
+def _beside(path: str | Path, name: str) -> str:
+    return os.path.normpath(Path(path).parent / name) if name else ""
+
+
+def to_toml(settings: DecoderSettings, folder: Path) -> str:
+    """Return decoder.toml, to stand in `folder`, from where it names the files of language models."""
+    values = config.to_dict(settings)
+    for name in ("lm", "rescorer"):
+        values[name] = os.path.relpath(values[name], folder) if values[name] else ""
+    sections = {name: values.pop(name) for name in ("search", "weights")}
+    lines = [_line(name, value) for name, value in values.items()]
+    for section, inner in sections.items():
+        lines += ["", f"[{section}]", *(_line(name, value) for name, value in inner.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, value: object) -> str:
+    # Of these kinds JSON's notation is TOML's too, but for what is infinite.
+    return f"{name} = {str(value) if isinstance(value, float) else json.dumps(value)}"
 
 
 def open_models(

@@ -27,9 +27,13 @@ LONGEST = 2 * 3600.0
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's score on a manifest, the seconds of the audio and of the computation, and the texts' normaliser."""
+    """A model's score on a manifest, the seconds of the audio and of the computation, and the texts' normaliser.
+
+    The hypotheses have their words.
+    """
 
     score: scoring.Score
+    hypotheses: tuple[Hypothesis, ...]
     audio_seconds: float
     seconds: float
     normaliser: str
@@ -172,7 +176,8 @@ def evaluate(
     if not any(references):
         raise scoring.ScoringError("the references hold no words at all: there is no error rate")
     begin = time.perf_counter()
-    hypotheses = [hypothesis.text for hypothesis in recognizer.transcribe_utterances(utterances, progress)]
+    hypotheses = tuple(recognizer.transcribe_utterances(utterances, progress, words=True))
     seconds = time.perf_counter() - begin
-    result = scoring.score(references, hypotheses, [utterance.id for utterance in utterances])
-    return Evaluation(result, sum(utterance.duration for utterance in utterances), seconds, normaliser)
+    texts = [hypothesis.text for hypothesis in hypotheses]
+    result = scoring.score(references, texts, [utterance.id for utterance in utterances])
+    return Evaluation(result, hypotheses, sum(utterance.duration for utterance in utterances), seconds, normaliser)

@@ -9,22 +9,27 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from asr.beam import BeamSettings, LmSettings
 from asr.confidence import fit_temperature
 from asr.decoder import GREEDY, NO_MODELS, Decoder, DecoderSettings, Models
 from asr.decoding import LogProbs
-from asr.text import Alphabet
+from asr.manifest import Utterance
+from asr.recognition import Recognizer
+from asr.scoring import Rate, ScoringError
+from asr.scoring.significance import paired_bootstrap
+from asr.text import Alphabet, normalise
 
 # Of a language model's weight and the bonus for each word: first these, then finer ones around the best.
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5)
 BONUSES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
 UNKNOWNS = (0.0, -2.0, -5.0, -8.0, -12.0, -20.0)
 RESCORER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)
-# From the quickest to the widest search; the quickest one wins that makes no more errors than the widest.
-WIDTHS = (10, 25, 50, 100, 200)
-MARGINS = ((7.0, 10.0), (9.0, 14.0), (12.0, 20.0))
+# From the narrowest search to the widest; the quickest one wins that makes no more errors than the widest.
+_MARGINS = ((7.0, 10.0), (9.0, 14.0), (12.0, 20.0))
+SEARCHES = tuple(BeamSettings(width, *margins) for width, margins in product((10, 25, 50, 100, 200), _MARGINS))
 BASE = DecoderSettings()
 # How widely is searched while weights are tried.
 _TRYING = BeamSettings(50, 9.0, 14.0)
@@ -61,16 +66,43 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The settings found, with their trial and the greedy decoder's, and all trials of weight and bonus."""
+    """The settings found, with their trial and the greedy decoder's, the trials of the first weights and bonuses, row
+    by row of one weight, those of how widely is searched, and the words of each utterance.
+    """
 
     best: Trial
     greedy: Trial
     surface: tuple[Trial, ...]
+    searches: tuple[Trial, ...]
+    words: tuple[int, ...]
 
     @property
     def settings(self) -> DecoderSettings:
         """Return the settings: the greedy decoder's where nothing was better."""
         return self.best.settings
+
+
+def hear(
+    recognizer: Recognizer, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
+) -> Dev:
+    """Return what a model's network says of utterances, once for all trials. Raises AudioError and ScoringError."""
+    texts = [normalise(one.text, recognizer.settings.text.normaliser) for one in utterances]
+    if not any(texts):
+        raise ScoringError("the texts hold no words at all: there is nothing to tune on")
+    rows = recognizer.log_probs(utterances, progress)
+    return Dev(rows, texts, sum(one.duration for one in utterances), recognizer.settings.seconds_per_frame)
+
+
+def trials(models: Models) -> int:
+    """Return about how many settings `tune` tries."""
+    weights = len(WEIGHTS) * len(BONUSES) + len(UNKNOWNS) + 25 if models.lm else len(BONUSES)
+    return 1 + weights + len(SEARCHES) + (len(RESCORER_WEIGHTS) if models.rescorer else 0)
+
+
+def difference(found: Tuned) -> Rate:
+    """Return by how much the WER is lower than the greedy decoder's, with its 95 % interval (paired bootstrap)."""
+    greedy, best, words = (np.array(one, np.int64) for one in (found.greedy.errors, found.best.errors, found.words))
+    return paired_bootstrap(greedy, best, words).difference
 
 
 class _Bench:
@@ -153,10 +185,13 @@ def tune(
         settings = _weighed(bench, settings, surface)
     if models.rescorer is not None:
         settings = _least(bench, (replace(settings, rescorer_weight=weight) for weight in RESCORER_WEIGHTS))
-    best = _quickest(bench, settings)
+    searches = [bench.trial(replace(settings, search=one)) for one in SEARCHES]
+    best = min((one for one in searches if one.total <= searches[-1].total), key=lambda one: one.seconds)
     if best.total >= greedy.total and not models.hotwords:
         best = greedy
-    return Tuned(replace(best, settings=_calibrated(bench, dev, best.settings)), greedy, tuple(surface))
+    settings = _calibrated(bench, dev, best.settings)
+    words = tuple(len(text.split()) for text in dev.texts)
+    return Tuned(replace(best, settings=settings), greedy, tuple(surface), tuple(searches), words)
 
 
 def _with(settings: DecoderSettings, **changes: float) -> DecoderSettings:
@@ -177,15 +212,6 @@ def _weighed(bench: _Bench, settings: DecoderSettings, surface: Sequence[Trial])
         settings = _least(bench, (_with(settings, unknown_score=value) for value in (coarse.unknown_score, *UNKNOWNS)))
     weights, bonuses = _between(WEIGHTS, coarse.lm_weight), _between(BONUSES, coarse.word_bonus)
     return _steady(bench.grid(settings, weights, bonuses), len(bonuses)).settings
-
-
-def _quickest(bench: _Bench, settings: DecoderSettings) -> Trial:
-    """Return the trial of the quickest search that makes no more errors than the widest one."""
-    trials = [
-        bench.trial(replace(settings, search=BeamSettings(width, *margins)))
-        for width, margins in product(WIDTHS, MARGINS)
-    ]
-    return min((one for one in trials if one.total <= trials[-1].total), key=lambda one: one.seconds)
 
 
 def _calibrated(bench: _Bench, dev: Dev, settings: DecoderSettings) -> DecoderSettings:

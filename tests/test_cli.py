@@ -32,6 +32,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         ["compare"],
         ["inspect"],
         ["lm"],
+        ["tune"],
     ):
         assert main([*command, "--help"]) == 0
         assert "Usage: asr" in capsys.readouterr().out

@@ -18,6 +18,7 @@ from asr.cli.prepare import prepare
 from asr.cli.score import score
 from asr.cli.train import train
 from asr.cli.transcribe import transcribe
+from asr.cli.tune import tune
 from asr.version import __version__
 
 
@@ -27,7 +28,7 @@ def program() -> None:
     """Speech recognition with recurrent networks and CTC: prepare, train, transcribe, evaluate."""
 
 
-for _command in (prepare, doctor, train, transcribe, evaluate, score, compare, inspect, lm):
+for _command in (prepare, doctor, train, transcribe, evaluate, score, compare, inspect, lm, tune):
     program.add_command(_command)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from asr.cli import options
+from asr.cli.decoding import Decoding, decoding, described
 from asr.cli.outputs import Outputs, equivalents, facts, normaliser, outputs
 from asr.cli.progress import Display
 
@@ -15,6 +16,7 @@ from asr.cli.progress import Display
 @normaliser(None, "; else as the model's training text")
 @equivalents
 @outputs
+@decoding
 @options.device
 @options.quiet
 def evaluate(
@@ -23,6 +25,7 @@ def evaluate(
     normaliser: str | None,
     equivalents: Path | None,
     outputs: Outputs,
+    decoding: Decoding,
     device: str | None,
     quiet: bool,
 ) -> int:
@@ -34,15 +37,20 @@ def evaluate(
     utterances = manifests.read(manifest)
     recognizer = recognition.load(model, device or "cpu")
     with Display(quiet) as display:
+        recognizer = decoding.equip(recognizer, display)
         result = recognition.evaluate(
             recognizer, utterances, lambda done, total: display.update("transcribe", done / 60, total / 60, "minutes")
         )
-    rows = zip(utterances, result.score.utterance_scores, strict=True)
-    pairs = [Pair(one.id, one.text, row.hypothesis, one.speaker, one.duration) for one, row in rows]
+    rows = zip(utterances, result.hypotheses, strict=True)
+    pairs = [
+        Pair(one.id, one.text, row.text, one.speaker, one.duration, tuple(word.confidence for word in row.words))
+        for one, row in rows
+    ]
     scored = report.scored(pairs, normaliser or result.normaliser, equivalents)
     speed = result.audio_seconds / result.seconds
-    shown = {"manifest": str(manifest), "model": str(model)}
+    decoder = described(recognizer.decoder.settings)
+    shown = {"manifest": str(manifest), "model": str(model), "decoder": decoder}
     shown |= {"audio": f"{result.audio_seconds / 60:.1f} minutes, {speed:.0f} times real time"}
     click.echo(report.text(scored, shown, outputs.worst))
-    given = facts(manifest=manifest, model=model, equivalents=equivalents)
+    given = facts(manifest=manifest, model=model, decoder=decoder, equivalents=equivalents)
     return outputs.write(scored, given, model.name, result.seconds)

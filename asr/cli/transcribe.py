@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from asr.cli import options
+from asr.cli.decoding import Decoding, decoding
 from asr.cli.progress import Display
 
 
@@ -13,23 +14,39 @@ from asr.cli.progress import Display
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @options.model
 @click.option("--format", "form", type=click.Choice(["txt", "json"]), default="txt", show_default=True)
+@click.option("--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="So many texts of each file (json).")
+@decoding
 @options.device
 @options.quiet
-def transcribe(files: tuple[Path, ...], model: Path, form: str, device: str | None, quiet: bool) -> int:
+def transcribe(
+    files: tuple[Path, ...],
+    model: Path,
+    form: str,
+    nbest: int,
+    decoding: Decoding,
+    device: str | None,
+    quiet: bool,
+) -> int:
     """Write the text of each sound FILE, one line a file, to stdout.
 
-    A file that cannot be used is told on stderr and leaves an empty line (txt) or its error (json); exit code 1.
+    With --format json each line also has the words with their times and confidences, and with --nbest other texts
+    that were found. A file that cannot be used is told on stderr and leaves an empty line (txt) or its error (json);
+    exit code 1.
     """
     from asr import output, recognition
     from asr.audio import AudioError
 
+    if nbest > 1 and form != "json":
+        raise click.UsageError("--nbest needs --format json: a line of text has room for one")
     recognizer = recognition.load(model, device or "cpu")
     failed = 0
     # Where the text goes to the terminal, it is progress enough.
     with Display(quiet or sys.stdout.isatty()) as display:
+        recognizer = decoding.equip(recognizer, display, nbest)
         for number, path in enumerate(files, 1):
             try:
-                transcript = output.Transcript(str(path), recognizer.transcribe_file(path))
+                best, *others = recognizer.alternatives(path, nbest, words=form == "json")
+                transcript = output.Transcript(str(path), best, alternatives=tuple(others))
             except AudioError as error:
                 failed += 1
                 transcript = output.Transcript(str(path), None, str(error))

@@ -1,0 +1,185 @@
+"""The options that say how log-probabilities become text."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asr.cli.options import FILE
+from asr.cli.progress import Display
+
+if TYPE_CHECKING:
+    from asr.decoder import DecoderSettings
+    from asr.recognition import Recognizer
+
+# Nats for each occurrence of a hotword that says no weight of its own.
+HOTWORD_WEIGHT = 8.0
+# Seconds after which what is compiled for the first time on this machine deserves a word.
+_LONG = 2.0
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What was asked for; None where the model's or the file's own settings hold."""
+
+    decoder: Path | None
+    beam_width: int | None
+    lm: Path | None
+    lm_weight: float | None
+    word_bonus: float | None
+    hotwords: tuple[tuple[str, float], ...]
+    rescorer: Path | None
+    rescorer_weight: float | None
+    greedy: bool
+
+    @property
+    def nothing(self) -> bool:
+        """Say whether nothing was asked for."""
+        return self == Decoding(None, None, None, None, None, (), None, None, False)
+
+    def equip(self, recognizer: "Recognizer", display: Display, count: int = 1) -> "Recognizer":
+        """Return the recogniser with the decoder that was asked for, its search compiled.
+
+        Without any wish it is what the model file brings, where that needs no other file, else the greedy one; `count`
+        alternatives wish for a search.
+        """
+        from asr import decoder
+        from asr.text import normalise
+
+        settings = self._settings(recognizer, count)
+        if settings.greedy:
+            return recognizer
+        normaliser = recognizer.settings.text.normaliser
+        hot = {normalise(phrase, normaliser): weight for phrase, weight in self.hotwords}
+
+        def building(path: Path) -> None:
+            display.say(f"{path}: read once; from now on its compact form serves", True)
+
+        made = recognizer.with_decoder(settings, decoder.open_models(settings, hot, building))
+        compile_search(display)
+        return made
+
+    def _settings(self, recognizer: "Recognizer", count: int) -> "DecoderSettings":
+        from asr import decoder
+
+        if self.greedy:
+            return decoder.GREEDY
+        if self.decoder:
+            base = decoder.read(self.decoder)
+        else:
+            base = recognizer.tuned or decoder.GREEDY
+            # The file beside which it was tuned need not be here.
+            if self.nothing and (base.lm or base.rescorer):
+                base = decoder.GREEDY
+            base = replace(base, lm="", rescorer="")
+        if not (self.decoder and self.nothing_else) and (not self.nothing or count > 1):
+            base = replace(base, greedy=False)
+        if self.lm:
+            base = replace(base, lm=str(self.lm))
+        if self.rescorer:
+            base = replace(base, rescorer=str(self.rescorer))
+        if self.lm_weight is not None and not base.lm:
+            raise click.UsageError("--lm-weight needs a language model: --lm FILE")
+        if self.rescorer_weight is not None and not base.rescorer:
+            raise click.UsageError("--rescorer-weight needs a recurrent language model: --rescorer FILE")
+        return self._changed(base)
+
+    @property
+    def nothing_else(self) -> bool:
+        """Say whether nothing but the decoder's file was asked for."""
+        return replace(self, decoder=None).nothing
+
+    def _changed(self, base: "DecoderSettings") -> "DecoderSettings":
+        if self.beam_width is not None:
+            base = replace(base, search=replace(base.search, beam_width=self.beam_width))
+        if self.lm_weight is not None:
+            base = replace(base, weights=replace(base.weights, lm_weight=self.lm_weight))
+        if self.word_bonus is not None:
+            base = replace(base, weights=replace(base.weights, word_bonus=self.word_bonus))
+        if self.rescorer_weight is not None:
+            base = replace(base, rescorer_weight=self.rescorer_weight)
+        return base
+
+
+def compile_search(display: Display) -> None:
+    """Compile the beam search, or read what was compiled before; say so where it takes long."""
+    from asr.decoder import warm_up
+
+    told = "compiling the beam search for this machine, once: half a minute"
+    timer = threading.Timer(_LONG, display.say, (told, True))
+    timer.start()
+    try:
+        warm_up()
+    finally:
+        timer.cancel()
+
+
+def _hotword(given: str) -> tuple[str, float]:
+    """Return the phrase and the weight of PHRASE[:WEIGHT]."""
+    phrase, colon, weight = given.rpartition(":")
+    if not colon:
+        return given, HOTWORD_WEIGHT
+    try:
+        return phrase, float(weight)
+    except ValueError:
+        message = f"--hotword {given!r}: {weight!r} is no number; PHRASE:WEIGHT is meant, such as {phrase}:8"
+        raise click.UsageError(message) from None
+
+
+def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of Decoding, and the parameter `decoding` in their place."""
+
+    @click.option("--decoder", type=FILE, help="Settings that asr tune wrote.")
+    @click.option("--greedy", is_flag=True, help="The best path, whatever the model file says.")
+    @click.option("--beam-width", type=click.IntRange(min=1), metavar="N", help="Search, and keep N texts at a time.")
+    @click.option("--lm", type=FILE, help="A language model: .arpa, .arpa.gz, or of asr lm train.")
+    @click.option("--lm-weight", type=click.FloatRange(min=0), metavar="X", help="How much the language model counts.")
+    @click.option("--word-bonus", type=float, metavar="X", help="What each word adds, in nats.")
+    @click.option(
+        "--hotword",
+        "hotwords",
+        multiple=True,
+        metavar="PHRASE[:WEIGHT]",
+        help=f"A likely word or phrase and the nats it adds [{HOTWORD_WEIGHT:g}]; may be given several times.",
+    )
+    @click.option("--rescorer", type=FILE, help="A recurrent language model that judges the texts of the search.")
+    @click.option("--rescorer-weight", type=click.FloatRange(min=0), metavar="X", help="How much it counts.")
+    @wraps(command)
+    def gathered(**given: Any) -> Any:
+        chosen = Decoding(
+            given.pop("decoder"),
+            given.pop("beam_width"),
+            given.pop("lm"),
+            given.pop("lm_weight"),
+            given.pop("word_bonus"),
+            tuple(_hotword(one) for one in given.pop("hotwords")),
+            given.pop("rescorer"),
+            given.pop("rescorer_weight"),
+            given.pop("greedy"),
+        )
+        if chosen.greedy and not replace(chosen, greedy=False).nothing:
+            raise click.UsageError("--greedy goes with no other setting of the decoder")
+        return command(**given, decoding=chosen)
+
+    return gathered
+
+
+def described(settings: "DecoderSettings") -> str:
+    """Return in a few words how is decoded."""
+    if settings.greedy:
+        return "greedy"
+    parts = [f"beam {settings.search.beam_width}"]
+    weights = settings.weights
+    if settings.lm:
+        parts.append(f"{settings.lm}, weight {weights.lm_weight:g}, unknown words {weights.unknown_score:g}")
+    if weights.word_bonus:
+        parts.append(f"word bonus {weights.word_bonus:g}")
+    if weights.lexicon_only:
+        parts.append("words of the model only")
+    if settings.rescorer:
+        parts.append(f"rescored by {settings.rescorer}, weight {settings.rescorer_weight:g}")
+    return ", ".join(parts)
