@@ -24,7 +24,7 @@ from asr.text import Alphabet, normalise
 
 # Of a language model's weight and the bonus for each word: first these, then finer ones around the best.
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5)
-BONUSES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
+BONUSES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 UNKNOWNS = (0.0, -2.0, -5.0, -8.0, -12.0, -20.0)
 RESCORER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)
 # From the narrowest search to the widest; the quickest one wins that makes no more errors than the widest.

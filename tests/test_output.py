@@ -30,6 +30,7 @@ def test_json_is_one_line_whatever_the_name() -> None:
         "lm_score": 0.0,
         "words": [],
     }
+    row.encode("utf-8")
 
 
 def test_json_has_words_and_alternatives() -> None:
@@ -41,4 +42,3 @@ def test_json_has_words_and_alternatives() -> None:
         {"word": "B", "start": 0.6, "end": 1.0, "confidence": 1.0},
     ]
     assert row["alternatives"] == [{"text": "A", "score": None, "acoustic_score": None, "lm_score": 0.0}]
-    row.encode("utf-8")
