@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -49,12 +50,21 @@ class DecoderSettings:
 GREEDY = DecoderSettings(greedy=True)
 
 
+class Rescorer(Protocol):
+    """A language model that scores whole texts, such as RnnLm."""
+
+    alphabet: Alphabet
+
+    def score(self, texts: Sequence[str]) -> list[float]:
+        """Return the natural-log probability of each text."""
+
+
 @dataclass(frozen=True)
 class Models:
     """The language models of a decoder, and the nats that each occurrence of a word or phrase adds."""
 
     lm: LanguageModel | None = None
-    rescorer: RnnLm | None = None
+    rescorer: Rescorer | None = None
     hotwords: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from rapidfuzz.distance import Levenshtein
 
 from asr.beam import BeamSettings, LmSettings
 from asr.confidence import fit_temperature
-from asr.decoder import GREEDY, NO_MODELS, Decoder, DecoderSettings, Models
+from asr.decoder import GREEDY, NO_MODELS, Decoder, DecoderSettings, Models, Rescorer
 from asr.decoding import LogProbs
 from asr.manifest import Utterance
 from asr.recognition import Recognizer
@@ -96,13 +96,32 @@ def hear(
 def trials(models: Models) -> int:
     """Return about how many settings `tune` tries."""
     weights = len(WEIGHTS) * len(BONUSES) + len(UNKNOWNS) + 25 if models.lm else len(BONUSES)
-    return 1 + weights + len(SEARCHES) + (len(RESCORER_WEIGHTS) if models.rescorer else 0)
+    return (
+        1
+        + weights
+        + len(SEARCHES)
+        + (len(RESCORER_WEIGHTS) * (3 if models.lm else 1 + len(BONUSES)) if models.rescorer else 0)
+    )
 
 
 def difference(found: Tuned) -> Rate:
     """Return by how much the WER is lower than the greedy decoder's, with its 95 % interval (paired bootstrap)."""
     greedy, best, words = (np.array(one, np.int64) for one in (found.greedy.errors, found.best.errors, found.words))
     return paired_bootstrap(greedy, best, words).difference
+
+
+class _Memory:
+    """A rescorer that scores each text once."""
+
+    def __init__(self, rescorer: Rescorer) -> None:
+        self.alphabet = rescorer.alphabet
+        self._rescorer = rescorer
+        self._scores: dict[str, float] = {}
+
+    def score(self, texts: Sequence[str]) -> list[float]:
+        new = [text for text in dict.fromkeys(texts) if text not in self._scores]
+        self._scores |= zip(new, self._rescorer.score(new) if new else [], strict=True)
+        return [self._scores[text] for text in texts]
 
 
 class _Bench:
@@ -112,7 +131,10 @@ class _Bench:
         self._dev = dev
         self._references = [text.split() for text in dev.texts]
         self._tried: dict[DecoderSettings, Trial] = {}
-        self._decoder = Decoder(alphabet, dev.seconds_per_frame, DecoderSettings(), models)
+        # Remembered scores make trials quick, and their times wrong.
+        self._honest = Decoder(alphabet, dev.seconds_per_frame, BASE, models)
+        models = replace(models, rescorer=models.rescorer and _Memory(models.rescorer))
+        self._decoder = Decoder(alphabet, dev.seconds_per_frame, BASE, models)
         self._greedy = Decoder(alphabet, dev.seconds_per_frame)
         self._on_trial = on_trial
 
@@ -131,6 +153,16 @@ class _Bench:
             if self._on_trial:
                 self._on_trial(self._tried[settings])
         return self._tried[settings]
+
+    def timed(self, trial: Trial) -> Trial:
+        """Return a trial with the time that its settings take by themselves."""
+        if not trial.settings.rescorer_weight:
+            return trial
+        decoder = self._honest.having(trial.settings)
+        begin = time.perf_counter()
+        for row in self._dev.rows:
+            decoder.decode(row)
+        return replace(trial, seconds=time.perf_counter() - begin)
 
     def grid(self, base: DecoderSettings, weights: Sequence[float], bonuses: Sequence[float]) -> list[Trial]:
         """Try weights and bonuses, row by row."""
@@ -184,14 +216,17 @@ def tune(
         surface = bench.grid(settings, WEIGHTS, BONUSES)
         settings = _weighed(bench, settings, surface)
     if models.rescorer is not None:
-        settings = _least(bench, (replace(settings, rescorer_weight=weight) for weight in RESCORER_WEIGHTS))
+        settings = _least(bench, _rescored(settings, models.lm is not None))
+        if not settings.rescorer_weight:
+            settings = replace(settings, rescorer="")
     searches = [bench.trial(replace(settings, search=one)) for one in SEARCHES]
     best = min((one for one in searches if one.total <= searches[-1].total), key=lambda one: one.seconds)
     if best.total >= greedy.total and not models.hotwords:
         best = greedy
     settings = _calibrated(bench, dev, best.settings)
     words = tuple(len(text.split()) for text in dev.texts)
-    return Tuned(replace(best, settings=settings), greedy, tuple(surface), tuple(searches), words)
+    best = replace(bench.timed(best), settings=settings)
+    return Tuned(best, greedy, tuple(surface), tuple(searches), words)
 
 
 def _with(settings: DecoderSettings, **changes: float) -> DecoderSettings:
@@ -202,6 +237,15 @@ def _with(settings: DecoderSettings, **changes: float) -> DecoderSettings:
 def _least(bench: _Bench, tried: Iterable[DecoderSettings]) -> DecoderSettings:
     """Return the settings of the fewest errors, the first of equal ones."""
     return min((bench.trial(one) for one in tried), key=lambda one: one.total).settings
+
+
+def _rescored(settings: DecoderSettings, guided: bool) -> list[DecoderSettings]:
+    """Return settings with each weight of the rescorer, and with less of the language model, or other bonuses."""
+    weights = settings.weights
+    others = [_with(settings, lm_weight=round(part * weights.lm_weight, 3)) for part in (1.0, 0.8, 0.6)]
+    if not guided:
+        others = [settings, *(_with(settings, word_bonus=bonus) for bonus in BONUSES)]
+    return [replace(other, rescorer_weight=weight) for weight in RESCORER_WEIGHTS for other in others]
 
 
 def _weighed(bench: _Bench, settings: DecoderSettings, surface: Sequence[Trial]) -> DecoderSettings:
