@@ -56,10 +56,9 @@ class Decoding:
         normaliser = recognizer.settings.text.normaliser
         hot = {normalise(phrase, normaliser): weight for phrase, weight in self.hotwords}
 
-        def building(path: Path) -> None:
-            display.say(f"{path}: read once; from now on its compact form serves", True)
-
-        made = recognizer.with_decoder(settings, decoder.open_models(settings, hot, building))
+        made = recognizer.with_decoder(
+            settings, decoder.open_models(settings, hot, lambda path: tell_built(display, path))
+        )
         compile_search(display)
         return made
 
@@ -103,6 +102,11 @@ class Decoding:
         if self.rescorer_weight is not None:
             base = replace(base, rescorer_weight=self.rescorer_weight)
         return base
+
+
+def tell_built(display: Display, path: Path) -> None:
+    """Say that the compact form of a language model is being made."""
+    display.say(f"making {path}, which is read in place of the ARPA from now on", True)
 
 
 def compile_search(display: Display) -> None:

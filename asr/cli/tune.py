@@ -56,7 +56,9 @@ def tune(
         lm=str(lm or ""), rescorer=str(rescorer or ""), weights=LmSettings(lexicon_only=lexicon_only)
     )
     with Display(quiet) as display:
-        models = decoder.open_models(base, {}, lambda path: display.say(f"{path}: read once", True))
+        models = decoder.open_models(
+            base, {}, lambda path: display.say(f"making {path}, which is read in place of the ARPA from now on", True)
+        )
         dev = tuning.hear(
             recognizer, utterances, lambda done, total: display.update("transcribe", done / 60, total / 60, "minutes")
         )
