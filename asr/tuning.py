@@ -25,6 +25,7 @@ from asr.text import Alphabet, normalise
 # Of a language model's weight and the bonus for each word: first these, then finer ones around the best.
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5)
 BONUSES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+USUAL = LmSettings()
 UNKNOWNS = (0.0, -2.0, -5.0, -8.0, -12.0, -20.0)
 RESCORER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)
 # From the narrowest search to the widest; the quickest one wins that makes no more errors than the widest.
@@ -52,7 +53,7 @@ class Dev:
 
 @dataclass(frozen=True)
 class Trial:
-    """What some settings came to: word errors in each utterance, and the seconds that decoding took on one thread."""
+    """What some settings came to: word errors in each utterance, and the seconds that decoding took."""
 
     settings: DecoderSettings
     errors: tuple[int, ...]
@@ -141,11 +142,12 @@ class _Bench:
     def decoder(self, settings: DecoderSettings) -> Decoder:
         return self._greedy if settings.greedy else self._decoder.having(settings)
 
-    def trial(self, settings: DecoderSettings) -> Trial:
+    def trial(self, settings: DecoderSettings, threads: int = 0) -> Trial:
+        """Try settings, on so many threads (0: one for each core; the seconds then say little)."""
         if settings not in self._tried:
             decoder = self.decoder(settings)
             begin = time.perf_counter()
-            found = [decoder.decode(row)[0].text.split() for row in self._dev.rows]
+            found = [one[0].text.split() for one in decoder.decode_each(self._dev.rows, threads=threads)]
             seconds = time.perf_counter() - begin
             pairs = zip(self._references, found, strict=True)
             errors = tuple(Levenshtein.distance(reference, one) for reference, one in pairs)
@@ -156,7 +158,7 @@ class _Bench:
 
     def timed(self, trial: Trial) -> Trial:
         """Return a trial with the time that its settings take by themselves."""
-        if not trial.settings.rescorer_weight:
+        if trial.settings.greedy or not trial.settings.rescorer_weight:
             return trial
         decoder = self._honest.having(trial.settings)
         begin = time.perf_counter()
@@ -171,16 +173,21 @@ class _Bench:
 
 
 def _steady(trials: Sequence[Trial], columns: int) -> Trial:
-    """Return the trial of a grid, row by row, that does best with its neighbours, itself counting as four of them."""
+    """Return the trial of a grid, row by row, that does best with its neighbours, itself counting as four of them.
 
-    def judged(place: int) -> tuple[float, int]:
+    Of equal ones the most usual is taken.
+    """
+
+    def judged(place: int) -> tuple[float, int, float]:
         row, column = divmod(place, columns)
         near = [
             trials[(row + down) * columns + column + right].total
             for down, right in ((0, -1), (0, 1), (-1, 0), (1, 0))
             if 0 <= column + right < columns and 0 <= (row + down) * columns + column + right < len(trials)
         ]
-        return (4 * trials[place].total + sum(near)) / (4 + len(near)), trials[place].total
+        weights = trials[place].settings.weights
+        unusual = abs(weights.lm_weight - USUAL.lm_weight) + abs(weights.word_bonus - USUAL.word_bonus) / 4
+        return (4 * trials[place].total + sum(near)) / (4 + len(near)), trials[place].total, unusual
 
     return trials[min(range(len(trials)), key=judged)]
 
@@ -206,7 +213,7 @@ def tune(
     Raises DecodingError where the models do not fit the alphabet.
     """
     bench = _Bench(dev, alphabet, models, on_trial)
-    greedy = bench.trial(GREEDY)
+    greedy = bench.trial(GREEDY, 1)
     settings = replace(base, greedy=False, search=_TRYING, rescorer_weight=0.0)
     surface: list[Trial] = []
     if models.lm is None:
@@ -219,7 +226,7 @@ def tune(
         settings = _least(bench, _rescored(settings, models.lm is not None))
         if not settings.rescorer_weight:
             settings = replace(settings, rescorer="")
-    searches = [bench.trial(replace(settings, search=one)) for one in SEARCHES]
+    searches = [bench.trial(replace(settings, search=one), 1) for one in SEARCHES]
     best = min((one for one in searches if one.total <= searches[-1].total), key=lambda one: one.seconds)
     if best.total >= greedy.total and not models.hotwords:
         best = greedy

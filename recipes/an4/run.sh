@@ -14,4 +14,15 @@ manifests=data/manifests/an4
 asr prepare an4 "$root" --out "$manifests"
 asr doctor "$manifests/train.jsonl" "$manifests/dev.jsonl" --recipe recipes/an4/recipe.toml
 asr train recipes/an4/recipe.toml --train "$manifests/train.jsonl" --dev "$manifests/dev.jsonl" --out "$run" "${@:3}"
-asr evaluate "$manifests/test.jsonl" --model "$run/best.safetensors" --json "$run/test.json"
+
+# Language models of the training transcripts, and on dev how much they should count.
+asr lm train "$manifests/train.jsonl" --order 3 --out "$run/words.arpa"
+asr lm train "$manifests/train.jsonl" --dev "$manifests/dev.jsonl" --kind rnn --model "$run/best.safetensors" \
+    --hidden 192 --layers 1 --dropout 0.4 --batch 8 --epochs 60 --out "$run/letters.safetensors"
+asr tune "$manifests/dev.jsonl" --model "$run/best.safetensors" --lm "$run/words.arpa" \
+    --rescorer "$run/letters.safetensors" --out "$run/decoder.toml"
+
+asr evaluate "$manifests/test.jsonl" --model "$run/best.safetensors" --greedy --json "$run/test.json"
+asr evaluate "$manifests/test.jsonl" --model "$run/best.safetensors" --beam-width 100 --json "$run/test-beam.json"
+asr evaluate "$manifests/test.jsonl" --model "$run/best.safetensors" --decoder "$run/decoder.toml" \
+    --json "$run/test-lm.json" --report "$run/test-lm.html"

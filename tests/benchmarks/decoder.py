@@ -4,9 +4,9 @@ usage: python tests/benchmarks/decoder.py [MODEL MANIFEST LM.arpa [LM_WEIGHT [WO
 
 Without a model the log-probabilities are made up, in the shape that models give, and only ours are timed. All run on
 one thread and get the same matrices, language model, weights and beam. flashlight is given our margin of scores (its
-own default, 50, is slower) and the same lexicon lock; pyctcdecode its own defaults, and ours the same margins beside it. Needs flashlight-text; where
-pyctcdecode is (`pip install --no-deps pyctcdecode pygtrie`) it is timed too, its language model by flashlight-text's
-KenLM.
+own default, 50, is slower) and the same lexicon lock; pyctcdecode its own defaults, and ours the same margins beside
+it. Needs flashlight-text; where pyctcdecode is (`pip install --no-deps pyctcdecode pygtrie`) it is timed too, its
+language model by flashlight-text's KenLM.
 """
 
 import math
