@@ -46,6 +46,16 @@ class Place:
     def transcribe(self, path: object) -> list[str]:
         return ["transcribe", str(path), "--model", str(self.model)]
 
+    def sound(self, *more: str) -> list[str]:
+        return [*self.transcribe(self.wav("a.wav", spell("AB"))), *more]
+
+    def out(self, name: str) -> list[str]:
+        return ["--out", str(self.folder / name)]
+
+    def arpa(self) -> Path:
+        grams = "-1 <unk>\n-99 <s>\n-1 </s>\n-1 A"
+        return self.file("lm.arpa", f"\\data\\\nngram 1=4\n\n\\1-grams:\n{grams}\n\n\\end\\\n")
+
     def train(self, *more: str, recipe: str | None = None, train: Path | None = None) -> list[str]:
         path = self.tones / "tiny.toml" if recipe is None else self.file("recipe.toml", recipe)
         manifest = train or self.tones / "train.jsonl"
@@ -460,6 +470,58 @@ SCORES = [
         r"r\.txt: (File exists|Not a directory)",
     ),
 ]
+DECODING = [
+    Mistake("no search", lambda place: place.sound("--nbest", "3"), 2, r"--nbest needs --format json"),
+    Mistake("weight alone", lambda place: place.sound("--lm-weight", "1"), 2, r"--lm-weight needs a language model"),
+    Mistake("rescorer's alone", lambda place: place.sound("--rescorer-weight", "1"), 2, r"--rescorer-weight needs a"),
+    Mistake("width", lambda place: place.sound("--beam-width", "0"), 2, r"0 is not in the range x>=1"),
+    Mistake("greedy and beam", lambda place: place.sound("--greedy", "--beam-width", "9"), 2, r"goes with no other"),
+    Mistake("hotword's weight", lambda place: place.sound("--hotword", "A:x"), 2, r"'x' is no number; PHRASE:WEIG"),
+    Mistake("hotword's letters", lambda place: place.sound("--hotword", "AXE"), 1, r"'AXE': 'X' is not in the alph"),
+    Mistake("empty hotword", lambda place: place.sound("--hotword", " "), 1, r"a hotword has no letters"),
+    Mistake(
+        "no language model",
+        lambda place: place.sound("-q", "--lm", str(place.file("lm.arpa", "hello\n"))),
+        1,
+        r"lm\.arpa.*\\data\\",
+    ),
+    Mistake(
+        "n-gram rescorer",
+        lambda place: place.sound("-q", "--rescorer", str(place.arpa())),
+        1,
+        r"lm\.arpa: an n-gram model; the rescorer is meant to be a recurrent one",
+    ),
+    Mistake(
+        "decoder's key",
+        lambda place: place.sound("--decoder", str(place.file("d.toml", "[search]\nwidth = 3\n"))),
+        2,
+        r"d\.toml: unknown key 'search\.width'",
+    ),
+    Mistake(
+        "decoder's value",
+        lambda place: place.sound("--decoder", str(place.file("d.toml", "temperature = 0\n"))),
+        2,
+        r"d\.toml: temperature = 0\.0 is not more than 0",
+    ),
+    Mistake(
+        "decoder's file",
+        lambda place: place.sound("--decoder", str(place.file("d.toml", 'lm = "no.arpa"\n'))),
+        1,
+        r"no\.arpa: no such file",
+    ),
+    Mistake(
+        "nothing to tune on",
+        lambda place: ["tune", str(place.row(text="A")), "--model", str(place.folder / "no.safetensors")],
+        2,
+        r"no\.safetensors.* does not exist",
+    ),
+    Mistake(
+        "tune without words",
+        lambda place: ["tune", str(place.row(text=".")), "--model", str(place.model), "-q", *place.out("d.toml")],
+        1,
+        r"the texts hold no words at all",
+    ),
+]
 TABLE = {
     f"{kind}: {mistake.name}": mistake
     for kind, mistakes in {
@@ -469,6 +531,7 @@ TABLE = {
         "models": MODELS,
         "corpora": CORPORA,
         "language models": LANGUAGE_MODELS,
+        "decoding": DECODING,
         "arguments": ARGUMENTS,
         "scores": SCORES,
     }.items()

@@ -106,7 +106,7 @@ class Decoding:
 
 def tell_built(display: Display, path: Path) -> None:
     """Say that the compact form of a language model is being made."""
-    display.say(f"making {path}, which is read in place of the ARPA from now on", True)
+    display.say(f"making {path}, which is read in place of the ARPA from now on")
 
 
 def compile_search(display: Display) -> None:
