@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from asr.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from asr.alignment import Word
     from asr.config import read as read_settings
+    from asr.decoder import DecoderSettings, Models, Plan
+    from asr.decoder import read as read_decoder
     from asr.decoding import Hypothesis
     from asr.manifest import Utterance
     from asr.manifest import read as read_manifest
@@ -19,13 +22,18 @@ if TYPE_CHECKING:
     from asr.training import train
 
 _HOMES = {
+    "DecoderSettings": ("decoder", "DecoderSettings"),
     "Evaluation": ("recognition", "Evaluation"),
     "Hypothesis": ("decoding", "Hypothesis"),
+    "Models": ("decoder", "Models"),
+    "Plan": ("decoder", "Plan"),
     "Recipe": ("recipe", "Recipe"),
     "Recognizer": ("recognition", "Recognizer"),
     "Utterance": ("manifest", "Utterance"),
+    "Word": ("alignment", "Word"),
     "evaluate": ("recognition", "evaluate"),
     "load": ("recognition", "load"),
+    "read_decoder": ("decoder", "read"),
     "read_manifest": ("manifest", "read"),
     "read_settings": ("config", "read"),
     "train": ("training", "train"),
@@ -33,13 +41,18 @@ _HOMES = {
 }
 
 __all__ = [
+    "DecoderSettings",
     "Evaluation",
     "Hypothesis",
+    "Models",
+    "Plan",
     "Recipe",
     "Recognizer",
     "Utterance",
+    "Word",
     "evaluate",
     "load",
+    "read_decoder",
     "read_manifest",
     "read_settings",
     "train",

@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from asr import alignment, beam, config, lm
-from asr.alignment import Word
+from asr import beam, config, lm
 from asr.beam import BeamSettings, LmSettings
 from asr.beam.language import NONE, Prior
 from asr.confidence import confidences
-from asr.decoding import DecodingError, Hypothesis, LogProbs, greedy
+from asr.decoding import DecodingError, Greedy, Hypothesis, LogProbs, with_words
 from asr.lm import LanguageModel
 from asr.parallel import ahead
 from asr.rnnlm import RnnLm
@@ -87,6 +86,7 @@ class Decoder:
         self.settings = settings
         self._alphabet = alphabet
         self._seconds = seconds_per_frame
+        self._greedy = Greedy(alphabet, seconds_per_frame)
         self._rescorer = models.rescorer
         if models.rescorer and models.rescorer.alphabet.characters != alphabet.characters:
             other = models.rescorer.alphabet.characters
@@ -106,17 +106,15 @@ class Decoder:
         With `words` the best one has its words with their times and confidences. Raises DecodingError.
         """
         if self._prior is None:
-            found = [greedy(log_probs, self._alphabet)]
-        else:
-            every = words or self._rescorer is not None
-            found = beam.beam_search(
-                log_probs, self._alphabet, self.settings.search, self._prior, None if every else count
-            )
-            found = self._rescored(found)
+            return self._greedy.decode(log_probs, count, words)
+        every = None if words or self._rescorer else count
+        found = self._rescored(beam.beam_search(log_probs, self._alphabet, self.settings.search, self._prior, every))
         if not words:
             return found[:count]
-        sure = None if self._prior is None else confidences(found, self.settings.temperature)
-        return [self._with_words(found[0], log_probs, sure), *found[1:count]]
+        best = with_words(found[0], log_probs, self._alphabet, self._seconds)
+        sure = zip(best.words, confidences(found, self.settings.temperature), strict=True)
+        best = replace(best, words=tuple(replace(word, confidence=value) for word, value in sure))
+        return [best, *found[1:count]]
 
     def decode_each(
         self, rows: Iterable[LogProbs], count: int = 1, words: bool = False, threads: int = 0
@@ -135,21 +133,44 @@ class Decoder:
         new = [replace(one, lm_score=one.lm_score + weight * more) for one, more in zip(found, scores, strict=True)]
         return sorted(new, key=lambda one: -one.score)
 
-    def _with_words(self, one: Hypothesis, log_probs: LogProbs, sure: Sequence[float] | None) -> Hypothesis:
-        """Return a hypothesis with its words; without `sure` the acoustic model says how sure each is."""
-        if not one.text:
-            return one
-        aligned = alignment.align(log_probs, alignment.encode(one.text, self._alphabet))
-        words = alignment.words(aligned, one.text, self._alphabet, self._seconds)
-        if sure is not None:
-            words = [Word(word.text, word.start, word.end, value) for word, value in zip(words, sure, strict=True)]
-        return replace(one, words=tuple(words))
+
+@dataclass(frozen=True)
+class Plan:
+    """A decoder that is yet to learn of the alphabet."""
+
+    settings: DecoderSettings = GREEDY
+    models: Models = NO_MODELS
+
+    def decoder(self, alphabet: Alphabet, seconds_per_frame: float) -> Decoder:
+        """Return the decoder. Raises DecodingError where the models do not fit the alphabet."""
+        return Decoder(alphabet, seconds_per_frame, self.settings, self.models)
 
 
-def read(path: str | Path, overrides: Sequence[str] = ()) -> DecoderSettings:
+def read(path: str | Path) -> Plan:
+    """Read decoder.toml and open the language models that it names.
+
+    Raises ConfigError, LmError, NgramError and RnnLmError.
+    """
+    settings = read_settings(path)
+    return Plan(settings, open_models(settings))
+
+
+def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> DecoderSettings:
     """Read decoder.toml; files that it names are beside it. Raises ConfigError."""
     settings = config.read(path, DecoderSettings, overrides)
     return replace(settings, lm=_beside(path, settings.lm), rescorer=_beside(path, settings.rescorer))
+
+
+def from_card(card: Mapping[str, Any]) -> DecoderSettings | None:
+    """Return the settings that a model file brings, if it does. Raises DecodingError."""
+    if "decoder" not in card:
+        return None
+    if not isinstance(card["decoder"], Mapping):
+        raise DecodingError("the model's card: decoder is no section")
+    try:
+        return config.from_dict(DecoderSettings, card["decoder"])
+    except config.ConfigError as error:
+        raise DecodingError(f"the model's card: decoder: {error}") from error
 
 
 def _beside(path: str | Path, name: str) -> str:

@@ -1,10 +1,12 @@
-"""Log-probabilities -> a hypothesis: the likeliest path."""
+"""Log-probabilities -> a hypothesis: the likeliest path, which needs no search."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asr import alignment
 from asr.alignment import Word
 from asr.text import Alphabet
 
@@ -55,3 +57,30 @@ def greedy(log_probs: LogProbs, alphabet: Alphabet) -> Hypothesis:
     first = np.concatenate([[True], best[1:] != best[:-1]])
     text = alphabet.decode(best[first].tolist())
     return Hypothesis(" ".join(text.split()), float(log_probs.max(axis=1).sum()))
+
+
+def with_words(one: Hypothesis, log_probs: LogProbs, alphabet: Alphabet, seconds_per_frame: float) -> Hypothesis:
+    """Return a hypothesis of (T', V) with its words, their times in seconds, and how sure the model is of them."""
+    if not one.text:
+        return one
+    aligned = alignment.align(log_probs, alignment.encode(one.text, alphabet))
+    return replace(one, words=tuple(alignment.words(aligned, one.text, alphabet, seconds_per_frame)))
+
+
+class Greedy:
+    """The decoder of the likeliest path, for models of one alphabet, whose frames are `seconds_per_frame` apart."""
+
+    def __init__(self, alphabet: Alphabet, seconds_per_frame: float) -> None:
+        self._alphabet = alphabet
+        self._seconds = seconds_per_frame
+
+    def decode(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
+        """Return the one hypothesis of (T', V), with its words if asked; `count` is of decoders that search."""
+        found = greedy(log_probs, self._alphabet)
+        return [with_words(found, log_probs, self._alphabet, self._seconds) if words else found]
+
+    def decode_each(
+        self, rows: Iterable[LogProbs], count: int = 1, words: bool = False, threads: int = 0
+    ) -> list[list[Hypothesis]]:
+        """Decode each of some (T', V) as `decode` does; threads would gain nothing."""
+        return [self.decode(row, count, words) for row in rows]

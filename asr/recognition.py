@@ -1,24 +1,24 @@
 """A model file -> transcripts of waveforms, files and manifests."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr import audio, batching, checkpoint, config, features, scoring, text
-from asr.checkpoint import CheckpointError, Settings
-from asr.decoder import NO_MODELS, Decoder, DecoderSettings, Models
-from asr.decoding import Hypothesis, LogProbs
+from asr import audio, batching, checkpoint, features, scoring, text
+from asr.checkpoint import Settings
+from asr.decoding import Greedy, Hypothesis, LogProbs
 from asr.device import choose
 from asr.features import Features
 from asr.manifest import Utterance
 from asr.model import Model
+from asr.text import Alphabet
 
 BATCH_SECONDS = 120.0
 # A file is transcribed whole, in about 1.5 GB for each hour.
@@ -39,6 +39,25 @@ class Evaluation:
     normaliser: str
 
 
+class Decoder(Protocol):
+    """What turns log-probabilities into text."""
+
+    def decode(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
+        """Return at most `count` hypotheses of (T', V), best first, that one with its words if asked."""
+
+    def decode_each(
+        self, rows: Iterable[LogProbs], count: int = 1, words: bool = False, threads: int = 0
+    ) -> list[list[Hypothesis]]:
+        """Decode each of some (T', V)."""
+
+
+class Plan(Protocol):
+    """A decoder that is yet to learn of the alphabet."""
+
+    def decoder(self, alphabet: Alphabet, seconds_per_frame: float) -> Decoder:
+        """Return the decoder."""
+
+
 class Recognizer:
     """A trained model, ready to transcribe. `card` tells how the model came to be.
 
@@ -49,31 +68,16 @@ class Recognizer:
         self.settings = settings
         self.card = card
         self._model = model.eval()
-        self._decoder = decoder or Decoder(settings.alphabet, settings.seconds_per_frame)
+        self._decoder = decoder or Greedy(settings.alphabet, settings.seconds_per_frame)
 
     @property
     def sample_rate(self) -> int:
         """Return the sample rate in Hz that `transcribe` takes."""
         return self.settings.features.sample_rate
 
-    @property
-    def decoder(self) -> Decoder:
-        """Return what turns log-probabilities into text."""
-        return self._decoder
-
-    @property
-    def tuned(self) -> DecoderSettings | None:
-        """Return the decoder's settings that the model file brings, if it does. Raises CheckpointError."""
-        if "decoder" not in self.card:
-            return None
-        try:
-            return config.from_dict(DecoderSettings, self.card["decoder"])
-        except (ValueError, AttributeError) as error:
-            raise CheckpointError(f"the model's card: decoder: {error}") from error
-
-    def with_decoder(self, settings: DecoderSettings, models: Models = NO_MODELS) -> "Recognizer":
-        """Return the same model with another decoder. Raises DecodingError where they do not fit."""
-        decoder = Decoder(self.settings.alphabet, self.settings.seconds_per_frame, settings, models)
+    def with_decoder(self, plan: Plan) -> "Recognizer":
+        """Return the same model with another decoder, such as `asr.read_decoder` plans. Raises DecodingError."""
+        decoder = plan.decoder(self.settings.alphabet, self.settings.seconds_per_frame)
         return Recognizer(self._model, self.settings, self.card, decoder)
 
     def transcribe(self, waveform: NDArray[np.floating], words: bool = False) -> Hypothesis:

@@ -8,13 +8,18 @@ import asr
 
 def test_the_public_names_are_these() -> None:
     assert asr.__all__ == [
+        "DecoderSettings",
         "Evaluation",
         "Hypothesis",
+        "Models",
+        "Plan",
         "Recipe",
         "Recognizer",
         "Utterance",
+        "Word",
         "evaluate",
         "load",
+        "read_decoder",
         "read_manifest",
         "read_settings",
         "train",

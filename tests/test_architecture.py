@@ -36,7 +36,6 @@ ALLOWED = {
     "beam": {"decoding", "ngram", "rnnlm", "text"},
     "confidence": {"decoding"},
     "decoder": {
-        "alignment",
         "beam",
         "confidence",
         "config",
@@ -88,8 +87,6 @@ ALLOWED = {
         "audio",
         "batching",
         "checkpoint",
-        "config",
-        "decoder",
         "decoding",
         "device",
         "features",

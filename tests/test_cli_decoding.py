@@ -58,7 +58,7 @@ def test_tune_writes_settings_that_the_other_commands_take(
     told = capsys.readouterr().out
     assert told.startswith("greedy ")
     written = model.with_name("decoder.toml")
-    settings = decoder.read(written)
+    settings = decoder.read_settings(written)
     assert model.with_name("decoder.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     card = checkpoint.inspect(model).card
     assert card["decoder"]["weights"]["lm_weight"] == settings.weights.lm_weight

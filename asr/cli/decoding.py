@@ -41,36 +41,35 @@ class Decoding:
         """Say whether nothing was asked for."""
         return self == Decoding(None, None, None, None, None, (), None, None, False)
 
-    def equip(self, recognizer: "Recognizer", display: Display, count: int = 1) -> "Recognizer":
-        """Return the recogniser with the decoder that was asked for, its search compiled.
+    def equip(self, recognizer: "Recognizer", display: Display, count: int = 1) -> tuple["Recognizer", str]:
+        """Return the recogniser with the decoder that was asked for, its search compiled, and what that is in words.
 
         Without any wish it is what the model file brings, where that needs no other file, else the greedy one; `count`
         alternatives wish for a search.
         """
+        if self.greedy or (self.nothing and count == 1 and "decoder" not in recognizer.card):
+            # The search and its compiler are not even imported.
+            return recognizer, "greedy"
         from asr import decoder
         from asr.text import normalise
 
         settings = self._settings(recognizer, count)
         if settings.greedy:
-            return recognizer
+            return recognizer, "greedy"
         normaliser = recognizer.settings.text.normaliser
         hot = {normalise(phrase, normaliser): weight for phrase, weight in self.hotwords}
-
-        made = recognizer.with_decoder(
-            settings, decoder.open_models(settings, hot, lambda path: tell_built(display, path))
-        )
+        models = decoder.open_models(settings, hot, lambda path: tell_built(display, path))
+        made = recognizer.with_decoder(decoder.Plan(settings, models))
         compile_search(display)
-        return made
+        return made, described(settings)
 
     def _settings(self, recognizer: "Recognizer", count: int) -> "DecoderSettings":
         from asr import decoder
 
-        if self.greedy:
-            return decoder.GREEDY
         if self.decoder:
-            base = decoder.read(self.decoder)
+            base = decoder.read_settings(self.decoder)
         else:
-            base = recognizer.tuned or decoder.GREEDY
+            base = decoder.from_card(recognizer.card) or decoder.GREEDY
             # The file beside which it was tuned need not be here.
             if self.nothing and (base.lm or base.rescorer):
                 base = decoder.GREEDY

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from asr.cli import options
-from asr.cli.decoding import Decoding, decoding, described
+from asr.cli.decoding import Decoding, decoding
 from asr.cli.outputs import Outputs, equivalents, facts, normaliser, outputs
 from asr.cli.progress import Display
 
@@ -37,7 +37,7 @@ def evaluate(
     utterances = manifests.read(manifest)
     recognizer = recognition.load(model, device or "cpu")
     with Display(quiet) as display:
-        recognizer = decoding.equip(recognizer, display)
+        recognizer, decoder = decoding.equip(recognizer, display)
         result = recognition.evaluate(
             recognizer, utterances, lambda done, total: display.update("transcribe", done / 60, total / 60, "minutes")
         )
@@ -48,7 +48,6 @@ def evaluate(
     ]
     scored = report.scored(pairs, normaliser or result.normaliser, equivalents)
     speed = result.audio_seconds / result.seconds
-    decoder = described(recognizer.decoder.settings)
     shown = {"manifest": str(manifest), "model": str(model), "decoder": decoder}
     shown |= {"audio": f"{result.audio_seconds / 60:.1f} minutes, {speed:.0f} times real time"}
     click.echo(report.text(scored, shown, outputs.worst))

@@ -42,7 +42,7 @@ def transcribe(
     failed = 0
     # Where the text goes to the terminal, it is progress enough.
     with Display(quiet or sys.stdout.isatty()) as display:
-        recognizer = decoding.equip(recognizer, display, nbest)
+        recognizer, _ = decoding.equip(recognizer, display, nbest)
         for number, path in enumerate(files, 1):
             try:
                 best, *others = recognizer.alternatives(path, nbest, words=form == "json")
