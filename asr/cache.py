@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asr import audio, augment, config, features
+from asr import audio, augment, config, mfcc
 from asr.features import Features, FeatureSettings
 from asr.files import whole
 from asr.manifest import Utterance
@@ -125,7 +125,7 @@ def _compute(utterance: Utterance, settings: FeatureSettings, copy: Copy) -> NDA
         random = np.random.default_rng((zlib.crc32(utterance.id.encode("utf-8", "surrogatepass")), copy.noise.number))
         noise = _noise(copy.noise.files[int(random.integers(len(copy.noise.files)))], settings.sample_rate)
         heard = augment.add_noise(heard, noise, random.uniform(copy.noise.low, copy.noise.high), random)
-    return features.unnormalised(heard, settings).astype(np.float16)
+    return mfcc.unnormalised(heard, settings).astype(np.float16)
 
 
 def _is_whole(path: Path, dimension: int) -> bool:
@@ -166,7 +166,7 @@ def open_caches(
     recording that cannot be used, and CacheError where the disk is too small.
     """
     # Normalised when read: masks need the features as they are.
-    settings = replace(settings, normalisation="none")
+    settings = replace(settings, normalisation="none", mean=(), scale=())
     identity = _identity(utterances)
     paths = [folder / f"{_key(identity, settings, copy)}.f16" for copy in copies]
     missing = [number for number, path in enumerate(paths) if not _is_whole(path, settings.dimension)]

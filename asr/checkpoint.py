@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from asr import weights
-from asr.features import FeatureSettings
+from asr.features import FeatureSettings, Matrices
 from asr.model import Model, ModelSettings
 from asr.text import Alphabet, TextSettings
 
@@ -49,12 +51,32 @@ class Settings:
 
 # What a model file says of itself.
 Contents = weights.Contents[Settings]
-_KIND = weights.Kind(FORMAT, SCHEMA, Settings, CheckpointError, "a model file", "; asr train writes model files")
+_MEL, _DCT = "features.mel", "features.dct"
+_KIND = weights.Kind(
+    FORMAT, SCHEMA, Settings, CheckpointError, "a model file", "; asr train writes model files", (_MEL, _DCT)
+)
 
 
-def save(path: str | Path, model: Model, settings: Settings, card: dict[str, Any]) -> None:
-    """Write a model file whole or not at all. Raises CheckpointError."""
-    weights.write(Path(path), _KIND, model, settings, card)
+def save(
+    path: str | Path, model: Model, settings: Settings, card: dict[str, Any], matrices: Matrices | None = None
+) -> None:
+    """Write a model file whole or not at all; recognition needs the features' `matrices`. Raises CheckpointError."""
+    extras = {}
+    if matrices:
+        extras = {_MEL: torch.from_numpy(matrices.mel), _DCT: torch.from_numpy(matrices.dct)}
+    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}, extras))
+
+
+def matrices(contents: Contents) -> Matrices | None:
+    """Return what a file's features are computed with, if it has that. Raises CheckpointError if that is of no use."""
+    if not contents.extras:
+        return None
+    found = Matrices(contents.extras[_MEL].numpy(), contents.extras[_DCT].numpy())
+    shape = contents.settings.features
+    bins = shape.fft_length // 2 + 1
+    if found.mel.shape != (shape.mel_bands, bins) or found.dct.shape != (shape.coefficients, shape.mel_bands):
+        raise CheckpointError("the model's matrices of features do not fit its settings")
+    return found
 
 
 def inspect(path: str | Path) -> Contents:

@@ -1,24 +1,35 @@
-"""Waveforms -> MFCC frames, by librosa.
+"""What the model hears: the settings of MFCC frames, how many there are, and how they are normalised.
 
-Davis and Mermelstein (1980): the cosine transform of the log energies of a mel filter bank; here librosa's (Slaney's
-mel scale, power spectrum, decibels floored 80 dB under the loudest value, orthonormal DCT-II).
+`asr.mfcc` computes them by librosa, `asr.frontend` by torch alone, to the same numbers.
 """
 
+import math
 from dataclasses import dataclass
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 
 Features = NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class Matrices:
+    """What features are computed with: mel filters (mel_bands, bins) and cosine transform (coefficients, mel_bands)."""
+
+    mel: NDArray[np.float32]
+    dct: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class FeatureSettings:
     """What the model hears. `window` and `hop` in seconds, frequencies in Hz (`high_frequency` 0: half the rate).
 
-    `deltas`: 0, 1 (and their first difference) or 2 (and the second). `normalisation`: `utterance` (each coefficient
-    to mean 0 and variance 1 over the utterance) or `none`.
+    `deltas`: 0, 1 (and their first difference) or 2 (and the second). `top_db`: energies lie at most so many decibels
+    under the loudest of the utterance; 0: at least 100 dB under that of a full-scale sample, whatever else is heard.
+
+    `normalisation`: `utterance` (each coefficient to mean 0 and variance 1 over the utterance), `corpus` (over the
+    training speech, whose `mean` and `scale` the model then has) or `none`. A model that is to hear a stream needs
+    `corpus` or `none`, and `top_db` = 0.
     """
 
     sample_rate: int = 16_000
@@ -29,7 +40,10 @@ class FeatureSettings:
     low_frequency: float = 20.0
     high_frequency: float = 0.0
     deltas: int = 0
+    top_db: float = 80.0
     normalisation: str = "utterance"
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 4_000 <= self.sample_rate <= 96_000:
@@ -47,8 +61,17 @@ class FeatureSettings:
             )
         if self.deltas not in (0, 1, 2):
             raise ValueError(f"deltas = {self.deltas} is not one of 0, 1, 2")
-        if self.normalisation not in ("utterance", "none"):
-            raise ValueError(f"normalisation = {self.normalisation!r} is not one of utterance, none")
+        if not 0 <= self.top_db <= 1000:
+            raise ValueError(f"top_db = {self.top_db} is not within 0 to 1000")
+        if self.normalisation not in ("utterance", "corpus", "none"):
+            raise ValueError(f"normalisation = {self.normalisation!r} is not one of utterance, corpus, none")
+        for name in ("mean", "scale"):
+            if getattr(self, name) and len(getattr(self, name)) != self.dimension:
+                raise ValueError(
+                    f"{name} has {len(getattr(self, name))} numbers, and there are {self.dimension} features"
+                )
+        if not all(0 < value < math.inf for value in self.scale):
+            raise ValueError("scale has a number that is not more than 0")
 
     @property
     def highest_frequency(self) -> float:
@@ -71,6 +94,11 @@ class FeatureSettings:
         return int(1 << (self.window_length - 1).bit_length())
 
     @property
+    def streams(self) -> bool:
+        """Say whether a frame's features depend on no later ones, deltas apart."""
+        return self.normalisation != "utterance" and not self.top_db and not self.deltas
+
+    @property
     def dimension(self) -> int:
         """Return F, the features of a frame."""
         return self.coefficients * (1 + self.deltas)
@@ -83,7 +111,9 @@ def frame_count(samples: int, settings: FeatureSettings) -> int:
 
 def statistics(frames: Features, settings: FeatureSettings) -> tuple[Features, Features]:
     """Return what normalisation takes away from frames (T, F) and what it divides them by, each (F,)."""
-    if settings.normalisation == "none" or not len(frames):
+    if settings.normalisation == "corpus" and settings.mean:
+        return np.array(settings.mean, np.float32), np.array(settings.scale, np.float32)
+    if settings.normalisation != "utterance" or not len(frames):
         return np.zeros(settings.dimension, np.float32), np.ones(settings.dimension, np.float32)
     # In double precision: the mean of a loud coefficient is a thousand times the smallest scale.
     mean = frames.sum(axis=0, dtype=np.float64) / len(frames)
@@ -96,33 +126,3 @@ def normalise(frames: Features, settings: FeatureSettings) -> Features:
     """Return frames (T, F) as `settings.normalisation` says."""
     mean, scale = statistics(frames, settings)
     return (frames - mean) / scale
-
-
-def mfcc(waveform: NDArray[np.float32], settings: FeatureSettings) -> Features:
-    """Compute the features, float32 (T, F), of a waveform (samples,) at the settings' sample rate."""
-    return normalise(unnormalised(waveform, settings), settings)
-
-
-def unnormalised(waveform: NDArray[np.float32], settings: FeatureSettings) -> Features:
-    """Compute the features, float32 (T, F), of a waveform (samples,) without the normalisation."""
-    if len(waveform) == 0:
-        return np.zeros((0, settings.dimension), np.float32)
-    # Zeros at both ends centre the first frame on the first sample, as librosa's own pad_mode="constant" does, but
-    # without its warning for waveforms that are shorter than a window.
-    padded = np.pad(waveform, settings.fft_length // 2)
-    coefficients = librosa.feature.mfcc(
-        y=padded,
-        sr=settings.sample_rate,
-        n_mfcc=settings.coefficients,
-        n_mels=settings.mel_bands,
-        n_fft=settings.fft_length,
-        win_length=settings.window_length,
-        hop_length=settings.hop_length,
-        fmin=settings.low_frequency,
-        fmax=settings.highest_frequency,
-        center=False,
-    )
-    rows = [coefficients] + [
-        librosa.feature.delta(coefficients, order=order, mode="nearest") for order in range(1, settings.deltas + 1)
-    ]
-    return np.ascontiguousarray(np.concatenate(rows).T, dtype=np.float32)

@@ -5,17 +5,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 
-from asr import audio, batching, checkpoint, features, scoring, text
-from asr.checkpoint import Settings
+from asr import audio, batching, checkpoint, scoring, text
+from asr.checkpoint import CheckpointError, Contents
 from asr.decoding import Greedy, Hypothesis, LogProbs
 from asr.device import choose
-from asr.features import Features
+from asr.frontend import Frontend
 from asr.manifest import Utterance
 from asr.model import Model
 from asr.text import Alphabet
@@ -64,10 +65,12 @@ class Recognizer:
     It decodes greedily; `with_decoder` gives one that searches.
     """
 
-    def __init__(self, model: Model, settings: Settings, card: dict[str, Any], decoder: Decoder | None = None) -> None:
-        self.settings = settings
-        self.card = card
+    def __init__(self, model: Model, frontend: Frontend, contents: Contents, decoder: Decoder | None = None) -> None:
+        self.settings = settings = contents.settings
+        self.card = contents.card
         self._model = model.eval()
+        self._frontend = frontend
+        self._contents = contents
         self._decoder = decoder or Greedy(settings.alphabet, settings.seconds_per_frame)
 
     @property
@@ -78,7 +81,7 @@ class Recognizer:
     def with_decoder(self, plan: Plan) -> "Recognizer":
         """Return the same model with another decoder, such as `asr.read_decoder` plans. Raises DecodingError."""
         decoder = plan.decoder(self.settings.alphabet, self.settings.seconds_per_frame)
-        return Recognizer(self._model, self.settings, self.card, decoder)
+        return Recognizer(self._model, self._frontend, self._contents, decoder)
 
     def transcribe(self, waveform: NDArray[np.floating], words: bool = False) -> Hypothesis:
         """Transcribe a mono waveform (samples,) in [-1, 1] at `sample_rate`.
@@ -152,11 +155,10 @@ class Recognizer:
         yield from (batch.tolist() for batch in batching.plan(lengths, round(BATCH_SECONDS / hop)))
 
     def _hear(self, waveforms: Sequence[audio.Waveform]) -> list[LogProbs]:
-        rows: list[Features] = [features.mfcc(waveform, self.settings.features) for waveform in waveforms]
-        batch = batching.pad(rows, [()] * len(rows))
-        place = next(self._model.parameters()).device
         with torch.inference_mode():
-            output = self._model(batch.features.to(place), batch.feature_lengths.to(place))
+            rows = [self._frontend(waveform) for waveform in waveforms]
+            lengths = torch.tensor([len(row) for row in rows], device=self._frontend.device)
+            output = self._model(pad_sequence(rows, batch_first=True), lengths)
         log_probs = output.log_probs.cpu().numpy()
         return [row[:length] for row, length in zip(log_probs, output.lengths.tolist(), strict=True)]
 
@@ -165,7 +167,10 @@ def load(path: str | Path, device: str = "cpu") -> Recognizer:
     """Load a model file for transcription on cpu, cuda, mps or auto. Raises CheckpointError and DeviceError."""
     place = choose(device)
     model, contents = checkpoint.load(path)
-    return Recognizer(model.to(place), contents.settings, contents.card)
+    matrices = checkpoint.matrices(contents)
+    if matrices is None:
+        raise CheckpointError(f"{path}: without the matrices of its features; an older asr wrote it: train it again")
+    return Recognizer(model.to(place), Frontend(contents.settings.features, matrices, place), contents)
 
 
 def evaluate(

@@ -6,7 +6,7 @@ of file), `schema` (a number that grows with every change an older reader could 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -35,6 +35,8 @@ Settings = TypeVar("Settings", bound=Buildable[nn.Module])
 class Kind(Generic[Settings]):
     """A kind of file: its `format` and newest `schema`, its settings, and how its mistakes are told.
 
+    `extras`: the names of tensors beside the network's, all of which a file has or none.
+
     `error`: what is raised; `meant`: what a path should have been; `foreign`: what a file of another kind is told.
     """
 
@@ -44,20 +46,26 @@ class Kind(Generic[Settings]):
     error: type[ValueError]
     meant: str
     foreign: str
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Contents(Generic[Settings]):
-    """What a file says of itself; `shapes` by parameter name."""
+    """What a file says of itself; `shapes` by parameter name; the tensors beside the network's, if it has them."""
 
     schema: int
     settings: Settings
     card: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
+    extras: dict[str, Tensor] = field(default_factory=dict)
 
 
-def write(path: Path, kind: Kind[Settings], network: nn.Module, settings: Settings, card: dict[str, Any]) -> None:
-    """Write a file whole or not at all, if it could be read again. Raises the kind's error."""
+def write(path: Path, kind: Kind[Settings], network: nn.Module, contents: Contents[Settings]) -> None:
+    """Write a file whole or not at all, if it could be read again; of `contents` no schema or shapes are needed.
+
+    Raises the kind's error.
+    """
+    settings, card = contents.settings, contents.card
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # A card that is no JSON is a defect of the program, so its TypeError is let through.
     metadata = {
@@ -70,7 +78,7 @@ def write(path: Path, kind: Kind[Settings], network: nn.Module, settings: Settin
         _check(Contents(kind.schema, settings, card, _shapes(tensors)), tensors)
         # Not safetensors' save_file, which leaves a file that nobody but its owner may read.
         with whole(path) as out:
-            out.write(serialise(tensors, metadata))
+            out.write(serialise(tensors | contents.extras, metadata))
     except (SafetensorError, OSError, ValueError) as error:
         raise kind.error(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
@@ -98,7 +106,9 @@ def read(path: Path, kind: Kind[Settings]) -> tuple[Contents[Settings], dict[str
         card = _object(metadata, "card")
     except (ValueError, OverflowError, RecursionError) as error:
         raise kind.error(f"{path}: damaged metadata: {error}") from error
-    contents = Contents(schema, settings, card, _shapes(tensors))
+    whole_extras = tensors.keys() >= set(kind.extras)
+    extras = {name: tensors.pop(name).clone() for name in kind.extras if whole_extras}
+    contents = Contents(schema, settings, card, _shapes(tensors), extras)
     try:
         _check(contents, tensors)
     except ValueError as error:

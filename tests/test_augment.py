@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.fft import dct, idct
 
 from asr.augment import AugmentSettings, Masking, add_noise
-from asr.features import Features, FeatureSettings, normalise, unnormalised
+from asr.features import Features, FeatureSettings, normalise
+from asr.mfcc import unnormalised
 
 # As many coefficients as mel bands: the cosine transform can be undone.
 ALL = FeatureSettings(coefficients=80, mel_bands=80)

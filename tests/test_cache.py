@@ -16,11 +16,12 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from asr import audio, augment, features
+from asr import audio, augment, features, mfcc
 from asr.audio import AudioError
 from asr.cache import CacheError, Copy, FeatureCache, Noise, Progress, open_caches
-from asr.features import FeatureSettings, frame_count, unnormalised
+from asr.features import FeatureSettings, frame_count
 from asr.manifest import Utterance, read, write
+from asr.mfcc import unnormalised
 
 SETTINGS = FeatureSettings(coefficients=5, mel_bands=10)
 LENGTHS = (8000, 3000, 5123)
@@ -64,7 +65,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = 0
-        monkeypatch.setattr(features, "unnormalised", self)
+        monkeypatch.setattr(mfcc, "unnormalised", self)
 
     def __call__(self, waveform: NDArray[np.float32], settings: FeatureSettings) -> features.Features:
         self.times += 1

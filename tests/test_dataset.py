@@ -15,8 +15,9 @@ from asr.audio import AudioError
 from asr.augment import AugmentSettings, Masking
 from asr.cache import Copy, Noise
 from asr.dataset import Dataset, Item, NoiseError, Source, Variation, copies_of, frames_needed
-from asr.features import Features, FeatureSettings, mfcc
+from asr.features import Features, FeatureSettings
 from asr.manifest import Utterance
+from asr.mfcc import mfcc
 from asr.text import TextError, TextSettings
 
 FEATURES = FeatureSettings(coefficients=5, mel_bands=10)
@@ -434,3 +435,12 @@ def test_a_folder_without_noise_is_named_with_its_setting(content: str, tmp_path
         copies_of(AugmentSettings(noise=str(folder)))
     assert str(caught.value) == f"augment.noise = {str(folder)!r}: no folder with recordings in it"
     assert isinstance(caught.value, ValueError)
+
+
+def test_a_corpus_is_measured_as_its_clean_speech_is(tmp_path: Path) -> None:
+    utterances = [record(tmp_path, name, "A", 30 + 10 * place) for place, name in enumerate("abc")]
+    data = load(tmp_path, utterances, 1.0, 1.1)
+    found = dataset.measured(data)
+    frames = np.concatenate([data.caches[0][0][row] for row in range(len(data.caches[0][0].lengths))])
+    np.testing.assert_allclose(found.mean, frames.mean(axis=0), atol=1e-3)
+    np.testing.assert_allclose(found.scale, frames.std(axis=0), rtol=1e-3)

@@ -44,7 +44,7 @@ JSON = st.recursive(
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A good file."""
-    weights.write(tmp_path / "w.safetensors", KIND, Widths().build(), Widths(), CARD)
+    weights.write(tmp_path / "w.safetensors", KIND, Widths().build(), weights.Contents(1, Widths(), CARD, {}))
     return tmp_path / "w.safetensors"
 
 
@@ -60,7 +60,7 @@ def test_what_is_written_is_read_again(
     path = tmp_path_factory.mktemp("weights") / "w"
     shape = Widths(inputs, outputs)
     network = shape.build()
-    weights.write(path, KIND, network, shape, card)
+    weights.write(path, KIND, network, weights.Contents(1, shape, card, {}))
     contents, tensors = weights.read(path, KIND)
     assert (contents.schema, contents.settings, contents.card) == (3, shape, card)
     assert contents.shapes == {"weight": (outputs, inputs), "bias": (outputs,)}
@@ -128,11 +128,11 @@ def test_what_could_not_be_read_again_is_not_written(path: Path) -> None:
         (Widths().build().double(), "its weights are of float64; float32 is meant"),
     ):
         with pytest.raises(WidthError) as caught:
-            weights.write(path, KIND, network, Widths(), CARD)
+            weights.write(path, KIND, network, weights.Contents(1, Widths(), CARD, {}))
         assert str(caught.value) == f"{path}: cannot be written: {says}"
     with pytest.raises(TypeError):
-        weights.write(path, KIND, Widths().build(), Widths(), {"path": path})
+        weights.write(path, KIND, Widths().build(), weights.Contents(1, Widths(), {"path": path}, {}))
     with pytest.raises(WidthError, match=r"below: cannot be written: Not a directory"):
-        weights.write(path / "below", KIND, Widths().build(), Widths(), CARD)
+        weights.write(path / "below", KIND, Widths().build(), weights.Contents(1, Widths(), CARD, {}))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]

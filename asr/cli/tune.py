@@ -113,4 +113,4 @@ def _keep(model: Path, settings: "DecoderSettings") -> None:
     network, contents = checkpoint.load(model)
     plain = replace(settings, lm=Path(settings.lm).name, rescorer=Path(settings.rescorer).name)
     card = contents.card | {"decoder": config.to_dict(plain)}
-    checkpoint.save(model, network, contents.settings, card)
+    checkpoint.save(model, network, contents.settings, card, checkpoint.matrices(contents))

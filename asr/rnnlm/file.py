@@ -40,7 +40,7 @@ _KIND = weights.Kind(
 
 def save(path: str | Path, model: RnnLm, settings: Settings, card: dict[str, Any]) -> None:
     """Write the file of a language model whole or not at all. Raises RnnLmError."""
-    weights.write(Path(path), _KIND, model, settings, card)
+    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}))
 
 
 def inspect(path: str | Path) -> Contents:

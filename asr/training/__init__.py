@@ -93,6 +93,9 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, 
         if not options.stop():
             raise
         return Result(None, 0, 1.0, finished=False)
+    if recipe.features.normalisation == "corpus" and not recipe.features.mean:
+        recipe = replace(recipe, features=dataset.measured(data["train"]))
+        data = {name: replace(one, features=recipe.features) for name, one in data.items()}
     settings = Settings(recipe.features, recipe.text, recipe.model)
     torch.manual_seed(recipe.training.seed)
     engine = Engine.of(recipe, settings.build(), world)

@@ -32,7 +32,7 @@ def keep(run: Run) -> None:
     wanted = chosen(run.progress.rows, settings.average, settings.average_of)
     (run.out / FOLDER).mkdir(exist_ok=True)
     if run.progress.epoch in wanted:
-        checkpoint.save(_path(run, run.progress.epoch), run.engine.model, run.settings, run.card_now())
+        checkpoint.save(_path(run, run.progress.epoch), run.engine.model, run.settings, run.card_now(), run.matrices)
     for path in (run.out / FOLDER).glob(PATTERN):
         if int(path.stem) not in wanted:
             path.unlink(missing_ok=True)
@@ -60,7 +60,7 @@ def finish(run: Run) -> None:
         progress.averaged = (wer, found.loss)
         if engine.world.leads:
             card = run.card_now() | {"averaged": epochs, "dev_wer": wer}
-            checkpoint.save(run.out / "best.safetensors", engine.model, run.settings, card)
+            checkpoint.save(run.out / "best.safetensors", engine.model, run.settings, card, run.matrices)
     engine.model.load_state_dict(own)
     run.tell(
         f"the mean of epochs {', '.join(map(str, epochs))}: dev loss {found.loss:.3f}, dev WER {100 * wer:.2f} %, "

@@ -152,9 +152,9 @@ def _end_epoch(run: Run, begin: float) -> None:
     progress.rows.append(row)
     if engine.world.leads:
         average.keep(run)
-        checkpoint.save(run.out / "last.safetensors", engine.model, run.settings, run.card_now())
+        checkpoint.save(run.out / "last.safetensors", engine.model, run.settings, run.card_now(), run.matrices)
         if row.best:
-            checkpoint.save(run.out / "best.safetensors", engine.model, run.settings, run.card_now())
+            checkpoint.save(run.out / "best.safetensors", engine.model, run.settings, run.card_now(), run.matrices)
         with whole(run.out / "train.jsonl") as out:
             out.writelines(json.dumps(asdict(one), ensure_ascii=False).encode() + b"\n" for one in progress.rows)
     run.options.report(row)

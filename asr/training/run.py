@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from asr import mfcc
 from asr.checkpoint import Settings
 from asr.dataset import Dataset
 from asr.events import Event, Note, Report
+from asr.features import Matrices
 from asr.training import state
 from asr.training.engine import Engine
 from asr.training.state import Progress
@@ -46,6 +49,11 @@ class Run:
     card: dict[str, Any]
     identity: dict[str, Any]
     options: Options
+
+    @cached_property
+    def matrices(self) -> Matrices:
+        """Return what the features are computed with; the model file carries it."""
+        return mfcc.matrices(self.settings.features)
 
     @property
     def longest(self) -> int:

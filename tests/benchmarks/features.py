@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr import audio, features
+from asr import audio, mfcc
 from asr.features import FeatureSettings
 
 ROUNDS = 5
@@ -29,7 +29,7 @@ def times_real_time(paths: list[Path]) -> float:
     for _ in range(ROUNDS):
         begin = time.perf_counter()
         for path in paths:
-            features.mfcc(audio.load(path, SETTINGS.sample_rate), SETTINGS)
+            mfcc.mfcc(audio.load(path, SETTINGS.sample_rate), SETTINGS)
         rates.append(seconds / (time.perf_counter() - begin))
     return float(np.median(rates))
 
@@ -45,7 +45,7 @@ def made(folder: Path, count: int, sample_rate: int) -> list[Path]:
 
 def main() -> None:
     """Print the ratios."""
-    features.mfcc(np.ones(16_000, np.float32), SETTINGS)
+    mfcc.mfcc(np.ones(16_000, np.float32), SETTINGS)
     if len(sys.argv) > 1:
         paths = [path for path in sorted(Path(sys.argv[1]).rglob("*")) if path.suffix in (".flac", ".wav", ".sph")]
         print(f"RATIO features_vs_real_time {times_real_time(paths[:200]):.0f}")
