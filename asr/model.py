@@ -222,6 +222,9 @@ def _recurrence(size: int, settings: ModelSettings) -> nn.RNNBase:
     else:
         nonlinearity = cell.removeprefix("rnn-")
         made = nn.RNN(size, hidden, nonlinearity=nonlinearity, batch_first=True, bidirectional=two)
+    if made.weight_ih_l0.is_meta:
+        # The weights are yet to be read; random numbers on nothing cost the import of torch's compiler, a second.
+        return made
     for name, parameter in made.named_parameters():
         if name.startswith("bias"):
             nn.init.zeros_(parameter)
