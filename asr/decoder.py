@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,9 @@ class DecoderSettings:
 
 GREEDY = DecoderSettings(greedy=True)
 
+# Words are aligned as if nothing were less probable: where there can be but a space, a tidy text may have none.
+_LEAST = -1e4
+
 
 @dataclass(frozen=True)
 class Models:
@@ -53,7 +56,7 @@ class Models:
 
     lm: LanguageModel | None = None
     rescorer: RnnLm | None = None
-    hotwords: Mapping[str, float] = NONE
+    hotwords: Mapping[str, float] = field(default_factory=lambda: NONE)
 
 
 class Decoder:
@@ -117,7 +120,8 @@ class Decoder:
         """Return a hypothesis with its words; without `sure` the acoustic model says how sure each is."""
         if not one.text:
             return one
-        aligned = alignment.align(log_probs, alignment.encode(one.text, self._alphabet))
+        heard = np.maximum(log_probs, _LEAST)
+        aligned = alignment.align(heard, alignment.encode(one.text, self._alphabet))
         words = alignment.words(aligned, one.text, self._alphabet, self._seconds)
         if sure is not None:
             words = [Word(word.text, word.start, word.end, value) for word, value in zip(words, sure, strict=True)]
