@@ -21,10 +21,11 @@ Doubles = NDArray[np.float64]
 
 def posteriors(scores: Sequence[float], temperature: float) -> Doubles:
     """Return the shares (hypotheses,) of scores, best first; those too far under it have none."""
-    logits = np.array(scores, np.float64) / temperature
-    if not len(logits) or logits[0] == -np.inf:
-        return np.zeros(len(logits))
-    weights = np.where(logits >= logits[0] - _FAR, np.exp(logits - logits[0]), 0.0)
+    if not len(scores) or scores[0] == -np.inf:
+        return np.zeros(len(scores))
+    with np.errstate(over="ignore"):
+        under = (np.array(scores, np.float64) - scores[0]) / temperature
+    weights = np.where(under >= -_FAR, np.exp(under), 0.0)
     shares: Doubles = weights / weights.sum()
     return shares
 
@@ -42,6 +43,8 @@ def agreement(hypotheses: Sequence[Hypothesis]) -> NDArray[np.bool_]:
 
 def confidences(hypotheses: Sequence[Hypothesis], temperature: float) -> list[float]:
     """Return how sure each word of the first hypothesis is, 0 to 1, given all of them, best first."""
+    if not hypotheses:
+        return []
     shares = posteriors([one.score for one in hypotheses], temperature)
     near = int(np.count_nonzero(shares))
     if not near:
@@ -73,9 +76,10 @@ def fit_temperature(lists: Sequence[Sequence[Hypothesis]], references: Sequence[
     """
     scores = [[one.score for one in hypotheses] for hypotheses in lists]
     agreements = [agreement(hypotheses) for hypotheses in lists]
-    right = np.concatenate([correct(one[0].text, text) for one, text in zip(lists, references, strict=True)])
-    if not len(right):
+    rights = [correct(one[0].text, text) for one, text in zip(lists, references, strict=True)]
+    if not sum(map(len, rights)):
         return 1.0
+    right = np.concatenate(rights)
 
     def surprise(temperature: float) -> float:
         sure = [posteriors(one, temperature) @ same for one, same in zip(scores, agreements, strict=True)]

@@ -11,6 +11,8 @@ from asr.alignment import Word
 from asr.text import Alphabet
 
 LogProbs = NDArray[np.floating]
+# Words are aligned as if nothing were less probable: where there can be but a space, a tidy text may have none.
+_LEAST = -1e4
 
 
 class DecodingError(ValueError):
@@ -37,18 +39,19 @@ class Hypothesis:
 
 
 def check(log_probs: LogProbs, alphabet: Alphabet) -> None:
-    """Raise DecodingError for what is not (T', V) of this alphabet, or has NaN in it."""
+    """Raise DecodingError for what is not (T', V) of this alphabet, or has NaN or +inf in it."""
     if log_probs.ndim != 2 or log_probs.shape[1] != len(alphabet):
         shape = "x".join(map(str, log_probs.shape))
         raise DecodingError(f"log_probs of shape {shape}; (T', {len(alphabet)}) is meant")
-    if np.isnan(log_probs).any():
-        raise DecodingError("log_probs has NaN in it")
+    # A comparison with NaN is false.
+    if not (log_probs < np.inf).all():
+        raise DecodingError("log_probs has NaN or +inf in it")
 
 
 def greedy(log_probs: LogProbs, alphabet: Alphabet) -> Hypothesis:
     """Decode (T', V): the best token of each frame, repeats merged, blanks dropped, white space tidied.
 
-    Raises DecodingError for another shape or NaN.
+    Raises DecodingError for another shape, NaN or +inf.
     """
     check(log_probs, alphabet)
     if len(log_probs) == 0:
@@ -63,7 +66,7 @@ def with_words(one: Hypothesis, log_probs: LogProbs, alphabet: Alphabet, seconds
     """Return a hypothesis of (T', V) with its words, their times in seconds, and how sure the model is of them."""
     if not one.text:
         return one
-    aligned = alignment.align(log_probs, alignment.encode(one.text, alphabet))
+    aligned = alignment.align(np.maximum(log_probs, _LEAST), alignment.encode(one.text, alphabet))
     return replace(one, words=tuple(alignment.words(aligned, one.text, alphabet, seconds_per_frame)))
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from asr import beam
 from asr.beam import EXACT, BeamSettings
 from asr.decoding import DecodingError, Hypothesis, LogProbs, greedy
-from asr.text import Alphabet
-from tests.test_decoding import FULL, LETTERS, WORDS, check, ctc, enumerate_paths, path, random_log_probs
+from asr.text import ENGLISH, Alphabet
+from tests.test_decoding import FULL, LETTERS, WORDS, check, ctc, enumerate_paths, path, random_log_probs, spoken
 
 
 def beam_search(log_probs: LogProbs, alphabet: Alphabet, width: int = 50) -> list[Hypothesis]:
@@ -229,3 +229,34 @@ def test_a_tree_larger_than_its_first_arrays() -> None:
     found = beam_search(log_probs, Alphabet("ABCDEFGHIJKLMNOPQRSTUVWXYZ'"), 200)
     assert len(found) == 200
     assert found[0].score <= ctc(log_probs, found[0].text, Alphabet("ABCDEFGHIJKLMNOPQRSTUVWXYZ'")) + 1e-9
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(st.integers(0, 2**32), st.text(ENGLISH, max_size=40), st.floats(3.0, 8.0))
+def test_at_the_defaults_the_text_is_that_of_the_exact_search(seed: int, text: str, least: float) -> None:
+    alphabet = Alphabet(ENGLISH)
+    # Some frames are so sure of the blank that they are skipped, and some letters are lost in noise.
+    log_probs = spoken(" ".join(text.split()), alphabet, seed, (least, 18.0))
+    quick, whole = beam.beam_search(log_probs, alphabet)[0], beam.beam_search(log_probs, alphabet, EXACT)[0]
+    assert quick.text == whole.text
+    assert quick.score == pytest.approx(whole.score, abs=0.01)
+
+
+def test_frames_of_nothing_but_blank_change_no_text() -> None:
+    alphabet = Alphabet(ENGLISH)
+    for seed in range(10):
+        log_probs = spoken("THE LONG PAUSE", alphabet, seed, (4.0, 10.0))
+        pause = spoken("", alphabet, seed, (18.0, 18.0))
+        assert pause[0, 0] > np.log(BeamSettings().blank_skip)
+        longer = np.concatenate([np.concatenate([row[None], pause, pause]) for row in log_probs[::2]])
+        found = beam.beam_search(longer, alphabet)[0]
+        exact = beam.beam_search(longer, alphabet, EXACT)[0]
+        assert found.text == exact.text
+        assert found.score == pytest.approx(exact.score, abs=0.02)
+
+
+def test_infinity_is_refused() -> None:
+    log_probs = random_log_probs(1, 4, 3)
+    log_probs[2, 1] = np.inf
+    with pytest.raises(DecodingError, match=r"NaN or \+inf"):
+        beam_search(log_probs, LETTERS)

@@ -135,3 +135,14 @@ def test_words_that_the_alphabet_cannot_write_are_left_out(tmp_path: Path) -> No
     place.write_text(ARPA.strip().replace("BA", "Bé") + "\n", encoding="utf-8")
     lexicon = build(arpa.read(place), LETTERS)
     assert len(lexicon) == 4
+
+
+@pytest.mark.parametrize("penalty", [-5.0, -18.0, -25.0])
+def test_a_word_that_no_model_knows_keeps_its_letters_whatever_it_costs(penalty: float, model: NgramModel) -> None:
+    log_probs = heard("A-B B-B-A-A-B A-", 0.99999)
+    log_probs = np.maximum(log_probs, -50.0)
+    prior = Prior(LETTERS, LmSettings(1.0, 0.0, penalty), model)
+    found = beam.beam_search(log_probs, LETTERS, prior=prior)[0]
+    # Each letter that is left out costs more than it is to stay unknown.
+    assert found.text == "AB BBAAB A"
+    assert found.score == pytest.approx(share(model, found.text, prior.settings), abs=0.01)

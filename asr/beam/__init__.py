@@ -63,10 +63,13 @@ def beam_search(
     check(log_probs, alphabet)
     matrix = np.ascontiguousarray(log_probs, dtype=np.float64)
     prior = prior or Prior(alphabet)
+    limits, guide = settings.limits, prior.guide
+    # What a hotword promises a rival is no reason to prune: it may be taken back.
+    limits = limits._replace(beam_margin=limits.beam_margin + float(guide.hot.promise.max()))
     if prior.network is not None:
-        found = search_along(prior.network, matrix, settings.limits, prior.guide)
+        found = search_along(prior.network, matrix, limits, guide)
     else:
-        found = search(matrix, settings.limits, prior.guide)
+        found = search(matrix, limits, guide)
     ends = [0, *found.ends[:count].tolist()]
     scores = zip(found.acoustic[:count].tolist(), found.share[:count].tolist(), strict=True)
     hypotheses = [

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from asr.beam.compiling import Doubles, Ints, Rows, compiled
 from asr.beam.fusion import PREFIX, UNASKED, Guide, final, judge
+from asr.beam.scores import NOTHING, add, best
 from asr.text import BLANK
-
-NOTHING = -np.inf
 
 # A prefix in the beam: its node, and the log-probabilities of its paths that end in blank, in its token, and in either.
 KEPT = np.dtype([("node", np.int64), ("blank", np.float64), ("last", np.float64), ("total", np.float64)])
@@ -57,40 +56,10 @@ def _with_room(prefixes: Rows, used: int, more: int) -> Rows:
 
 
 @compiled
-def _add(left: float, right: float) -> float:
-    """Return the log of the sum of two numbers given by their logs."""
-    if left < right:
-        left, right = right, left
-    # Beyond this the smaller one changes no digit of the larger.
-    if right < left - 40.0 or right == NOTHING:
-        return left
-    return float(left + np.log1p(np.exp(right - left)))
-
-
-@compiled
-def _best(scores: Doubles, width: int, lowest: float) -> NDArray[np.int64]:
-    """Return the places of the `width` highest scores of at least `lowest`, in order; the first of equal ones."""
-    found = np.flatnonzero(scores >= lowest)
-    if len(found) <= width:
-        return found
-    kept = scores[found]
-    least = np.partition(kept, len(kept) - width)[len(kept) - width]
-    ties = width - np.count_nonzero(kept > least)
-    chosen = np.empty(width, np.int64)
-    count = 0
-    for place in range(len(kept)):
-        if kept[place] > least or (kept[place] == least and ties > 0):
-            ties -= kept[place] == least
-            chosen[count] = found[place]
-            count += 1
-    return chosen
-
-
-@compiled
 def _stay(prefixes: Rows, beam: Rows, row: Doubles, space: int) -> tuple[Rows, float, float]:
-    """Return the beam after a frame in which no prefix grows, its least promise, and the best one before the frame."""
+    """Return the beam after a frame in which no prefix grows, its least promise and its most."""
     stayed = np.empty(len(beam), KEPT)
-    least, best = np.inf, NOTHING
+    least, most = np.inf, NOTHING
     for place in range(len(beam)):
         node, total = beam[place]["node"], beam[place]["total"]
         token = prefixes[node]["token"]
@@ -100,11 +69,26 @@ def _stay(prefixes: Rows, beam: Rows, row: Doubles, space: int) -> tuple[Rows, f
         elif node:
             last = beam[place]["last"] + row[token]
         stayed[place]["node"], stayed[place]["blank"], stayed[place]["last"] = node, blank, last
-        stayed[place]["total"] = _add(blank, last)
-        promise = prefixes[node]["promise"]
-        best = max(best, total + promise)
-        least = min(least, stayed[place]["total"] + promise)
-    return stayed, least, best
+        stayed[place]["total"] = add(blank, last)
+        value = stayed[place]["total"] + prefixes[node]["promise"]
+        least, most = min(least, value), max(most, value)
+    return stayed, least, most
+
+
+@compiled
+def _lead(prefixes: Rows, guide: Guide, beam: Rows, row: Doubles) -> float:
+    """Return the promise of the best prefix with the frame's likeliest token, where that makes another prefix."""
+    lead, highest = 0, NOTHING
+    for place in range(len(beam)):
+        value = beam[place]["total"] + prefixes[beam[place]["node"]]["promise"]
+        if value > highest:
+            lead, highest = place, value
+    node, token = beam[lead]["node"], int(row.argmax())
+    if token == BLANK or token == (prefixes[node]["token"] if node else guide.scales.space):
+        return NOTHING
+    grown = np.empty(1, PREFIX)
+    judge(guide, guide.lexicon, prefixes[node], token, grown[0])
+    return float(beam[lead]["total"] + row[token] + grown[0]["promise"])
 
 
 @compiled
@@ -135,8 +119,8 @@ def _grow(prefixes: Rows, guide: Guide, beam: Rows, stayed: Rows, frame: Frame) 
             child = children[token]
             if child >= 0 and prefixes[child]["at"] >= 0:
                 at = prefixes[child]["at"]
-                stayed[at]["last"] = _add(stayed[at]["last"], score)
-                stayed[at]["total"] = _add(stayed[at]["blank"], stayed[at]["last"])
+                stayed[at]["last"] = add(stayed[at]["last"], score)
+                stayed[at]["total"] = add(stayed[at]["blank"], stayed[at]["last"])
                 continue
             if score == NOTHING or score + (most_at_space if token == space else most) < lowest:
                 continue
@@ -215,8 +199,9 @@ def proceed(search: Search, row: Doubles, limits: Limits, guide: Guide) -> Searc
     highest = row.max()
     tried = np.flatnonzero(row >= highest - limits.token_margin).astype(np.int32)
     tried = tried[tried != BLANK]
-    stayed, least, best = _stay(prefixes, beam, row, guide.scales.space)
-    lowest = best + highest - limits.beam_margin
+    stayed, least, most = _stay(prefixes, beam, row, guide.scales.space)
+    # Of what is kept in the end: for a word that no model knows it lies far below what is heard.
+    lowest = max(most, _lead(prefixes, guide, beam, row)) - limits.beam_margin
     if len(beam) >= limits.width:
         # What scores less than all that stay, which can only gain, is not among the best.
         lowest = max(lowest, least)
@@ -227,7 +212,7 @@ def proceed(search: Search, row: Doubles, limits: Limits, guide: Guide) -> Searc
     for place in range(len(grown)):
         sums[len(stayed) + place] = lasts[place] + grown[place]["promise"]
     # What is impossible is not kept, however wide the beam.
-    kept = _best(sums, limits.width, max(sums.max() - limits.beam_margin, -1e300))
+    kept = best(sums, limits.width, max(sums.max() - limits.beam_margin, -1e300))
     return _keep(search, stayed, grown, lasts, kept)
 
 
@@ -256,7 +241,7 @@ def finish(search: Search, guide: Guide) -> Found:
             nodes[place] = prefixes[nodes[place]]["parent"]
             other = prefixes[nodes[place]]["at"]
             if other >= 0:
-                acoustic[other] = _add(acoustic[other], acoustic[place])
+                acoustic[other] = add(acoustic[other], acoustic[place])
                 acoustic[place] = NOTHING
     for place in range(len(beam)):
         share[place] = final(guide, prefixes, nodes[place])

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from asr.beam.compiling import Ints, Rows, compiled, inlined
 from asr.beam.hotwords import Hotwords
 from asr.beam.lexicon import OUTSIDE, UNKNOWN, descend
+from asr.beam.scores import NOTHING
 from asr.ngram import Arrays, advance
 from asr.text import BLANK
 
-NOTHING = -np.inf
 UNASKED = -1
 
 # Prefixes as a tree, 0 the empty one: each one's parent, last token, first child and next sibling, and its place in
