@@ -179,13 +179,23 @@ def begin(guide: Guide) -> Search:
 
 
 @compiled
-def _skip(search: Search, blank: float) -> Search:
-    """Go one frame further, in which there is but blank."""
-    beam = search.beam.copy()
+def _likely(row: Doubles, margin: float) -> Ints:
+    """Return the tokens but blank that are within a margin of the likeliest one."""
+    found, count = np.empty(len(row), np.int32), 0
+    lowest = row.max() - margin
+    for token in range(len(row)):
+        if row[token] >= lowest and token != BLANK:
+            found[count] = token
+            count += 1
+    return found[:count]
+
+
+@compiled
+def _skip(beam: Rows, blank: float) -> None:
+    """Let a frame in which there is but blank go by, for the beam as it stands in memory."""
     for place in range(len(beam)):
         beam[place]["blank"] = beam[place]["total"] = beam[place]["total"] + blank
         beam[place]["last"] = NOTHING
-    return Search(search.prefixes, search.used, beam)
 
 
 @compiled
@@ -195,11 +205,12 @@ def proceed(search: Search, row: Doubles, limits: Limits, guide: Guide) -> Searc
     if len(beam) == 0:
         return search
     if row[BLANK] >= limits.skip:
-        return _skip(search, row[BLANK])
-    highest = row.max()
-    tried = np.flatnonzero(row >= highest - limits.token_margin).astype(np.int32)
-    tried = tried[tried != BLANK]
+        _skip(beam, row[BLANK])
+        return search
+    tried = _likely(row, limits.token_margin)
     stayed, least, most = _stay(prefixes, beam, row, guide.scales.space)
+    if len(tried) == 0 and least >= most - limits.beam_margin and least > NOTHING:
+        return Search(prefixes, search.used, stayed)
     # Of what is kept in the end: for a word that no model knows it lies far below what is heard.
     lowest = max(most, _lead(prefixes, guide, beam, row)) - limits.beam_margin
     if len(beam) >= limits.width:
@@ -275,5 +286,9 @@ def search(log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
     """Search (T', V)."""
     state = begin(guide)
     for number in range(len(log_probs)):
-        state = proceed(state, log_probs[number], limits, guide)
+        blank = log_probs[number, BLANK]
+        if blank >= limits.skip:
+            _skip(state.beam, blank)
+        else:
+            state = proceed(state, log_probs[number], limits, guide)
     return finish(state, guide)
