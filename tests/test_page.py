@@ -6,7 +6,17 @@ from asr import page
 from asr.report import document
 from tests.test_report import made
 
-HOSTILE = '<script>alert("1")</script>'
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><img src=x onerror=alert(1)>",
+    "\"><svg onload=alert(1)>'",
+    "</title></style><meta http-equiv=refresh content=0>",
+    "<!-- <script>",
+    "&lt;b&gt; & &#60; ]]> {{x}} %s {0} ${x}",
+    "שלום עולם",
+    "\u202eevil",
+    "😀 🇩🇪",
+]
 
 
 def test_a_page_shows_rates_and_texts(tmp_path: Path) -> None:
