@@ -166,7 +166,7 @@ def _confidence(document: Document) -> Html:
 
 
 def _utterances(document: Document) -> Html:
-    controls = {"in": frame.choice("where", {"": "references and hypotheses", "r": "references", "0": "hypotheses"})}
+    controls = {"in": frame.choice("where", {"": "both texts", "r": "references", "0": "hypotheses"})}
     if document["speakers"]:
         names = sorted(one["name"] for one in document["speakers"])
         controls["speaker"] = frame.choice("speaker", {"": "all", **{name: name for name in names}})

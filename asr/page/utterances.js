@@ -122,7 +122,7 @@ function rowElement(row) {
   if (row.raw) made.append(asGiven(row));
   if (row.audio) {
     const sound = make("audio");
-    Object.assign(sound, { controls: true, preload: "none", src: row.audio });
+    Object.assign(sound, { controls: true, preload: "metadata", src: row.audio });
     made.append(sound);
   }
   return made;
