@@ -163,15 +163,18 @@ def test_the_charts_are_whole_and_tell_their_numbers() -> None:
     assert len(told) == 5
 
 
-def test_an_interval_that_leaves_the_chart_has_no_upper_end() -> None:
-    def group(value: float, high: float) -> dict[str, Any]:
-        counts = dict.fromkeys(("words", "substitutions", "deletions", "insertions"), 1)
-        return {"wer": {"value": value, "low": 0.0, "high": high}, **counts}
+def test_what_leaves_the_chart_is_marked() -> None:
+    def group(words: int, value: float, high: float) -> dict[str, Any]:
+        counts = dict.fromkeys(("substitutions", "deletions", "insertions"), 1)
+        return {"wer": {"value": value, "low": 0.0, "high": high}, "words": words, **counts}
 
-    drawn = charts.by_bins("c", "u", [group(0.1, 0.15), group(0.1, 3.0)], ["a", "b"], 0.1)
+    groups = [group(500, 0.1, 0.15), group(500, 0.1, 3.0), group(1, 3.0, 4.0)]
+    drawn = charts.by_bins("c", "u", groups, ["a", "b", "c"], 0.1)
     whiskers = re.findall(r'class="interval" d="(.*?)"', drawn)
     assert [path.count("M") for path in whiskers] == [3, 2]
     assert whiskers[1].split("V")[1].startswith("10.0")
+    assert drawn.count("<circle") == 2 and "↑ 300</text>" in drawn
+    assert re.findall(r'text-anchor="end">([\d.]+)<', drawn) == ["0", "5", "10", "15", "20"]
 
 
 @pytest.mark.parametrize("hostile", [*HOSTILE, "a\x00b\x1b[31m", "half \ud800"])

@@ -3,7 +3,7 @@
 
 const CORRECT = "=", DELETION = "D", INSERTION = "I";
 // Longer ones wait for a click: a line of a megabyte would stop the page.
-const MOST_COLUMNS = 300, MOST_LETTERS = 200;
+const MOST_COLUMNS = 300, MORE_COLUMNS = 3000, MOST_LETTERS = 200, MOST_SPOKEN = 2000;
 
 function make(tag, content, kind) {
   const made = document.createElement(tag);
@@ -74,35 +74,40 @@ function columnElement(column, whole, told) {
   return made;
 }
 
+function labelElement(names) {
+  const made = make("span", undefined, "w label");
+  made.dir = "ltr";
+  for (const name of names) made.append(make("span", name));
+  return made;
+}
+
 // Returns the columns as an element; `names`: of the lines; `told`: of a hypothesis' word, by its number.
 function alignmentElement(alignments, names, told) {
   const all = columns(alignments);
   const made = make("div", undefined, "align");
   made.dir = "auto";
-  const label = make("span", undefined, "w label");
-  label.dir = "ltr";
-  for (const name of names) label.append(make("span", name));
-  let number = 0;
-  const fill = (from, to, whole) => {
-    for (const column of all.slice(from, to)) {
+  // Read aloud, words under words are not understood.
+  made.setAttribute("role", "group");
+  const lines = texts(alignments).map((line, index) => `${names[index]}: ${line.slice(0, MOST_SPOKEN)}`);
+  made.setAttribute("aria-label", lines.join("; "));
+  const rest = make("button");
+  rest.type = "button";
+  const fill = (until, whole) => {
+    made.replaceChildren(labelElement(names), " ");
+    let number = 0;
+    for (const column of all.slice(0, until)) {
       const heard = column.words[1] !== "";
       made.append(columnElement(column, whole, heard ? told(number) : ""), " ");
       number += heard;
     }
-  };
-  made.append(label, " ");
-  fill(0, MOST_COLUMNS, false);
-  const long = all.slice(0, MOST_COLUMNS).some((column) => column.words.some((word) => word.length > MOST_LETTERS));
-  if (all.length > MOST_COLUMNS || long) {
-    const rest = make("button", all.length > MOST_COLUMNS ? `Show all ${all.length} words` : "Show the whole words");
-    rest.type = "button";
-    rest.addEventListener("click", () => {
-      made.replaceChildren(label, " ");
-      number = 0;
-      fill(0, all.length, true);
-    });
+    const long = all.slice(0, until).some((column) => column.words.some((word) => word.length > MOST_LETTERS));
+    const more = Math.min(MORE_COLUMNS, all.length - until);
+    if (more <= 0 && (whole || !long)) return;
+    rest.textContent = more > 0 ? `Show ${more.toLocaleString("en")} more words` : "Show the whole words";
+    rest.onclick = () => fill(until + MORE_COLUMNS, true);
     made.append(rest);
-  }
+  };
+  fill(MOST_COLUMNS, false);
   return made;
 }
 

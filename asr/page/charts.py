@@ -14,6 +14,8 @@ _WIDTH, _HEIGHT = 520.0, 246.0
 _LEFT, _RIGHT, _TOP, _FLOOR = 54.0, 8.0, 10.0, 160.0
 _STRIP, _STRIP_HEIGHT = 194.0, 26.0
 _CAP = 5.0
+# The part of all words below which a value does not widen the axis.
+_FEW = 0.01
 
 
 def _line(kind: str, path: str) -> Html:
@@ -71,28 +73,41 @@ def _told(label: str, group: Group) -> str:
     return f"{label}: {told}; {numbers.counted(group['words'], 'word')}; {errors}"
 
 
+def _scale(groups: Sequence[Group], overall: float) -> list[float]:
+    """Return the ticks of an axis for the groups that have more than a few words: one word can be 300 % wrong."""
+    few = _FEW * sum(group["words"] for group in groups)
+    rates = [group["wer"] for group in groups if group["words"] >= few]
+    # The interval of three words would flatten all the others.
+    highest = max([overall, *(rate["value"] for rate in rates)])
+    return linear_ticks([min(2 * highest, max([overall, *(rate["high"] for rate in rates)]))], 5)
+
+
+def _point(x: float, width: float, told: str, group: Group, ticks: Sequence[float]) -> Html:
+    """Return a value and its interval; one above the plot is written at its edge."""
+    rate, up = group["wer"], _up(ticks)
+    target = element("rect", class_="target", x=f"{x - width / 2:.1f}", width=f"{width:.1f}", y=0, height=_HEIGHT)
+    if rate["value"] > ticks[-1]:
+        value = _label(x, _TOP + 12, f"↑ {100 * rate['value']:.0f}", text_anchor="middle")
+        return element("g", element("title", told), target, value)
+    value = element("circle", class_="value", cx=f"{x:.1f}", cy=f"{up(rate['value']):.1f}", r=4)
+    whisker = _whisker(x, up(rate["low"]), up(rate["high"]), rate["high"] > ticks[-1])
+    return element("g", element("title", told), target, whisker, value)
+
+
 def by_bins(caption: str, unit: str, groups: Sequence[Group], labels: Sequence[str], overall: float) -> Html:
     """Return a figure of the WER of groups side by side, with the rate of all as a broken line."""
     rated = [(label, group) for label, group in zip(labels, groups, strict=True) if group["wer"]]
-    # The interval of three words would flatten all the others.
-    highest = max([overall, *(group["wer"]["value"] for _, group in rated)])
-    ticks = linear_ticks([min(2 * highest, max([overall, *(group["wer"]["high"] for _, group in rated)]))], 5)
+    ticks = _scale([group for _, group in rated], overall)
     up = _up(ticks)
     width = (_WIDTH - _LEFT - _RIGHT) / max(len(rated), 1)
     places = [_LEFT + width * (index + 0.5) for index in range(len(rated))]
-    points = []
-    for x, (label, group) in zip(places, rated, strict=True):
-        rate = group["wer"]
-        points.append(
-            element(
-                "g",
-                element("title", _told(f"{label} {unit}", group)),
-                element("rect", class_="target", x=f"{x - width / 2:.1f}", width=f"{width:.1f}", y=0, height=_HEIGHT),
-                _whisker(x, up(rate["low"]), up(rate["high"]), rate["high"] > ticks[-1]),
-                element("circle", class_="value", cx=f"{x:.1f}", cy=f"{up(rate['value']):.1f}", r=4),
-                _label(x, _FLOOR + 18, label, class_="tick", text_anchor="middle"),
-            )
+    points = [
+        join(
+            _point(x, width, _told(f"{label} {unit}", group), group, ticks),
+            _label(x, _FLOOR + 18, label, class_="tick", text_anchor="middle"),
         )
+        for x, (label, group) in zip(places, rated, strict=True)
+    ]
     drawing = element(
         "svg",
         element("title", f"{caption}: " + "; ".join(_told(label, group) for label, group in rated)),

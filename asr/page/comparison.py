@@ -23,9 +23,9 @@ def _verdict(pair: Document, several: bool, level: float) -> Html:
     mark = "✓" if pair["shown"] else "?"
     told = "shown" if pair["shown"] else "not shown"
     why = (
-        f"Both p are below {level:g}: chance alone would hardly make such a difference."
+        f"Both p-values are below {level:g}: chance alone would hardly make such a difference."
         if pair["shown"]
-        else f"Not both p are below {level:g}: chance alone may have made the difference."
+        else f"Not both p-values are below {level:g}: chance alone may have made the difference."
     )
     badge = element(
         "span", element("span", mark, aria_hidden="true"), f" {told}", class_="badge yes" if pair["shown"] else "badge"
@@ -152,9 +152,9 @@ def _utterances(document: Document) -> Html:
         "in": frame.choice("where", {"": "all texts", "r": "references", **shown}),
         "fewest errors": frame.choice("best", {"": "any", **shown, "same": "as many errors"}),
     }
-    people = sorted({row["speaker"] for row in document["utterance_scores"]} - {""})
+    people = {one["speaker"] for one in document["pairs"][0]["speakers"]} - {""}
     if people:
-        controls["speaker"] = frame.choice("speaker", {"": "all", **{name: name for name in people}})
+        controls["speaker"] = frame.people(people)
     controls["length, words"] = frame.between("words")
     sorts = {"spread": "largest difference"} | {
         f"most{index}": f"most errors of {name}" for index, name in shown.items()
@@ -170,13 +170,13 @@ def _utterances(document: Document) -> Html:
     told = f"{numbers.counted(document['same_utterances'], 'utterance')} recognised alike by all left out. "
     told += "Selected text is copied line by line, errors in [brackets], gaps as stars."
     below = "Below: what each system recognised, in their order."
-    return frame.utterances("Utterances that differ", told, controls, frame.legend(below))
+    return frame.utterances("Utterances that differ", told, controls, frame.legend(below, True))
 
 
 def _data(document: Document) -> Document:
     kinds = ("substitutions", "deletions", "insertions")
     rows = [
-        {name: row[name] for name in ("id", "speaker", "duration", "words")}
+        frame.row(row)
         | {"made": [{"kinds": [one[kind] for kind in kinds], "alignment": one["alignment"]} for one in row["systems"]]}
         for row in document["utterance_scores"]
     ]
@@ -191,8 +191,8 @@ def render(document: Document) -> str:
     corrected = f"Two-sided p; corrected for {len(pairs)} comparisons (Holm 1979). " if several else "Two-sided p. "
     told = (
         f"{corrected}Paired bootstrap (Bisani and Ney 2004) draws the same utterances for both systems; MAPSSWE "
-        f"(Gillick and Cox 1989) compares their errors segment by segment. A difference is shown where both p are "
-        f"below {level:g}."
+        f"(Gillick and Cox 1989) compares their errors segment by segment. A difference is shown where both p-values "
+        f"are below {level:g}."
     )
     body = join(
         _systems(document),

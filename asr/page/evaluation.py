@@ -19,6 +19,11 @@ _PARTS = {
 }
 _MEANINGS = (
     (
+        "S, D, I",
+        "substitutions: another word was recognised; deletions: a word was left out; insertions: a word was recognised "
+        "that was not said",
+    ),
+    (
         "WER",
         "word error rate: words substituted, deleted and inserted, for each word of the reference; above 100 % "
         "where a system says much that was not said",
@@ -33,7 +38,7 @@ _MEANINGS = (
     ("normaliser", "how both texts are written before they are compared; none compares them as they were given"),
 )
 # Names of files that tell less than their folder's.
-_PLAIN = ("train", "dev", "test", "valid", "eval", "text", "references", "manifest")
+_PLAIN = ("train", "dev", "test", "valid", "eval", "text", "references", "hypotheses", "manifest", "best", "last")
 _SORTS = {
     "errors": "most errors",
     "highest": "highest WER",
@@ -79,7 +84,7 @@ def _headline(document: Document) -> Html:
 
 def _heading(document: Document) -> tuple[str, Html]:
     facts = document["facts"]
-    system = frame.stem(facts.get("model") or facts.get("hypotheses") or "")
+    system = frame.stem(facts.get("model") or facts.get("hypotheses") or "", _PLAIN)
     corpus = frame.stem(facts.get("manifest") or facts.get("references") or "", _PLAIN)
     size = [numbers.counted(document["utterances"], "utterance"), numbers.counted(document["words"], "word")]
     if document["speakers"]:
@@ -168,8 +173,7 @@ def _confidence(document: Document) -> Html:
 def _utterances(document: Document) -> Html:
     controls = {"in": frame.choice("where", {"": "both texts", "r": "references", "0": "hypotheses"})}
     if document["speakers"]:
-        names = sorted(one["name"] for one in document["speakers"])
-        controls["speaker"] = frame.choice("speaker", {"": "all", **{name: name for name in names}})
+        controls["speaker"] = frame.people(one["name"] for one in document["speakers"])
     controls |= {
         "errors": frame.choice("kind", _KINDS),
         "WER, %": frame.between("wer"),
@@ -179,11 +183,13 @@ def _utterances(document: Document) -> Html:
     told = (
         "Every utterance, word under word. Selected text is copied as two lines, errors in [brackets], gaps as stars."
     )
-    return frame.utterances("Utterances", told, controls, frame.legend("Lower line: what was recognised (hypothesis)."))
+    return frame.utterances(
+        "Utterances", told, controls, frame.legend("Lower line: what was recognised (hypothesis).", False)
+    )
 
 
 def _row(row: Document, sounds: Mapping[str, str]) -> Document:
-    one = {name: row[name] for name in ("id", "speaker", "duration", "words")}
+    one = frame.row(row)
     one["made"] = [
         {"kinds": [row[name] for name in ("substitutions", "deletions", "insertions")], "alignment": row["alignment"]}
     ]

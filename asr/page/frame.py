@@ -2,13 +2,13 @@
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Any
 
 from asr.page import charts, numbers, tables
-from asr.page.html import Html, bidi, element, embedded, join, shortened
+from asr.page.html import Html, bidi, element, embedded, join, shortened, showable
 
 _SCRIPTS = ("alignment.js", "utterances.js", "tables.js")
 _FACTS = {"asr": "asr version", "outside": "words outside"}
@@ -84,6 +84,13 @@ def choice(name: str, options: Mapping[str, str]) -> Html:
     return element("select", *(element("option", shown, value=value) for value, shown in options.items()), name=name)
 
 
+def people(names: Iterable[str]) -> Html:
+    """Return a field to choose a speaker from."""
+    # Names of many corpora are numbers.
+    ordered = sorted(names, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name))
+    return choice("speaker", {"": "all", **{name: shortened(name) for name in ordered}})
+
+
 def between(name: str) -> Html:
     """Return two fields, from and to."""
     ends = [
@@ -117,16 +124,21 @@ def utterances(title: str, told: object, controls: Mapping[str, Html], legend: o
     )
 
 
-def legend(gap: str) -> Html:
-    """Return what the marks mean."""
+def row(one: dict[str, Any]) -> dict[str, Any]:
+    """Return what the script is told of an utterance, its speaker as the field to choose from has it."""
+    return {name: one[name] for name in ("id", "duration", "words")} | {"speaker": showable(one["speaker"])}
+
+
+def legend(below: str, several: bool) -> Html:
+    """Return what the marks mean; those of `several` systems are on what was recognised alone."""
 
     def mark(kind: str, upper: str, lower: str, told: str) -> Html:
-        word = element("span", element("span", upper), element("span", lower), class_=f"w {kind}")
-        return element("span", word, " ", told)
+        lines = element("span", upper), element("span", lower, class_=kind if several else None)
+        return element("span", element("span", *lines, class_="w" if several else f"w {kind}"), " ", told)
 
     return element(
         "p",
-        element("span", "Upper line: what was said (reference). ", gap),
+        element("span", "Upper line: what was said (reference). ", below),
         mark("s", "cat", "bat", "substituted"),
         mark("d", "cat", "", "deleted"),
         mark("i", "", "bat", "inserted"),

@@ -19,9 +19,14 @@ class Html(str):
     __slots__ = ()
 
 
+def showable(value: str) -> str:
+    """Return a text as a page can hold it, replacement characters in place of what it cannot."""
+    return value.translate(_UNSHOWABLE)
+
+
 def text(value: object) -> Html:
     """Return a value as text."""
-    return value if isinstance(value, Html) else Html(escape(str(value).translate(_UNSHOWABLE)))
+    return value if isinstance(value, Html) else Html(escape(showable(str(value))))
 
 
 def join(*parts: object) -> Html:

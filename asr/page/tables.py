@@ -123,5 +123,7 @@ def harmful(words: Sequence[dict[str, Any]], wer: float) -> Html:
         ]
         for one in words
     ]
-    columns = {"word": "", "errors": "number", "said": "number"} | dict.fromkeys(("S", "D", "I"), "number minor")
-    return table("Words with the most errors", {**columns, "WER without": "number strong", "points": "number"}, rows)
+    columns = {"word": "", "errors": "number", "times said": "number"} | dict.fromkeys(("S", "D", "I"), "number minor")
+    return table(
+        "Words with the most errors", {**columns, "WER without": "number strong", "change, points": "number"}, rows
+    )

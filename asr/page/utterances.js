@@ -18,6 +18,9 @@ const rows = data.utterances.map((row, index) => {
   return { ...row, index, errors, most, rate, spread: most - Math.min(...errors) };
 });
 let shown = rows;
+const nearing = new IntersectionObserver((entries) => {
+  if (entries.some((entry) => entry.isIntersecting)) render(list.children.length + BATCH);
+}, { rootMargin: "1000px" });
 
 function fields() {
   return Object.fromEntries(new FormData(form));
@@ -132,6 +135,9 @@ function render(upTo) {
   const from = list.children.length;
   if (from < upTo) list.append(...shown.slice(from, upTo).map(rowElement));
   more.hidden = list.children.length >= shown.length;
+  // Told anew, it looks whether the button is still near.
+  nearing.unobserve(more);
+  nearing.observe(more);
 }
 
 function summary() {
@@ -207,9 +213,6 @@ form.addEventListener("input", refresh);
 form.addEventListener("submit", (event) => event.preventDefault());
 document.getElementById("all").addEventListener("click", showAll);
 more.addEventListener("click", () => render(list.children.length + BATCH));
-new IntersectionObserver((entries) => {
-  if (entries.some((entry) => entry.isIntersecting)) render(list.children.length + BATCH);
-}, { rootMargin: "1000px" }).observe(more);
 window.addEventListener("hashchange", followHash);
 window.addEventListener("beforeprint", () => {
   const part = list.children.length < shown.length;
