@@ -351,7 +351,7 @@ def test_a_speaker_of_any_name_can_be_chosen(show: Show, tmp_path: Path) -> None
 
 
 def test_a_tall_window_is_filled(show: Show, report: Path) -> None:
-    tab = show(report, viewport={"width": 1200, "height": 9000})
+    tab = show(report, viewport={"width": 1200, "height": 20_000})
     tab.locator("#list > li").nth(99).wait_for(state="attached")
     choose(tab, "sort", "id")
     tab.locator("#list > li").nth(99).wait_for(state="attached")
