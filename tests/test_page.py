@@ -256,6 +256,26 @@ def test_a_page_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["r.html"]
 
 
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_texts_can_be_told_from_their_ground() -> None:
+    style = (Path(page.__file__).parent / "page.css").read_text(encoding="utf-8")
+    themes = [
+        dict(re.findall(r"--([\w-]+): (#\w{6})", part)) for part in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    ]
+    assert len(themes) == 2
+    pairs_ = [(ink, ground) for ink in ("ink", "soft", "accent") for ground in ("ground", "panel")]
+    pairs_ += [(kind, ground) for kind in "sdi" for ground in ("ground", f"{kind}-ground")]
+    for theme in themes:
+        for ink, ground in pairs_:
+            low, high = sorted([luminance(theme[ink]), luminance(theme[ground])])
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
+
+
 def test_a_comparison_says_in_words_what_is_shown() -> None:
     references = ["A B C D"] * 60
     better = ["A B C D"] * 60

@@ -141,8 +141,9 @@ def _speakers(pair: Document) -> Html:
     columns = {"speaker": "", "utterances": "number minor", "words": "number minor", f"WER of {first}": "number"}
     columns |= {f"WER of {second}": "number", "points": "number strong"}
     columns |= {"wins": "number", "ties": "number minor", "losses": "number", "": "wide"}
-    told = join(bidi(first), " and ", bidi(second), "; wins: utterances in which ", bidi(second), " makes fewer errors")
-    return tables.table(told, columns, rows)
+    # Isolated, as a name may be written from right to left.
+    told = "\u2068{0}\u2069 and \u2068{1}\u2069; wins: utterances in which \u2068{1}\u2069 makes fewer errors"
+    return tables.table(told.format(first, second), columns, rows)
 
 
 def _utterances(document: Document) -> Html:

@@ -24,7 +24,7 @@ def number(value: int) -> Cell:
     return Cell(numbers.count(value), value)
 
 
-def table(caption: object, columns: Mapping[str, str], rows: Sequence[Sequence[Cell]]) -> Html:
+def table(caption: str, columns: Mapping[str, str], rows: Sequence[Sequence[Cell]]) -> Html:
     """Return a table that scrolls within the page; `columns`: name to class, of which some are known to the style."""
     if not rows:
         return Html("")
@@ -45,7 +45,7 @@ def table(caption: object, columns: Mapping[str, str], rows: Sequence[Sequence[C
     inner = element(
         "table", element("caption", caption), element("thead", element("tr", *heads)), element("tbody", *body)
     )
-    return element("div", inner, class_="scroll", tabindex="0", role="region", aria_label="a table that scrolls")
+    return element("div", inner, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 
 def facts(pairs: Mapping[str, object]) -> Html:
