@@ -292,7 +292,7 @@ def test_a_comparison_says_in_words_what_is_shown() -> None:
     assert "corrected for 3 comparisons (Holm 1979)" in reader.text and "corrected (Holm); " in reader.text
     assert "paired bootstrap, p" in reader.text and "MAPSSWE, p" in reader.text
     assert "<bad> makes fewer errors 0 as many errors 30 <bad> makes more errors 30" in reader.text
-    assert "30 utterances recognised alike by all left out" in reader.text
+    assert "recognised alike are left out (30 of 60)" in reader.text
     assert reader.data["systems"] == ["good", "<bad>", "near"] and len(reader.data["utterances"]) == 30
     assert reader.text.count("wins: utterances in which") == 3
     two = Reader(comparing({name: scored(rows[name]) for name in ("good", "near")})).text

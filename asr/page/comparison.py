@@ -168,7 +168,8 @@ def _utterances(document: Document) -> Html:
         "order": "as in the references",
     }
     controls["sorted by"] = frame.choice("sort", sorts)
-    told = f"{numbers.counted(document['same_utterances'], 'utterance')} recognised alike by all left out. "
+    same, all_ = (numbers.count(document[name]) for name in ("same_utterances", "utterances"))
+    told = f"Utterances that all systems recognised alike are left out ({same} of {all_}). "
     told += "Selected text is copied line by line, errors in [brackets], gaps as stars."
     below = "Below: what each system recognised, in their order."
     return frame.utterances("Utterances that differ", told, controls, frame.legend(below, True))

@@ -125,8 +125,9 @@ def _conditions(document: Document) -> Html:
     ]
     told = (
         "Dots are the WER of a part of the words, upright lines its 95 % interval, the broken line the WER of all; the "
+        "bars below tell how many words it is of. Where intervals overlap widely, the parts may not differ. ↑ is above "
+        "the scale."
     )
-    told += "bars below tell how many words it is of. Where intervals overlap widely, the parts may not differ."
     return (
         frame.section("conditions", "Where the errors are", frame.hint(told), element("div", *figures, class_="charts"))
         if figures

@@ -43,7 +43,10 @@ def table(caption: str, columns: Mapping[str, str], rows: Sequence[Sequence[Cell
         for row in rows
     ]
     inner = element(
-        "table", element("caption", caption), element("thead", element("tr", *heads)), element("tbody", *body)
+        "table",
+        element("caption", element("span", caption)),
+        element("thead", element("tr", *heads)),
+        element("tbody", *body),
     )
     return element("div", inner, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
