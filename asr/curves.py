@@ -7,6 +7,7 @@ from html import escape
 from itertools import groupby, pairwise
 from statistics import median
 
+from asr.axes import linear_ticks, step
 from asr.events import Epoch
 
 # A chart in its own units, which the page scales: the whole, and the margins around the plot.
@@ -77,20 +78,6 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}"
 
 
-def _step(span: float, parts: int) -> float:
-    """Return the smallest 1, 2 or 5 times a power of ten that divides `span` into at most so many parts."""
-    power = 10.0 ** math.floor(math.log10(span / parts))
-    return next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power * parts > span * (1 - 1e-9))
-
-
-def _linear_ticks(values: Sequence[float]) -> list[float]:
-    low, high = min([0.0, *values]), max([0.0, *values])
-    if low == high:
-        high = 1.0
-    step = _step(high - low, 6)
-    return [step * index for index in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
-
-
 def _log_ticks(values: Sequence[float]) -> list[float]:
     low, high = min(values, default=1.0), max(values, default=1.0)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
@@ -137,7 +124,7 @@ def _axes(epochs: Sequence[tuple[int, float]], ticks: Sequence[tuple[float, floa
 def _figure(chart: _Chart, epochs: Sequence[int]) -> str:
     """Return a chart with its caption."""
     values = [value for line in chart.lines.values() for value in line if chart.shows(value)]
-    ticks = _log_ticks(values) if chart.logarithmic else _linear_ticks(values)
+    ticks = _log_ticks(values) if chart.logarithmic else linear_ticks(values)
 
     def along(epoch: int) -> float:
         share = (epoch - epochs[0]) / (epochs[-1] - epochs[0]) if epochs[-1] > epochs[0] else 1.0
@@ -147,7 +134,7 @@ def _figure(chart: _Chart, epochs: Sequence[int]) -> str:
         low, high, here = (math.log10(one) if chart.logarithmic else one for one in (ticks[0], ticks[-1], value))
         return _HEIGHT - _BOTTOM - (here - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
-    stride = max(round(_step(max(epochs[-1] - epochs[0], 1), 7)), 1)
+    stride = max(round(step(max(epochs[-1] - epochs[0], 1), 7)), 1)
     marks = [epoch for epoch in range(epochs[0], epochs[-1] + 1) if epoch % stride == 0 or epochs[0] == epochs[-1]]
     drawn, ends = [], []
     for (label, line), kind in zip(chart.lines.items(), ("first", "second"), strict=False):

@@ -165,3 +165,33 @@ def test_compare_names_systems_by_what_tells_them_apart(folder: Path, capsys: py
 def test_a_report_can_go_to_the_terminal(folder: Path) -> None:
     (folder / "out").symlink_to("/dev/null")
     assert run(folder, "score", "refs.txt", "a.txt", "--json", str(folder / "out")) == 0
+
+
+def test_audio_goes_into_the_page(
+    trained: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, model = str(tones / "dev.jsonl"), str(trained / "best.safetensors")
+    page = tmp_path / "r.html"
+    assert main(["evaluate", manifest, "--model", model, "--report", str(page), "--audio", "--quiet"]) == 0
+    assert capsys.readouterr().err == f"{page}: {page.stat().st_size / 1e6:.1f} MB with the audio\n"
+    assert page.read_text(encoding="utf-8").count('"audio":"data:audio/ogg;base64,') == 12
+    rows = [json.loads(line) for line in (tones / "dev.jsonl").read_text().splitlines()]
+    (tmp_path / "h.txt").write_text("".join(f"{row['id']} A\n" for row in rows))
+    assert main(["score", manifest, str(tmp_path / "h.txt"), "--report", str(page), "--audio"]) == 0
+    assert page.read_text(encoding="utf-8").count('"audio":"data:audio/ogg;base64,') == 12
+    assert main(["score", manifest, str(tmp_path / "h.txt"), "--report", str(page)]) == 0
+    assert "data:audio" not in page.read_text(encoding="utf-8")
+
+
+def test_audio_needs_a_page_and_a_manifest(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "score", "refs.txt", "a.txt", "--audio") == 2
+    assert "--audio puts the audio into the page of --report; give that too" in capsys.readouterr().err
+    assert run(folder, "score", "refs.txt", "a.txt", "--audio", "--report", str(folder / "r.html")) == 2
+    output = capsys.readouterr()
+    assert "--audio needs a manifest as REFERENCES" in output.err and output.err.count("\n") == 1
+    (folder / "gone.jsonl").write_text('{"id": "u1", "audio": "gone.wav", "duration": 1, "text": "A"}\n')
+    (folder / "g.txt").write_text("u1 A\n")
+    gone = [str(folder / "gone.jsonl"), str(folder / "g.txt"), "--audio", "--report", str(folder / "r.html")]
+    assert main(["score", *gone]) == 1
+    assert capsys.readouterr().err.endswith("gone.wav: no such file\n")
+    assert not (folder / "r.html").exists()

@@ -52,4 +52,4 @@ def evaluate(
     shown |= {"audio": f"{result.audio_seconds / 60:.1f} minutes, {speed:.0f} times real time"}
     click.echo(report.text(scored, shown, outputs.worst))
     given = facts(manifest=manifest, model=model, decoder=decoder, equivalents=equivalents)
-    return outputs.write(scored, given, model.name, result.seconds)
+    return outputs.write(scored, given, model.name, result.seconds, outputs.sounds(utterances, quiet))

@@ -1,6 +1,6 @@
 """What the commands that score write beside their report: files for programs and people, and an exit code for CI."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asr.cli.options import FILE, Decorator
+from asr.cli.progress import Display
 from asr.version import __version__
 
 if TYPE_CHECKING:
+    from asr.manifest import Utterance
     from asr.report.document import Document
     from asr.report.scored import Scored
 
@@ -49,15 +51,39 @@ class Outputs:
     dtl: Path | None
     fail_above: float | None
     worst: int
+    audio: bool
 
     def prepare(self) -> None:
-        """Make the folders before the work, so that one that cannot be made costs nothing."""
+        """Make the folders before the work, so that one that cannot be made costs nothing. Raises UsageError."""
+        if self.audio and not self.report_file:
+            raise click.UsageError("--audio puts the audio into the page of --report; give that too")
         for path in (self.json_file, self.report_file, self.pra, self.dtl):
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
 
-    def write(self, result: "Scored", given: "Document", title: str, seconds: float | None = None) -> int:
-        """Write the files that were asked for; return the exit code. `given`: the facts, `seconds`: of recognition."""
+    def sounds(self, utterances: Sequence["Utterance"], quiet: bool = False) -> dict[str, str]:
+        """Return the audio of utterances by id as data URIs, if it was asked for. Raises AudioError."""
+        from asr.page.sound import data_uri
+
+        found: dict[str, str] = {}
+        with Display(quiet) as display:
+            for one in utterances if self.audio else ():
+                found[one.id] = data_uri(one.audio, one.offset, one.duration)
+                display.update("audio", len(found), len(utterances), "utterances")
+        return found
+
+    def write(
+        self,
+        result: "Scored",
+        given: "Document",
+        title: str,
+        seconds: float | None = None,
+        sounds: Mapping[str, str] | None = None,
+    ) -> int:
+        """Write the files that were asked for; return the exit code.
+
+        `given`: the facts; `seconds`: how long recognition took; `sounds`: ids to data URIs.
+        """
         from asr import page, report
         from asr.files import write_text
         from asr.report import sclite
@@ -67,7 +93,10 @@ class Outputs:
         if self.json_file:
             report.write_json(self.json_file, document)
         if self.report_file:
-            page.write(self.report_file, document)
+            page.write(self.report_file, document, sounds or {})
+            if sounds:
+                megabytes = self.report_file.stat().st_size / 1e6
+                click.echo(f"{self.report_file}: {megabytes:.1f} MB with the audio", err=True)
         if self.pra:
             write_text(self.pra, sclite.pra(result.score))
         if self.dtl:
@@ -90,9 +119,10 @@ def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
         "--fail-above", type=click.FloatRange(min=0), metavar="PERCENT", help="Exit with 1 if the WER is above this."
     )
     @worst
+    @click.option("--audio", is_flag=True, help="Put the audio into the page of --report, to listen to utterances.")
     @wraps(command)
     def gathered(**given: Any) -> Any:
-        names = ("json_file", "report_file", "pra", "dtl", "fail_above", "worst")
+        names = ("json_file", "report_file", "pra", "dtl", "fail_above", "worst", "audio")
         chosen = Outputs(**{name: given.pop(name) for name in names})
         chosen.prepare()
         return command(**given, outputs=chosen)

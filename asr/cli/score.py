@@ -46,9 +46,15 @@ def score(
     Both are files of transcripts with ids: lines 'ID WORDS' (Kaldi's text), trn, CTM, STM, JSON lines (a manifest, or
     what asr transcribe --format json writes), CSV, TSV, or a report of --json. Ids are matched, whatever their order.
     """
-    from asr import report, transcripts
+    from asr import manifest, report, transcripts
     from asr.transcripts.matching import listed, match
 
+    try:
+        spoken = manifest.read(references) if outputs.audio else []
+    except manifest.ManifestError as error:
+        raise click.UsageError(
+            f"--audio needs a manifest as REFERENCES, which says where the audio is; {error}"
+        ) from error
     said = transcripts.read(references, reference_format)
     made, outside = transcripts.read_hypotheses(hypotheses, said, hypothesis_format)
     matched = match(said, made, str(hypotheses), allow_missing)
@@ -63,4 +69,4 @@ def score(
     given |= {name: told for name, told in counted.items() if told}
     shown = {name: told for name, told in given.items() if name not in report.UNSHOWN}
     click.echo(report.text(result, shown, outputs.worst))
-    return outputs.write(result, given, hypotheses.name)
+    return outputs.write(result, given, hypotheses.name, sounds=outputs.sounds(spoken))
