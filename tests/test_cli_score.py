@@ -124,7 +124,7 @@ def test_evaluate_writes_every_file_and_fails_above(
     assert output.err == ""
     body = json.loads((tmp_path / "r.json").read_text())
     assert body["facts"]["normaliser"] == "english"
-    assert set(body["facts"]) == {"manifest", "model", "equivalents", "date", "asr", "normaliser"}
+    assert set(body["facts"]) == {"manifest", "model", "decoder", "equivalents", "date", "asr", "normaliser"}
     assert body["real_time_factor"] > 0
     assert body["utterance_scores"][0]["speaker"] == "s0"
     assert len(list(tmp_path.iterdir())) == 5
