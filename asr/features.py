@@ -70,6 +70,8 @@ class FeatureSettings:
                 raise ValueError(
                     f"{name} has {len(getattr(self, name))} numbers, and there are {self.dimension} features"
                 )
+        if not all(map(math.isfinite, self.mean)):
+            raise ValueError("mean has what is no number")
         if not all(0 < value < math.inf for value in self.scale):
             raise ValueError("scale has a number that is not more than 0")
 

@@ -74,8 +74,9 @@ def test_settings_in_the_model_file_hold_for_a_language_model_that_is_given(
     tones: Path, model: Path, lm: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network, contents = checkpoint.load(model)
+    matrices = checkpoint.matrices(contents)
     tuned = {"lm": "gone.arpa", "weights": {"lm_weight": 1.25}, "search": {"beam_width": 7}}
-    checkpoint.save(model, network, contents.settings, contents.card | {"decoder": tuned})
+    checkpoint.save(model, network, contents.settings, contents.card | {"decoder": tuned}, matrices)
     command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--quiet"]
     assert main(command) == 0
     assert "decoder      greedy" in capsys.readouterr().out
@@ -83,10 +84,12 @@ def test_settings_in_the_model_file_hold_for_a_language_model_that_is_given(
     assert f"beam 7, {lm}, weight 1.25" in capsys.readouterr().out
     assert main([*command, "--greedy"]) == 0
     assert "decoder      greedy" in capsys.readouterr().out
-    checkpoint.save(model, network, contents.settings, contents.card | {"decoder": {"search": {"beam_width": 9}}})
+    checkpoint.save(
+        model, network, contents.settings, contents.card | {"decoder": {"search": {"beam_width": 9}}}, matrices
+    )
     assert main(command) == 0
     assert "beam 9" in capsys.readouterr().out
-    checkpoint.save(model, network, contents.settings, contents.card | {"decoder": {"beam": 9}})
+    checkpoint.save(model, network, contents.settings, contents.card | {"decoder": {"beam": 9}}, matrices)
     assert main(command) == 1
     assert "the model's card: decoder: unknown key 'beam'" in capsys.readouterr().err
 

@@ -223,7 +223,7 @@ def floats(settings_of: Any, section: str = "") -> Iterator[str]:
         name = f"{section}.{field.name}" if section else field.name
         if dataclasses.is_dataclass(value):
             yield from floats(value, name)
-        elif isinstance(value, float) or (isinstance(value, tuple) and isinstance(value[0], float)):
+        elif isinstance(value, float) or (isinstance(value, tuple) and value and isinstance(value[0], float)):
             yield name
 
 
