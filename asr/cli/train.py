@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Fail if there is no run in OUT to go on with.")
 @click.option("--override", is_flag=True, help="Go on with the run in OUT although settings or data have changed.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is in OUT.")
+@click.option("--from", "start", type=options.FILE, help="Begin with the weights of this model, and as it hears.")
 @options.quiet
 def train(
     recipe: Path,
@@ -44,23 +45,25 @@ def train(
     resume: bool,
     override: bool,
     overwrite: bool,
+    start: Path | None,
     quiet: bool,
 ) -> int:
     """Train a model by RECIPE, a TOML file; write best.safetensors, last.safetensors, train.jsonl and training.html
     into OUT.
 
     A run that was stopped, by Ctrl-C, SIGTERM or a crash, goes on when the same command is given again, and ends as
-    if it had never been stopped. Under torchrun, the processes train one model together.
+    if it had never been stopped. With --from FILE the run begins with a trained model: its weights, alphabet, features
+    and shape, whatever the recipe says of these. Under torchrun, the processes train one model together.
     """
     if overwrite and (resume or override):
         raise click.UsageError("--overwrite begins anew; --resume and --override go on")
     given = {"epochs": epochs, "seed": seed, "device": device}
     shortcuts = [f"training.{name}={value}" for name, value in given.items() if value is not None]
-    begin = {"overwrite": overwrite, "resume": resume, "override": override}
+    begin = {"overwrite": overwrite, "resume": resume, "override": override, "start": start}
     return _run(recipe, [*settings, *shortcuts], (train_manifest, dev_manifest, out), begin, quiet)
 
 
-def _run(recipe: Path, settings: list[str], paths: tuple[Path, Path, Path], begin: dict[str, bool], quiet: bool) -> int:
+def _run(recipe: Path, settings: list[str], paths: tuple[Path, Path, Path], begin: dict[str, Any], quiet: bool) -> int:
     # The network's shapes are many, and oneDNN keeps what it prepares for each; a thousand of them are gigabytes.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     from asr import config

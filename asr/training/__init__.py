@@ -1,6 +1,5 @@
 """Training: from manifests and a recipe to model files; a run that was stopped goes on where it stood."""
 
-import hashlib
 import logging
 import platform
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from asr.files import sole_writer
 from asr.manifest import Utterance
 from asr.recipe import Recipe
 from asr.text import TextError
-from asr.training import average, loop, sizing, state
+from asr.training import average, loop, sizing, start, state
 from asr.training.engine import Engine, TrainingError
 from asr.training.run import Options, Run, silent
 from asr.training.state import Progress
@@ -82,10 +81,17 @@ def train(
 
 def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, world: World) -> Result:
     saved = _saved(out, options)
+    begin = start.read(options.start) if options.start else None
+    if begin:
+        recipe, changed = start.fitted(recipe, begin)
+        if changed and not saved:
+            options.report(Note(f"as {begin.path} was trained: {'; '.join(changed)}"))
     rows = {name: manifest.read(path) for name, path in paths.items()}
     alphabet = dataset.alphabet_of(rows["train"], recipe.text)
     recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
-    identity = {"recipe": config.to_dict(recipe)} | {name: _digest(path) for name, path in paths.items()}
+    identity = {"recipe": config.to_dict(recipe)} | {name: files.digest(path) for name, path in paths.items()}
+    if begin:
+        identity["from"] = begin.digest
     changed = _changes(saved, identity, options) if saved else []
     try:
         data = _load_all(paths, rows, recipe, world, options)
@@ -98,8 +104,10 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, 
         data = {name: replace(one, features=recipe.features) for name, one in data.items()}
     settings = Settings(recipe.features, recipe.text, recipe.model)
     torch.manual_seed(recipe.training.seed)
-    engine = Engine.of(recipe, settings.build(), world)
+    engine = Engine.of(recipe, begin.model if begin else settings.build(), world)
     card = _card(recipe, {name: (paths[name], data[name]) for name in paths})
+    if begin:
+        card["from"] = {"file": begin.path.name, "sha256": begin.digest}
     run = Run(engine, data["train"], data["dev"], settings, Progress(), out, card, identity, options)
     if saved:
         _continue(run, saved, changed)
@@ -140,11 +148,6 @@ def _saved(out: Path, options: Options) -> state.Saved | None:
     if saved is None and options.resume:
         raise TrainingError(f"{out}: there is no run to resume")
     return saved
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _changes(saved: state.Saved, identity: dict[str, Any], options: Options) -> list[str]:

@@ -26,7 +26,8 @@ class Options:
 
     `report` is told what goes on; `stop` is asked after each step whether the run should be saved and stopped.
     `overwrite`: a run that is in the folder is replaced, not continued. `resume`: it is an error if there is none.
-    `override`: a run is continued although settings or data differ.
+    `override`: a run is continued although settings or data differ. `start`: a model file whose weights, features,
+    alphabet and shape a new run takes on.
     """
 
     report: Report = silent
@@ -34,6 +35,7 @@ class Options:
     overwrite: bool = False
     resume: bool = False
     override: bool = False
+    start: Path | None = None
 
 
 @dataclass
