@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -125,6 +125,20 @@ def read(path: str | Path) -> list[Utterance]:
     if not utterances:
         raise ManifestError(f"{path}: no utterances in it")
     return utterances
+
+
+def joined(paths: Sequence[str | Path]) -> list[Utterance]:
+    """Read several manifests as one. Raises ManifestError for an id that two of them have, and as `read`."""
+    found: dict[str, Path] = {}
+    together: list[Utterance] = []
+    for path in map(Path, paths):
+        utterances = read(path)
+        for utterance in utterances:
+            if utterance.id in found:
+                raise ManifestError(f"{path}: id {utterance.id!r} is in {found[utterance.id]} already")
+        found |= dict.fromkeys((utterance.id for utterance in utterances), path)
+        together += utterances
+    return together
 
 
 def write(path: str | Path, utterances: Iterable[Utterance]) -> int:

@@ -305,6 +305,12 @@ CORPORA = [
     Mistake(
         "comma in a text", lambda place: place.table("audio,text\na.wav,A, B\n"), 1, r"row 2: 3 cells, 2 are meant"
     ),
+    Mistake(
+        "joined with itself",
+        lambda place: ["prepare", "join", str(place.row()), *place.out("."), "--name", "rows"],
+        2,
+        r"rows\.jsonl is one of the manifests; choose another --name",
+    ),
     Mistake("Latin-1", lambda place: place.table(b"audio,text\na.wav,\xe9\n"), 1, r"row 2: not UTF-8 \(byte 0xE9\)"),
 ]
 LANGUAGE_MODELS = [

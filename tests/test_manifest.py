@@ -278,3 +278,16 @@ def test_writing_replaces_what_was_there(tmp_path: Path) -> None:
     path = rows(tmp_path, GOOD, GOOD.replace('"a"', '"b"'))
     assert manifest.write(str(path), manifest.read(path)[1:]) == 1
     assert [one.id for one in manifest.read(path)] == ["b"]
+
+
+def test_several_manifests_are_joined_in_their_order(tmp_path: Path) -> None:
+    for folder, ids in (("a", "xy"), ("b", "z")):
+        (tmp_path / folder).mkdir()
+        rows = [Utterance(name, str(tmp_path / folder / f"{name}.wav"), 1.0, name.upper()) for name in ids]
+        manifest.write(tmp_path / folder / "m.jsonl", rows)
+    both = manifest.joined([tmp_path / "a" / "m.jsonl", tmp_path / "b" / "m.jsonl"])
+    assert [one.id for one in both] == ["x", "y", "z"]
+    manifest.write(tmp_path / "all.jsonl", both)
+    assert [one.audio for one in manifest.read(tmp_path / "all.jsonl")] == [one.audio for one in both]
+    with pytest.raises(ManifestError, match=r"b/m\.jsonl: id 'z' is in .*/all\.jsonl already"):
+        manifest.joined([tmp_path / "all.jsonl", tmp_path / "b" / "m.jsonl"])

@@ -82,3 +82,18 @@ def table(file: Path, out: Path, quiet: bool) -> int:
         rows = corpus.read(file, lambda done, total: display.update("read", done, total, "files"))
     _write(out, file.resolve().name if file.is_dir() else file.stem, rows)
     return 0
+
+
+@prepare.command(short_help="Several manifests as one.")
+@click.argument("manifests", nargs=-1, required=True, type=options.FILE)
+@_OUT
+@click.option("--name", required=True, help="Of the manifest that is written: OUT/NAME.jsonl.")
+def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
+    """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, such as those of several corpora to train on."""
+    from asr import manifest
+
+    target = out / f"{name}.jsonl"
+    if target.resolve() in {path.resolve() for path in manifests}:
+        raise click.UsageError(f"{target} is one of the manifests; choose another --name")
+    _write(out, name, manifest.joined(manifests))
+    return 0

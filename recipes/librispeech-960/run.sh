@@ -16,10 +16,10 @@ training=(train-clean-100 train-clean-360 train-other-500)
 testing=(dev-clean dev-other test-clean test-other)
 
 asr prepare librispeech "$root" "${training[@]}" "${testing[@]}" --out "$manifests" --download
-# Manifests in one folder join by joining their lines.
 train=$manifests/train-960.jsonl
-for subset in "${training[@]}"; do cat "$manifests/$subset.jsonl"; done > "$train.part"
-mv "$train.part" "$train"
+paths=("${training[@]/#/$manifests/}")
+paths=("${paths[@]/%/.jsonl}")
+asr prepare join "${paths[@]}" --out "$manifests" --name train-960
 asr doctor "$train" "$manifests/dev-clean.jsonl" --recipe $recipe/recipe.toml
 asr train $recipe/recipe.toml --train "$train" --dev "$manifests/dev-clean.jsonl" --out "$run" "${@:3}"
 for subset in "${testing[@]}"; do
