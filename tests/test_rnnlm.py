@@ -362,7 +362,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
     [
         ({"epochs": 0}, "epochs = 0 is not within"),
         ({"seed": -1}, "seed = -1"),
-        ({"streams": 0}, "streams = 0"),
+        ({"streams": -1}, "streams = -1"),
         ({"chunk": 0}, "chunk = 0"),
         ({"warmup": 1.1}, "warmup = 1.1"),
         ({"learning_rate": 0.0}, "learning_rate = 0.0 is not more than 0"),

@@ -72,7 +72,7 @@ _COUNT = click.IntRange(min=1)
 @click.option("--dropout", type=float, default=0.1, show_default=True, help="rnn.")
 @click.option("--chunk", type=_COUNT, default=128, show_default=True, help="rnn: characters the gradient goes back.")
 @click.option(
-    "--batch", type=click.IntRange(1, 100_000), default=64, show_default=True, help="rnn: chunks side by side."
+    "--batch", type=click.IntRange(1, 100_000), help="rnn: chunks side by side.  [default: 64, fewer of a small text]"
 )
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: the highest.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="rnn.")
@@ -193,7 +193,7 @@ def _rnn(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettin
         training = rnnlm.RnnLmTraining(
             epochs=given["epochs"],
             seed=given["seed"],
-            streams=given["batch"],
+            streams=given["batch"] or 0,
             chunk=given["chunk"],
             learning_rate=given["learning_rate"],
             device=str(device.choose(given["device"] or "cpu")),

@@ -24,6 +24,8 @@ from asr.text import Alphabet, TextError
 _LOG = logging.getLogger(__name__)
 # In the last stream, behind its end: no loss.
 _NOTHING = -100
+# Of the corpus side by side, if nothing is said: at most, and so that an epoch has this many steps.
+_STREAMS, _STEPS = 64, 20
 # Texts that are put into ids, or into another order, at a time.
 _TOGETHER = 10_000
 
@@ -32,14 +34,15 @@ _TOGETHER = 10_000
 class RnnLmTraining:
     """How a language model is trained.
 
-    `streams`: B, and `chunk`: the characters of each stream in one step. AdamW's `learning_rate` rises over the
+    `streams`: B (0: 64, or so many fewer that a small corpus still makes twenty steps an epoch), and `chunk`: the
+    characters of each stream in one step. AdamW's `learning_rate` rises over the
     fraction `warmup` of all steps, then falls to 0 as a cosine. `clip`: the largest gradient norm. `shuffle`: the order
     of the texts is another in each epoch. `device`: torch's name of it.
     """
 
     epochs: int = 10
     seed: int = 1
-    streams: int = 64
+    streams: int = 0
     chunk: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
@@ -52,7 +55,7 @@ class RnnLmTraining:
         for name, lowest, highest in (
             ("epochs", 1, 100_000),
             ("seed", 0, 2**31 - 1),
-            ("streams", 1, 100_000),
+            ("streams", 0, 100_000),
             ("chunk", 1, 1_000_000),
             ("warmup", 0, 1),
         ):
@@ -226,7 +229,8 @@ def _epoch(
     if training.shuffle:
         corpus = corpus.shuffled(np.random.default_rng([training.seed, number]))
     model.train()
-    streams = min(training.streams, len(corpus.tokens))
+    size = len(corpus.tokens)
+    streams = min(training.streams or min(max(size // (_STEPS * training.chunk), 1), _STREAMS), size)
     steps = math.ceil(math.ceil(len(corpus.tokens) / streams) / training.chunk)
     device = model.bias.device
     state, total, done = None, 0.0, 0

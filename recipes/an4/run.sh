@@ -18,7 +18,7 @@ asr train recipes/an4/recipe.toml --train "$manifests/train.jsonl" --dev "$manif
 # Language models of the training transcripts, and on dev how much they should count.
 asr lm train "$manifests/train.jsonl" --order 3 --out "$run/words.arpa"
 asr lm train "$manifests/train.jsonl" --dev "$manifests/dev.jsonl" --kind rnn --model "$run/best.safetensors" \
-    --hidden 192 --layers 1 --dropout 0.4 --batch 8 --epochs 60 --out "$run/letters.safetensors"
+    --hidden 192 --layers 1 --dropout 0.4 --epochs 60 --out "$run/letters.safetensors"
 asr tune "$manifests/dev.jsonl" --model "$run/best.safetensors" --lm "$run/words.arpa" \
     --rescorer "$run/letters.safetensors" --out "$run/decoder.toml"
 
