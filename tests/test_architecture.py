@@ -56,6 +56,8 @@ ALLOWED = {
     "lm": {"ngram", "rnnlm", "sentences"},
     "segments": {"alignment"},
     "output": {"alignment", "decoding", "segments"},
+    "inputs": {"audio"},
+    "mirror": {"files", "inputs", "output"},
     "normalisers": {"text"},
     "transcripts": set(),
     "report": {"files", "normalisers", "scoring", "transcripts"},
