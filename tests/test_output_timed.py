@@ -120,6 +120,7 @@ def test_every_format_can_be_written_whatever_the_name(form: str) -> None:
     document(said(*WORDS, audio="\udce9.wav"), form).encode("utf-8")
 
 
+@settings(deadline=None)
 @given(transcribed())
 def test_a_ctm_is_what_asr_score_reads(tmp_path_factory: pytest.TempPathFactory, transcript: Transcript) -> None:
     path = tmp_path_factory.mktemp("ctm") / "a.ctm"
@@ -130,6 +131,7 @@ def test_a_ctm_is_what_asr_score_reads(tmp_path_factory: pytest.TempPathFactory,
         assert len(read.confidences) == len(read.text.split())
 
 
+@settings(deadline=None)
 @given(transcribed())
 def test_a_tsv_is_read_back(transcript: Transcript) -> None:
     _, *rows = csv.reader(io.StringIO(document(transcript, "tsv")), delimiter="\t")
@@ -148,6 +150,7 @@ def cues(transcript: Transcript) -> list[str]:
     return [cue.text for cue in subtitles(transcript.hypothesis.words)]
 
 
+@settings(deadline=None)
 @given(transcribed())
 def test_subrip_is_read_back(transcript: Transcript) -> None:
     found = list(library("srt").parse(document(transcript, "srt"), ignore_errors=False))
@@ -157,6 +160,7 @@ def test_subrip_is_read_back(transcript: Transcript) -> None:
     assert all(before.end <= after.start for before, after in pairwise(found))
 
 
+@settings(deadline=None)
 @given(transcribed())
 def test_webvtt_is_read_back(transcript: Transcript) -> None:
     webvtt = library("webvtt")
@@ -166,7 +170,7 @@ def test_webvtt_is_read_back(transcript: Transcript) -> None:
     assert all(one.start_in_seconds <= one.end_in_seconds for one in found)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(transcribed())
 def test_a_textgrid_is_read_back(tmp_path: Path, transcript: Transcript) -> None:
     textgrid = library("praatio.textgrid")
