@@ -52,7 +52,6 @@ class Run:
 
     def start(self, decoding: Decoding, device: str) -> int:
         """Transcribe all that is to be; return the exit code."""
-        from asr import recognition
         from asr.mirror import Mirror
 
         wishes, pending = self._wishes, self._found.recordings
@@ -66,6 +65,8 @@ class Run:
         if current:
             self._display.say(f"{current} of {len(self._found.recordings)} recordings are done already")
         if pending:
+            from asr import recognition
+
             recognizer = recognition.load(wishes.model, device)
             recognizer, _ = decoding.equip(recognizer, self._display, wishes.nbest)
             with self._standard_input(pending), _threads(min(wishes.jobs, len(pending))):
