@@ -1,13 +1,24 @@
 """`python -m asr` and the `asr` command."""
 
+import os
 import sys
+import threading
 
 from asr.cli import main
+
+# As asr.parallel names them, which a command may not have imported.
+_ABANDONED = "asr-abandoned"
 
 
 def run() -> None:
     """Run the command line of this process and exit with its code."""
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    # The interpreter does not end well beneath threads that compute.
+    if any(thread.name.startswith(_ABANDONED) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,9 @@ class Place:
     def transcribe(self, path: object) -> list[str]:
         return ["transcribe", str(path), "--model", str(self.model)]
 
+    def transcribe_list(self, path: object) -> list[str]:
+        return ["transcribe", "--list", str(path), "--model", str(self.model)]
+
     def sound(self, *more: str) -> list[str]:
         return [*self.transcribe(self.wav("a.wav", spell("AB"))), *more]
 
@@ -152,6 +155,22 @@ def with_report(place: Place) -> list[str]:
     return [*place.evaluate(place.row()), "--json", str(place.folder / "good.wav" / "report.json")]
 
 
+def two_of_one(place: Place) -> list[str]:
+    place.wav("in/a.wav", spell("A"))
+    place.file("in/a.flac")
+    return [*place.transcribe(place.folder / "in"), *place.out("o")]
+
+
+def over_a_text(place: Place) -> list[str]:
+    place.file("a.txt", "the true words")
+    return place.sound("--out", str(place.folder))
+
+
+def over_itself(place: Place) -> list[str]:
+    path = place.wav("b.wav", spell("A")).rename(place.folder / "a.txt")
+    return [*place.transcribe(path), "--out", str(place.folder), "--force"]
+
+
 def arpa(place: Place) -> Path:
     header = "\\data\\\nngram 1=3\n\n\\1-grams:\n-1\t<s>\n-1\t</s>\n-1\tAB\n\n\\end\\\n"
     return place.file("lm.arpa", header)
@@ -179,7 +198,7 @@ def with_samples(samples: object, rate: int = SAMPLE_RATE) -> Callable[[Place], 
 
 AUDIO = [
     Mistake("missing", lambda place: place.transcribe(place.folder / "no.wav"), 1, r"no\.wav: no such file"),
-    Mistake("folder", lambda place: place.transcribe(place.folder), 1, r": a folder, not a sound file"),
+    Mistake("folder", lambda place: place.transcribe(place.folder), 1, r": no sound file in this folder; names end in"),
     Mistake("empty file", lambda place: place.transcribe(place.file("a.wav")), 1, r"a\.wav: the file is empty"),
     Mistake("text", lambda place: place.transcribe(place.file("a.wav", "hello")), 1, r"a\.wav: not a sound file"),
     Mistake("no samples", with_samples([]), 1, r"a\.wav: 0 samples"),
@@ -402,6 +421,29 @@ LANGUAGE_MODELS = [
     Mistake("acoustic model", lambda place: place.perplexity(place.model), 1, r"of something else, not of a recurrent"),
     Mistake("no words", lambda place: place.perplexity(arpa(place), "\n"), 1, r"text\.txt: no sentence in it"),
 ]
+TRANSCRIBING = [
+    Mistake(
+        "no match", lambda place: place.transcribe(place.folder / "*.wav"), 1, r"\*\.wav: no sound file has such a"
+    ),
+    Mistake("empty name", lambda place: place.transcribe(""), 1, r"'': no such file"),
+    Mistake("no list", lambda place: place.transcribe_list(place.folder / "no.txt"), 2, r"no\.txt.* does not exist"),
+    Mistake("empty list", lambda place: place.transcribe_list(place.file("l.txt", "\n")), 1, r"l\.txt: no path in it"),
+    Mistake("lost", lambda place: place.transcribe_list(place.file("l", "/no/a.wav\n")), 1, r"/no/a\.wav: no such fi"),
+    Mistake("dashes", lambda place: [*place.transcribe("-"), "--list", "-"], 2, r"- and --list - are both standard"),
+    Mistake("several", lambda place: place.sound("--format", "txt,srt"), 2, r"several formats need --out FOLDER"),
+    Mistake("force", lambda place: place.sound("--force"), 2, r"--force needs --out FOLDER"),
+    Mistake("jobs", lambda place: place.sound("--jobs", "0"), 2, r"0 is not in the range x>=1"),
+    Mistake("one output", two_of_one, 1, r"a\.flac and .*a\.wav would both be written to .*a\.txt; rename one, or"),
+    Mistake("over others'", over_a_text, 1, r"a\.txt: there already, and not made by an earlier run; .*--force"),
+    Mistake("over itself", over_itself, 1, r"a\.txt would be written over a file that is read; choose another --out"),
+    Mistake("out is a file", lambda place: place.sound("--out", str(place.file("x", "y"))), 2, r"x' is a file"),
+    Mistake(
+        "out in a file",
+        lambda place: place.sound("--out", str(place.file("x", "y") / "out")),
+        1,
+        r"x/out: Not a directory",
+    ),
+]
 ARGUMENTS = [
     Mistake("no such command", lambda place: ["trian"], 2, r"No such command 'trian'"),
     Mistake("no such option", lambda place: ["train", "--epoch", "3"], 2, r"No such option '?--epoch"),
@@ -539,6 +581,7 @@ TABLE = {
         "language models": LANGUAGE_MODELS,
         "decoding": DECODING,
         "arguments": ARGUMENTS,
+        "transcribing": TRANSCRIBING,
         "scores": SCORES,
     }.items()
     for mistake in mistakes

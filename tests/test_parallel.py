@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from asr.parallel import ahead, spread
+from asr.parallel import ABANDONED, ahead, side_by_side, spread
 
 
 def place(number: int) -> tuple[int, int, str | None]:
@@ -110,3 +110,49 @@ def test_whoever_stops_early_waits_for_no_more_than_what_has_begun() -> None:
     results.close()
     assert len(done) <= 3  # the first, and one in each thread
     assert threading.active_count() <= before + 1  # the timer may still be ending
+
+
+@pytest.mark.parametrize("threads", [1, 2, 50])
+def test_side_by_side_keeps_the_order(threads: int) -> None:
+    def slow(number: int) -> int:
+        time.sleep(0.001 * (number % 5))
+        return number
+
+    assert list(side_by_side(slow, list(range(40)), threads)) == list(range(40))
+    assert list(side_by_side(slow, [], threads)) == []
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_side_by_side_raises_in_turn(threads: int) -> None:
+    def fail(number: int) -> int:
+        if number == 3:
+            raise KeyError(number)
+        return number
+
+    results = side_by_side(fail, range(100), threads)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(KeyError):
+        next(results)
+
+
+def test_side_by_side_waits_for_nobody_once_it_is_closed() -> None:
+    free, begun = threading.Event(), threading.Event()
+    seen: list[int] = []
+
+    def wait(number: int) -> int:
+        seen.append(number)
+        if number:
+            begun.set()
+            free.wait(60)
+        return number
+
+    results = cast(Generator[int], side_by_side(wait, range(100), 2))
+    assert next(results) == 0
+    begun.wait(60)
+    mine = [one for one in threading.enumerate() if one.name.startswith(ABANDONED)]
+    assert mine
+    results.close()
+    free.set()
+    for one in mine:
+        one.join(60)
+    assert len(seen) <= 4

@@ -45,7 +45,10 @@ class Display:
             click.echo(message, err=True)
 
     def update(self, title: str, done: float, total: float, unit: str = "", note: str = "") -> None:
-        """Show that `done` of `total` units of the task are done; a new title begins a new task."""
+        """Show that `done` of `total` units of the task are done; a new title begins a new task.
+
+        Without a `unit` the note tells what the rate would.
+        """
         if self.quiet or total <= 0:
             return
         now = time.monotonic()
@@ -57,13 +60,15 @@ class Display:
         # What was there at the start, the first part of a resumed download for one, says nothing of the rate.
         rate = (done - self._first) / max(now - self._begin, 1e-6)
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total, rate=f"{_number(rate)} {unit}/s {note}")
+            told = f"{_number(rate)} {unit}/s {note}" if unit else note
+            self._bar.update(self._task, completed=done, total=total, rate=told)
             if done >= total:
                 self.close()
         elif now - self._said >= _INTERVAL and rate > 0:
             self._said = now
             left = _time((total - done) / rate)
-            click.echo(f"{title}: {done / total:.0%}, {_number(rate)} {unit}/s, {left} left {note}".rstrip(), err=True)
+            told = f"{_number(rate)} {unit}/s, {left} left {note}".rstrip() if unit else f"{note}, {left} left"
+            click.echo(f"{title}: {done / total:.0%}, {told}", err=True)
 
     def _start(self, title: str, total: float, unit: str) -> None:
         from rich.console import Console

@@ -1,58 +1,116 @@
-"""asr transcribe: sound files -> text."""
+"""asr transcribe: sound files -> text, in many forms."""
 
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from asr.cli import options
 from asr.cli.decoding import Decoding, decoding
 from asr.cli.progress import Display
+from asr.cli.transcribing import Run, Wishes
+
+if TYPE_CHECKING:
+    from asr.inputs import Found, Recording
+
+# Those of asr.output, which --help does not wait for.
+FORMATS = ("txt", "json", "srt", "vtt", "ctm", "tsv", "textgrid")
+
+
+class _Formats(click.ParamType[tuple[str, ...]]):
+    name = "formats"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        names = [name.strip().lower() for name in value.split(",")]
+        for name in names:
+            if name not in FORMATS:
+                self.fail(f"{name!r} is not one of {', '.join(FORMATS)}", param, ctx)
+        return tuple(dict.fromkeys(names))
 
 
 @click.command(short_help="Write the text of sound files.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument("files", nargs=-1, type=click.Path(), metavar="FILE...")
+@click.option("--list", "listing", type=options.TEXT, help="A file with a path on each line; - is standard input.")
 @options.model
-@click.option("--format", "form", type=click.Choice(["txt", "json"]), default="txt", show_default=True)
+@click.option(
+    "--format",
+    "formats",
+    type=_Formats(),
+    default="txt",
+    show_default=True,
+    metavar="NAME[,NAME...]",
+    help=f"Any of {', '.join(FORMATS)}; with --out several.",
+)
+@click.option("--out", "-o", type=options.FOLDER, help="A folder for a file of each recording and format.")
+@click.option("--force", is_flag=True, help="Transcribe again what is in --out already.")
 @click.option("--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="So many texts of each file (json).")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Files to work on at a time.  [default: all cores]"
+)
 @decoding
 @options.device
 @options.quiet
 def transcribe(
-    files: tuple[Path, ...],
+    files: tuple[str, ...],
+    listing: Path | None,
     model: Path,
-    form: str,
+    formats: tuple[str, ...],
+    out: Path | None,
+    force: bool,
     nbest: int,
+    jobs: int | None,
     decoding: Decoding,
     device: str | None,
     quiet: bool,
 ) -> int:
-    """Write the text of each sound FILE, one line a file, to stdout.
+    """Write the text of each FILE: a sound file, a folder, a pattern such as 'talks/**/*.flac', or - (standard input).
 
-    With --format json each line also has the words with their times and confidences, and with --nbest other texts
-    that were found. A file that cannot be used is told on stderr and leaves an empty line (txt) or its error (json);
-    exit code 1.
+    Without --out the texts go to stdout in the order of the files, one line a file: the text (txt) or an object with
+    the words, their times and confidences (json), and with --nbest other texts that were found. With --out there is a
+    file for each recording and format, in folders as the recordings are; what is there already and has not changed is
+    not made again. A file that cannot be used is told on stderr and leaves an empty line (txt) or its error (json);
+    the others are transcribed, and the exit code is 1.
     """
-    from asr import output, recognition
-    from asr.audio import AudioError
-
-    if nbest > 1 and form != "json":
-        raise click.UsageError("--nbest needs --format json: a line of text has room for one")
-    recognizer = recognition.load(model, device or "cpu")
-    failed = 0
+    found = _gathered(files, listing)
+    wishes = Wishes(formats, out, force, nbest, jobs or os.cpu_count() or 1, model)
+    _check(wishes, found.recordings)
     # Where the text goes to the terminal, it is progress enough.
-    with Display(quiet or sys.stdout.isatty()) as display:
-        recognizer, _ = decoding.equip(recognizer, display, nbest)
-        for number, path in enumerate(files, 1):
-            try:
-                best, *others = recognizer.alternatives(path, nbest, words=form == "json")
-                transcript = output.Transcript(str(path), best, alternatives=tuple(others))
-            except AudioError as error:
-                failed += 1
-                transcript = output.Transcript(str(path), None, str(error))
-                display.say(f"asr: {error}", always=True)
-            click.echo(output.line(transcript, form))
-            display.update("transcribe", number, len(files), "files")
-    if failed and len(files) > 1 and not quiet:
-        click.echo(f"asr: {failed} of {len(files)} files could not be transcribed", err=True)
-    return 1 if failed else 0
+    with Display(quiet or (out is None and sys.stdout.isatty())) as display:
+        return Run(wishes, found, [listing] if listing else [], display).start(decoding, device or "cpu")
+
+
+def _gathered(files: tuple[str, ...], listing: Path | None) -> "Found":
+    from asr import inputs
+
+    if not files and listing is None:
+        raise click.UsageError("Missing argument 'FILE...': sound files, folders, patterns, - or --list")
+    if listing is None:
+        return inputs.gather(files)
+    if str(listing) == inputs.STDIN and inputs.STDIN in files:
+        raise click.UsageError("- and --list - are both standard input, which can be read only once")
+    with click.open_file(str(listing), "rb") as file:
+        listed = inputs.read_list(file.read())
+    found = inputs.gather(files, listed)
+    if not listed:
+        found.problems.append(f"{listing}: no path in it")
+    return found
+
+
+def _check(wishes: Wishes, recordings: "list[Recording]") -> None:
+    from asr.output import JOINED
+
+    if wishes.nbest > 1 and "json" not in wishes.formats:
+        raise click.UsageError("--nbest needs --format json: a line of text has room for one")
+    if wishes.out is not None:
+        return
+    if wishes.force:
+        raise click.UsageError("--force needs --out FOLDER: on stdout nothing is there already")
+    if len(wishes.formats) > 1:
+        raise click.UsageError(f"--format {','.join(wishes.formats)}: several formats need --out FOLDER")
+    if wishes.formats[0] not in JOINED and len(recordings) > 1:
+        form = wishes.formats[0]
+        raise click.UsageError(f"--format {form} of {len(recordings)} recordings needs --out FOLDER, a file for each")

@@ -1,0 +1,24 @@
+"""What became of one recording."""
+
+from dataclasses import dataclass
+
+from asr.decoding import Hypothesis
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What became of one file: a hypothesis and others that were found, or the error that kept it from one.
+
+    `duration` of the recording in seconds, 0 where unknown.
+    """
+
+    audio: str
+    hypothesis: Hypothesis | None
+    error: str = ""
+    alternatives: tuple[Hypothesis, ...] = ()
+    duration: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """Return the best text, empty where the file failed."""
+        return self.hypothesis.text if self.hypothesis else ""
