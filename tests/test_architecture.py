@@ -87,6 +87,7 @@ ALLOWED = {
         "version",
         "watchdog",
     },
+    "stream": {"audio", "checkpoint", "decoding", "frontend", "model", "text"},
     "recognition": {
         "audio",
         "batching",
@@ -97,8 +98,10 @@ ALLOWED = {
         "manifest",
         "model",
         "scoring",
+        "stream",
         "text",
     },
+    "aligning": {"alignment", "decoding", "manifest", "recognition", "text"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
