@@ -8,6 +8,7 @@ import click
 from asr.cli import options
 from asr.cli.decoding import Decoding, decoding
 from asr.cli.progress import Display
+from asr.cli.stream import Streaming, streaming
 
 
 @click.command(short_help="Write the text of sound files.")
@@ -16,6 +17,7 @@ from asr.cli.progress import Display
 @click.option("--format", "form", type=click.Choice(["txt", "json"]), default="txt", show_default=True)
 @click.option("--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="So many texts of each file (json).")
 @decoding
+@streaming
 @options.device
 @options.quiet
 def transcribe(
@@ -24,6 +26,7 @@ def transcribe(
     form: str,
     nbest: int,
     decoding: Decoding,
+    streaming: Streaming,
     device: str | None,
     quiet: bool,
 ) -> int:
@@ -31,8 +34,10 @@ def transcribe(
 
     With --format json each line also has the words with their times and confidences, and with --nbest other texts
     that were found. A file that cannot be used is told on stderr and leaves an empty line (txt) or its error (json);
-    exit code 1.
+    exit code 1. With --stream the one FILE is heard chunk by chunk, by a model that was trained for it.
     """
+    if streaming.stream:
+        return streaming.run(files[0], model, decoding, device, quiet)
     from asr import output, recognition
     from asr.audio import AudioError
 
