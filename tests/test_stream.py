@@ -1,6 +1,7 @@
 """A stream in chunks against the whole waveform."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from asr import audio, config, decoder, recognition, stream, training
 from asr.audio import AudioError, Waveform
 from asr.checkpoint import Settings
 from asr.decoding import Hypothesis
+from asr.events import Note
 from asr.features import FeatureSettings
 from asr.frontend import Frontend
 from asr.mfcc import matrices
@@ -215,6 +217,27 @@ def test_a_model_that_needs_the_whole_says_what_a_stream_needs(trained: Path) ->
     assert not deltas.settings.features.streams
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [(STREAMING, False), (STREAMING[:1], True), ([*STREAMING, "features.deltas=1"], True), ([], False)],
+)
+def test_training_says_beforehand_what_a_stream_would_miss(
+    changes: list[str], told: bool, tones: Path, tmp_path: Path
+) -> None:
+    recipe = config.read(tones / "tiny.toml", Recipe, changes)
+    notes: list[str] = []
+
+    def report(event: object) -> None:
+        if isinstance(event, Note):
+            notes.append(event.message)
+
+    # It is stopped at once.
+    options = Options(report=report, stop=lambda: True)
+    training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", options)
+    assert [note for note in notes if "to hear streams it needs" in note] == notes[:told]
+    assert any("forward-only" in note for note in notes) == told
+
+
 def test_training_of_a_streaming_model_goes_on_where_it_stopped(tones: Path, tmp_path: Path) -> None:
     recipe = config.read(tones / "tiny.toml", Recipe, [*STREAMING, "training.epochs=2"])
     paths = tones / "train.jsonl", tones / "dev.jsonl"
@@ -236,3 +259,12 @@ def test_training_of_a_streaming_model_goes_on_where_it_stopped(tones: Path, tmp
     for name, values in one._model.state_dict().items():
         assert torch.equal(values, other._model.state_dict()[name]), name
     assert isinstance(one.stream(), Stream)
+
+
+def test_the_readme_streams(streaming: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", readme, re.S) if "stream.feed" in code]
+    chunks = np.array_split(audio.resample(spell("AB CA"), SAMPLE_RATE, 48_000), 9)
+    exec(code.replace('"streaming.safetensors"', repr(str(streaming))), {"asr": asr, "chunks": chunks})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10 and lines[-1] == "AB CA"

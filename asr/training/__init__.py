@@ -37,6 +37,10 @@ CACHE = ".features"
 WRITTEN = ("best.safetensors", "last.safetensors", "train.jsonl", "training.html")
 # Settings that may differ when a run goes on: they change nothing that is learnt.
 _FREE = ("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:")
+_NO_STREAM = (
+    "the model is forward-only, yet its features need the whole recording: to hear streams it needs, besides, "
+    'features.normalisation = "corpus" (or "none"), features.top_db = 0 and features.deltas = 0'
+)
 
 __all__ = ["Options", "Result", "TrainingError", "train"]
 
@@ -87,6 +91,8 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, 
     recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
     identity = {"recipe": config.to_dict(recipe)} | {name: _digest(path) for name, path in paths.items()}
     changed = _changes(saved, identity, options) if saved else []
+    if not recipe.model.bidirectional and not recipe.features.streams:
+        options.report(Note(_NO_STREAM))
     try:
         data = _load_all(paths, rows, recipe, world, options)
     except KeyboardInterrupt:
