@@ -16,7 +16,9 @@ from tests.conftest import SAMPLE_RATE, spell
 
 
 @pytest.fixture
-def command(streaming: Path) -> list[str]:
+def command(streaming: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    # What it sets for the whole process is not for the other tests.
+    monkeypatch.setattr("asr.cli.stream._prepare_for_small_steps", lambda: None)
     return ["transcribe", "--stream", "--model", str(streaming)]
 
 
