@@ -106,7 +106,7 @@ def _prepare_for_small_steps() -> None:
     import torch
 
     torch.set_num_threads(1)
-    torch.backends.mkldnn.enabled = False
+    torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
 
 
 def _recorded(path: Path, rate: int) -> "Iterator[NDArray[np.float32]]":
