@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asr.manifest import write as write_manifest
     from asr.recipe import Recipe
     from asr.recognition import Evaluation, Recognizer, evaluate, load
+    from asr.stream import Stream
     from asr.training import train
 
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "Plan": ("decoder", "Plan"),
     "Recipe": ("recipe", "Recipe"),
     "Recognizer": ("recognition", "Recognizer"),
+    "Stream": ("stream", "Stream"),
     "Utterance": ("manifest", "Utterance"),
     "Word": ("alignment", "Word"),
     "evaluate": ("recognition", "evaluate"),
@@ -48,6 +50,7 @@ __all__ = [
     "Plan",
     "Recipe",
     "Recognizer",
+    "Stream",
     "Utterance",
     "Word",
     "evaluate",

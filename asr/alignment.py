@@ -13,8 +13,10 @@ from asr.text import BLANK, Alphabet
 LogProbs = NDArray[np.floating]
 Scores = NDArray[np.float64]
 
-# Scores kept at once; a longer recording is computed in blocks, and each but the last twice.
-_CELLS = 2**22
+# Scores kept at once; a longer recording is computed in blocks of so many frames at least, and each but the last twice.
+_CELLS, _FRAMES = 2**22, 256
+# From one block to the next go the states that lie at most so many nats under the best one, and at most so many.
+_BEAM, _WIDEST = 20_000.0, 2**15
 
 
 class AlignmentError(ValueError):
@@ -73,8 +75,12 @@ def align(log_probs: LogProbs, tokens: Sequence[int]) -> Alignment:
     """Find the most probable path of (T', V) that says the tokens, by Viterbi's algorithm.
 
     The states are the tokens with a blank around each (Graves et al., 2006, section 4.1). Of equal paths one is taken,
-    always the same. Raises AlignmentError for another shape, for NaN or +inf, for a token that is none, for fewer
-    frames than the tokens need, and where every path has probability 0.
+    always the same. A long recording is computed in blocks, in memory that is bounded: between them, paths that lie
+    20,000 nats under the best one so far are given up. The path found is the best of all where it lies less than that
+    under the free path, which is the likeliest token of each frame.
+
+    Raises AlignmentError for another shape, for NaN or +inf, for a token that is none, for fewer frames than the tokens
+    need, and where every path has probability 0.
     """
     _check(log_probs, tokens)
     if not len(log_probs):
@@ -139,29 +145,60 @@ def _best_path(log_probs: Scores, labels: NDArray[np.int64]) -> tuple[NDArray[np
     barrier = np.full(len(labels), -np.inf)
     barrier[1:2] = 0.0
     barrier[3::2][labels[3::2] != labels[1:-2:2]] = 0.0
+    needed = _needed(labels)
     # Two columns stand before the states. The path begins in the second: from there it enters the first blank by one
     # step and the first token by passing over that blank.
-    before = np.full(len(labels) + 2, -np.inf)
-    before[1] = 0.0
-    block = max(_CELLS // len(labels), math.isqrt(len(log_probs)))
+    first, before = 0, np.array([-np.inf, 0.0])
+    block = max(_CELLS // len(labels), _FRAMES)
     starts = range(0, len(log_probs), block)
     entries = []
     for start in starts:
-        entries.append(before)
-        rows = _forward(before, log_probs[start : start + block], labels, barrier)
-        before = rows[-1].copy()
-    state = len(labels) - 1
-    if state and before[state + 1] > before[state + 2]:
-        state -= 1
+        frames = log_probs[start : start + block]
+        # A frame advances a path by two states at most.
+        end = min(first + len(before) - 2 + 2 * len(frames), len(labels))
+        before = np.concatenate([before, np.full(end - first - len(before) + 2, -np.inf)])
+        entries.append((first, before))
+        rows = _forward(before, frames, labels[first:end], barrier[first:end])
+        first, before = _kept(rows[-1], first, needed, len(log_probs) - start - len(frames))
+    # What is left are the last token and the blank behind it; of equal ones the blank is taken.
+    state = first + len(before) - 3 - int(np.argmax(before[:1:-1]))
     path = np.empty(len(log_probs), np.int64)
-    for start, entry in zip(reversed(starts), reversed(entries), strict=True):
+    score = float(before[state - first + 2])
+    for start, (first, entry) in zip(reversed(starts), reversed(entries), strict=True):
+        end = first + len(entry) - 2
         if start != starts[-1]:
-            rows = _forward(entry, log_probs[start : start + block], labels, barrier)
+            rows = _forward(entry, log_probs[start : start + block], labels[first:end], barrier[first:end])
         for frame in range(len(rows) - 1, -1, -1):
             path[start + frame] = state
-            row = rows[frame - 1] if frame else entry
-            state -= _move(row, state, barrier)
-    return path, float(before[path[-1] + 2])
+            state -= _move(rows[frame - 1] if frame else entry, state - first, barrier[first:end])
+    return path, score
+
+
+def _needed(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many more frames a path needs from each state to the end; they never grow along the states."""
+    tokens = labels[1::2]
+    needed = np.zeros(len(labels), np.int64)
+    if len(tokens):
+        # From a token to the next one, and over the blank between if they are the same.
+        steps = np.append(1 + (tokens[1:] == tokens[:-1]), 0)
+        needed[1::2] = np.cumsum(steps[::-1])[::-1]
+        needed[:-1:2] = 1 + needed[1::2]
+    return needed
+
+
+def _kept(row: Scores, first: int, needed: NDArray[np.int64], left: int) -> tuple[int, Scores]:
+    """Return the states (the first of them, and their scores after two columns) with which the next block begins.
+
+    They can reach the end in the `left` frames, and lie within the beam.
+    """
+    reachable = max(int(np.searchsorted(-needed, -left)) - first, 0)
+    scores = row[2 + reachable :]
+    alive = np.flatnonzero(scores >= scores.max() - _BEAM)
+    low, high = int(alive[0]), int(alive[-1]) + 1
+    if high - low > _WIDEST:
+        low = max(low, min(int(scores.argmax()) - _WIDEST // 2, high - _WIDEST))
+        high = low + _WIDEST
+    return first + reachable + low, np.concatenate([[-np.inf, -np.inf], scores[low:high]])
 
 
 def _forward(before: Scores, log_probs: Scores, labels: NDArray[np.int64], barrier: Scores) -> Scores:

@@ -19,6 +19,7 @@ from asr.device import choose
 from asr.frontend import Frontend
 from asr.manifest import Utterance
 from asr.model import Model
+from asr.stream import Network, Stream
 from asr.text import Alphabet
 
 BATCH_SECONDS = 120.0
@@ -95,6 +96,16 @@ class Recognizer:
     def transcribe_file(self, path: str | Path, words: bool = False) -> Hypothesis:
         """Transcribe a sound file of any rate and number of channels; `words` as above. Raises AudioError."""
         return self.alternatives(path, 1, words)[0]
+
+    def stream(self, rate: int | None = None, words: bool = False) -> Stream:
+        """Begin a stream of sound at `rate` Hz (otherwise at `sample_rate`), whose chunks are fed one by one.
+
+        `words` as above, of the final hypothesis. Raises StreamError for a model that needs the whole recording.
+        """
+        path_is_all = isinstance(self._decoder, Greedy) and not words
+        decode = None if path_is_all else lambda log_probs: self._decoder.decode(log_probs, 1, words)[0]
+        network = Network(self.settings, self._frontend, self._model)
+        return Stream(network, self.sample_rate if rate is None else rate, decode)
 
     def alternatives(self, path: str | Path, count: int, words: bool = False) -> list[Hypothesis]:
         """Return the `count` best transcripts of a sound file, best first; `words` are those of the best one."""

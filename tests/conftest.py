@@ -106,3 +106,19 @@ def trained(tones: Path) -> Path:
     recipe = config.read(tones / "tiny.toml", Recipe)
     training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tones / "run")
     return tones / "run"
+
+
+# What makes a recipe one of a model that streams.
+STREAMING = ["model.bidirectional=false", "features.normalisation=corpus", "features.top_db=0"]
+
+
+@pytest.fixture(scope="session")
+def streaming(tones: Path) -> Path:
+    """A model file that was trained on the tones to hear a stream."""
+    from asr import config, training
+    from asr.recipe import Recipe
+
+    recipe = config.read(tones / "tiny.toml", Recipe, STREAMING)
+    result = training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tones / "streaming")
+    assert result.model
+    return result.model

@@ -2,6 +2,7 @@
 
 import math
 import time
+import tracemalloc
 from itertools import groupby, pairwise, product
 
 import numpy as np
@@ -200,13 +201,53 @@ def test_torchaudio_finds_the_same_path(seed: int, spare: int, tokens: list[int]
     assert labels(ours, frames) == theirs[0].tolist()
 
 
-@pytest.mark.parametrize("cells", [1, 100, 1000])
-def test_blocks_change_nothing(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(cells)
-    log_probs, tokens = random_log_probs(cells, 230, 6), random.integers(1, 6, 60).tolist()
+@pytest.mark.parametrize("frames", [1, 2, 7, 100])
+@pytest.mark.parametrize("spare", [0, 1, 3, 150])
+def test_blocks_change_nothing(frames: int, spare: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = np.random.default_rng(frames).integers(1, 6, 60).tolist()
+    log_probs = random_log_probs(frames, needed(tokens) + spare, 6, impossible=0.01 if spare > 3 else 0.0)
     whole = align(log_probs, tokens)
-    monkeypatch.setattr(alignment, "_CELLS", cells)
+    monkeypatch.setattr(alignment, "_CELLS", 1)
+    monkeypatch.setattr(alignment, "_FRAMES", frames)
     assert align(log_probs, tokens) == whole
+    # As far as the path lies under the free one, nothing better is given up.
+    free = log_probs.max(axis=1).sum()
+    monkeypatch.setattr(alignment, "_BEAM", free - whole.score + 1e-6)
+    assert align(log_probs, tokens) == whole
+
+
+@pytest.mark.parametrize("spare", [0, 5, 150])
+def test_a_narrow_beam_still_finds_a_path(spare: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = np.random.default_rng(spare).integers(1, 3, 60).tolist()
+    log_probs = random_log_probs(spare, needed(tokens) + spare, 6)
+    best = align(log_probs, tokens).score
+    monkeypatch.setattr(alignment, "_CELLS", 1)
+    monkeypatch.setattr(alignment, "_FRAMES", 5)
+    for name, value in (("_BEAM", 0.0), ("_WIDEST", 1)):
+        with monkeypatch.context() as narrow:
+            narrow.setattr(alignment, name, value)
+            found = align(log_probs, tokens)
+            assert found.tokens == tokens and -np.inf < found.score <= best + 1e-9
+
+
+def test_a_quarter_of_an_hour_takes_seconds_and_little_memory() -> None:
+    random = np.random.default_rng(1)
+    # 25 frames and 12 tokens in a second; a minute of it says something else.
+    tokens = random.integers(1, 29, 12 * 900)
+    frames = np.zeros(25 * 900, np.int64)
+    frames[2 * np.arange(len(tokens))] = tokens
+    frames[10_000:11_500] = random.integers(0, 29, 1_500)
+    log_probs = np.full((len(frames), 29), np.log(0.2 / 28), np.float32)
+    log_probs[np.arange(len(frames)), frames] = np.log(0.8)
+    tracemalloc.start()
+    start = time.process_time()
+    found = align(log_probs, tokens.tolist())
+    seconds, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    right = sum(span.first == 2 * index for index, span in enumerate(found.spans))
+    assert right > 0.98 * len(tokens) - 750
+    assert found.score == pytest.approx(log_probs[np.arange(len(frames)), labels(found, len(frames))].sum(), rel=1e-6)
+    assert seconds < 20 and peak < 200e6
 
 
 def test_thirty_seconds_take_milliseconds() -> None:

@@ -91,6 +91,7 @@ ALLOWED = {
         "version",
         "watchdog",
     },
+    "stream": {"audio", "checkpoint", "decoding", "frontend", "model", "text"},
     "recognition": {
         "audio",
         "batching",
@@ -101,8 +102,10 @@ ALLOWED = {
         "manifest",
         "model",
         "scoring",
+        "stream",
         "text",
     },
+    "aligning": {"alignment", "audio", "checkpoint", "decoding", "manifest", "recognition", "text"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 

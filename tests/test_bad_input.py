@@ -52,6 +52,9 @@ class Place:
     def sound(self, *more: str) -> list[str]:
         return [*self.transcribe(self.wav("a.wav", spell("AB"))), *more]
 
+    def align(self, *arguments: object) -> list[str]:
+        return ["align", *map(str, arguments), "--model", str(self.model), "--quiet"]
+
     def out(self, name: str) -> list[str]:
         return ["--out", str(self.folder / name)]
 
@@ -570,6 +573,75 @@ DECODING = [
         r"the texts hold no words at all",
     ),
 ]
+ALIGNING = [
+    Mistake("nothing", lambda place: place.align(), 2, r"AUDIO and TEXT are missing, or --manifest"),
+    Mistake(
+        "no text", lambda place: place.align("a.wav"), 2, r"what is said in a\.wav is missing: a file TEXT, or --text"
+    ),
+    Mistake("no recording", lambda place: place.align("no.wav", "--text", "A"), 1, r"no\.wav: no such file"),
+    Mistake("lost text", lambda place: place.align("a.wav", "no.txt"), 2, r"no\.txt' does not exist"),
+    Mistake(
+        "two texts",
+        lambda place: place.align("a.wav", place.file("a.txt", "A"), "--text", "A"),
+        2,
+        r"TEXT and --text say the same",
+    ),
+    Mistake(
+        "manifest and recording",
+        lambda place: place.align("a.wav", "--manifest", place.row()),
+        2,
+        r"--manifest brings its recordings and texts",
+    ),
+    Mistake(
+        "text not UTF-8",
+        lambda place: place.align(place.wav("a.wav", spell("A")), place.file("a.txt", b"A\xff")),
+        1,
+        r"a\.txt: not UTF-8 \(byte 2\); save it as UTF-8",
+    ),
+    Mistake(
+        "too long a text",
+        lambda place: place.align(place.wav("a.wav", spell("A")), "--text", "ABC" * 50, *place.out("a.json")),
+        1,
+        r"utterance a: its text cannot be said in 0\.28 s: 8 frames are too few for 150 tokens",
+    ),
+    Mistake(
+        "no text left",
+        lambda place: place.align(place.wav("a.wav", spell("A")), "--text", "…"),
+        1,
+        r"utterance a: no text is left of '…'",
+    ),
+    Mistake(
+        "suspects of one",
+        lambda place: place.align("a.wav", "--text", "A", "--suspects", "3"),
+        2,
+        r"--suspects needs --manifest",
+    ),
+    Mistake(
+        "suspects as ctm",
+        lambda place: place.align("--manifest", place.row(), "--suspects", "3", "--format", "ctm"),
+        2,
+        r"--suspects .* goes with --format json or none",
+    ),
+    Mistake(
+        "grids on stdout",
+        lambda place: place.align("--manifest", place.row(), "--format", "textgrid"),
+        2,
+        r"many files: --out says in which folder",
+    ),
+]
+STREAMS = [
+    Mistake("whole recording", lambda place: place.sound("--stream"), 1, r"needs the whole recording.*bidirectional"),
+    Mistake("two files", lambda place: place.sound("b.wav", "--stream"), 2, r"--stream takes one FILE, not 2"),
+    Mistake("no rate", lambda place: [*place.transcribe("-"), "--stream"], 2, r"--raw-rate HZ go with the FILE -"),
+    Mistake("rate of a file", lambda place: place.sound("--stream", "--raw-rate", "8000"), 2, r"the rate is known"),
+    Mistake("rate alone", lambda place: place.sound("--raw-rate", "8000"), 2, r"--raw-rate is of --stream"),
+    Mistake(
+        "rate of nothing", lambda place: place.sound("--stream", "--raw-rate", "0"), 2, r"0 is not in the range x>=1"
+    ),
+    Mistake(
+        "json", lambda place: place.sound("--stream", "--format", "json"), 2, r"--format does not go with --stream"
+    ),
+]
 TABLE = {
     f"{kind}: {mistake.name}": mistake
     for kind, mistakes in {
@@ -583,6 +655,8 @@ TABLE = {
         "arguments": ARGUMENTS,
         "transcribing": TRANSCRIBING,
         "scores": SCORES,
+        "aligning": ALIGNING,
+        "streams": STREAMS,
     }.items()
     for mistake in mistakes
 }

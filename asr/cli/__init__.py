@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from asr.cli.align import align
 from asr.cli.compare import compare
 from asr.cli.doctor import doctor
 from asr.cli.evaluate import evaluate
@@ -28,7 +29,7 @@ def program() -> None:
     """Speech recognition with recurrent networks and CTC: prepare, train, transcribe, evaluate."""
 
 
-for _command in (prepare, doctor, train, transcribe, evaluate, score, compare, inspect, lm, tune):
+for _command in (prepare, doctor, train, transcribe, align, evaluate, score, compare, inspect, lm, tune):
     program.add_command(_command)
 
 

@@ -10,6 +10,7 @@ import click
 from asr.cli import options
 from asr.cli.decoding import Decoding, decoding
 from asr.cli.progress import Display
+from asr.cli.stream import Streaming, streaming
 from asr.cli.transcribing import Run, Wishes
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Files to work on at a time.  [default: all cores]"
 )
 @decoding
+@streaming
 @options.device
 @options.quiet
 def transcribe(
@@ -64,6 +66,7 @@ def transcribe(
     nbest: int,
     jobs: int | None,
     decoding: Decoding,
+    streaming: Streaming,
     device: str | None,
     quiet: bool,
 ) -> int:
@@ -73,8 +76,11 @@ def transcribe(
     the words, their times and confidences (json), and with --nbest other texts that were found. With --out there is a
     file for each recording and format, in folders as the recordings are; what is there already and has not changed is
     not made again. A file that cannot be used is told on stderr and leaves an empty line (txt) or its error (json);
-    the others are transcribed, and the exit code is 1.
+    the others are transcribed, and the exit code is 1. With --stream the one FILE is heard chunk by chunk, by a model
+    that was trained for it.
     """
+    if streaming.stream:
+        return streaming.run(Path(files[0]), model, decoding, device, quiet)
     found = _gathered(files, listing)
     wishes = Wishes(formats, out, force, nbest, jobs or os.cpu_count() or 1, model)
     _check(wishes, found.recordings)

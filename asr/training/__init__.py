@@ -36,6 +36,10 @@ CACHE = ".features"
 WRITTEN = ("best.safetensors", "last.safetensors", "train.jsonl", "training.html")
 # Settings that may differ when a run goes on: they change nothing that is learnt.
 _FREE = ("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:")
+_NO_STREAM = (
+    "the model is forward-only, yet its features need the whole recording: to hear streams it needs, besides, "
+    'features.normalisation = "corpus" (or "none"), features.top_db = 0 and features.deltas = 0'
+)
 
 __all__ = ["Options", "Result", "TrainingError", "train"]
 
@@ -83,9 +87,7 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, 
     saved = _saved(out, options)
     begin = start.read(options.start) if options.start else None
     if begin:
-        recipe, changed = start.fitted(recipe, begin)
-        if changed and not saved:
-            options.report(Note(f"as {begin.path} was trained: {'; '.join(changed)}"))
+        recipe = _as_begun(recipe, begin, options if saved is None else Options())
     rows = {name: manifest.read(path) for name, path in paths.items()}
     alphabet = dataset.alphabet_of(rows["train"], recipe.text)
     recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
@@ -93,6 +95,8 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, 
     if begin:
         identity["from"] = begin.digest
     changed = _changes(saved, identity, options) if saved else []
+    if not recipe.model.bidirectional and not recipe.features.streams:
+        options.report(Note(_NO_STREAM))
     try:
         data = _load_all(paths, rows, recipe, world, options)
     except KeyboardInterrupt:
@@ -115,7 +119,19 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, 
         _clear(out)
     if not run.progress.batch_seconds:
         run.progress.batch_seconds = sizing.batch_seconds(engine, data["train"])
-    finished = loop.go_on(run)
+    return _result(run, loop.go_on(run))
+
+
+def _as_begun(recipe: Recipe, begin: start.Start, options: Options) -> Recipe:
+    """Return the recipe with what the model to begin with fixes, and tell what that changed."""
+    recipe, changed = start.fitted(recipe, begin)
+    if changed:
+        options.report(Note(f"as {begin.path} was trained: {'; '.join(changed)}"))
+    return recipe
+
+
+def _result(run: Run, finished: bool) -> Result:
+    out = run.out
     best, averaged = run.progress.best, run.progress.averaged
     if best is None:
         return Result(None, 0, 1.0, finished)
