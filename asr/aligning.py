@@ -1,7 +1,6 @@
 """Recordings and their texts -> when each word was said, and which texts are not what was said."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,12 +8,13 @@ from heapq import nlargest
 from math import inf, isfinite
 from typing import Any
 
-from asr import alignment, decoding
+from asr import alignment, decoding, output
 from asr.alignment import AlignmentError
 from asr.audio import AudioError
 from asr.checkpoint import Settings
 from asr.decoding import Hypothesis, LogProbs
 from asr.manifest import Utterance
+from asr.output import Transcript
 from asr.recognition import Recognizer
 from asr.text import TextError, normalise
 
@@ -168,50 +168,14 @@ def json_line(row: Aligned) -> str:
     return _escaped(json.dumps(told, ensure_ascii=False)) + "\n"
 
 
-def ctm(row: Aligned) -> str:
-    """Return a line ID CHANNEL START DURATION WORD CONFIDENCE for each word (NIST)."""
-    name = re.sub(r"\s|^;", "_", row.utterance.id)
-    words = row.hypothesis.words if row.hypothesis else ()
-    lines = (
-        f"{name} 1 {word.start:.3f} {word.end - word.start:.3f} {word.text} {word.confidence:.4f}\n" for word in words
-    )
-    return _escaped("".join(lines))
-
-
-def textgrid(row: Aligned) -> str:
-    """Return Praat's TextGrid in its long form, with one tier, of words, that covers the recording."""
-    words = row.hypothesis.words if row.hypothesis else ()
-    end = max([row.utterance.duration, *(word.end for word in words)])
-    intervals: list[tuple[float, float, str]] = []
-    now = 0.0
-    for word in words:
-        if round(word.start, 3) > round(now, 3):
-            intervals.append((now, word.start, ""))
-        intervals.append((word.start, word.end, word.text))
-        now = word.end
-    if round(end, 3) > round(now, 3):
-        intervals.append((now, end, ""))
-    span = f"xmin = 0\n{{0}}xmax = {end:.3f}\n"
-    lines = [
-        'File type = "ooTextFile"\nObject class = "TextGrid"\n\n',
-        span.format(""),
-        "tiers? <exists>\nsize = 1\nitem []:\n    item [1]:\n",
-        '        class = "IntervalTier"\n        name = "words"\n        ',
-        span.format("        "),
-        f"        intervals: size = {len(intervals)}\n",
-    ]
-    for number, (start, stop, text) in enumerate(intervals, 1):
-        quoted = text.replace('"', '""')
-        lines.append(
-            f"        intervals [{number}]:\n            xmin = {start:.3f}\n            xmax = {stop:.3f}\n"
-            f'            text = "{quoted}"\n'
-        )
-    return _escaped("".join(lines))
-
-
 def _escaped(text: str) -> str:
     """Return the text with escapes for the bytes of a file's name that are no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-WRITERS: dict[str, Callable[[Aligned], str]] = {"json": json_line, "ctm": ctm, "textgrid": textgrid}
+def document(row: Aligned, form: str) -> str:
+    """Return a row as `json`, `ctm` or `textgrid`."""
+    if form == "json":
+        return json_line(row)
+    one = row.utterance
+    return output.document(Transcript(one.audio, row.hypothesis, row.error, duration=one.duration, id=one.id), form)

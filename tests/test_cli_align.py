@@ -10,10 +10,7 @@ import soundfile
 
 import asr
 from asr import aligning, recognition
-from asr.aligning import Aligned
-from asr.alignment import Word
 from asr.cli import main
-from asr.decoding import Hypothesis
 from asr.manifest import Utterance, write
 from tests.conftest import SAMPLE_RATE, random_texts, spell
 
@@ -83,18 +80,13 @@ def test_ctm_and_textgrid(model: str, sound: str, capsys: pytest.CaptureFixture[
     )
     assert main(["align", sound, "--text", "AB CA", "--model", model, "--format", "textgrid"]) == 0
     grid = capsys.readouterr().out
-    assert grid.startswith('File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = ')
+    assert grid.startswith('File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0')
+    grid = grid[grid.index('name = "words"') :]
     found = re.findall(r'xmin = ([\d.]+)\n +xmax = ([\d.]+)\n +text = "(.*)"', grid)
     assert [text for _, _, text in found if text] == ["AB", "CA"]
     assert [start for start, _, _ in found[1:]] == [end for _, end, _ in found[:-1]]
     assert float(found[0][0]) == 0 and float(found[-1][1]) == pytest.approx(len(spell("AB CA")) / SAMPLE_RATE, abs=1e-3)
     assert f"intervals: size = {len(found)}\n" in grid
-
-
-def test_textgrid_doubles_quotes_and_has_no_gaps() -> None:
-    words = (Word('"A"', 0.0, 0.5, 1.0), Word("B", 0.5, 1.04, 1.0))
-    grid = aligning.textgrid(Aligned(Utterance("a", "a.wav", 1.0), Hypothesis('"A" B', 0.0, words=words)))
-    assert 'text = """A"""' in grid and grid.count("xmax = 1.040") == 3 and "size = 2" in grid
 
 
 def test_characters_that_the_model_does_not_write_are_left_out_and_told(

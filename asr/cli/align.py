@@ -156,7 +156,7 @@ def _write(rows: _Watched, form: str, out: Path | None, many: bool) -> None:
         for row in rows:
             if row.hypothesis is None and form != "json":
                 continue
-            document = aligning.WRITERS[form](row)
+            document = aligning.document(row, form)
             if apart and out:
                 write_text(out / f"{row.utterance.id.replace('/', '_')}.TextGrid", document)
             else:

@@ -9,7 +9,7 @@ from asr.decoding import Hypothesis
 class Transcript:
     """What became of one file: a hypothesis and others that were found, or the error that kept it from one.
 
-    `duration` of the recording in seconds, 0 where unknown.
+    `duration` of the recording in seconds, 0 where unknown; `id`: the utterance's, where it has one.
     """
 
     audio: str
@@ -17,6 +17,7 @@ class Transcript:
     error: str = ""
     alternatives: tuple[Hypothesis, ...] = ()
     duration: float = 0.0
+    id: str = ""
 
     @property
     def text(self) -> str:
