@@ -16,7 +16,8 @@ TSV_HEAD = "audio\tstart\tend\tconfidence\ttext\n"
 def ctm(transcript: Transcript) -> str:
     """Return a line FILE CHANNEL START DURATION WORD CONFIDENCE for each word (NIST).
 
-    FILE is the utterance's id, or the stem of the name. White space in the name becomes `_`: cells are parted by it, and CTM has no quotes.
+    FILE is the utterance's id, or the stem of the name. White space in it becomes `_`: cells are parted by it, and CTM
+    has no quotes.
     """
     name = re.sub(r"\s|^;", "_", transcript.id or Path(transcript.audio).stem) or "_"
     lines = []
