@@ -14,7 +14,7 @@ _BEGIN, _END = 10.0, 5.0
 # Decibels: speech is not so far under the loudest of the recording, and what is under _NOTHING was not recorded.
 _RANGE, _NOTHING = 30.0, -90.0
 # Seconds: what the floor is the percentile of; a click, which is no word; a pause within speech; what is kept around.
-_AROUND, _CLICK, _PAUSE, _PADDING = 30.0, 0.1, 1.0, 0.3
+_AROUND, _CLICK, _PAUSE, _PADDING = 15.0, 0.1, 1.0, 0.3
 _PERCENTILE = 10.0
 
 Levels = NDArray[np.float32]
@@ -57,13 +57,19 @@ def _average(levels: Levels, width: int) -> Levels:
 
 
 def _floor(levels: Levels, hop: float) -> Levels:
-    """Return the noise floor under each frame, which is found for each second."""
+    """Return the noise floor under each frame, found for each second: before it or after it, where that is higher.
+
+    So the floor is right up to where a noise sets in or ends.
+    """
     second = max(1, round(1.0 / hop))
-    half = round(_AROUND / 2) * second
-    floors = np.full(-(-len(levels) // second), _NOTHING, np.float32)
-    for index in range(len(floors)):
-        around = levels[max(0, index * second - half) : (index + 1) * second + half]
+    count = max(0, -(-len(levels) // second) - round(_AROUND)) + 1
+    floors = np.full(count, _NOTHING, np.float32)
+    for index in range(count):
+        around = levels[index * second : (index + round(_AROUND)) * second]
         around = around[around > _NOTHING]
         if len(around):
             floors[index] = np.percentile(around, _PERCENTILE)
-    return floors.repeat(second)[: len(levels)]
+    seconds = np.arange(-(-len(levels) // second))
+    before = floors[np.clip(seconds - round(_AROUND) + 1, 0, count - 1)]
+    after = floors[np.minimum(seconds, count - 1)]
+    return np.maximum(before, after).repeat(second)[: len(levels)]
