@@ -28,7 +28,7 @@ _NOT_AUDIO = "not a sound file that can be read; WAV, FLAC, OGG, Opus, MP3, AIFF
 _SILENCE = "digital silence: all {} samples are 0; was the right channel or device recorded?"
 _TOO_SHORT = "too short: {} samples at {} Hz are less than one at {} Hz"
 _BLOCK = 1 << 16
-_PIECE = 1 << 19
+_PIECE = 1 << 17
 Waveform = NDArray[np.float32]
 
 
@@ -162,7 +162,7 @@ def blocks(
     duration: float | None = None,
     channel: int | None = None,
 ) -> Iterator[Waveform]:
-    """Yield the waveform that `load` returns, in blocks of some seconds. Raises AudioError as `load` does."""
+    """Yield the waveform that `load` returns, in blocks of seconds. Raises AudioError as `load` does."""
     path = Path(path)
     with _open(path) as sound:
         wanted, start = _seek(path, sound, offset, duration), sound.tell()

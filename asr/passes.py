@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asr.audio import AudioError
 from asr.features import statistics
 from asr.frontend import EDGE, Frontend
 
 # Begins anew whenever it is called: the blocks (samples,) of a waveform.
 Blocks = Callable[[], Iterable[NDArray[np.float32]]]
-_BLOCK = 1 << 19
+_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Passes:
     def __init__(self, frontend: Frontend, blocks: Blocks) -> None:
         self._frontend = frontend
         self._blocks = blocks
+        self._samples: int | None = None
 
     def survey(self) -> Survey:
         """Pass over the recording once."""
@@ -98,9 +100,21 @@ class Passes:
         size, hop = settings.fft_length, settings.hop_length
         silence = np.zeros(size // 2, np.float32)
         waiting = torch.from_numpy(silence).to(device)
-        for block in chain(self._blocks(), [silence]):
+        for block in chain(self._counted(), [silence]):
             waiting = torch.cat([waiting, torch.from_numpy(np.ascontiguousarray(block)).to(device)])
             count = 1 + (len(waiting) - size) // hop
             if count > 0:
                 yield self._frontend.decibels(waiting[: (count - 1) * hop + size])
                 waiting = waiting[count * hop :]
+
+    def _counted(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the blocks, which must be the same in each pass: a file may still be written to."""
+        count = 0
+        for block in self._blocks():
+            count += len(block)
+            if self._samples is not None and count > self._samples:
+                break
+            yield block
+        if self._samples not in (None, count):
+            raise AudioError("the recording changed while it was read")
+        self._samples = count

@@ -19,7 +19,7 @@ ALLOWED = {
     "features": set(),
     "mfcc": {"features"},
     "frontend": {"features"},
-    "passes": {"features", "frontend"},
+    "passes": {"audio", "features", "frontend"},
     "vad": {"passes"},
     "windows": {"decoding", "model", "passes"},
     "segments": {"decoding", "text", "vad", "windows"},

@@ -570,7 +570,7 @@ def test_blocks_are_refused_as_the_whole_is(
     with pytest.raises(AudioError) as of_all:
         audio.load(path, **part)  # type: ignore[arg-type]
     with pytest.raises(type(of_all.value)) as of_blocks:
-        in_blocks(path, monkeypatch, **part)
+        in_blocks(path, monkeypatch, 1000, **part)
     assert str(of_blocks.value) == str(of_all.value)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from asr import passes
+from asr.audio import AudioError
 from asr.features import FeatureSettings
 from asr.passes import Passes, Span
 from tests.test_features import noise
@@ -86,3 +87,19 @@ def test_a_waveform_in_pieces_is_the_waveform(monkeypatch: pytest.MonkeyPatch) -
     waveform = noise(100)
     assert [len(piece) for piece in passes.pieces(waveform)] == [7] * 14 + [2]
     np.testing.assert_array_equal(np.concatenate(list(passes.pieces(waveform))), waveform)
+
+
+@pytest.mark.parametrize("later", [9000, 10_000, 10_001, 20_000])
+def test_a_recording_that_changes_between_passes_is_refused(later: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "_BLOCK", 1000)
+    sizes = iter([10_000, later, later])
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        yield from passes.pieces(noise(next(sizes)))
+
+    found = Passes(frontend(chosen("normalised")), blocks)
+    if later == 10_000:
+        assert len(frames(found)) == 63
+        return
+    with pytest.raises(AudioError, match=r"^the recording changed while it was read$"):
+        frames(found)

@@ -15,7 +15,8 @@ HOP = 0.01
 
 def level(decibels: float, seconds: float, seed: int = 1) -> vad.Levels:
     """Return the levels of a steady noise."""
-    return (decibels + np.random.default_rng(seed).normal(0, 0.7, round(seconds / HOP))).astype(np.float32)
+    found: vad.Levels = np.random.default_rng(seed).normal(decibels, 0.7, round(seconds / HOP)).astype(np.float32)
+    return found
 
 
 def speech(decibels: float, seconds: float) -> vad.Levels:
