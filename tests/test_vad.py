@@ -22,7 +22,8 @@ def level(decibels: float, seconds: float, seed: int = 1) -> vad.Levels:
 def speech(decibels: float, seconds: float) -> vad.Levels:
     """Return levels that rise and fall four times a second, as syllables do."""
     times = np.arange(round(seconds / HOP)) * HOP
-    return (decibels - 12 + 12 * np.cos(2 * np.pi * 4 * times) + level(0, seconds)).astype(np.float32)
+    found: vad.Levels = (decibels - 12 + 12 * np.cos(2 * np.pi * 4 * times) + level(0, seconds)).astype(np.float32)
+    return found
 
 
 def found(*parts: vad.Levels, reduction: int = 1) -> list[tuple[float, float]]:
