@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from asr import audio, batching, checkpoint, scoring, segments, text
+from asr import audio, batching, checkpoint, cuts, scoring, text
 from asr.checkpoint import CheckpointError, Contents
 from asr.decoding import Decoder, Greedy, Hypothesis, LogProbs
 from asr.device import choose
@@ -196,8 +196,8 @@ class Recognizer:
 
     def _decode_long(self, blocks: Blocks, count: int, words: bool) -> list[Hypothesis]:
         settings = self.settings
-        cut = segments.cut(self._listener.pieces(blocks), settings.alphabet, settings.seconds_per_frame)
-        return segments.decode(self._decoder, cut, count, words)
+        cut = cuts.cut(self._listener.pieces(blocks), settings.alphabet, settings.seconds_per_frame)
+        return cuts.decode(self._decoder, cut, count, words)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ ALLOWED = {
     "passes": {"audio", "features", "frontend"},
     "vad": {"passes"},
     "windows": {"decoding", "model", "passes"},
-    "segments": {"decoding", "text", "vad", "windows"},
+    "cuts": {"decoding", "text", "vad", "windows"},
     "listening": {"decoding", "frontend", "model", "passes", "vad", "windows"},
     "text": set(),
     "manifest": {"files"},
@@ -104,7 +104,7 @@ ALLOWED = {
         "model",
         "passes",
         "scoring",
-        "segments",
+        "cuts",
         "text",
     },
 }

@@ -6,10 +6,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from asr import decoding, segments
+from asr import cuts, decoding
 from asr.alignment import Word
+from asr.cuts import Segment
 from asr.decoding import Greedy, Hypothesis, LogProbs
-from asr.segments import Segment
 from asr.text import Alphabet
 from asr.windows import Piece
 
@@ -30,7 +30,7 @@ def cut(*pieces: str, ends: bool = False, alphabet: Alphabet = ALPHABET) -> list
     for index, piece in enumerate(pieces):
         given.append(Piece(first, said(piece), ends or index == len(pieces) - 1))
         first += len(piece)
-    return list(segments.cut(given, alphabet, SECONDS))
+    return list(cuts.cut(given, alphabet, SECONDS))
 
 
 def starts(found: list[Segment]) -> list[float]:
@@ -38,7 +38,7 @@ def starts(found: list[Segment]) -> list[float]:
 
 
 def text(found: list[Segment]) -> str:
-    return segments.decode(Greedy(ALPHABET, SECONDS), found)[0].text
+    return cuts.decode(Greedy(ALPHABET, SECONDS), found)[0].text
 
 
 SPEECH = "A_BC_ " * 1000
@@ -68,14 +68,14 @@ def test_pauses_with_a_space_in_them_part_words() -> None:
 def test_without_a_pause_a_segment_ends_where_blank_is_likeliest() -> None:
     scores = said("AB" * 300)
     scores[271, 0] = np.log(0.02)
-    found = list(segments.cut([Piece(0, scores, True)], ALPHABET, SECONDS))
+    found = list(cuts.cut([Piece(0, scores, True)], ALPHABET, SECONDS))
     assert starts(found)[:2] == [0, 27.1]
     assert all(len(segment.log_probs) <= 300 for segment in found)
 
 
 def test_an_alphabet_without_a_space_has_pauses_too() -> None:
     rows = said("AB" * 75 + "_" * 10 + "AB" * 100)[:, [0, 2, 3, 4]]
-    found = list(segments.cut([Piece(0, rows, True)], Alphabet("ABC"), SECONDS))
+    found = list(cuts.cut([Piece(0, rows, True)], Alphabet("ABC"), SECONDS))
     assert starts(found) == [0, 15.5]
 
 
@@ -94,7 +94,7 @@ def test_pieces_of_any_size_give_the_same_segments(size: int) -> None:
 def test_a_segment_ends_with_its_span() -> None:
     assert starts(cut("A" * 20, "B" * 30, "C" * 10, ends=True)) == [0, 2.0, 5.0]
     far = [Piece(100, said("AB"), True), Piece(900, said("_C"), True)]
-    found = segments.decode(Greedy(ALPHABET, SECONDS), segments.cut(far, ALPHABET, SECONDS), words=True)[0]
+    found = cuts.decode(Greedy(ALPHABET, SECONDS), cuts.cut(far, ALPHABET, SECONDS), words=True)[0]
     assert found.text == "AB C"
     assert [word.text for word in found.words] == ["AB", "C"]
     np.testing.assert_allclose([(word.start, word.end) for word in found.words], [(10.0, 10.2), (90.1, 90.2)])
@@ -102,7 +102,7 @@ def test_a_segment_ends_with_its_span() -> None:
 
 
 def test_nothing_heard_is_nothing_said() -> None:
-    assert segments.decode(Greedy(ALPHABET, SECONDS), [], 5, True) == [Hypothesis("", 0.0)]
+    assert cuts.decode(Greedy(ALPHABET, SECONDS), [], 5, True) == [Hypothesis("", 0.0)]
     found = cut("_" * 2000)
     assert text(found) == ""
 
@@ -137,7 +137,7 @@ def test_the_best_of_all_are_the_best_combinations() -> None:
     every = sorted((sum(one.score for one in parts) for parts in product(*lists)), reverse=True)
     rows = [Segment(0.0, said("A"))] * len(lists)
     for count in (1, 2, 7, 20):
-        found = segments.decode(Given([one[:count] for one in lists]), rows, count)
+        found = cuts.decode(Given([one[:count] for one in lists]), rows, count)
         np.testing.assert_allclose([one.score for one in found], every[:count])
         assert len({one.text for one in found}) == len(found)
 
@@ -146,6 +146,6 @@ def test_the_same_text_in_other_parts_is_told_once_and_the_best_has_the_words() 
     word = Word("A", 0.0, 0.1, 0.9)
     first = [Hypothesis("A", -1.0, words=(word,)), Hypothesis("A B", -2.0)]
     second = [Hypothesis("B C", -1.0), Hypothesis("C", -2.0)]
-    found = segments.decode(Given([first, second]), [Segment(0.0, said("A")), Segment(9.0, said("A"))], 4)
+    found = cuts.decode(Given([first, second]), [Segment(0.0, said("A")), Segment(9.0, said("A"))], 4)
     assert [(one.text, one.score) for one in found] == [("A B C", -2.0), ("A C", -3.0), ("A B B C", -3.0)]
     assert found[0].words == (word,)
