@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from asr.decoder import DecoderSettings, Models, Plan
     from asr.decoder import read as read_decoder
     from asr.decoding import Hypothesis
+    from asr.listening import Listening
     from asr.manifest import Utterance
     from asr.manifest import read as read_manifest
     from asr.manifest import write as write_manifest
@@ -26,6 +27,7 @@ _HOMES = {
     "DecoderSettings": ("decoder", "DecoderSettings"),
     "Evaluation": ("recognition", "Evaluation"),
     "Hypothesis": ("decoding", "Hypothesis"),
+    "Listening": ("listening", "Listening"),
     "Models": ("decoder", "Models"),
     "Plan": ("decoder", "Plan"),
     "Recipe": ("recipe", "Recipe"),
@@ -46,6 +48,7 @@ __all__ = [
     "DecoderSettings",
     "Evaluation",
     "Hypothesis",
+    "Listening",
     "Models",
     "Plan",
     "Recipe",

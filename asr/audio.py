@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,19 @@ _ROUNDING = 0.010
 # Far above integers written as floats, far below where the power of a spectrum overflows float32.
 _LOUDEST = 1e10
 _NOT_AUDIO = "not a sound file that can be read; WAV, FLAC, OGG, Opus, MP3, AIFF and NIST SPHERE can"
+_SILENCE = "digital silence: all {} samples are 0; was the right channel or device recorded?"
+_TOO_SHORT = "too short: {} samples at {} Hz are less than one at {} Hz"
 _BLOCK = 1 << 16
+_PIECE = 1 << 17
 Waveform = NDArray[np.float32]
 
 
 class AudioError(ValueError):
     """A recording that cannot be used; the message names the file and what is wrong with it."""
+
+
+class SilenceError(AudioError):
+    """A recording of which all samples are 0."""
 
 
 @dataclass(frozen=True)
@@ -125,41 +132,106 @@ def info(path: str | Path) -> AudioInfo:
 
 
 def load(
-    path: str | Path, sample_rate: int = SAMPLE_RATE, offset: float = 0.0, duration: float | None = None
+    path: str | Path,
+    sample_rate: int = SAMPLE_RATE,
+    offset: float = 0.0,
+    duration: float | None = None,
+    channel: int | None = None,
 ) -> Waveform:
     """Read a sound file as a mono waveform, float32 (samples,), at `sample_rate` Hz.
 
-    Channels are averaged. `offset` and `duration` (seconds) choose a part; a duration that differs from what is left of
-    the file by no more than 10 ms, as rounding makes it, means all of it. Raises AudioError for a file that is
-    missing, empty, truncated, silent, too long or not audio.
+    Channels are averaged, or one `channel` (from 0 on) is taken. `offset` and `duration` (seconds) choose a part; a
+    duration that differs from what is left of the file by no more than 10 ms, as rounding makes it, means all of it.
+    Raises AudioError for a file that is missing, empty, truncated, silent, too long or not audio.
     """
     path = Path(path)
     with _open(path) as sound:
-        start = round(offset * sound.samplerate)
-        if start >= sound.frames:
-            seconds = sound.frames / sound.samplerate
-            raise AudioError(f"{path}: offset {offset:g} s lies behind its end ({seconds:.3f} s)")
-        left = sound.frames - start
-        wanted = left if duration is None else round(duration * sound.samplerate)
-        if abs(wanted - left) <= _ROUNDING * sound.samplerate:
-            wanted = left
-        if wanted > left:
-            raise AudioError(
-                f"{path}: {duration:g} s from {offset:g} s on are wanted, {left / sound.samplerate:.3f} s are there"
-            )
-        try:
-            if start:
-                sound.seek(start)
-            samples = sound.read(wanted, dtype="float32", always_2d=True)
-        except RuntimeError as error:
-            raise AudioError(f"{path}: damaged: {str(error).rstrip('.')}") from error
-        if len(samples) < wanted:
-            raise AudioError(f"{path}: truncated: {start + len(samples)} of {sound.frames} samples are there")
+        wanted = _seek(path, sound, offset, duration)
+        samples = _channel(path, _read(path, sound, wanted, sound.tell()), channel)
         rate = sound.samplerate
     try:
         return from_array(samples, rate, sample_rate)
     except AudioError as error:
-        raise AudioError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
+
+
+def blocks(
+    path: str | Path,
+    sample_rate: int = SAMPLE_RATE,
+    offset: float = 0.0,
+    duration: float | None = None,
+    channel: int | None = None,
+) -> Iterator[Waveform]:
+    """Yield the waveform that `load` returns, in blocks of seconds. Raises AudioError as `load` does."""
+    path = Path(path)
+    with _open(path) as sound:
+        wanted, start = _seek(path, sound, offset, duration), sound.tell()
+        # soundfile would seek after each block, after which MP3 and Opus sound otherwise than read on.
+        sound.seekable = lambda: False
+        change = _changer(sound.samplerate, sample_rate)
+        done, heard, made = 0, False, 0
+        while done < wanted:
+            count = min(max(1, _PIECE // sound.channels), wanted - done)
+            samples = _channel(path, _read(path, sound, count, start + done), channel)
+            try:
+                mono = _mono(samples)
+                _check_samples(mono, done)
+            except AudioError as error:
+                raise AudioError(f"{path}: {error}") from None
+            done += count
+            heard = heard or bool(mono.any())
+            block = change(mono, done == wanted)
+            made += len(block)
+            yield block
+        if not heard:
+            raise SilenceError(f"{path}: {_SILENCE.format(wanted)}")
+        if not made:
+            raise AudioError(f"{path}: {_TOO_SHORT.format(wanted, sound.samplerate, sample_rate)}")
+
+
+def _seek(path: Path, sound: soundfile.SoundFile, offset: float, duration: float | None) -> int:
+    """Go to the offset; return the samples that the duration has."""
+    start = round(offset * sound.samplerate)
+    if start >= sound.frames:
+        seconds = sound.frames / sound.samplerate
+        raise AudioError(f"{path}: offset {offset:g} s lies behind its end ({seconds:.3f} s)")
+    left = int(sound.frames) - start
+    wanted: int = left if duration is None else round(duration * sound.samplerate)
+    if abs(wanted - left) <= _ROUNDING * sound.samplerate:
+        wanted = left
+    if wanted > left:
+        raise AudioError(
+            f"{path}: {duration:g} s from {offset:g} s on are wanted, {left / sound.samplerate:.3f} s are there"
+        )
+    try:
+        if start:
+            sound.seek(start)
+    except RuntimeError as error:
+        raise _damaged(path, error) from error
+    return wanted
+
+
+def _read(path: Path, sound: soundfile.SoundFile, wanted: int, start: int) -> Waveform:
+    """Read so many samples (samples, channels); the file stands at sample `start`."""
+    try:
+        samples: Waveform = sound.read(wanted, dtype="float32", always_2d=True)
+    except RuntimeError as error:
+        raise _damaged(path, error) from error
+    if len(samples) < wanted:
+        raise AudioError(f"{path}: truncated: {start + len(samples)} of {sound.frames} samples are there")
+    return samples
+
+
+def _damaged(path: Path, error: RuntimeError) -> AudioError:
+    return AudioError(f"{path}: damaged: {str(error).rstrip('.')}")
+
+
+def _channel(path: Path, samples: Waveform, channel: int | None) -> Waveform:
+    if channel is None:
+        return samples
+    if not 0 <= channel < samples.shape[1]:
+        raise AudioError(f"{path}: no channel {channel + 1}; it has {samples.shape[1]}")
+    return samples[:, channel]
 
 
 def from_array(samples: NDArray[np.generic], rate: int, sample_rate: int = SAMPLE_RATE) -> Waveform:
@@ -177,25 +249,43 @@ def from_array(samples: NDArray[np.generic], rate: int, sample_rate: int = SAMPL
         raise AudioError(f"{array.shape[1]} channels; (samples, channels) is meant, is the array transposed?")
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise AudioError(f"{rate} Hz; speech needs {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+    mono = _mono(array)
+    _check_samples(mono)
+    if not mono.any():
+        raise SilenceError(_SILENCE.format(len(mono)))
+    waveform = resample(np.ascontiguousarray(mono), rate, sample_rate)
+    if len(waveform) == 0:
+        raise AudioError(_TOO_SHORT.format(len(mono), rate, sample_rate))
+    return waveform
+
+
+def _mono(samples: NDArray[np.generic]) -> Waveform:
+    array = np.asarray(samples)
     if array.dtype.kind == "i":
         array = array.astype(np.float32) / np.float32(-float(np.iinfo(array.dtype).min))
     elif array.dtype.kind != "f":
         raise AudioError(f"samples of type {array.dtype}; floating point or signed integers are meant")
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and refused below
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and refused later
         mono = array.astype(np.float32, copy=False)
         if array.ndim == 2:
             mono = mono[:, 0] if array.shape[1] == 1 else mono.mean(axis=1, dtype=np.float32)
+    return mono
+
+
+def _check_samples(mono: Waveform, before: int = 0) -> None:
     usable = np.abs(mono) <= _LOUDEST
     if not usable.all():
         index = int(np.argmin(usable))
         why = f"{mono[index]:g}, far outside [-1, 1]" if np.isfinite(mono[index]) else "not a number (NaN or infinite)"
-        raise AudioError(f"sample {index} is {why}")
-    if not mono.any():
-        raise AudioError(f"digital silence: all {len(mono)} samples are 0; was the right channel or device recorded?")
-    waveform = resample(np.ascontiguousarray(mono), rate, sample_rate)
-    if len(waveform) == 0:
-        raise AudioError(f"too short: {len(mono)} samples at {rate} Hz are less than one at {sample_rate} Hz")
-    return waveform
+        raise AudioError(f"sample {before + index} is {why}")
+
+
+def _changer(rate: int, sample_rate: int) -> Callable[[Waveform, bool], Waveform]:
+    """Return what changes the sample rate block by block; with True, of the last block."""
+    if rate == sample_rate:
+        return lambda block, last: np.ascontiguousarray(block)
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+    return lambda block, last: np.asarray(stream.resample_chunk(np.ascontiguousarray(block), last=last), np.float32)
 
 
 def resample(waveform: Waveform, rate: float, sample_rate: float) -> Waveform:

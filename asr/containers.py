@@ -1,9 +1,11 @@
 """Sound files whose headers do not tell their length, and Ogg files cut off: what libsndfile leaves to us."""
 
 import io
+import mmap
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import soundfile
 
@@ -32,20 +34,49 @@ def is_cut_off(path: Path) -> bool:
     return len(page) < _OGG_HEADER + page[_OGG_HEADER - 1] + sum(sizes)
 
 
-def with_length(path: Path, sound: soundfile.SoundFile) -> io.BytesIO | None:
+class Mended:
+    """A file, read with some of its bytes replaced, so that hours of sound are not held in memory for that."""
+
+    def __init__(self, path: Path, place: int, content: bytes) -> None:
+        self._file = path.open("rb")
+        self._place, self._content = place, content
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        first = self._file.tell()
+        found = self._file.read(size)
+        start, end = max(first, self._place), min(first + len(found), self._place + len(self._content))
+        if start >= end:
+            return found
+        return found[: start - first] + self._content[start - self._place : end - self._place] + found[end - first :]
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._file.tell()
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
+def with_length(path: Path, sound: soundfile.SoundFile) -> Mended | io.BytesIO | None:
     """Return the file with its length put into its header, where it was streamed (by ffmpeg to a pipe, say) without.
 
     None: its header is good as it is. Raises RuntimeError (libsndfile's) where it cannot be decoded to its end.
     """
     if sound.format in ("WAV", "WAVEX") and sound.frames == 0:
-        return _wav_with_length(bytearray(path.read_bytes()))
+        with path.open("rb") as file:
+            data = _unfinished(file, path.stat().st_size)
+        return Mended(path, data + 4, b"\xff" * 4) if data else None
     if sound.format == "FLAC" and sound.frames == _ENDLESS:
-        content = bytearray(path.read_bytes())
-        # STREAMINFO is the first block; the count of samples are 36 bits from the middle of its byte 13 on.
-        place = content.index(b"fLaC") + 8 + 13
-        length = (content[place] & 0xF0) << 32 | _decoded_length(sound)
-        content[place : place + 5] = length.to_bytes(5, "big")
-        return io.BytesIO(content)
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            # STREAMINFO is the first block; the count of samples are 36 bits from the middle of its byte 13 on.
+            place = content.find(b"fLaC") + 8 + 13
+            length = (content[place] & 0xF0) << 32 | _decoded_length(sound)
+        return Mended(path, place, length.to_bytes(5, "big"))
     # Where an MP3 file does not state its length, libsndfile takes the first frame's bit rate for that of all.
     if sound.format == "MP3" and re.search(r"bitrate mode\s*: constant", sound.extra_info):
         return _mp3_with_length(path.read_bytes(), sound.frames)
@@ -61,17 +92,17 @@ def _decoded_length(sound: soundfile.SoundFile) -> int:
     return length
 
 
-def _wav_with_length(content: bytearray) -> io.BytesIO | None:
+def _unfinished(file: BinaryIO, size: int) -> int:
+    """Return the place of a WAV file's data chunk, or 0 where its chunks fill it: it is finished, and empty."""
     place, data = 12, 0
-    while place + 8 <= len(content):
-        if content[place : place + 4] == b"data":
+    while place + 8 <= size:
+        file.seek(place)
+        header = file.read(8)
+        if header[:4] == b"data":
             data = data or place
-        size = int.from_bytes(content[place + 4 : place + 8], "little")
-        place += 8 + size + size % 2
-    if not data or 0 <= place - len(content) <= 1:  # chunks that fill the file: it is finished, and empty
-        return None
-    content[data + 4 : data + 8] = b"\xff" * 4
-    return io.BytesIO(content)
+        length = int.from_bytes(header[4:], "little")
+        place += 8 + length + length % 2
+    return 0 if 0 <= place - size <= 1 else data
 
 
 def _mp3_with_length(content: bytes, expected: int) -> io.BytesIO | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,18 @@ class Hypothesis:
     def score(self) -> float:
         """Return both scores together, by which hypotheses are ranked."""
         return self.acoustic_score + self.lm_score
+
+
+class Decoder(Protocol):
+    """What turns log-probabilities into text."""
+
+    def decode(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
+        """Return at most `count` hypotheses of (T', V), best first, that one with its words if asked."""
+
+    def decode_each(
+        self, rows: Iterable[LogProbs], count: int = 1, words: bool = False, threads: int = 0
+    ) -> list[list[Hypothesis]]:
+        """Decode each of some (T', V)."""
 
 
 def check(log_probs: LogProbs, alphabet: Alphabet) -> None:

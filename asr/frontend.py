@@ -10,6 +10,8 @@ from asr.features import FeatureSettings, Matrices, statistics
 # What librosa.power_to_db takes for nothing, and the frames over which librosa.feature.delta fits its slopes.
 _LEAST = 1e-10
 _WIDTH = 9
+# How far a delta sees.
+EDGE = _WIDTH // 2
 
 
 class Frontend:
@@ -50,7 +52,7 @@ class Frontend:
             decibels = decibels.clamp(min=loudest - self.settings.top_db)
         rows = [self._dct @ decibels]
         for slopes in self._slopes:
-            edges = functional.pad(rows[0][:, None], (_WIDTH // 2,) * 2, mode="replicate")
+            edges = functional.pad(rows[0][:, None], (EDGE,) * 2, mode="replicate")
             rows.append(functional.conv1d(edges, slopes)[:, 0])
         return torch.cat(rows).T
 

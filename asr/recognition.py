@@ -1,30 +1,30 @@
 """A model file -> transcripts of waveforms, files and manifests."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.utils.rnn import pad_sequence
 
-from asr import audio, batching, checkpoint, scoring, text
+from asr import audio, batching, checkpoint, cuts, scoring, text
 from asr.checkpoint import CheckpointError, Contents
-from asr.decoding import Greedy, Hypothesis, LogProbs
+from asr.decoding import Decoder, Greedy, Hypothesis, LogProbs
 from asr.device import choose
 from asr.frontend import Frontend
+from asr.listening import Listener, Listening
 from asr.manifest import Utterance
 from asr.model import Model
+from asr.passes import Blocks, pieces
 from asr.stream import Network, Stream
 from asr.text import Alphabet
 
 BATCH_SECONDS = 120.0
-# A file is transcribed whole, in about 1.5 GB for each hour.
-LONGEST = 2 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,6 @@ class Evaluation:
     normaliser: str
 
 
-class Decoder(Protocol):
-    """What turns log-probabilities into text."""
-
-    def decode(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
-        """Return at most `count` hypotheses of (T', V), best first, that one with its words if asked."""
-
-    def decode_each(
-        self, rows: Iterable[LogProbs], count: int = 1, words: bool = False, threads: int = 0
-    ) -> list[list[Hypothesis]]:
-        """Decode each of some (T', V)."""
-
-
 class Plan(Protocol):
     """A decoder that is yet to learn of the alphabet."""
 
@@ -63,16 +51,17 @@ class Plan(Protocol):
 class Recognizer:
     """A trained model, ready to transcribe. `card` tells how the model came to be.
 
-    It decodes greedily; `with_decoder` gives one that searches.
+    It decodes greedily; `with_decoder` gives one that searches. Recordings may have any length; `with_listening` gives
+    one that leaves out silence.
     """
 
-    def __init__(self, model: Model, frontend: Frontend, contents: Contents, decoder: Decoder | None = None) -> None:
+    def __init__(self, model: Model, frontend: Frontend, contents: Contents) -> None:
         self.settings = settings = contents.settings
         self.card = contents.card
         self._model = model.eval()
         self._frontend = frontend
-        self._contents = contents
-        self._decoder = decoder or Greedy(settings.alphabet, settings.seconds_per_frame)
+        self._listener = Listener(self._model, frontend, Listening())
+        self._decoder: Decoder = Greedy(settings.alphabet, settings.seconds_per_frame)
 
     @property
     def sample_rate(self) -> int:
@@ -81,8 +70,15 @@ class Recognizer:
 
     def with_decoder(self, plan: Plan) -> "Recognizer":
         """Return the same model with another decoder, such as `asr.read_decoder` plans. Raises DecodingError."""
-        decoder = plan.decoder(self.settings.alphabet, self.settings.seconds_per_frame)
-        return Recognizer(self._model, self._frontend, self._contents, decoder)
+        other = copy(self)
+        other._decoder = plan.decoder(self.settings.alphabet, self.settings.seconds_per_frame)
+        return other
+
+    def with_listening(self, listening: Listening) -> "Recognizer":
+        """Return the same model that hears recordings in another way."""
+        other = copy(self)
+        other._listener = Listener(self._model, self._frontend, listening)
+        return other
 
     def transcribe(self, waveform: NDArray[np.floating], words: bool = False) -> Hypothesis:
         """Transcribe a mono waveform (samples,) in [-1, 1] at `sample_rate`.
@@ -91,11 +87,20 @@ class Recognizer:
         that is empty, silent or not finite.
         """
         waveform = audio.from_array(waveform, self.sample_rate, self.sample_rate)
-        return self._decoder.decode(self._hear([waveform])[0], 1, words)[0]
+        if self._listener.takes_whole(len(waveform) / self.sample_rate):
+            return self._decoder.decode(self._listener.together([waveform])[0], 1, words)[0]
+        return self._decode_long(lambda: pieces(waveform), 1, words)[0]
 
     def transcribe_file(self, path: str | Path, words: bool = False) -> Hypothesis:
-        """Transcribe a sound file of any rate and number of channels; `words` as above. Raises AudioError."""
+        """Transcribe a sound file of any rate, length and number of channels, which are averaged; `words` as above.
+
+        Raises AudioError.
+        """
         return self.alternatives(path, 1, words)[0]
+
+    def transcribe_channels(self, path: str | Path, words: bool = False) -> list[Hypothesis]:
+        """Transcribe each channel of a sound file; `words` as above. Raises AudioError."""
+        return [found[0] for found in self.alternatives_of_channels(path, 1, words)]
 
     def stream(self, rate: int | None = None, words: bool = False) -> Stream:
         """Begin a stream of sound at `rate` Hz (otherwise at `sample_rate`), whose chunks are fed one by one.
@@ -109,12 +114,24 @@ class Recognizer:
 
     def alternatives(self, path: str | Path, count: int, words: bool = False) -> list[Hypothesis]:
         """Return the `count` best transcripts of a sound file, best first; `words` are those of the best one."""
-        duration = audio.info(path).duration
-        if duration > LONGEST:
-            raise audio.AudioError(
-                f"{path}: {duration / 3600:.1f} hours long; at most {LONGEST / 3600:.0f} at once; split it"
-            )
-        return self._decoder.decode(self._hear([audio.load(path, self.sample_rate)])[0], count, words)
+        return self._decode_file(path, count, words, None)
+
+    def alternatives_of_channels(self, path: str | Path, count: int, words: bool = False) -> list[list[Hypothesis]]:
+        """Return the `count` best transcripts of each channel, as `alternatives` does; a silent one has an empty text.
+
+        Raises AudioError where all are digital silence.
+        """
+        found: list[list[Hypothesis]] = []
+        silent: list[audio.SilenceError] = []
+        for channel in range(audio.info(path).channels):
+            try:
+                found.append(self._decode_file(path, count, words, channel))
+            except audio.SilenceError as error:
+                silent.append(error)
+                found.append([Hypothesis("", 0.0)])
+        if len(silent) == len(found):
+            raise silent[0]
+        return found
 
     def transcribe_utterances(
         self,
@@ -127,51 +144,79 @@ class Recognizer:
         `progress` is told the seconds of audio done and in all. Raises AudioError.
         """
         found: dict[int, Hypothesis] = {}
-        for indices, rows in self._heard(utterances, progress):
-            decoded = self._decoder.decode_each(rows, 1, words)
-            found |= zip(indices, chain.from_iterable(decoded), strict=True)
+        for indices, chosen in self._batches(utterances, progress):
+            if self._takes_whole(chosen[0]):
+                decoded = self._decoder.decode_each(self._together(chosen), 1, words)
+                found |= zip(indices, chain.from_iterable(decoded), strict=True)
+            else:
+                with _named(chosen[0]):
+                    found[indices[0]] = self._decode_long(self._blocks(chosen[0]), 1, words)[0]
         return [found[index] for index in range(len(utterances))]
 
     def log_probs(
         self, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
     ) -> list[LogProbs]:
-        """Return what the network says of each utterance, (T', V); otherwise as `transcribe_utterances`."""
+        """Return what the network says of each utterance, (T', V), silence and all; else as `transcribe_utterances`."""
+        hearing = self.with_listening(replace(self._listener.listening, vad=False))
         found: dict[int, LogProbs] = {}
-        for indices, rows in self._heard(utterances, progress):
-            found |= zip(indices, rows, strict=True)
+        for indices, chosen in hearing._batches(utterances, progress):
+            if hearing._takes_whole(chosen[0]):
+                found |= zip(indices, hearing._together(chosen), strict=True)
+            else:
+                with _named(chosen[0]):
+                    heard = hearing._listener.pieces(self._blocks(chosen[0]))
+                    found[indices[0]] = np.concatenate([piece.log_probs for piece in heard])
         return [found[index] for index in range(len(utterances))]
 
-    def _heard(
-        self, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None
-    ) -> Iterator[tuple[list[int], list[LogProbs]]]:
-        """Yield batches: which utterances, and their log-probabilities."""
+    def _batches(
+        self, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
+    ) -> Iterator[tuple[list[int], list[Utterance]]]:
+        """Yield which utterances are heard together; a long one is alone. Tell the progress as they are done with."""
+        hop = self.settings.features.hop
+        short = [index for index, one in enumerate(utterances) if self._takes_whole(one)]
+        lengths = [round(utterances[index].duration / hop) for index in short]
+        planned = [[short[place] for place in batch] for batch in batching.plan(lengths, round(BATCH_SECONDS / hop))]
+        planned += [[index] for index, one in enumerate(utterances) if not self._takes_whole(one)]
         total = sum(utterance.duration for utterance in utterances)
         done = 0.0
-        for indices in self._batches(utterances):
+        for indices in planned:
             chosen = [utterances[index] for index in indices]
-            yield indices, self._hear([self._load(one) for one in chosen])
+            yield indices, chosen
             done += sum(one.duration for one in chosen)
             if progress:
                 progress(done, total)
 
-    def _load(self, one: Utterance) -> audio.Waveform:
-        try:
-            return audio.load(one.audio, self.sample_rate, one.offset, one.duration)
-        except audio.AudioError as error:
-            raise audio.AudioError(f"utterance {one.id}: {error}") from error
+    def _takes_whole(self, one: Utterance) -> bool:
+        return self._listener.takes_whole(one.duration)
 
-    def _batches(self, utterances: Sequence[Utterance]) -> Iterator[list[int]]:
-        hop = self.settings.features.hop
-        lengths = [round(utterance.duration / hop) for utterance in utterances]
-        yield from (batch.tolist() for batch in batching.plan(lengths, round(BATCH_SECONDS / hop)))
+    def _together(self, chosen: Sequence[Utterance]) -> list[LogProbs]:
+        waveforms = []
+        for one in chosen:
+            with _named(one):
+                waveforms.append(audio.load(one.audio, self.sample_rate, one.offset, one.duration))
+        return self._listener.together(waveforms)
 
-    def _hear(self, waveforms: Sequence[audio.Waveform]) -> list[LogProbs]:
-        with torch.inference_mode():
-            rows = [self._frontend(waveform) for waveform in waveforms]
-            lengths = torch.tensor([len(row) for row in rows], device=self._frontend.device)
-            output = self._model(pad_sequence(rows, batch_first=True), lengths)
-        log_probs = output.log_probs.cpu().numpy()
-        return [row[:length] for row, length in zip(log_probs, output.lengths.tolist(), strict=True)]
+    def _blocks(self, one: Utterance) -> Blocks:
+        return lambda: audio.blocks(one.audio, self.sample_rate, one.offset, one.duration)
+
+    def _decode_file(self, path: str | Path, count: int, words: bool, channel: int | None) -> list[Hypothesis]:
+        if self._listener.takes_whole(audio.info(path).duration):
+            waveform = audio.load(path, self.sample_rate, channel=channel)
+            return self._decoder.decode(self._listener.together([waveform])[0], count, words)
+        return self._decode_long(lambda: audio.blocks(path, self.sample_rate, channel=channel), count, words)
+
+    def _decode_long(self, blocks: Blocks, count: int, words: bool) -> list[Hypothesis]:
+        settings = self.settings
+        cut = cuts.cut(self._listener.pieces(blocks), settings.alphabet, settings.seconds_per_frame)
+        return cuts.decode(self._decoder, cut, count, words)
+
+
+@contextmanager
+def _named(one: Utterance) -> Iterator[None]:
+    try:
+        yield
+    except audio.AudioError as error:
+        raise audio.AudioError(f"utterance {one.id}: {error}") from error
 
 
 def load(path: str | Path, device: str = "cpu") -> Recognizer:

@@ -511,3 +511,72 @@ def test_resampling_there_and_back_changes_nothing(
     original = sine().astype(np.float32)
     again = audio.resample(change(original), rate, 16_000)
     np.testing.assert_allclose(again[100:-100], original[100:-100], atol=1e-3)
+
+
+# Block by block
+
+
+def in_blocks(path: Path, monkeypatch: pytest.MonkeyPatch, size: int = 1000, **part: object) -> audio.Waveform:
+    monkeypatch.setattr(audio, "_PIECE", size)
+    return np.concatenate(list(audio.blocks(path, **part)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "rate"), [(name, rate) for name in FORMATS for rate in FORMATS[name][3][::3]])
+def test_blocks_are_the_waveform(name: str, rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(rate).normal(0, 0.1, round(0.7 * rate))
+    path = write(tmp_path, name, np.stack([sine(rate, 0.7) + noise, noise], axis=1), rate)
+    np.testing.assert_allclose(in_blocks(path, monkeypatch), audio.load(path), atol=1e-6)
+    part = {"offset": 0.21, "duration": 0.35, "channel": 1}
+    np.testing.assert_allclose(in_blocks(path, monkeypatch, 777, **part), audio.load(path, **part), atol=1e-6)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [1, 2, 599, 600, 601])
+def test_blocks_of_any_size(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "wav-float", np.random.default_rng(1).uniform(-1, 1, 600), 44_100)
+    np.testing.assert_allclose(in_blocks(path, monkeypatch, size), audio.load(path), atol=1e-6)
+
+
+def test_a_channel_is_taken_alone(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).uniform(-1, 1, (500, 3)).astype(np.float32)
+    path = write(tmp_path, "wav-float", samples.astype(np.float64))
+    for channel in range(3):
+        np.testing.assert_array_equal(audio.load(path, channel=channel), samples[:, channel])
+    for read in (audio.load, lambda path, channel: list(audio.blocks(path, channel=channel))):
+        with pytest.raises(AudioError, match=r"wav-float\.wav: no channel 4; it has 3$"):
+            read(path, channel=3)
+
+
+def wrong(samples: NDArray[np.float64], at: int, value: float) -> NDArray[np.float64]:
+    samples = samples.copy()
+    samples[at] = value
+    return samples
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "part"),
+    [
+        (np.zeros(2500), 16_000, {}),
+        (wrong(sine(), 2345, np.nan), 16_000, {}),
+        (wrong(sine(), 2345, 1e30), 44_100, {}),
+        (np.ones(1), 96_000, {}),
+        (sine(), 16_000, {"offset": 1.0}),
+        (sine(), 16_000, {"offset": 0.1, "duration": 1.0}),
+    ],
+)
+def test_blocks_are_refused_as_the_whole_is(
+    samples: NDArray[np.float64], rate: int, part: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "wav-float", samples, rate)
+    with pytest.raises(AudioError) as of_all:
+        audio.load(path, **part)  # type: ignore[arg-type]
+    with pytest.raises(type(of_all.value)) as of_blocks:
+        in_blocks(path, monkeypatch, 1000, **part)
+    assert str(of_blocks.value) == str(of_all.value)
+
+
+def test_damaged_blocks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "flac-16", np.random.default_rng(0).uniform(-1, 1, 60_000))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(AudioError, match=r"flac-16\.flac: (damaged|truncated): "):
+        in_blocks(path, monkeypatch)

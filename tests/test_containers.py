@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from asr import containers
 from tests.conftest import SAMPLE_RATE, tone
@@ -28,6 +30,19 @@ def test_an_ogg_file_is_cut_off_wherever_its_last_page_does_not_end(tmp_path: Pa
         assert containers.is_cut_off(path)
     path.write_bytes(whole[:last])
     assert not containers.is_cut_off(path)
+
+
+@given(place=st.integers(0, 40), content=st.binary(max_size=10), size=st.integers(1, 50))
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_bytes_are_replaced_wherever_a_read_begins(place: int, content: bytes, size: int, tmp_path: Path) -> None:
+    original = bytes(range(50))
+    (tmp_path / "a").write_bytes(original)
+    mended = containers.Mended(tmp_path / "a", place, content)
+    expected = original[:place] + content + original[place + len(content) :]
+    read = b"".join(iter(lambda: mended.read(size), b""))
+    assert read == expected
+    assert mended.seek(-3, 2) == mended.tell() == 47
+    assert mended.read() == expected[47:]
 
 
 def test_a_recording_that_was_never_finished_gets_its_length(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""What a recording of hours costs, and how close its text is to that of hearing it whole.
+
+usage: python tests/benchmarks/long.py MODEL MANIFEST [HOURS]     repeats the recordings of the manifest for 6 hours
+"""
+
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from rapidfuzz.distance import Levenshtein
+
+from asr import audio, listening, manifest, recognition
+
+RATE = 16_000
+# Recordings of so many seconds are heard whole and in windows; so many of them.
+WHOLE, COUNT = 400.0, 10
+
+
+def waveforms(path: str) -> Iterator[audio.Waveform]:
+    """Yield the recordings of a manifest."""
+    yield from (audio.load(one.audio, RATE, one.offset, one.duration) for one in manifest.read(path))
+
+
+def write_long(path: Path, rows: str, hours: float) -> None:
+    """Repeat the recordings until that many hours are full."""
+    left = round(hours * 3600 * RATE)
+    # Ten minutes of them, in memory, serve all.
+    spoken = list(islice(waveforms(rows), 150))
+    with soundfile.SoundFile(path, "w", RATE, 1) as file:
+        for waveform in cycle(spoken):
+            file.write(waveform[:left])
+            left -= len(waveform[:left])
+            if not left:
+                return
+
+
+def peak() -> float:
+    """Return the peak of this process's memory, GB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Linux lets a process begin with the peak of the one that started it, but not here.
+        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if found:
+            return int(found[1]) * 1024 / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6 / 1.024)
+
+
+def transcribe(model: str, path: str) -> None:
+    """Transcribe in this process; print the peak of its memory and its time as JSON."""
+    recognizer = recognition.load(model)
+    begin = time.perf_counter()
+    hypothesis = recognizer.transcribe_file(path, words=True)
+    seconds = time.perf_counter() - begin
+    print(json.dumps({"peak": peak(), "seconds": seconds, "words": len(hypothesis.words)}))
+
+
+def measure_long(model: str, rows: str, hours: float) -> None:
+    """Print the peak and the speed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "long.flac"
+        write_long(path, rows, hours)
+        command = [sys.executable, __file__, "transcribe", model, str(path)]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    print(f"{hours:g} hours in {found['seconds']:.0f} s, {found['words']} words")
+    print(f"RATIO long_peak_gb {found['peak']:.2f}")
+    print(f"RATIO long_times_real_time {hours * 3600 / found['seconds']:.0f}", flush=True)
+
+
+def measure_sameness(model: str, rows: str) -> None:
+    """Print the share of words that are those of the recordings heard whole."""
+    recognizer = recognition.load(model)
+    whole = recognizer.with_listening(listening.Listening(whole=24 * 3600))
+    sound = np.concatenate(list(islice(waveforms(rows), 2000)))
+    size = round(WHOLE * RATE)
+    differing = words = 0
+    for first in range(0, min(len(sound), COUNT * size), size):
+        part = sound[first : first + size]
+        expected, found = whole.transcribe(part).text.split(), recognizer.transcribe(part).text.split()
+        differing, words = differing + Levenshtein.distance(expected, found), words + len(expected)
+    print(f"{differing} of {words} words differ from those of hearing {WHOLE:g} s whole")
+    print(f"RATIO long_same_words {1 - differing / words:.4f}", flush=True)
+
+
+def main() -> None:
+    """Print the ratios, or do the part that was asked for in a process of its own."""
+    match sys.argv[1:]:
+        case ["transcribe", model, path]:
+            transcribe(model, path)
+        case [model, rows, *hours]:
+            measure_sameness(model, rows)
+            measure_long(model, rows, float(hours[0]) if hours else 6.0)
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
