@@ -279,3 +279,18 @@ def test_progress_tells_files_hours_and_speed(desk: Desk, monkeypatch: pytest.Mo
     _, error = desk("in", "--jobs", 1, "--out", "out")
     assert error.splitlines()[-1].startswith("transcribe: 100%, 3 of 3 files, 0.00 hours, ")
     assert error.endswith(" × real time, 0:00 left\n")
+
+
+def test_silence_is_left_out_if_asked(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(3)
+    quiet = random.normal(0, 1e-4, 3 * SAMPLE_RATE).astype(np.float32)
+    soundfile.write(tmp_path / "talk.wav", np.concatenate([quiet, spell("ABC"), quiet]), SAMPLE_RATE, subtype="FLOAT")
+    command = ["transcribe", str(tmp_path / "talk.wav"), "--model", str(trained / "best.safetensors")]
+    assert main([*command, "--vad", "--format", "json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["text"]
+    assert all(2.5 < word["start"] < word["end"] < 3.5 + len(spell("ABC")) / SAMPLE_RATE for word in row["words"])
+    out = tmp_path / "out"
+    assert main([*command, "--out", str(out)]) == 0
+    assert main([*command, "--out", str(out), "--vad"]) == 0
+    assert "1 transcribed" in capsys.readouterr().out.splitlines()[-1]

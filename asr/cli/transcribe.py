@@ -52,6 +52,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Files to work on at a time.  [default: all cores]"
 )
+@click.option("--vad", is_flag=True, help="Leave out what is no speech by its energy; nothing is written of it.")
 @decoding
 @streaming
 @options.device
@@ -65,6 +66,7 @@ def transcribe(
     force: bool,
     nbest: int,
     jobs: int | None,
+    vad: bool,
     decoding: Decoding,
     streaming: Streaming,
     device: str | None,
@@ -82,7 +84,7 @@ def transcribe(
     if streaming.stream:
         return streaming.run(Path(files[0]), model, decoding, device, quiet)
     found = _gathered(files, listing)
-    wishes = Wishes(formats, out, force, nbest, jobs or os.cpu_count() or 1, model)
+    wishes = Wishes(formats, out, force, nbest, jobs or os.cpu_count() or 1, model, vad)
     _check(wishes, found.recordings)
     # Where the text goes to the terminal, it is progress enough.
     with Display(quiet or (out is None and sys.stdout.isatty())) as display:

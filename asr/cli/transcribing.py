@@ -35,6 +35,7 @@ class Wishes:
     nbest: int
     jobs: int
     model: Path
+    vad: bool
 
 
 class Run:
@@ -66,8 +67,11 @@ class Run:
             self._display.say(f"{current} of {len(self._found.recordings)} recordings are done already")
         if pending:
             from asr import recognition
+            from asr.listening import Listening
 
             recognizer = recognition.load(wishes.model, device)
+            if wishes.vad:
+                recognizer = recognizer.with_listening(Listening(vad=True))
             recognizer, _ = decoding.equip(recognizer, self._display, wishes.nbest)
             with self._standard_input(pending), _threads(min(wishes.jobs, len(pending))):
                 try:
@@ -203,5 +207,5 @@ def _digest(wishes: Wishes, decoding: Decoding) -> str:
         named = read_settings(decoding.decoder)
         files += [Path(name) for name in (named.lm, named.rescorer) if name and Path(name).exists()]
     stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    settings = [__version__, model, repr(decoding), stamps, wishes.nbest]
+    settings = [__version__, model, repr(decoding), stamps, wishes.nbest, wishes.vad]
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
