@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 import torch
 
-from asr import checkpoint
+from asr import checkpoint, mfcc
 
 ROUNDS = 5
 BARE = """
@@ -37,7 +37,7 @@ def main() -> None:
         model = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "model.safetensors"
         if len(sys.argv) < 2:
             settings = checkpoint.Settings()
-            checkpoint.save(model, settings.build(), settings, {})
+            checkpoint.save(model, settings.build(), settings, {}, mfcc.matrices(settings.features))
         ours = [sys.executable, "-m", "asr", "transcribe", str(wav), "--model", str(model)]
         bare = [sys.executable, "-c", BARE]
         seconds(ours), seconds(bare)
