@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -31,7 +30,7 @@ BATCH_SECONDS = 120.0
 class Evaluation:
     """A model's score on a manifest, the seconds of the audio and of the computation, and the texts' normaliser.
 
-    The hypotheses have their words.
+    The hypotheses have their words. `oracle`: the WER if of several texts for each utterance the best were known.
     """
 
     score: scoring.Score
@@ -39,6 +38,7 @@ class Evaluation:
     audio_seconds: float
     seconds: float
     normaliser: str
+    oracle: scoring.Rate | None = None
 
 
 class Plan(Protocol):
@@ -143,14 +143,24 @@ class Recognizer:
 
         `progress` is told the seconds of audio done and in all. Raises AudioError.
         """
-        found: dict[int, Hypothesis] = {}
+        return [found[0] for found in self.alternatives_each(utterances, 1, progress, words)]
+
+    def alternatives_each(
+        self,
+        utterances: Sequence[Utterance],
+        count: int,
+        progress: Callable[[float, float], None] | None = None,
+        words: bool = False,
+    ) -> list[list[Hypothesis]]:
+        """Return the `count` best transcripts of each utterance, best first; otherwise as `transcribe_utterances`."""
+        found: dict[int, list[Hypothesis]] = {}
         for indices, chosen in self._batches(utterances, progress):
             if self._takes_whole(chosen[0]):
-                decoded = self._decoder.decode_each(self._together(chosen), 1, words)
-                found |= zip(indices, chain.from_iterable(decoded), strict=True)
+                decoded = self._decoder.decode_each(self._together(chosen), count, words)
+                found |= zip(indices, decoded, strict=True)
             else:
                 with _named(chosen[0]):
-                    found[indices[0]] = self._decode_long(self._blocks(chosen[0]), 1, words)[0]
+                    found[indices[0]] = self._decode_long(self._blocks(chosen[0]), count, words)
         return [found[index] for index in range(len(utterances))]
 
     def log_probs(
@@ -230,7 +240,10 @@ def load(path: str | Path, device: str = "cpu") -> Recognizer:
 
 
 def evaluate(
-    recognizer: Recognizer, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
+    recognizer: Recognizer,
+    utterances: Sequence[Utterance],
+    progress: Callable[[float, float], None] | None = None,
+    count: int = 1,
 ) -> Evaluation:
     """Transcribe utterances and score them against their texts, normalised as the model's own training text was.
 
@@ -241,8 +254,14 @@ def evaluate(
     if not any(references):
         raise scoring.ScoringError("the references hold no words at all: there is no error rate")
     begin = time.perf_counter()
-    hypotheses = tuple(recognizer.transcribe_utterances(utterances, progress, words=True))
+    found = recognizer.alternatives_each(utterances, count, progress, words=True)
     seconds = time.perf_counter() - begin
-    texts = [hypothesis.text for hypothesis in hypotheses]
-    result = scoring.score(references, texts, [utterance.id for utterance in utterances])
-    return Evaluation(result, hypotheses, sum(utterance.duration for utterance in utterances), seconds, normaliser)
+    ids = [utterance.id for utterance in utterances]
+    result = scoring.score(references, [one[0].text for one in found], ids)
+    oracle = None
+    if count > 1:
+        texts = [[each.text for each in one] for one in found]
+        chosen = list(map(scoring.nearest, references, texts))
+        oracle = scoring.score(references, chosen, ids).wer
+    audio_seconds = sum(utterance.duration for utterance in utterances)
+    return Evaluation(result, tuple(one[0] for one in found), audio_seconds, seconds, normaliser, oracle)

@@ -103,3 +103,23 @@ def test_what_is_being_made_is_told(
     told = capsys.readouterr().err
     assert f"making {lm}.bin" in told
     assert "compiling the beam search for this machine" in told
+
+
+def test_evaluate_tells_the_best_of_several_texts(
+    tones: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "evaluate",
+        str(tones / "dev.jsonl"),
+        "--model",
+        str(model),
+        "--quiet",
+        "--json",
+        str(tmp_path / "r.json"),
+    ]
+    assert main([*command, "--nbest", "20", "--beam-width", "20"]) == 0
+    lines = dict(
+        line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.startswith(("WER", "or"))
+    )
+    assert float(lines["oracle"].split(" %")[0]) <= float(lines["WER"].split(" %")[0])
+    assert lines["oracle"].endswith("the best of 20 texts of each")

@@ -16,6 +16,9 @@ from asr.cli.progress import Display
 @normaliser(None, "; else as the model's training text")
 @equivalents
 @outputs
+@click.option(
+    "--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Tell the WER of the best of N texts, too."
+)
 @decoding
 @options.device
 @options.quiet
@@ -25,6 +28,7 @@ def evaluate(
     normaliser: str | None,
     equivalents: Path | None,
     outputs: Outputs,
+    nbest: int,
     decoding: Decoding,
     device: str | None,
     quiet: bool,
@@ -37,10 +41,12 @@ def evaluate(
     utterances = manifests.read(manifest)
     recognizer = recognition.load(model, device or "cpu")
     with Display(quiet) as display:
-        recognizer, decoder = decoding.equip(recognizer, display)
-        result = recognition.evaluate(
-            recognizer, utterances, lambda done, total: display.update("transcribe", done / 60, total / 60, "minutes")
-        )
+        recognizer, decoder = decoding.equip(recognizer, display, nbest)
+
+        def progress(done: float, total: float) -> None:
+            display.update("transcribe", done / 60, total / 60, "minutes")
+
+        result = recognition.evaluate(recognizer, utterances, progress, nbest)
     rows = zip(utterances, result.hypotheses, strict=True)
     pairs = [
         Pair(one.id, one.text, row.text, one.speaker, one.duration, tuple(word.confidence for word in row.words))
@@ -50,6 +56,8 @@ def evaluate(
     speed = result.audio_seconds / result.seconds
     shown = {"manifest": str(manifest), "model": str(model), "decoder": decoder}
     shown |= {"audio": f"{result.audio_seconds / 60:.1f} minutes, {speed:.0f} times real time"}
+    if result.oracle:
+        shown["oracle"] = f"{report.percent(result.oracle)}, the best of {nbest} texts of each"
     click.echo(report.text(scored, shown, outputs.worst))
     given = facts(manifest=manifest, model=model, decoder=decoder, equivalents=equivalents)
     return outputs.write(scored, given, model.name, result.seconds, outputs.sounds(utterances, quiet))

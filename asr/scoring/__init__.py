@@ -128,6 +128,12 @@ def score(references: Sequence[str], hypotheses: Sequence[str], ids: Sequence[st
     )
 
 
+def nearest(reference: str, hypotheses: Sequence[str]) -> str:
+    """Return the hypothesis with the fewest word errors, the first of equal ones."""
+    words = reference.split()
+    return min(hypotheses, key=lambda one: Levenshtein.distance(words, one.split()))
+
+
 def worst(result: Score, count: int) -> list[UtteranceScore]:
     """Return the utterances with the most word errors, most first, correct ones left out."""
     wrong = [row for row in result.utterance_scores if row.errors]
