@@ -113,6 +113,14 @@ def test_locked_to_the_lexicon_only_its_words_are_written(model: NgramModel) -> 
         assert {word for one in found for word in one.text.split()} <= {"A", "AB", "BA"}
 
 
+def test_locked_to_the_lexicon_a_word_that_breaks_off_is_given_up(model: NgramModel) -> None:
+    lm = Prior(LETTERS, LmSettings(0.1, 0.0, lexicon_only=True), model)
+    found = beam.beam_search(path("A-B- -B-", LETTERS, 0.999), LETTERS, BeamSettings(2), lm)
+    assert [one.text for one in found] == ["AB"]
+    assert found[0].score > -np.inf
+    assert found[0].lm_score == pytest.approx(share(model, "AB", lm.settings))
+
+
 def test_an_alphabet_without_space_is_refused(model: NgramModel) -> None:
     with pytest.raises(ValueError, match="has no space"):
         Prior(Alphabet("AB"), lm=model)

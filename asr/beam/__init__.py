@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr.beam.core import Limits, search
+from asr.beam.core import Limits
+from asr.beam.ending import search
 from asr.beam.language import LmSettings as LmSettings
 from asr.beam.language import Prior
 from asr.beam.network import search_along
@@ -76,4 +77,8 @@ def beam_search(
         Hypothesis(alphabet.decode(found.tokens[start:end].tolist()), acoustic, share)
         for start, end, (acoustic, share) in zip(ends, ends[1:], scores, strict=False)
     ]
-    return hypotheses or [Hypothesis("", float("-inf"))]
+    # Texts whose unfinished last words were given up may be the same: the first is the likeliest.
+    different: dict[str, Hypothesis] = {}
+    for one in hypotheses:
+        different.setdefault(one.text, one)
+    return list(different.values()) or [Hypothesis("", float("-inf"))]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.beam.compiling import Doubles, Ints, Rows, compiled
-from asr.beam.fusion import PREFIX, UNASKED, Guide, final, judge
+from asr.beam.fusion import PREFIX, UNASKED, Guide, judge
 from asr.beam.scores import NOTHING, add, best
 from asr.text import BLANK
 
@@ -191,7 +191,7 @@ def _likely(row: Doubles, margin: float) -> Ints:
 
 
 @compiled
-def _skip(beam: Rows, blank: float) -> None:
+def skip(beam: Rows, blank: float) -> None:
     """Let a frame in which there is but blank go by, for the beam as it stands in memory."""
     for place in range(len(beam)):
         beam[place]["blank"] = beam[place]["total"] = beam[place]["total"] + blank
@@ -205,7 +205,7 @@ def proceed(search: Search, row: Doubles, limits: Limits, guide: Guide) -> Searc
     if len(beam) == 0:
         return search
     if row[BLANK] >= limits.skip:
-        _skip(beam, row[BLANK])
+        skip(beam, row[BLANK])
         return search
     tried = _likely(row, limits.token_margin)
     stayed, least, most = _stay(prefixes, beam, row, guide.scales.space)
@@ -225,70 +225,3 @@ def proceed(search: Search, row: Doubles, limits: Limits, guide: Guide) -> Searc
     # What is impossible is not kept, however wide the beam.
     kept = best(sums, limits.width, max(sums.max() - limits.beam_margin, -1e300))
     return _keep(search, stayed, grown, lasts, kept)
-
-
-class Found(NamedTuple):
-    """The texts of the last beam, the likeliest first: text i has the tokens `tokens[ends[i - 1] : ends[i]]`.
-
-    `acoustic`: the log-probability of its paths; `share`: what the language models add.
-    """
-
-    tokens: Ints
-    ends: Ints
-    acoustic: Doubles
-    share: Doubles
-
-
-@compiled
-def finish(search: Search, guide: Guide) -> Found:
-    """Return what the beam says now that all has been heard."""
-    prefixes, beam = search.prefixes, search.beam
-    nodes, acoustic, share = np.empty(len(beam), np.int64), np.empty(len(beam)), np.empty(len(beam))
-    for place in range(len(beam)):
-        nodes[place], acoustic[place] = beam[place]["node"], beam[place]["total"]
-    # A space at the end adds nothing either: the prefix before it is the same text.
-    for place in range(len(beam)):
-        if nodes[place] and prefixes[nodes[place]]["token"] == guide.scales.space:
-            nodes[place] = prefixes[nodes[place]]["parent"]
-            other = prefixes[nodes[place]]["at"]
-            if other >= 0:
-                acoustic[other] = add(acoustic[other], acoustic[place])
-                acoustic[place] = NOTHING
-    for place in range(len(beam)):
-        share[place] = final(guide, prefixes, nodes[place])
-    order = np.argsort(-(acoustic + share), kind="mergesort")
-    order = order[(acoustic + share)[order] > NOTHING]
-    tokens, ends = _spelt(prefixes, nodes[order])
-    return Found(tokens, ends, acoustic[order], share[order])
-
-
-@compiled
-def _spelt(prefixes: Rows, nodes: NDArray[np.int64]) -> tuple[Ints, Ints]:
-    """Return the tokens of prefixes one after another, and where each one's end."""
-    ends = np.zeros(len(nodes), np.int32)
-    for place in range(len(nodes)):
-        node, length = nodes[place], 0
-        while node:
-            node, length = np.int64(prefixes[node]["parent"]), length + 1
-        ends[place] = length + (ends[place - 1] if place else 0)
-    tokens = np.empty(ends[-1] if len(ends) else 0, np.int32)
-    for place in range(len(nodes)):
-        node, at = nodes[place], ends[place]
-        while node:
-            at -= 1
-            tokens[at] = prefixes[node]["token"]
-            node = np.int64(prefixes[node]["parent"])
-    return tokens, ends
-
-
-@compiled
-def search(log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
-    """Search (T', V)."""
-    state = begin(guide)
-    for number in range(len(log_probs)):
-        blank = log_probs[number, BLANK]
-        if blank >= limits.skip:
-            _skip(state.beam, blank)
-        else:
-            state = proceed(state, log_probs[number], limits, guide)
-    return finish(state, guide)

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from asr.beam.compiling import Doubles
-from asr.beam.core import Found, Limits, Search, begin, finish, proceed
+from asr.beam.core import Limits, Search, begin, proceed
+from asr.beam.ending import Found, finish
 from asr.beam.fusion import Guide
 from asr.rnnlm import BOUNDARY, RnnLm, State
 
