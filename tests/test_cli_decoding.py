@@ -75,13 +75,18 @@ def test_settings_in_the_model_file_hold_for_a_language_model_that_is_given(
 ) -> None:
     network, contents = checkpoint.load(model)
     matrices = checkpoint.matrices(contents)
-    tuned = {"lm": "gone.arpa", "weights": {"lm_weight": 1.25}, "search": {"beam_width": 7}}
+    weights = {"lm_weight": 1.25, "word_bonus": 4.5}
+    tuned = {"lm": "gone.arpa", "weights": weights, "search": {"beam_width": 7}}
     checkpoint.save(model, network, contents.settings, contents.card | {"decoder": tuned}, matrices)
     command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--quiet"]
     assert main(command) == 0
     assert "decoder      greedy" in capsys.readouterr().out
     assert main([*command, "--lm", str(lm)]) == 0
     assert f"beam 7, {lm}, weight 1.25" in capsys.readouterr().out
+    # The bonus was tuned against the language model's price of a word.
+    assert main([*command, "--hotword", "AB"]) == 0
+    told = capsys.readouterr().out
+    assert "beam 7" in told and "word bonus" not in told
     assert main([*command, "--greedy"]) == 0
     assert "decoder      greedy" in capsys.readouterr().out
     checkpoint.save(

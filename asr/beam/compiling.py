@@ -34,8 +34,8 @@ def _folder() -> Path:
     """Return the folder for what is compiled of these sources: beside them, or wherever may be written."""
     sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(ngram.__file__)]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
-    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    for parent in (Path(__file__).parent / "__pycache__", users):
+    users = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - there may be no home
+    for parent in (Path(__file__).parent / "__pycache__", Path(users)):
         try:
             folder = parent / (_PREFIX + digest)
             if not folder.is_dir():

@@ -65,6 +65,7 @@ class Decoding:
 
     def _settings(self, recognizer: "Recognizer", count: int) -> "DecoderSettings":
         from asr import decoder
+        from asr.beam import LmSettings
 
         if self.decoder:
             base = decoder.read_settings(self.decoder)
@@ -73,6 +74,9 @@ class Decoding:
             # The file beside which it was tuned need not be here.
             if self.nothing and (base.lm or base.rescorer):
                 base = decoder.GREEDY
+            # Weights that were tuned for a language model are of no use without one.
+            if base.lm and not self.lm:
+                base = replace(base, weights=LmSettings())
             base = replace(base, lm="", rescorer="")
         if not (self.decoder and self.nothing_else) and (not self.nothing or count > 1):
             base = replace(base, greedy=False)
