@@ -10,7 +10,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class DeviceError(ValueError):
-    """A device that this machine does not have."""
+    """A device that this machine does not have, or what it cannot do."""
 
 
 def choose(name: str) -> torch.device:
@@ -26,6 +26,32 @@ def choose(name: str) -> torch.device:
         found = ", ".join(device for device, present in there.items() if present)
         raise DeviceError(f"device {name} is not there; this machine has {found}")
     return torch.device(name)
+
+
+def lowered(place: torch.device, precision: str) -> torch.dtype | None:
+    """Return the type in which a network computes by autocast, None for float32.
+
+    Raises DeviceError for what the device cannot train in: float16 needs CUDA, bfloat16 CUDA or a CPU.
+    """
+    if precision == "float32":
+        return None
+    able = {"float16": ("cuda",), "bfloat16": ("cuda", "cpu")}[precision]
+    if place.type not in able:
+        raise DeviceError(
+            f"training.precision = {precision} is for {' and '.join(able)}, and the device is {place.type}; "
+            "take float32"
+        )
+    found: torch.dtype = getattr(torch, precision)
+    return found
+
+
+def emulates(place: torch.device, kind: torch.dtype | None) -> bool:
+    """Say whether bfloat16 is slower here than float32: on a CPU without instructions for it."""
+    return (
+        kind == torch.bfloat16
+        and place.type == "cpu"
+        and not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    )
 
 
 def keep_memory() -> None:

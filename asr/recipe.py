@@ -28,8 +28,9 @@ class TrainingSettings:
     becomes the best model if its dev WER is lower.
 
     `checkpoint_minutes`: how often what `--resume` needs is saved, besides after every epoch; the `checkpoints` last
-    ones are kept. `device`: auto, cpu, cuda or mps. `precision`: of the network on CUDA; the loss is float32 always.
-    `deterministic`: only operations that give the same numbers each time, where a GPU has quicker ones.
+    ones are kept. `device`: auto, cpu, cuda or mps. `precision`: of the network's products;
+    weights and loss are float32 always. bfloat16 is for CUDA and for CPUs with instructions for it, float16 for CUDA
+    alone. `deterministic`: only operations that give the same numbers each time, where a GPU has quicker ones.
     """
 
     epochs: int = 30

@@ -278,6 +278,12 @@ SETTINGS = [
         "batch kind", with_set("training.batch_seconds=[1]"), 2, r"batch_seconds must be a number or a string, not"
     ),
     Mistake("precision", with_set("training.precision=int8"), 2, r"precision = 'int8' is not one of float32, bfloat16"),
+    Mistake(
+        "precision of the device",
+        with_set("training.precision=float16"),
+        1,
+        r"precision = float16 is for cuda, and the device is cpu; take float32",
+    ),
     Mistake("average of", with_set("training.average_of=all"), 2, r"average_of = 'all' is not one of best, last"),
     Mistake(
         "character",

@@ -11,7 +11,7 @@ from asr.batching import Batch
 from asr.checkpoint import Settings
 from asr.distributed import World
 from asr.features import FeatureSettings
-from asr.model import ModelSettings
+from asr.model import CELLS, ModelSettings
 from asr.recipe import Recipe, TrainingSettings
 from asr.text import TextSettings
 from asr.training.engine import Engine, Share, TrainingError
@@ -140,3 +140,19 @@ def test_a_deterministic_step_is_the_same_step() -> None:
 
 def test_stop_is_passed_on() -> None:
     assert engine().step(Share([batch(60)], 1), 0.0, stop=True).stop
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_bfloat16_gives_nearly_the_same_gradient_and_keeps_weights_and_loss_in_float32(cell: str) -> None:
+    model = replace(RECIPE.model, cell=cell)
+    exact = engine(replace(RECIPE, model=model))
+    lowered = engine(replace(RECIPE, model=model, training=replace(RECIPE.training, precision="bfloat16")))
+    data = batch(60, 48, 90)
+    losses = lowered.losses(data)
+    assert losses.log_probs.dtype == losses.total.dtype == torch.float32
+    expected, found = exact.step(Share([data], 3), 0.1), lowered.step(Share([data], 3), 0.1)
+    assert found.loss != expected.loss
+    assert found.loss == pytest.approx(expected.loss, rel=0.02)
+    assert all(parameter.dtype == torch.float32 for parameter in lowered.model.parameters())
+    likeness = torch.nn.functional.cosine_similarity(gradient(exact), gradient(lowered), dim=0)
+    assert float(likeness) > 0.99

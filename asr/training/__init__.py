@@ -40,6 +40,7 @@ _NO_STREAM = (
     "the model is forward-only, yet its features need the whole recording: to hear streams it needs, besides, "
     'features.normalisation = "corpus" (or "none"), features.top_db = 0 and features.deltas = 0'
 )
+_NO_BFLOAT16 = "this processor has no instructions for bfloat16: training.precision = float32 is faster on it"
 
 __all__ = ["Options", "Result", "TrainingError", "train"]
 
@@ -97,6 +98,8 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, 
     changed = _changes(saved, identity, options) if saved else []
     if not recipe.model.bidirectional and not recipe.features.streams:
         options.report(Note(_NO_STREAM))
+    if device.emulates(world.place, device.lowered(world.place, recipe.training.precision)):
+        options.report(Note(_NO_BFLOAT16))
     try:
         data = _load_all(paths, rows, recipe, world, options)
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from asr import device
 from asr.batching import Batch
 from asr.distributed import World
 from asr.model import Model
@@ -62,7 +63,10 @@ class Outcome:
 
 @dataclass
 class Engine:
-    """The network, its optimiser, and where they compute. `network` is `model`, wrapped where several train it."""
+    """The network, its optimiser, and where they compute. `network` is `model`, wrapped where several train it.
+
+    `lowered`: the type that the network computes in, where it is not float32.
+    """
 
     recipe: Recipe
     model: Model
@@ -71,11 +75,13 @@ class Engine:
     world: World
     network: nn.Module
     scaler: GradScaler
+    lowered: torch.dtype | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, model: Model, world: World) -> "Engine":
-        """Put a model to this process's device and give it an optimiser."""
+        """Put a model to this process's device and give it an optimiser. Raises DeviceError for its precision."""
         settings, place = recipe.training, world.place
+        lowered = device.lowered(place, settings.precision)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         torch.use_deterministic_algorithms(settings.deterministic)
         torch.backends.cudnn.deterministic = settings.deterministic
@@ -88,18 +94,16 @@ class Engine:
         )
         devices = [place] if place.type == "cuda" else None
         network = DistributedDataParallel(model, devices) if world.size > 1 else model
-        scaler = GradScaler(place.type, enabled=place.type == "cuda" and settings.precision == "float16")
-        return cls(recipe, model, optimiser, place, world, network, scaler)
+        scaler = GradScaler(place.type, enabled=lowered == torch.float16)
+        return cls(recipe, model, optimiser, place, world, network, scaler, lowered)
 
     def losses(self, batch: Batch, network: nn.Module | None = None) -> Losses:
         """Return the CTC losses of a batch; `network` may be the wrapped one."""
         settings = self.recipe.training
         # A layer in the middle learns to spell as well, which helps those under it (Lee and Watanabe, 2021).
         tap = self.recipe.model.layers // 2 if settings.intermediate_weight and self.model.training else 0
-        kind = getattr(torch, settings.precision)
-        lowered = self.place.type == "cuda" and kind != torch.float32
         batch = batch.to(self.place)
-        with torch.autocast(self.place.type, kind) if lowered else nullcontext():
+        with torch.autocast(self.place.type, self.lowered) if self.lowered else nullcontext():
             output = (network or self.model)(batch.features, batch.feature_lengths, None, tap)
         plain = total = self._ctc(output.log_probs, output.lengths, batch)
         if output.tapped is not None:
