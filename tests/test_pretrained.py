@@ -9,8 +9,10 @@ import pytest
 import asr
 from asr import checkpoint, decoder, manifest, pretrained, recognition
 from asr.cli import main
+from asr.corpora import table
 from asr.pretrained import Bundle, PretrainedError, bundles, named
 from asr.pretrained.packing import Parts, pack
+from tests.conftest import ROOT
 
 CARD = "---\nlanguage: Tones\nhours: 0.1\nwer: dev 1 %\n---\n# tiny\n\nHears three letters.\n"
 
@@ -205,3 +207,9 @@ def test_the_bundled_model_hears_the_samples() -> None:
     if not (Path(pretrained.__file__).parent / f"{pretrained.DEFAULT}.safetensors").is_file():
         pytest.skip("no model comes with the package yet")
     assert asr.load(pretrained.DEFAULT).settings.alphabet.characters
+
+
+def test_the_samples_are_there_with_their_texts() -> None:
+    rows = table.read(ROOT / "data" / "samples" / "samples.csv")
+    assert len(rows) == 10 and all(1 < row.duration < 10 and len(row.text.split()) > 8 for row in rows)
+    assert sum(Path(row.audio).stat().st_size for row in rows) < 1e6
