@@ -1,4 +1,4 @@
-"""The packed form of a model, to be handed on: a quarter of the compact form, or a twelfth, and read nearly as fast.
+"""The packed form of a model, to be handed on: some three bytes for an n-gram, a fifth of the compact form.
 
     asr-ngram-packed\\n  | uint32 format | uint32 bytes of the header | uint32 CRC-32 of that number and what follows
     header: JSON in UTF-8, then each array, deflated
