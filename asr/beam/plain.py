@@ -4,6 +4,8 @@ Whether something is compiled once for a machine, for half a minute, is a questi
 the same source until it has cost about as much as compiling, so that no more than twice the least time is ever spent.
 """
 
+from typing import Any
+
 import numpy as np
 
 from asr.beam.compiling import Doubles, interpreted, is_kept
@@ -29,5 +31,15 @@ def run(log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
     if is_kept(search) or pays(len(log_probs), limits.width):
         return search(log_probs, limits, guide)
     _spent[0] += len(log_probs) * limits.width
+    return interpret(log_probs, limits, guide)
+
+
+def interpret(log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
+    """Search (T', V) by the interpreter, for which a single and a Python number make a single, not a double."""
+    scales = guide.scales._replace(
+        **{name: np.float64(value) for name, value in guide.scales._asdict().items() if isinstance(value, float)}
+    )
+    arrays: Any = guide.arrays
+    arrays = arrays._replace(log_probs=np.float64(arrays.log_probs), backoffs=np.float64(arrays.backoffs))
     with np.errstate(all="ignore"):
-        return _interpreted(log_probs, limits, guide)
+        return _interpreted(log_probs, limits, guide._replace(scales=scales, arrays=arrays))
