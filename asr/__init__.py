@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from asr.manifest import Utterance
     from asr.manifest import read as read_manifest
     from asr.manifest import write as write_manifest
+    from asr.pretrained.loading import load
     from asr.recipe import Recipe
-    from asr.recognition import Evaluation, Recognizer, evaluate, load
+    from asr.recognition import Evaluation, Recognizer, evaluate
     from asr.stream import Stream
     from asr.training import train
 
@@ -36,7 +37,7 @@ _HOMES = {
     "Utterance": ("manifest", "Utterance"),
     "Word": ("alignment", "Word"),
     "evaluate": ("recognition", "evaluate"),
-    "load": ("recognition", "load"),
+    "load": ("pretrained.loading", "load"),
     "read_decoder": ("decoder", "read"),
     "read_manifest": ("manifest", "read"),
     "read_settings": ("config", "read"),

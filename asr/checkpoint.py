@@ -57,14 +57,23 @@ _KIND = weights.Kind(
 )
 
 
-def save(
-    path: str | Path, model: Model, settings: Settings, card: dict[str, Any], matrices: Matrices | None = None
+def save(  # noqa: PLR0913 - all that a file has
+    path: str | Path,
+    model: Model,
+    settings: Settings,
+    card: dict[str, Any],
+    matrices: Matrices | None = None,
+    *,
+    half: bool = False,
 ) -> None:
-    """Write a model file whole or not at all; recognition needs the features' `matrices`. Raises CheckpointError."""
+    """Write a model file whole or not at all; recognition needs the features' `matrices`. Raises CheckpointError.
+
+    With `half` the weights are rounded to float16, half the size.
+    """
     extras = {}
     if matrices:
         extras = {_MEL: torch.from_numpy(matrices.mel), _DCT: torch.from_numpy(matrices.dct)}
-    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}, extras))
+    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}, extras), half)
 
 
 def matrices(contents: Contents) -> Matrices | None:

@@ -207,6 +207,12 @@ def open_models(
     return Models(guide, rescorer, hotwords)
 
 
+def is_brief(settings: DecoderSettings, frames: float) -> bool:
+    """Say whether so many frames are decoded sooner without compiling the search."""
+    recurrent = settings.lm.endswith(".safetensors")
+    return settings.greedy or not (recurrent or beam.pays(frames, settings.search.beam_width))
+
+
 def warm_up() -> None:
     """Compile the search, or read what was compiled before."""
     beam.beam_search(np.zeros((1, 2)), Alphabet("A"))

@@ -1,8 +1,8 @@
 """One safetensors file that holds a network and all that rebuilds it.
 
-The tensors are the network's parameters by name. The metadata, safetensors' own map of strings, has `format` (the kind
-of file), `schema` (a number that grows with every change an older reader could not understand), `settings` (JSON) and
-`card` (JSON: how the network came to be).
+The tensors are the network's parameters by name, float32, or float16 in a file that is made to be handed on. The
+metadata, safetensors' own map of strings, has `format` (the kind of file), `schema` (a number that grows with every
+change an older reader could not understand), `settings` (JSON) and `card` (JSON: how the network came to be).
 """
 
 import json
@@ -60,13 +60,17 @@ class Contents(Generic[Settings]):
     extras: dict[str, Tensor] = field(default_factory=dict)
 
 
-def write(path: Path, kind: Kind[Settings], network: nn.Module, contents: Contents[Settings]) -> None:
+def write(
+    path: Path, kind: Kind[Settings], network: nn.Module, contents: Contents[Settings], half: bool = False
+) -> None:
     """Write a file whole or not at all, if it could be read again; of `contents` no schema or shapes are needed.
 
-    Raises the kind's error.
+    With `half` the weights are rounded to float16. Raises the kind's error.
     """
     settings, card = contents.settings, contents.card
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        tensors = {name: tensor.half() for name, tensor in tensors.items()}
     # A card that is no JSON is a defect of the program, so its TypeError is let through.
     metadata = {
         "format": kind.format,
@@ -121,7 +125,9 @@ def rebuild(settings: Buildable[Network_co], tensors: dict[str, Tensor]) -> Netw
     with torch.device("meta"):
         network = settings.build()
     # Copies: the tensors read are views of the mapped file, and would change with it.
-    network.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
+    network.load_state_dict(
+        {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}, assign=True
+    )
     return network.eval()
 
 
@@ -137,9 +143,9 @@ def _check(contents: Contents[Settings], tensors: dict[str, Tensor]) -> None:
     wrong = sorted(name for name in names if expected.get(name) != contents.shapes.get(name))
     if wrong:
         raise ValueError(f"its weights do not fit its settings: {wrong[0]!r} and {len(wrong) - 1} more")
-    types = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()} - {"float32"}
+    types = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()} - {"float32", "float16"}
     if types:
-        raise ValueError(f"its weights are of {', '.join(sorted(types))}; float32 is meant")
+        raise ValueError(f"its weights are of {', '.join(sorted(types))}; float32 or float16 is meant")
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise ValueError("its weights are not all finite numbers")
 

@@ -113,6 +113,7 @@ ALLOWED = {
         "cuts",
         "text",
     },
+    "pretrained": {"checkpoint", "decoder", "lm", "ngram", "recognition", "rnnlm"},
     "aligning": {"alignment", "audio", "checkpoint", "decoding", "manifest", "output", "recognition", "text"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

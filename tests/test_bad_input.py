@@ -456,7 +456,7 @@ TRANSCRIBING = [
 ARGUMENTS = [
     Mistake("no such command", lambda place: ["trian"], 2, r"No such command 'trian'"),
     Mistake("no such option", lambda place: ["train", "--epoch", "3"], 2, r"No such option '?--epoch"),
-    Mistake("no model", lambda place: ["transcribe", "a.wav"], 2, r"Missing option '--model'"),
+    Mistake("no model", lambda place: ["tune", str(place.file("a.jsonl", ""))], 2, r"Missing option '--model'"),
     Mistake("no file", lambda place: ["transcribe", "--model", str(place.model)], 2, r"Missing argument 'FILE"),
     Mistake("format", lambda place: [*place.transcribe("a.wav"), "--format", "doc"], 2, r"'doc' is not one of"),
     Mistake("seed", lambda place: place.train("--seed", "many"), 2, r"'many' is not a valid integer"),

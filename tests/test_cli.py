@@ -33,6 +33,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         ["inspect"],
         ["lm"],
         ["tune"],
+        ["models"],
+        ["models", "pack"],
     ):
         assert main([*command, "--help"]) == 0
         assert "Usage: asr" in capsys.readouterr().out

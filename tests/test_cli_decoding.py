@@ -103,6 +103,7 @@ def test_what_is_being_made_is_told(
     tones: Path, model: Path, lm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("asr.cli.decoding._LONG", 0.0)
+    monkeypatch.setattr("asr.beam.plain.PATIENCE", 0)
     file = str(tones / "dev" / "dev-0.wav")
     assert main(["transcribe", file, "--model", str(model), "--lm", str(lm)]) == 0
     told = capsys.readouterr().err

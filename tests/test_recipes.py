@@ -13,13 +13,14 @@ import soundfile
 from asr import config
 from asr.recipe import Recipe
 from tests.conftest import SAMPLE_RATE, random_texts, spell
+from tests.test_corpora_an4 import write_set
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted(path.parent.name for path in (ROOT / "recipes").glob("*/recipe.toml"))
 
 
 def test_these_recipes_are_there() -> None:
-    assert RECIPES == ["an4", "digits", "librispeech-100", "librispeech-960", "librispeech-mini"]
+    assert RECIPES == ["an4", "digits", "english-small", "librispeech-100", "librispeech-960", "librispeech-mini"]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -81,6 +82,26 @@ def test_a_librispeech_recipe_runs_on_a_tiny_tree(
     for subset in testing:
         body = json.loads((tmp_path / "runs" / "tiny" / f"{subset}.json").read_text())
         assert body["utterances"] == 4
+
+
+def test_the_bundled_model_is_made_of_a_tiny_tree(tmp_path: Path) -> None:
+    for seed, subset in enumerate(["train-clean-5", "dev-clean"]):
+        write_tree(tmp_path, subset, seed)
+    # Too short for more than a letter.
+    write_set(tmp_path / "an4", "train", [f"s{number}" for number in range(10)], 12, "<s> A </s> ({id})")
+    write_set(tmp_path / "an4", "test", ["t1"], 1, "A ({id})")
+    shutil.copytree(ROOT / "recipes" / "english-small", tmp_path / "recipes" / "english-small")
+    (tmp_path / "text").write_text("ABC AB\nCAB\nA B C\n")
+    tiny = ["--epochs", "1", "--set", "model.hidden=8", "--set", "model.layers=1", "--set", "model.channels=2"]
+    command = ["bash", "recipes/english-small/run.sh", str(tmp_path), str(tmp_path / "text"), "runs/tiny", *tiny]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment |= {"TRAIN": "train-clean-5", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    bundle = tmp_path / "runs" / "tiny" / "bundle"
+    assert {"english-small.safetensors", "english-small.toml"} <= {path.name for path in bundle.iterdir()}
+    body = json.loads((tmp_path / "runs" / "tiny" / "dev-clean.json").read_text())
+    assert body["utterances"] == 4
 
 
 def rename_speakers(subset: Path, number: int) -> None:

@@ -546,7 +546,7 @@ def test_damaged_weights_are_named(path: Path) -> None:
     rewrite(path, good | {"extra": torch.zeros(1)})
     assert refused(path) == "its weights do not fit its settings: 'extra' and 0 more"
     rewrite(path, {name: tensor.double() for name, tensor in good.items()})
-    assert refused(path) == "its weights are of float64; float32 is meant"
+    assert refused(path) == "its weights are of float64; float32 or float16 is meant"
     for value in (math.nan, math.inf):
         rewrite(path, good | {"bias": torch.tensor([0.0, value, 0.0, 0.0])})
         assert refused(path) == "its weights are not all finite numbers"

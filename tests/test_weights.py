@@ -125,7 +125,7 @@ def test_what_could_not_be_read_again_is_not_written(path: Path) -> None:
     for network, says in (
         (broken, "its weights are not all finite numbers"),
         (Widths(4, 4).build(), "its weights do not fit its settings: 'bias' and 1 more"),
-        (Widths().build().double(), "its weights are of float64; float32 is meant"),
+        (Widths().build().double(), "its weights are of float64; float32 or float16 is meant"),
     ):
         with pytest.raises(WidthError) as caught:
             weights.write(path, KIND, network, weights.Contents(1, Widths(), CARD, {}))

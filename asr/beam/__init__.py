@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr.beam.core import Limits
-from asr.beam.ending import search
 from asr.beam.language import LmSettings as LmSettings
 from asr.beam.language import Prior
 from asr.beam.network import search_along
+from asr.beam.plain import pays as pays
+from asr.beam.plain import run
 from asr.decoding import Hypothesis, LogProbs, check
 from asr.text import Alphabet
 
@@ -70,7 +71,7 @@ def beam_search(
     if prior.network is not None:
         found = search_along(prior.network, matrix, limits, guide)
     else:
-        found = search(matrix, limits, guide)
+        found = run(matrix, limits, guide)
     ends = [0, *found.ends[:count].tolist()]
     scores = zip(found.acoustic[:count].tolist(), found.share[:count].tolist(), strict=True)
     hypotheses = [

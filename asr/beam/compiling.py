@@ -10,7 +10,9 @@ functions called and inlined stand in others. So the folder where it keeps thing
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -66,6 +68,27 @@ def _compile(function: Function, inline: Literal["never", "always"]) -> Function
 def compiled(function: Function) -> Function:
     """Compile a function for the numbers it is called with, to run without the interpreter's lock."""
     return _compile(function, "never")
+
+
+def is_kept(function: Callable[..., object]) -> bool:
+    """Say whether a compiled function was compiled before: in this process, or for it on the disk."""
+    dispatcher: Any = function
+    if dispatcher.overloads:
+        return True
+    name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+    version = f"py{sys.version_info[0]}{sys.version_info[1]}"
+    return any(_FOLDER.rglob(f"{name}-*.{version}*.nbi"))
+
+
+def interpreted(function: Function, done: dict[Any, Any] | None = None) -> Function:
+    """Return a compiled function as the interpreter runs it, and so what it calls: ready at once, far slower."""
+    done = {} if done is None else done
+    source: Any = cast(Any, function).py_func
+    if source not in done:
+        names = dict(source.__globals__)
+        done[source] = types.FunctionType(source.__code__, names, source.__name__, source.__defaults__)
+        names |= {name: interpreted(value, done) for name, value in names.items() if hasattr(value, "py_func")}
+    return cast(Function, done[source])
 
 
 def inlined(function: Function) -> Function:

@@ -14,7 +14,7 @@ from asr.beam.compiling import Ints, Rows
 from asr.beam.fusion import Guide, Scales
 from asr.beam.lexicon import UNKNOWN
 from asr.decoding import DecodingError
-from asr.ngram import END, UNKNOWN_LOG_PROB, Arrays, NgramModel, is_character_model, score_each
+from asr.ngram import END, UNKNOWN_LOG_PROB, Arrays, NgramModel, is_character_model
 from asr.ngram import SPACE as VISIBLE_SPACE
 from asr.rnnlm import RnnLm
 from asr.text import Alphabet
@@ -118,7 +118,7 @@ class Prior:
         if model is None or model.arrays.log_probs[1 + UNKNOWN] > UNKNOWN_LOG_PROB + 1:
             return -math.inf
         known = np.array([number for word, number in model.vocabulary.items() if word[:1] != "<"], np.int64)
-        return float(score_each(model.arrays, np.zeros_like(known), known).min(initial=0.0))
+        return float(model.alone(known).min(initial=0.0))
 
     @cached_property
     def _lexicon(self) -> Rows:

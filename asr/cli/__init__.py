@@ -15,6 +15,7 @@ from asr.cli.doctor import doctor
 from asr.cli.evaluate import evaluate
 from asr.cli.inspect import inspect
 from asr.cli.lm import lm
+from asr.cli.models import models
 from asr.cli.prepare import prepare
 from asr.cli.score import score
 from asr.cli.train import train
@@ -29,7 +30,7 @@ def program() -> None:
     """Speech recognition with recurrent networks and CTC: prepare, train, transcribe, evaluate."""
 
 
-for _command in (prepare, doctor, train, transcribe, align, evaluate, score, compare, inspect, lm, tune):
+for _command in (prepare, doctor, train, transcribe, align, evaluate, score, compare, inspect, lm, tune, models):
     program.add_command(_command)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Say when each word of a known text was said.")
 @click.argument("audio", required=False, type=click.Path(path_type=Path))
 @click.argument("text_file", required=False, type=options.TEXT, metavar="[TEXT]")
-@options.model
+@options.model_or_default
 @click.option("--text", metavar="WORDS", help="What is said in AUDIO, in place of the file TEXT.")
 @click.option("--manifest", type=options.FILE, help="Many recordings and their texts, in place of AUDIO and TEXT.")
 @click.option("--format", "form", type=click.Choice(["json", "ctm", "textgrid"]), help="[default: json]")

@@ -1,5 +1,6 @@
 """The options that say how log-probabilities become text."""
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr.cli.options import FILE
+from asr.cli.options import FILE, bundle
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ _LONG = 2.0
 
 @dataclass(frozen=True)
 class Decoding:
-    """What was asked for; None where the model's or the file's own settings hold."""
+    """What was asked for; None where the model's or the file's own settings hold.
+
+    `brought`: the settings of a model that was given by name, which hold where no other file is given.
+    """
 
     decoder: Path | None
     beam_width: int | None
@@ -35,19 +39,29 @@ class Decoding:
     rescorer: Path | None
     rescorer_weight: float | None
     greedy: bool
+    brought: Path | None = None
 
     @property
     def nothing(self) -> bool:
         """Say whether nothing was asked for."""
-        return self == Decoding(None, None, None, None, None, (), None, None, False)
+        return self == Decoding(None, None, None, None, None, (), None, None, False, self.brought)
 
-    def equip(self, recognizer: "Recognizer", display: Display, count: int = 1) -> tuple["Recognizer", str]:
-        """Return the recogniser with the decoder that was asked for, its search compiled, and what that is in words.
+    @property
+    def file(self) -> Path | None:
+        """Return the file whose settings hold, if there is one."""
+        return self.decoder or self.brought
+
+    def equip(
+        self, recognizer: "Recognizer", display: Display, count: int = 1, seconds: float = math.inf
+    ) -> tuple["Recognizer", str]:
+        """Return the recogniser with the decoder that was asked for, and what that is in words.
+
+        Its search is compiled where so many `seconds` of audio are worth it.
 
         Without any wish it is what the model file brings, where that needs no other file, else the greedy one; `count`
         alternatives wish for a search.
         """
-        if self.greedy or (self.nothing and count == 1 and "decoder" not in recognizer.card):
+        if self.greedy or (self.nothing and count == 1 and not self.brought and "decoder" not in recognizer.card):
             # The search and its compiler are not even imported.
             return recognizer, "greedy"
         from asr import decoder
@@ -60,15 +74,16 @@ class Decoding:
         hot = {normalise(phrase, normaliser): weight for phrase, weight in self.hotwords}
         models = decoder.open_models(settings, hot, lambda path: tell_built(display, path))
         made = recognizer.with_decoder(decoder.Plan(settings, models))
-        compile_search(display)
+        if not decoder.is_brief(settings, seconds / recognizer.settings.seconds_per_frame):
+            compile_search(display)
         return made, described(settings)
 
     def _settings(self, recognizer: "Recognizer", count: int) -> "DecoderSettings":
         from asr import decoder
         from asr.beam import LmSettings
 
-        if self.decoder:
-            base = decoder.read_settings(self.decoder)
+        if self.file:
+            base = decoder.read_settings(self.file)
         else:
             base = decoder.from_card(recognizer.card) or decoder.GREEDY
             # The file beside which it was tuned need not be here.
@@ -78,7 +93,7 @@ class Decoding:
             if base.lm and not self.lm:
                 base = replace(base, weights=LmSettings())
             base = replace(base, lm="", rescorer="")
-        if not (self.decoder and self.nothing_else) and (not self.nothing or count > 1):
+        if not (self.file and self.nothing_else) and (not self.nothing or count > 1):
             base = replace(base, greedy=False)
         if self.lm:
             base = replace(base, lm=str(self.lm))
@@ -170,6 +185,9 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
         )
         if chosen.greedy and not replace(chosen, greedy=False).nothing:
             raise click.UsageError("--greedy goes with no other setting of the decoder")
+        # The model's option has been read by now.
+        if (named := bundle()) and not chosen.greedy:
+            chosen = replace(chosen, brought=named.decoder)
         return command(**given, decoding=chosen)
 
     return gathered

@@ -17,7 +17,7 @@ _SHOWN = 5
 
 @click.command(short_help="Tell what would go wrong in training.")
 @click.argument("manifests", nargs=-1, required=True, type=options.FILE, metavar="MANIFEST...")
-@click.option("--model", "-m", type=options.FILE, help="Check against this model's settings.")
+@click.option("--model", "-m", type=options.MODEL, help="Check against this model's settings.")
 @click.option("--recipe", "-r", type=options.FILE, help="Check against this recipe's settings.")
 @click.option("--all", "everything", is_flag=True, help=f"Show every row found, not {_SHOWN} of each kind.")
 @options.quiet

@@ -12,7 +12,7 @@ from asr.cli.progress import Display
 
 @click.command(short_help="Score a model on a manifest: WER and CER.")
 @click.argument("manifest", type=options.FILE)
-@options.model
+@options.model_or_default
 @normaliser(None, "; else as the model's training text")
 @equivalents
 @outputs
@@ -41,7 +41,7 @@ def evaluate(
     utterances = manifests.read(manifest)
     recognizer = recognition.load(model, device or "cpu")
     with Display(quiet) as display:
-        recognizer, decoder = decoding.equip(recognizer, display, nbest)
+        recognizer, decoder = decoding.equip(recognizer, display, nbest, sum(one.duration for one in utterances))
 
         def progress(done: float, total: float) -> None:
             display.update("transcribe", done / 60, total / 60, "minutes")

@@ -25,7 +25,7 @@ def _meaning(name: str) -> str:
 
 
 @click.command(short_help="Tell what is in a model file.")
-@click.argument("model", type=options.FILE)
+@click.argument("model", type=options.MODEL)
 def inspect(model: Path) -> int:
     """Tell what is in a MODEL file: its settings, how it came to be, and its matrices with their shapes."""
     from asr import checkpoint, config

@@ -46,7 +46,7 @@ _COUNT = click.IntRange(min=1)
 @click.option("--kind", type=click.Choice(["ngram", "rnn"]), default="ngram", show_default=True)
 @options.normaliser
 @click.option("--alphabet", metavar="CHARACTERS", help="Of models of characters.  [default: space, ' and A to Z]")
-@click.option("--model", "-m", type=options.FILE, help="Take normaliser and alphabet from this model file.")
+@click.option("--model", "-m", type=options.MODEL, help="Take normaliser and alphabet from this model file.")
 @options.ids
 @click.option("--order", type=click.IntRange(1, 9), default=3, show_default=True, help="n-gram: words in the longest.")
 @click.option(

@@ -9,16 +9,57 @@ import click
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
+    from asr.pretrained import Bundle
     from asr.sentences import Reader
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_BUNDLE = "asr.bundle"
 TEXT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
+
+class Model(click.ParamType[Path]):
+    """The file of a model, given by its path or by the name of a bundle, which the command's context then keeps."""
+
+    name = "model"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path of the model file."""
+        from asr import pretrained
+
+        try:
+            bundle = None if isinstance(value, Path) else pretrained.named(value)
+        except pretrained.PretrainedError as error:
+            self.fail(str(error), param, ctx)
+        if bundle is None:
+            path: Path = FILE.convert(value, param, ctx)
+            return path
+        if ctx:
+            ctx.meta[_BUNDLE] = bundle
+        return bundle.model
+
+
+def bundle() -> "Bundle | None":
+    """Return the bundle whose name the running command was given, or None."""
+    found: Bundle | None = click.get_current_context().meta.get(_BUNDLE)
+    return found
+
+
+MODEL = Model()
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 quiet: Decorator = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
-model: Decorator = click.option("--model", "-m", type=FILE, required=True, help="A model file that asr train wrote.")
+model: Decorator = click.option(
+    "--model", "-m", type=MODEL, required=True, help="A model file that asr train wrote, or a name (asr models)."
+)
+model_or_default: Decorator = click.option(
+    "--model",
+    "-m",
+    type=MODEL,
+    default="english-small",
+    show_default=True,
+    help="A model file that asr train wrote, or a name (asr models).",
+)
 device: Decorator = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute; auto takes what is there."
 )

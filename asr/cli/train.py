@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Fail if there is no run in OUT to go on with.")
 @click.option("--override", is_flag=True, help="Go on with the run in OUT although settings or data have changed.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is in OUT.")
-@click.option("--from", "start", type=options.FILE, help="Begin with the weights of this model, and as it hears.")
+@click.option("--from", "start", type=options.MODEL, help="Begin with the weights of this model, and as it hears.")
 @options.quiet
 def train(
     recipe: Path,

@@ -36,7 +36,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 @click.command(short_help="Write the text of sound files.")
 @click.argument("files", nargs=-1, type=click.Path(), metavar="FILE...")
 @click.option("--list", "listing", type=options.TEXT, help="A file with a path on each line; - is standard input.")
-@options.model
+@options.model_or_default
 @click.option(
     "--format",
     "formats",

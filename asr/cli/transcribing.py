@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import math
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from asr.mirror import Mirror
     from asr.output import Transcript
     from asr.recognition import Recognizer
+
+
+# Recordings whose durations are soon known.
+_FEW = 20
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Run:
             recognizer = recognition.load(wishes.model, device)
             if wishes.vad:
                 recognizer = recognizer.with_listening(Listening(vad=True))
-            recognizer, _ = decoding.equip(recognizer, self._display, wishes.nbest)
+            recognizer, _ = decoding.equip(recognizer, self._display, wishes.nbest, self._heard(pending))
             with self._standard_input(pending), _threads(min(wishes.jobs, len(pending))):
                 try:
                     self._each(recognizer, pending, mirror)
@@ -137,6 +142,19 @@ class Run:
 
         return self._stdin if str(one.path) == STDIN else one.path
 
+    def _heard(self, pending: "list[Recording]") -> float:
+        """Return the seconds of all recordings, if they are few: of many, they are not worth opening for it."""
+        from asr import audio
+        from asr.inputs import STDIN
+
+        if len(pending) > _FEW or any(str(one.path) == STDIN for one in pending):
+            return math.inf
+        seconds = 0.0
+        for one in pending:
+            with suppress(audio.AudioError):
+                seconds += audio.info(one.path).duration
+        return seconds
+
     def _size(self, one: "Recording") -> int:
         try:
             return max(self._path(one).stat().st_size, 1)
@@ -200,11 +218,11 @@ def _digest(wishes: Wishes, decoding: Decoding) -> str:
     """Return a digest of all that the transcripts depend on, beside the recordings."""
     with wishes.model.open("rb") as file:
         model = hashlib.file_digest(file, "sha256").hexdigest()
-    files = [path for path in (decoding.decoder, decoding.lm, decoding.rescorer) if path]
-    if decoding.decoder:
+    files = [path for path in (decoding.file, decoding.lm, decoding.rescorer) if path]
+    if decoding.file:
         from asr.decoder import read_settings
 
-        named = read_settings(decoding.decoder)
+        named = read_settings(decoding.file)
         files += [Path(name) for name in (named.lm, named.rescorer) if name and Path(name).exists()]
     stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     settings = [__version__, model, repr(decoding), stamps, wishes.nbest, wishes.vad]

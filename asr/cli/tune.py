@@ -48,6 +48,8 @@ def tune(
     from asr import manifest as manifests
     from asr.beam import LmSettings
 
+    if options.bundle() and (into_model or not out):
+        raise click.UsageError("a model by name stays as it is: give --out FILE, and no --into-model")
     out = out or model.with_name("decoder.toml")
     out.parent.mkdir(parents=True, exist_ok=True)
     utterances = manifests.read(manifest)

@@ -140,11 +140,18 @@ class NgramModel:
     @cached_property
     def begin_state(self) -> int:
         """Return the state at the begin of a sentence."""
-        return int(shortest_state(self.arrays, 1 + self.vocabulary[BEGIN])) if self.order > 1 else EMPTY_STATE
+        if self.order == 1:
+            return EMPTY_STATE
+        # Once is not worth compiling for.
+        return int(shortest_state.py_func(self.arrays, 1 + self.vocabulary[BEGIN]))
 
     def ids(self, words: Iterable[str]) -> Longs:
         """Return the ids of words; an unknown word is 0."""
         return np.array([self.vocabulary.get(word, 0) for word in words], np.int64)
+
+    def alone(self, ids: Longs) -> Doubles:
+        """Return the natural log-probability of each word with no context."""
+        return self.arrays.log_probs[1 + ids].astype(np.float64)
 
     def advance(self, state: int, word: str) -> tuple[float, int]:
         """Return the natural log-probability of a word after a state, and the state after it.

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.files import whole
-from asr.ngram import Arrays, NgramError, NgramModel, arpa
+from asr.ngram import Arrays, NgramError, NgramModel, arpa, packed
 
 MAGIC = b"asr-ngram\n"
 FORMAT = 1
@@ -39,14 +39,17 @@ def beside(path: Path) -> Path:
 
 
 def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramModel:
-    """Load a model from a compact file, or from an ARPA file by way of the compact file beside it.
+    """Load a model from a compact or packed file, or from an ARPA file by way of the compact file beside it.
 
     That file is made if it is missing, broken or older than the ARPA; a folder that cannot be written to goes without.
     `on_build` is called with its name before the ARPA is read for it. Raises OSError and NgramError.
     """
     with path.open("rb") as file:
-        if file.read(len(MAGIC)) == MAGIC:
-            return read(path)
+        head = file.read(len(packed.MAGIC))
+    if head.startswith(MAGIC):
+        return read(path)
+    if head == packed.MAGIC:
+        return packed.read(path)
     compact = beside(path)
     try:
         model, source = _opened(compact)

@@ -87,8 +87,13 @@ def assemble(words: Sequence[str], levels: Sequence[Level]) -> NgramModel:
 
 
 def bounds(model: NgramModel) -> list[tuple[int, int]]:
-    """Return the first entry of each order, and the one after the last."""
-    ends = 1 + np.cumsum((0, *model.counts))
+    """Return the first entry of each order, and the one after its last."""
+    return spans(model.counts)
+
+
+def spans(counts: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the first entry of each order, of which there are so many, and the one after its last."""
+    ends = 1 + np.cumsum((0, *counts))
     return list(pairwise(ends.tolist()))
 
 

@@ -38,9 +38,9 @@ _KIND = weights.Kind(
 )
 
 
-def save(path: str | Path, model: RnnLm, settings: Settings, card: dict[str, Any]) -> None:
-    """Write the file of a language model whole or not at all. Raises RnnLmError."""
-    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}))
+def save(path: str | Path, model: RnnLm, settings: Settings, card: dict[str, Any], half: bool = False) -> None:
+    """Write the file of a language model whole or not at all, with `half` in float16. Raises RnnLmError."""
+    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}), half)
 
 
 def inspect(path: str | Path) -> Contents:

@@ -1,0 +1,45 @@
+"""The search without its compiler, where that takes less time than to compile it first.
+
+Whether something is compiled once for a machine, for half a minute, is a question of rent or buy: the interpreter runs
+the same source until it has cost about as much as compiling, so that no more than twice the least time is ever spent.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from asr.beam.compiling import Doubles, interpreted, is_kept
+from asr.beam.core import Limits
+from asr.beam.ending import Found, search
+from asr.beam.fusion import Guide
+
+# Frames times prefixes in the beam that the interpreter searches in the time that compiling takes: 60 seconds of speech
+# with 100 prefixes.
+PATIENCE = 200_000
+
+_interpreted = interpreted(search)
+_spent = [0]
+
+
+def pays(frames: float, width: int) -> bool:
+    """Say whether so many frames, searched with beams so wide, take longer by the interpreter than to compile."""
+    return frames * width > PATIENCE - _spent[0]
+
+
+def run(log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
+    """Search (T', V), compiled if that is there or pays; the result is the same."""
+    if is_kept(search) or pays(len(log_probs), limits.width):
+        return search(log_probs, limits, guide)
+    _spent[0] += len(log_probs) * limits.width
+    return interpret(log_probs, limits, guide)
+
+
+def interpret(log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
+    """Search (T', V) by the interpreter, for which a single and a Python number make a single, not a double."""
+    scales = guide.scales._replace(
+        **{name: np.float64(value) for name, value in guide.scales._asdict().items() if isinstance(value, float)}
+    )
+    arrays: Any = guide.arrays
+    arrays = arrays._replace(log_probs=np.float64(arrays.log_probs), backoffs=np.float64(arrays.backoffs))
+    with np.errstate(all="ignore"):
+        return _interpreted(log_probs, limits, guide._replace(scales=scales, arrays=arrays))

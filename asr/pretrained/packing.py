@@ -1,0 +1,85 @@
+"""Training's results -> a bundle, small enough to be handed on: weights of 16 bits, a packed language model."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asr import checkpoint, decoder, rnnlm
+from asr.decoder import DecoderSettings, Models
+from asr.ngram import NgramModel, packed
+from asr.pretrained import Bundle, PretrainedError, is_name
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The files that a bundle is made of; `lm` in place of the one that the decoder's settings name."""
+
+    model: Path
+    decoder: Path
+    card: Path
+    lm: Path | None = None
+
+
+def pack(parts: Parts, name: str, out: Path) -> Bundle:
+    """Write the bundle of a name into a folder, all of it or nothing; one that has the name is replaced.
+
+    Raises PretrainedError, OSError, and for what is wrong with the files CheckpointError, ConfigError, LmError,
+    NgramError, RnnLmError and DecodingError.
+    """
+    if not is_name(name):
+        raise PretrainedError(f"{name!r}: no name of a model; letters, digits, - and _ are meant")
+    network, contents = checkpoint.load(parts.model)
+    matrices = checkpoint.matrices(contents)
+    if matrices is None:
+        raise PretrainedError(f"{parts.model}: without the matrices of its features; an older asr wrote it")
+    settings = decoder.read_settings(parts.decoder)
+    if parts.lm:
+        settings = replace(settings, lm=str(parts.lm))
+    models = decoder.open_models(settings)
+    # Refuses what does not fit the model's alphabet.
+    decoder.Plan(settings, models).decoder(contents.settings.alphabet, contents.settings.seconds_per_frame)
+    card = parts.card.read_bytes()
+    out.mkdir(parents=True, exist_ok=True)
+    # In the same folder, so that what is made needs but a new name.
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=out) as made:
+        draft = Bundle(name, Path(made))
+        checkpoint.save(draft.model, network, contents.settings, contents.card, matrices, half=True)
+        settings = _with_models(draft, settings, models)
+        (draft.folder / f"{name}.toml").write_text(decoder.to_toml(settings, draft.folder), encoding="utf-8")
+        (draft.folder / f"{name}.md").write_bytes(card)
+        return _moved(draft, out)
+
+
+def _with_models(draft: Bundle, settings: DecoderSettings, models: Models) -> DecoderSettings:
+    """Write the language models, and return the settings that name them."""
+    if settings.greedy:
+        return replace(settings, lm="", rescorer="")
+    if models.lm is not None:
+        path = draft.folder / f"{draft.name}.lm.bin"
+        if isinstance(models.lm, NgramModel):
+            packed.write(path, models.lm)
+        else:
+            path = path.with_suffix(".safetensors")
+            _halve(Path(settings.lm), path)
+        settings = replace(settings, lm=str(path))
+    if settings.rescorer:
+        path = draft.folder / f"{draft.name}.rescorer.safetensors"
+        _halve(Path(settings.rescorer), path)
+        settings = replace(settings, rescorer=str(path))
+    return settings
+
+
+def _halve(source: Path, target: Path) -> None:
+    model, contents = rnnlm.load(source)
+    rnnlm.save(target, model, contents.settings, contents.card, half=True)
+
+
+def _moved(draft: Bundle, out: Path) -> Bundle:
+    """Give the files of a draft their places: the acoustic model goes first and comes last, for by it one is found."""
+    final = Bundle(draft.name, out)
+    for path in [final.model, *final.files]:
+        path.unlink(missing_ok=True)
+    for path in sorted(draft.files, key=lambda path: path == draft.model):
+        shutil.move(path, out / path.name)
+    return final
