@@ -6,17 +6,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo train-demo test format clean
-
-# The bundled model on the bundled samples.
-demo: $(VENV)/.installed
-	$(BIN)/asr transcribe data/samples
-	$(BIN)/asr prepare table data/samples/samples.csv --out runs/demo
-	$(BIN)/asr evaluate runs/demo/samples.jsonl --report runs/demo/report.html --audio
-	@echo "The page is runs/demo/report.html."
+.PHONY: demo test format clean
 
 # From a corpus to a model: the bundled digits, prepared, trained, transcribed and evaluated.
-train-demo: $(VENV)/.installed
+demo: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/digits/run.sh
 
 test: $(VENV)/.installed-dev
