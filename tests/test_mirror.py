@@ -26,7 +26,7 @@ def mirror(folder: Path, *formats: str, settings: str = "s", force: bool = False
 
 def save(one: Mirror, recordings: list[Recording], text: str = "TEXT") -> None:
     for recording in recordings:
-        one.save(recording, Transcript(str(recording.path), Hypothesis(text, -1.0)), stamp(recording.path))
+        one.save(recording, [Transcript(str(recording.path), Hypothesis(text, -1.0))], stamp(recording.path))
 
 
 def names(folder: Path) -> list[str]:

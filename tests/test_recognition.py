@@ -42,14 +42,14 @@ def test_batching_does_not_change_a_transcript(recognizer: recognition.Recognize
 
 
 def test_transcripts_come_in_the_order_of_the_utterances_whatever_the_batches(
-    recognizer: recognition.Recognizer, tones: Path, monkeypatch: pytest.MonkeyPatch
+    recognizer: recognition.Recognizer, tones: Path
 ) -> None:
     utterances = asr.read_manifest(tones / "dev.jsonl")
     together = [hypothesis.text for hypothesis in recognizer.transcribe_utterances(utterances)]
     assert len(set(together)) > 5
-    monkeypatch.setattr(recognition, "BATCH_SECONDS", 3.0)
-    assert len(list(recognizer._batches(utterances))) > 3
-    assert [hypothesis.text for hypothesis in recognizer.transcribe_utterances(utterances[::-1])] == together[::-1]
+    other = recognizer.with_listening(asr.Listening(batch=3.0))
+    assert len(list(other._batches(utterances))) > 3
+    assert [hypothesis.text for hypothesis in other.transcribe_utterances(utterances[::-1])] == together[::-1]
     assert recognizer.transcribe_utterances([]) == []
 
 
