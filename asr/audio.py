@@ -1,6 +1,5 @@
 """Sound files and arrays -> mono float32 waveforms at the model's sample rate."""
 
-import os
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -57,8 +56,7 @@ class AudioInfo:
 def _open(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         _check_file(path)
-        # A name need not be text on Unix; on Windows it is.
-        sound = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
+        sound = containers.opened(path)
         mended = _mended(path, sound)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AudioError(f"{path}: no such file") from error

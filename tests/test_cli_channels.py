@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 
 from asr.cli import main
-from asr.cli.progress import Display
+from asr.cli.progress import Display, libraries_silent
 from asr.mirror import STATE
 from asr.transcripts import read
 from tests.conftest import SAMPLE_RATE, random_texts, spell
@@ -185,3 +186,22 @@ def test_asr_evaluate_batches_as_told(desk: Desk, tones: Path) -> None:
     desk.capsys.readouterr()
     assert main([*command, "--batch-seconds", "9999"]) == 2
     assert "9999 is not in the range" in desk.capsys.readouterr().err
+
+
+def test_libraries_say_nothing_of_damaged_mp3s(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, missing = tmp_path / "damaged.mp3", tmp_path / "no.wav"
+    soundfile.write(path, np.tile(spell("ABC"), 4), SAMPLE_RATE)
+    content = bytearray(path.read_bytes())
+    content[2000:2100] = bytes(100)
+    path.write_bytes(content)
+    model = str(trained / "best.safetensors")
+    assert main(["transcribe", str(path), str(missing), "--model", model, "-q"]) == 1
+    assert capfd.readouterr().err == f"asr: {missing}: no such file\n"
+    with libraries_silent():
+        os.write(2, b"a word of a library")
+        print("a word of ours", file=sys.stderr)
+    os.write(2, b"another")
+    told = capfd.readouterr().err
+    assert "a word of ours" in told and "another" in told and "library" not in told

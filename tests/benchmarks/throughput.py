@@ -3,11 +3,11 @@
 Ours is a whole process, from its start to its end: `asr transcribe --greedy --jobs 2` of LibriSpeech's FLAC files.
 
 - PocketSphinx (its own English model, its default settings, a pip package) takes the first files of the same list, half
-  of them in each of two processes of one thread. What loading takes is counted once, the rest in proportion to the audio.
-- Whisper: transformers' network of the shape of OpenAI's tiny one, with random weights, which cost what trained ones do.
-  It takes the first files, too, each in its window of 30 s, in one process of two threads, in batches of 1 and of 8, of
-  which the faster counts; it writes as many tokens as the references need (1.3 a word, as English text does, and 4 to
-  begin with), greedily and with its cache. Loading is not counted.
+  of them in each of two processes of one thread. Loading is counted once, the rest by the length of the audio.
+- Whisper: transformers' network of the shape of OpenAI's tiny one, with random weights, which cost as trained ones do.
+  It takes the first files, too, each in its window of 30 s, in a process of two threads, in batches of 1 and 8, whose
+  faster counts; it writes as many tokens as the references need (1.3 a word, as English text does, and 4 to begin
+  with), greedily and with its cache. Loading is not counted.
 
 A package that is not installed is left out.
 
@@ -15,7 +15,7 @@ usage: python tests/benchmarks/throughput.py MODEL FOLDER [SUBSET [MINUTES [OTHE
 FOLDER holds LibriSpeech/SUBSET (default dev-clean); MINUTES of audio (default 30), OTHERS of it for the others (3)
 """
 
-import importlib.util
+import importlib
 import json
 import math
 import os
@@ -155,15 +155,16 @@ def main() -> None:
     total = seconds_of(utterances)
     seconds = ours(model, utterances)
     print(f"RATIO greedy_times_real_time {total / seconds:.0f}", flush=True)
-    if importlib.util.find_spec("pocketsphinx"):
+    try:
+        importlib.import_module("pocketsphinx")
         print(f"RATIO greedy_vs_pocketsphinx {of_sphinx(first(utterances, part), total) / seconds:.1f}", flush=True)
-    else:
-        print("pocketsphinx is not installed (pip install pocketsphinx): left out")
-    if importlib.util.find_spec("transformers"):
-        others = min(of_whisper(first(utterances, part), total, batch) for batch in (1, 8))
-        print(f"RATIO greedy_vs_whisper_tiny {others / seconds:.1f}", flush=True)
-    else:
-        print("transformers is not installed (pip install transformers): left out")
+    except ImportError as error:
+        print(f"pocketsphinx is left out: {error}; pip install pocketsphinx")
+    try:
+        whisper = min(of_whisper(first(utterances, part), total, batch) for batch in (1, 8))
+        print(f"RATIO greedy_vs_whisper_tiny {whisper / seconds:.1f}", flush=True)
+    except ImportError as error:
+        print(f"whisper is left out: {error}; pip install transformers")
     return None
 
 
