@@ -15,8 +15,9 @@ from asr.model import Model
 from asr.passes import Blocks, Passes, Span
 from asr.windows import Piece
 
-# Seconds of audio that are computed together where nothing else is asked for: a GPU gains from more than a CPU does.
-_BATCH, _GPU_BATCH = 240.0, 600.0
+# Where nothing is asked for: seconds of audio that are computed together, a GPU gaining from more than a CPU does; and
+# windows of a long recording, which are few rows for their length.
+_BATCH, _GPU_BATCH, _WINDOWS = 120.0, 600.0, 4
 
 
 @dataclass(frozen=True)
@@ -85,5 +86,6 @@ class Listener:
         overlap = self.listening.overlap if self._model.settings.bidirectional else 0.0
         window, shared = (round(seconds / settings.hop) for seconds in (self.listening.window, overlap))
         planned = windows.plan(spans, window, shared, reduction)
+        together = self.listening.batch or max(self.batch, _WINDOWS * self.listening.window)
         frames = passes.frames(survey, spans)
-        yield from windows.log_probs(self._model, frames, planned, round(self.batch / settings.hop))
+        yield from windows.log_probs(self._model, frames, planned, round(together / settings.hop))

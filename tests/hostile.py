@@ -86,7 +86,7 @@ def encoded(folder: Path, name: str, samples: NDArray[np.floating], rate: int = 
     return bytes(content)
 
 
-def _checksum(page: bytes) -> int:
+def _checksum(page: bytes | bytearray) -> int:
     """Return the CRC of an Ogg page (RFC 3533: 0x04c11db7, nothing reflected)."""
     value = 0
     for byte in page:
@@ -319,7 +319,7 @@ def _changed(content: bytes, change: Change) -> bytes:
     place, value = int(change.where * (min(len(content), 120) if early else len(content))), change.value
     before, after = content[:place], content[place:]
     number = value if value % 2 else SIZES[value // 2 % len(SIZES)]
-    made = {
+    made: dict[str, Callable[[], bytes]] = {
         "flip": lambda: bytes([after[0] ^ 1 << value % 8]) + after[1:],
         "set": lambda: bytes([value % 256]) + after[1:],
         "header": lambda: bytes([value % 256]) + after[1:],

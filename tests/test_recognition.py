@@ -8,7 +8,6 @@ import soundfile
 
 import asr
 from asr import audio, recognition
-from asr.scoring import ScoringError
 from tests.conftest import SAMPLE_RATE, spell
 
 
@@ -67,16 +66,3 @@ def test_short_and_silent_waveforms(recognizer: recognition.Recognizer) -> None:
         recognizer.transcribe(np.zeros(0, np.float32))
     with pytest.raises(audio.AudioError, match="digital silence"):
         recognizer.transcribe(np.zeros(SAMPLE_RATE, np.float32))
-
-
-def test_evaluate_scores_against_normalised_texts(recognizer: recognition.Recognizer, tones: Path) -> None:
-    utterances = asr.read_manifest(tones / "dev.jsonl")
-    lower = [asr.Utterance(one.id, one.audio, one.duration, one.text.lower() + ".") for one in utterances]
-    result = asr.evaluate(recognizer, lower)
-    assert result.score.wer.value <= 0.1
-    assert result.normaliser == "upper"
-    assert result.score.utterances == len(utterances)
-    assert result.audio_seconds == pytest.approx(sum(one.duration for one in utterances))
-    silent = [asr.Utterance(one.id, one.audio, one.duration, "…") for one in utterances]
-    with pytest.raises(ScoringError, match="no words"):
-        asr.evaluate(recognizer, silent)

@@ -1,6 +1,6 @@
 """Sound files transcribed together: what is put together, that no text changes, and that a bad file harms no other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -96,12 +96,12 @@ def test_small_work_is_shared_out_to_the_jobs(recognizer: Recognizer, paths: lis
 def test_the_first_do_not_wait_for_the_last(recognizer: Recognizer, paths: list[Path]) -> None:
     taken: list[Path] = []
 
-    def noted() -> Sequence[Path]:
+    def noted() -> Iterator[Path]:
         for path in paths * 50:
             taken.append(path)
             yield path
 
-    planned = recordings.plan(batching(recognizer, 2), noted())  # type: ignore[arg-type]
+    planned = recordings.plan(batching(recognizer, 2), noted())
     next(iter(planned))
     assert len(taken) < 20
 

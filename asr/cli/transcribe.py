@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Those of asr.output, which --help does not wait for.
 FORMATS = ("txt", "json", "srt", "vtt", "ctm", "tsv", "textgrid")
+_GPU_JOBS = 8
 
 
 class _Formats(click.ParamType[tuple[str, ...]]):
@@ -50,7 +51,11 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 @click.option("--force", is_flag=True, help="Transcribe again what is in --out already.")
 @click.option("--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="So many texts of each file (json).")
 @click.option(
-    "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Files to work on at a time.  [default: all cores]"
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Batches to work on at a time.  [default: all cores; on a GPU at most {_GPU_JOBS}]",
 )
 @click.option("--vad", is_flag=True, help="Leave out what is no speech by its energy; nothing is written of it.")
 @click.option(
@@ -95,7 +100,9 @@ def transcribe(
     if streaming.stream:
         return streaming.run(Path(files[0]), model, decoding, device, quiet)
     found = _gathered(files, listing)
-    jobs = jobs or os.cpu_count() or 1
+    # Each job holds a batch in the device's memory, of which a GPU has less; more readers than these it does not need.
+    most = sys.maxsize if device in (None, "cpu") else _GPU_JOBS
+    jobs = jobs or min(os.cpu_count() or 1, most)
     wishes = Wishes(formats, out, force, nbest, jobs, model, vad, channels == "split", batch_seconds)
     _check(wishes, found.recordings)
     # Where the text goes to the terminal, it is progress enough.

@@ -65,8 +65,8 @@ def textgrid(transcripts: Sequence[Transcript]) -> str:
     """
     tiers: dict[str, list[Span]] = {}
     for transcript in transcripts:
-        number = f" {transcript.channel}" if transcript.channel else ""
-        tiers |= {f"segments{number}": spans.segments(transcript), f"words{number}": spans.words(transcript)}
+        apart = f" {transcript.channel}" if transcript.channel else ""
+        tiers |= {f"segments{apart}": spans.segments(transcript), f"words{apart}": spans.words(transcript)}
     ends = [tier[-1].end for tier in tiers.values() if tier]
     end = max([*(round(one.duration * 1000) for one in transcripts), 1, *ends])
     head = [

@@ -40,7 +40,7 @@ WINDOW = 30.0
 def chosen(folder: str, subset: str, minutes: float) -> list[Utterance]:
     """Return utterances that fill so many minutes, of all speakers."""
     found = [one for one in librispeech.read(folder, subset) if one.duration <= WINDOW]
-    np.random.default_rng(1).shuffle(found)  # type: ignore[arg-type]
+    np.random.default_rng(1).shuffle(found)
     return first(found, minutes)
 
 
