@@ -49,6 +49,7 @@ def plan(recognizer: Recognizer, paths: Iterable[Path], split: bool = False, job
     """
     waiting: list[int] = []
     lengths: list[int] = []
+    total = 0
     for index, path in enumerate(paths):
         seconds = _seconds(recognizer, path, split)
         if seconds is None:
@@ -56,9 +57,10 @@ def plan(recognizer: Recognizer, paths: Iterable[Path], split: bool = False, job
             continue
         waiting.append(index)
         lengths.append(round(1000 * seconds))
-        if len(waiting) == _MOST or sum(lengths) >= 1000 * recognizer.batch_seconds * max(_AHEAD, jobs):
+        total += lengths[-1]
+        if len(waiting) == _MOST or total >= 1000 * recognizer.batch_seconds * max(_AHEAD, jobs):
             yield from _batches(recognizer, waiting, lengths, jobs)
-            waiting, lengths = [], []
+            waiting, lengths, total = [], [], 0
     yield from _batches(recognizer, waiting, lengths, jobs)
 
 

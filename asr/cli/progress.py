@@ -150,7 +150,8 @@ class Recordings:
         self._parts: dict[int, tuple[float, float]] = {}
         self._number = 0
         self._closed = False
-        self._display.update("transcribe", 0, sum(sizes), note="")
+        self._total = sum(sizes)
+        self._display.update("transcribe", 0, self._total, note="")
 
     def part(self, index: int, share: float, seconds: float) -> None:
         """Tell the share that is done of one that is worked on; `seconds` of all of it."""
@@ -179,7 +180,7 @@ class Recordings:
         speed = seconds / max(time.monotonic() - self._begin, 1e-6)
         files = f"{self._number} of {len(self._sizes)} files"
         note = f"{files}, {seconds / 3600:.2f} hours, {speed:.0f} × real time"
-        self._display.update("transcribe", done, sum(self._sizes), note=note)
+        self._display.update("transcribe", done, self._total, note=note)
 
 
 def _number(value: float) -> str:
