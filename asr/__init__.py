@@ -14,19 +14,20 @@ if TYPE_CHECKING:
     from asr.decoder import DecoderSettings, Models, Plan
     from asr.decoder import read as read_decoder
     from asr.decoding import Hypothesis
+    from asr.evaluation import Evaluation, evaluate
     from asr.listening import Listening
     from asr.manifest import Utterance
     from asr.manifest import read as read_manifest
     from asr.manifest import write as write_manifest
     from asr.pretrained.loading import load
     from asr.recipe import Recipe
-    from asr.recognition import Evaluation, Recognizer, evaluate
+    from asr.recognition import Recognizer
     from asr.stream import Stream
     from asr.training import train
 
 _HOMES = {
     "DecoderSettings": ("decoder", "DecoderSettings"),
-    "Evaluation": ("recognition", "Evaluation"),
+    "Evaluation": ("evaluation", "Evaluation"),
     "Hypothesis": ("decoding", "Hypothesis"),
     "Listening": ("listening", "Listening"),
     "Models": ("decoder", "Models"),
@@ -36,7 +37,7 @@ _HOMES = {
     "Stream": ("stream", "Stream"),
     "Utterance": ("manifest", "Utterance"),
     "Word": ("alignment", "Word"),
-    "evaluate": ("recognition", "evaluate"),
+    "evaluate": ("evaluation", "evaluate"),
     "load": ("pretrained.loading", "load"),
     "read_decoder": ("decoder", "read"),
     "read_manifest": ("manifest", "read"),

@@ -1,6 +1,5 @@
 """Sound files and arrays -> mono float32 waveforms at the model's sample rate."""
 
-import os
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -27,8 +26,7 @@ _LOUDEST = 1e10
 _NOT_AUDIO = "not a sound file that can be read; WAV, FLAC, OGG, Opus, MP3, AIFF and NIST SPHERE can"
 _SILENCE = "digital silence: all {} samples are 0; was the right channel or device recorded?"
 _TOO_SHORT = "too short: {} samples at {} Hz are less than one at {} Hz"
-_BLOCK = 1 << 16
-_PIECE = 1 << 17
+_BLOCK, _PIECE = 1 << 16, 1 << 17
 Waveform = NDArray[np.float32]
 
 
@@ -58,8 +56,7 @@ class AudioInfo:
 def _open(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         _check_file(path)
-        # A name need not be text on Unix; on Windows it is.
-        sound = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
+        sound = containers.opened(path)
         mended = _mended(path, sound)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AudioError(f"{path}: no such file") from error
@@ -115,9 +112,8 @@ def _check_header(path: Path, sound: soundfile.SoundFile) -> None:
         with path.open("rb") as file:
             count = re.search(rb"^sample_count -i (\d+)", file.read(1024), re.M)
         if count and int(count[1]) > sound.frames:
-            raise AudioError(
-                f"{path}: truncated: the header announces {int(count[1])} samples, {sound.frames} are there"
-            )
+            found = f"{int(count[1])} samples, {sound.frames} are there"
+            raise AudioError(f"{path}: truncated: the header announces {found}")
 
 
 def _is_unknown(size: int) -> bool:
@@ -147,12 +143,11 @@ def load(
     path = Path(path)
     with _open(path) as sound:
         wanted = _seek(path, sound, offset, duration)
-        samples = _channel(path, _read(path, sound, wanted, sound.tell()), channel)
-        rate = sound.samplerate
-    try:
-        return from_array(samples, rate, sample_rate)
-    except AudioError as error:
-        raise type(error)(f"{path}: {error}") from None
+        samples = np.concatenate([np.zeros(0, np.float32), *_pieces(path, sound, wanted, channel)])
+        try:
+            return from_array(samples, sound.samplerate, sample_rate)
+        except AudioError as error:
+            raise type(error)(f"{path}: {error}") from None
 
 
 def blocks(
@@ -165,20 +160,11 @@ def blocks(
     """Yield the waveform that `load` returns, in blocks of seconds. Raises AudioError as `load` does."""
     path = Path(path)
     with _open(path) as sound:
-        wanted, start = _seek(path, sound, offset, duration), sound.tell()
-        # soundfile would seek after each block, after which MP3 and Opus sound otherwise than read on.
-        sound.seekable = lambda: False
+        wanted = _seek(path, sound, offset, duration)
         change = _changer(sound.samplerate, sample_rate)
         done, heard, made = 0, False, 0
-        while done < wanted:
-            count = min(max(1, _PIECE // sound.channels), wanted - done)
-            samples = _channel(path, _read(path, sound, count, start + done), channel)
-            try:
-                mono = _mono(samples)
-                _check_samples(mono, done)
-            except AudioError as error:
-                raise AudioError(f"{path}: {error}") from None
-            done += count
+        for mono in _pieces(path, sound, wanted, channel):
+            done += len(mono)
             heard = heard or bool(mono.any())
             block = change(mono, done == wanted)
             made += len(block)
@@ -209,6 +195,23 @@ def _seek(path: Path, sound: soundfile.SoundFile, offset: float, duration: float
     except RuntimeError as error:
         raise _damaged(path, error) from error
     return wanted
+
+
+def _pieces(path: Path, sound: soundfile.SoundFile, wanted: int, channel: int | None) -> Iterator[Waveform]:
+    """Yield so many samples, mono, in pieces: a header may claim any number of samples and channels."""
+    start, done = sound.tell(), 0
+    # soundfile would seek after each piece, after which MP3 and Opus sound otherwise than read on.
+    sound.seekable = lambda: False
+    while done < wanted:
+        count = min(max(1, _PIECE // sound.channels), wanted - done)
+        samples = _channel(path, _read(path, sound, count, start + done), channel)
+        try:
+            mono = _mono(samples)
+            _check_samples(mono, done)
+        except AudioError as error:
+            raise AudioError(f"{path}: {error}") from None
+        done += count
+        yield mono
 
 
 def _read(path: Path, sound: soundfile.SoundFile, wanted: int, start: int) -> Waveform:

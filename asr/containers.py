@@ -2,6 +2,7 @@
 
 import io
 import mmap
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,15 @@ class Mended:
 
     def __del__(self) -> None:
         self._file.close()
+
+
+def opened(path: Path) -> soundfile.SoundFile:
+    """Open a sound file by its content, whatever its name. Raises RuntimeError (libsndfile's) and OSError."""
+    if path.suffix.lower() == ".raw":
+        # soundfile would ask for the rate of a file of this name; of a file without a name it does not.
+        return soundfile.SoundFile(Mended(path, 0, b""))
+    # A name need not be text on Unix; on Windows it is.
+    return soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
 
 
 def with_length(path: Path, sound: soundfile.SoundFile) -> Mended | io.BytesIO | None:

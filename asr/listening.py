@@ -15,6 +15,10 @@ from asr.model import Model
 from asr.passes import Blocks, Passes, Span
 from asr.windows import Piece
 
+# Where nothing is asked for: seconds of audio that are computed together, a GPU gaining from more than a CPU does; and
+# windows of a long recording, which are few rows for their length.
+_BATCH, _GPU_BATCH, _WINDOWS = 120.0, 600.0, 4
+
 
 @dataclass(frozen=True)
 class Listening:
@@ -22,13 +26,15 @@ class Listening:
 
     `vad`: leave out what is no speech by its energy; nothing is written of it. Recordings up to `whole` are heard and
     decoded whole. Longer ones are heard in windows of `window`, which share `overlap` with the next one: the longer
-    both are, the closer to hearing the whole. They are decoded in segments that end at pauses.
+    both are, the closer to hearing the whole. They are decoded in segments that end at pauses. `batch`: so much audio
+    is computed together, padding and all, which is a matter of speed and memory; None leaves it to the device.
     """
 
     vad: bool = False
     whole: float = 120.0
     window: float = 60.0
     overlap: float = 10.0
+    batch: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.whole <= 24 * 3600:
@@ -37,6 +43,8 @@ class Listening:
             raise ValueError(f"window = {self.window} is not within 1 to 3600")
         if not 0 <= self.overlap <= self.window / 2:
             raise ValueError(f"overlap = {self.overlap} is not within 0 to half the window ({self.window / 2:g})")
+        if self.batch is not None and not 1 <= self.batch <= 3600:
+            raise ValueError(f"batch = {self.batch} is not within 1 to 3600")
 
 
 class Listener:
@@ -46,6 +54,11 @@ class Listener:
         self.listening = listening
         self._model = model
         self._frontend = frontend
+
+    @property
+    def batch(self) -> float:
+        """Return the seconds of audio that are computed together."""
+        return self.listening.batch or (_BATCH if self._frontend.device.type == "cpu" else _GPU_BATCH)
 
     def takes_whole(self, seconds: float) -> bool:
         """Say whether a recording of so many seconds is heard by `together`, and not by `pieces`."""
@@ -73,4 +86,6 @@ class Listener:
         overlap = self.listening.overlap if self._model.settings.bidirectional else 0.0
         window, shared = (round(seconds / settings.hop) for seconds in (self.listening.window, overlap))
         planned = windows.plan(spans, window, shared, reduction)
-        yield from windows.log_probs(self._model, passes.frames(survey, spans), planned)
+        together = self.listening.batch or max(self.batch, _WINDOWS * self.listening.window)
+        frames = passes.frames(survey, spans)
+        yield from windows.log_probs(self._model, frames, planned, round(together / settings.hop))

@@ -5,19 +5,21 @@ which source and with which settings.
 
 {"output": "b/talk", "formats": ["txt", "srt"]}
 {"output": "b/talk", "formats": ["txt", "srt"], "source": ["talk.wav", 32044, 1753…], "settings": "9f86d0…"}
+
+Where channels are kept apart, "channels" says how many there are: two mean b/talk.1.txt and b/talk.2.txt.
 """
 
 import json
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asr.files import write_text
 from asr.inputs import STDIN, Recording
-from asr.output import SUFFIXES, Transcript, document
+from asr.output import Transcript, endings, files
 
 STATE = ".asr-made"
 Stamp = list[str | int]
@@ -29,10 +31,11 @@ class MirrorError(ValueError):
 
 @dataclass
 class _Made:
-    """What is known of one output: the formats that are ours, and of what those of `formats` were made last."""
+    """What is known of one output: the endings of the files that are ours; how those of `formats` were made last."""
 
     ours: set[str]
     formats: set[str]
+    channels: int | None = None
     source: Any = None
     settings: Any = None
 
@@ -41,11 +44,19 @@ class Mirror:
     """Writes the transcripts of recordings in `formats` into a folder, whole or not at all, from any thread.
 
     `settings`: what the transcripts depend on beside the recordings, as a digest. With `force` all are made again, and
-    over files of others. Raises OSError.
+    over files of others. `channels`: tells how many a recording has, where they are kept apart. Raises OSError.
     """
 
-    def __init__(self, folder: Path, formats: Sequence[str], settings: str, force: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        formats: Sequence[str],
+        settings: str,
+        force: bool = False,
+        channels: Callable[[Recording], int] | None = None,
+    ) -> None:
         self.saved = 0
+        self._channels = channels
         self._folder = folder
         self._formats = tuple(formats)
         self._settings = settings
@@ -66,32 +77,48 @@ class Mirror:
         read = {os.path.realpath(path): path for path in [*others, *(one.path for one in recordings)]}
         writers: dict[Path, Recording] = {}
         for one in recordings:
-            for form in self._formats:
-                target = self._target(one, form)
-                other = writers.setdefault(target, one)
-                if other is not one:
-                    raise MirrorError(
-                        f"{other.path} and {one.path} would both be written to {target}; rename one, or give each an "
-                        "--out of its own"
-                    )
-                self._check(target, one, form, read)
+            other = writers.setdefault(one.place, one)
+            if other is not one:
+                target = self._target(one, self._endings(None if self._channels is None else 1)[0])
+                raise MirrorError(
+                    f"{other.path} and {one.path} would both be written to {target}; rename one, or give each an "
+                    "--out of its own"
+                )
         pending = [one for one in recordings if not self._is_current(one)]
-        claims = [self._row(one) for one in pending if not set(self._formats) <= self._of(one).ours]
+        claims = []
+        for one in pending:
+            channels = None if self._channels is None else self._channels(one)
+            meant = self._endings(channels)
+            for ending in meant:
+                self._check(self._target(one, ending), one, ending, read)
+            if not set(meant) <= self._of(one).ours:
+                claims.append(self._row(one, channels))
         if claims:
             self._append(claims)
         return pending
 
-    def save(self, one: Recording, transcript: Transcript, stamp: Stamp | None) -> None:
-        """Write a transcript of a recording as it was at `stamp`; nothing once the mirror is closed. Raises OSError."""
-        documents = {form: document(transcript, form) for form in self._formats}
+    def save(self, one: Recording, transcripts: Sequence[Transcript], stamp: Stamp | None) -> None:
+        """Write the transcripts of a recording as it was at `stamp`: its own, or one of each channel.
+
+        Once the mirror is closed nothing is written. Raises OSError.
+        """
+        documents: dict[str, str] = {}
+        for form in self._formats:
+            documents |= files(transcripts, form)
+        channels = None if transcripts[0].channel is None else len(transcripts)
         with self._lock:
             if self._closed:
                 return
-            for form, content in documents.items():
-                write_text(self._target(one, form), content)
+            for ending, content in documents.items():
+                write_text(self._target(one, ending), content)
+            before = self._of(one).channels
+            if channels is not None and before is not None:
+                # Channels that the recording has no more.
+                for ending in set(self._endings(before)) - set(documents):
+                    self._target(one, ending).unlink(missing_ok=True)
             # What is on standard input is another thing each time.
             if str(one.path) != STDIN:
-                self._append([self._row(one) | {"source": stamp, "settings": self._settings}])
+                self._append([self._row(one, channels) | {"source": stamp, "settings": self._settings}])
             self.saved += 1
 
     def close(self) -> None:
@@ -99,12 +126,12 @@ class Mirror:
         with self._lock:
             self._closed = True
 
-    def _check(self, target: Path, one: Recording, form: str, read: dict[str, Path]) -> None:
+    def _check(self, target: Path, one: Recording, ending: str, read: dict[str, Path]) -> None:
         if os.path.realpath(target) in read:
             raise MirrorError(f"{target}: {one.path} would be written over a file that is read; choose another --out")
         if target.is_dir():
             raise MirrorError(f"{target}: a folder where {one.path} would be written; choose another --out")
-        if target.exists() and form not in self._of(one).ours and not self._force:
+        if target.exists() and ending not in self._of(one).ours and not self._force:
             raise MirrorError(
                 f"{target}: there already, and not made by an earlier run; choose another --out, or write over it "
                 "with --force"
@@ -118,17 +145,21 @@ class Mirror:
             and set(self._formats) <= made.formats
             and str(one.path) != STDIN
             and made.source == stamp(one.path)
-            and all(self._target(one, form).exists() for form in self._formats)
+            and all(self._target(one, ending).exists() for ending in self._endings(made.channels))
         )
 
-    def _target(self, one: Recording, form: str) -> Path:
-        return self._folder / one.place.with_name(one.place.name + SUFFIXES[form])
+    def _endings(self, channels: int | None) -> list[str]:
+        return [ending for form in self._formats for ending in endings(form, channels)]
+
+    def _target(self, one: Recording, ending: str) -> Path:
+        return self._folder / one.place.with_name(one.place.name + ending)
 
     def _of(self, one: Recording) -> _Made:
         return self._made.get(str(one.place), _Made(set(), set()))
 
-    def _row(self, one: Recording) -> dict[str, Any]:
-        return {"output": str(one.place), "formats": list(self._formats)}
+    def _row(self, one: Recording, channels: int | None) -> dict[str, Any]:
+        apart = {} if channels is None else {"channels": channels}
+        return {"output": str(one.place), "formats": list(self._formats), **apart}
 
     def _append(self, rows: Sequence[dict[str, Any]]) -> None:
         # One write, so that lines of two processes do not mix; bytes of names that are no UTF-8 become escapes.
@@ -147,15 +178,16 @@ class Mirror:
         for line in content.splitlines():
             try:
                 row = json.loads(line)
-                output, formats = str(row["output"]), set(row["formats"])
+                output, formats, channels = str(row["output"]), set(row["formats"]), row.get("channels")
+                ours = {ending for form in formats for ending in endings(form, channels)}
             except (ValueError, TypeError, KeyError):
                 continue  # torn by a power cut: what it tells is made again
             made = self._made.setdefault(output, _Made(set(), set()))
-            made.ours |= formats
+            made.ours |= ours
             if "source" in row:
                 same = (made.source, made.settings) == (row["source"], row.get("settings"))
                 made.formats = made.formats | formats if same else formats
-                made.source, made.settings = row["source"], row.get("settings")
+                made.channels, made.source, made.settings = channels, row["source"], row.get("settings")
 
 
 def stamp(path: Path) -> Stamp | None:

@@ -2,9 +2,10 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Generic, TypeVar, cast
+from itertools import count
+from typing import Any, Generic, TypeVar
 
 import joblib
 
@@ -50,21 +51,25 @@ def ahead(function: Callable[[Argument], Result], arguments: Iterable[Argument],
 
 
 def side_by_side(
-    function: Callable[[Argument], Result], arguments: Sequence[Argument], threads: int
+    function: Callable[[Argument], Result], arguments: Iterable[Argument], threads: int
 ) -> Iterator[Result]:
     """Yield function(one) for each argument in order, computed by threads, or by this one if one is enough.
 
-    Whoever stops early waits for nothing: the threads go once they have done what each is at, or with the process.
-    What the function raises is raised here, in its turn.
+    Arguments are taken as they are needed. Whoever stops early waits for nothing: the threads go once they have done
+    what each is at, or with the process. What the function or the arguments raise is raised here, in its turn.
     """
-    if min(threads, len(arguments)) <= 1:
+    if threads <= 1:
         yield from map(function, arguments)
         return
     work = _Work(function, arguments)
-    for number in range(min(threads, len(arguments))):
+    for number in range(threads):
         threading.Thread(target=work.go_on, name=f"{ABANDONED}-{number}", daemon=True).start()
     try:
-        yield from map(work.result, range(len(arguments)))
+        for number in count():
+            future = work.future(number)
+            if future is None:
+                return
+            yield future.result()
     finally:
         work.stopped = True
 
@@ -75,29 +80,44 @@ class _Work(Generic[Argument, Result]):
     def __init__(self, function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> None:
         self.stopped = False
         self._function = function
-        self._left = enumerate(arguments)
+        self._left = iter(arguments)
+        self._taken = 0
+        self._ended = False
         self._results: dict[int, Future[Result]] = {}
         self._changed = threading.Condition()
 
     def go_on(self) -> None:
         """Compute one result after another until none is left."""
         while not self.stopped:
-            with self._changed:
-                number, argument = next(self._left, (None, None))
-            if number is None:
-                return
             future: Future[Result] = Future()
+            with self._changed:
+                if self._ended:
+                    return
+                number = self._taken
+                try:
+                    argument = next(self._left)
+                except StopIteration:
+                    self._ended = True
+                    self._changed.notify()
+                    return
+                except BaseException as error:
+                    self._ended = True
+                    future.set_exception(error)
+                    self._results[number] = future
+                    self._taken += 1
+                    self._changed.notify()
+                    return
+                self._taken += 1
             try:
-                future.set_result(self._function(cast(Argument, argument)))
+                future.set_result(self._function(argument))
             except BaseException as error:
                 future.set_exception(error)
             with self._changed:
                 self._results[number] = future
                 self._changed.notify()
 
-    def result(self, number: int) -> Result:
-        """Wait for one result and return it, or raise what was raised in its place."""
+    def future(self, number: int) -> Future[Result] | None:
+        """Wait for one result and return it, or None where there are no more."""
         with self._changed:
-            self._changed.wait_for(lambda: number in self._results)
-            future = self._results.pop(number)
-        return future.result()
+            self._changed.wait_for(lambda: number in self._results or (self._ended and number >= self._taken))
+            return self._results.pop(number, None)

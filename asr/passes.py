@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.audio import AudioError
-from asr.features import statistics
+from asr.features import FeatureSettings, statistics
 from asr.frontend import EDGE, Frontend
 
 # Begins anew whenever it is called: the blocks (samples,) of a waveform.
 Blocks = Callable[[], Iterable[NDArray[np.float32]]]
+# Is told the share of a recording that is done with, from 0 to 1.
+Tell = Callable[[float], None]
 _BLOCK = 1 << 17
+# How much longer the last pass takes, in which the network hears what is read, than one before it.
+_LAST = 4.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,25 @@ def pieces(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     yield from (waveform[first : first + _BLOCK] for first in range(0, len(waveform), _BLOCK))
 
 
+def told(blocks: Blocks, samples: int, count: int, tell: Tell) -> Blocks:
+    """Return the blocks of a recording of so many samples, and `tell` how far the work is as they are read.
+
+    `count`: how many times they are read from the first to the last.
+    """
+    ends = [(number + 1) / (count - 1 + _LAST) for number in range(count - 1)] + [1.0]
+    left = zip([0.0, *ends], ends, strict=False)
+
+    def read() -> Iterator[NDArray[np.float32]]:
+        begin, end = next(left, (1.0, 1.0))
+        done = 0
+        for block in blocks():
+            yield block
+            done += len(block)
+            tell(begin + (end - begin) * min(1.0, done / max(1, samples)))
+
+    return read
+
+
 class Passes:
     """The features of a recording: what `frontend` makes of the whole waveform, block by block."""
 
@@ -46,6 +69,11 @@ class Passes:
         self._frontend = frontend
         self._blocks = blocks
         self._samples: int | None = None
+
+    @staticmethod
+    def count(settings: FeatureSettings) -> int:
+        """Return how many times the blocks are read in all."""
+        return 3 if settings.normalisation == "utterance" else 2
 
     def survey(self) -> Survey:
         """Pass over the recording once."""

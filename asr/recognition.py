@@ -1,17 +1,16 @@
 """A model file -> transcripts of waveforms, files and manifests."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr import audio, batching, checkpoint, cuts, scoring, text
+from asr import audio, batching, checkpoint, cuts
 from asr.checkpoint import CheckpointError, Contents
 from asr.decoding import Decoder, Greedy, Hypothesis, LogProbs
 from asr.device import choose
@@ -19,26 +18,11 @@ from asr.frontend import Frontend
 from asr.listening import Listener, Listening
 from asr.manifest import Utterance
 from asr.model import Model
-from asr.passes import Blocks, pieces
+from asr.passes import Blocks, Passes, Tell, pieces, told
 from asr.stream import Network, Stream
 from asr.text import Alphabet
 
-BATCH_SECONDS = 120.0
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A model's score on a manifest, the seconds of the audio and of the computation, and the texts' normaliser.
-
-    The hypotheses have their words. `oracle`: the WER if of several texts for each utterance the best were known.
-    """
-
-    score: scoring.Score
-    hypotheses: tuple[Hypothesis, ...]
-    audio_seconds: float
-    seconds: float
-    normaliser: str
-    oracle: scoring.Rate | None = None
+Read = TypeVar("Read")
 
 
 class Plan(Protocol):
@@ -68,6 +52,15 @@ class Recognizer:
         """Return the sample rate in Hz that `transcribe` takes."""
         return self.settings.features.sample_rate
 
+    @property
+    def batch_seconds(self) -> float:
+        """Return the seconds of audio, with padding, that are computed together."""
+        return self._listener.batch
+
+    def takes_whole(self, seconds: float) -> bool:
+        """Say whether a recording of so many seconds is heard at once, so that others can be computed with it."""
+        return self._listener.takes_whole(seconds)
+
     def with_decoder(self, plan: Plan) -> "Recognizer":
         """Return the same model with another decoder, such as `asr.read_decoder` plans. Raises DecodingError."""
         other = copy(self)
@@ -87,9 +80,18 @@ class Recognizer:
         that is empty, silent or not finite.
         """
         waveform = audio.from_array(waveform, self.sample_rate, self.sample_rate)
-        if self._listener.takes_whole(len(waveform) / self.sample_rate):
+        if self.takes_whole(len(waveform) / self.sample_rate):
             return self._decoder.decode(self._listener.together([waveform])[0], 1, words)[0]
         return self._decode_long(lambda: pieces(waveform), 1, words)[0]
+
+    def transcribe_together(
+        self, waveforms: Sequence[NDArray[np.float32]], count: int = 1, words: bool = False
+    ) -> list[list[Hypothesis]]:
+        """Return the `count` best transcripts of waveforms as `asr.audio.load` reads them, computed in one batch.
+
+        Each must be one that `takes_whole` accepts.
+        """
+        return self._decoder.decode_each(self._listener.together(waveforms), count, words) if waveforms else []
 
     def transcribe_file(self, path: str | Path, words: bool = False) -> Hypothesis:
         """Transcribe a sound file of any rate, length and number of channels, which are averaged; `words` as above.
@@ -112,26 +114,29 @@ class Recognizer:
         network = Network(self.settings, self._frontend, self._model)
         return Stream(network, self.sample_rate if rate is None else rate, decode)
 
-    def alternatives(self, path: str | Path, count: int, words: bool = False) -> list[Hypothesis]:
-        """Return the `count` best transcripts of a sound file, best first; `words` are those of the best one."""
-        return self._decode_file(path, count, words, None)
+    def alternatives(
+        self, path: str | Path, count: int, words: bool = False, tell: Tell | None = None
+    ) -> list[Hypothesis]:
+        """Return the `count` best transcripts of a sound file, best first; `words` are those of the best one.
 
-    def alternatives_of_channels(self, path: str | Path, count: int, words: bool = False) -> list[list[Hypothesis]]:
+        `tell` is told the share of a long file that is done.
+        """
+        return self._decode_file(path, count, words, None, tell)
+
+    def alternatives_of_channels(
+        self, path: str | Path, count: int, words: bool = False, tell: Tell | None = None
+    ) -> list[list[Hypothesis]]:
         """Return the `count` best transcripts of each channel, as `alternatives` does; a silent one has an empty text.
 
         Raises AudioError where all are digital silence.
         """
-        found: list[list[Hypothesis]] = []
-        silent: list[audio.SilenceError] = []
-        for channel in range(audio.info(path).channels):
-            try:
-                found.append(self._decode_file(path, count, words, channel))
-            except audio.SilenceError as error:
-                silent.append(error)
-                found.append([Hypothesis("", 0.0)])
-        if len(silent) == len(found):
-            raise silent[0]
-        return found
+        channels = audio.info(path).channels
+
+        def hear(channel: int) -> list[Hypothesis]:
+            part = None if tell is None else lambda share: tell((channel + share) / channels)
+            return self._decode_file(path, count, words, channel, part)
+
+        return [found or [Hypothesis("", 0.0)] for found in of_channels(channels, hear)]
 
     def transcribe_utterances(
         self,
@@ -154,13 +159,14 @@ class Recognizer:
     ) -> list[list[Hypothesis]]:
         """Return the `count` best transcripts of each utterance, best first; otherwise as `transcribe_utterances`."""
         found: dict[int, list[Hypothesis]] = {}
-        for indices, chosen in self._batches(utterances, progress):
+        for indices, chosen, tell in self._batches(utterances, progress):
             if self._takes_whole(chosen[0]):
                 decoded = self._decoder.decode_each(self._together(chosen), count, words)
                 found |= zip(indices, decoded, strict=True)
             else:
                 with _named(chosen[0]):
-                    found[indices[0]] = self._decode_long(self._blocks(chosen[0]), count, words)
+                    found[indices[0]] = self._decode_long(self._blocks(chosen[0], tell), count, words)
+            tell(1.0)
         return [found[index] for index in range(len(utterances))]
 
     def log_probs(
@@ -169,35 +175,41 @@ class Recognizer:
         """Return what the network says of each utterance, (T', V), silence and all; else as `transcribe_utterances`."""
         hearing = self.with_listening(replace(self._listener.listening, vad=False))
         found: dict[int, LogProbs] = {}
-        for indices, chosen in hearing._batches(utterances, progress):
+        for indices, chosen, tell in hearing._batches(utterances, progress):
             if hearing._takes_whole(chosen[0]):
                 found |= zip(indices, hearing._together(chosen), strict=True)
             else:
                 with _named(chosen[0]):
-                    heard = hearing._listener.pieces(self._blocks(chosen[0]))
+                    heard = hearing._listener.pieces(self._blocks(chosen[0], tell))
                     found[indices[0]] = np.concatenate([piece.log_probs for piece in heard])
+            tell(1.0)
         return [found[index] for index in range(len(utterances))]
 
     def _batches(
         self, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
-    ) -> Iterator[tuple[list[int], list[Utterance]]]:
-        """Yield which utterances are heard together; a long one is alone. Tell the progress as they are done with."""
+    ) -> Iterator[tuple[list[int], list[Utterance], Tell]]:
+        """Yield which utterances are heard together; a long one is alone. The share that is done of them is told."""
         hop = self.settings.features.hop
         short = [index for index, one in enumerate(utterances) if self._takes_whole(one)]
         lengths = [round(utterances[index].duration / hop) for index in short]
-        planned = [[short[place] for place in batch] for batch in batching.plan(lengths, round(BATCH_SECONDS / hop))]
+        plans = batching.plan(lengths, round(self.batch_seconds / hop))
+        planned = [[short[place] for place in batch] for batch in plans]
         planned += [[index] for index, one in enumerate(utterances) if not self._takes_whole(one)]
         total = sum(utterance.duration for utterance in utterances)
         done = 0.0
         for indices in planned:
             chosen = [utterances[index] for index in indices]
-            yield indices, chosen
-            done += sum(one.duration for one in chosen)
-            if progress:
-                progress(done, total)
+            seconds = sum(one.duration for one in chosen)
+
+            def tell(share: float, before: float = done, seconds: float = seconds) -> None:
+                if progress:
+                    progress(before + share * seconds, total)
+
+            yield indices, chosen, tell
+            done += seconds
 
     def _takes_whole(self, one: Utterance) -> bool:
-        return self._listener.takes_whole(one.duration)
+        return self.takes_whole(one.duration)
 
     def _together(self, chosen: Sequence[Utterance]) -> list[LogProbs]:
         waveforms = []
@@ -206,19 +218,45 @@ class Recognizer:
                 waveforms.append(audio.load(one.audio, self.sample_rate, one.offset, one.duration))
         return self._listener.together(waveforms)
 
-    def _blocks(self, one: Utterance) -> Blocks:
-        return lambda: audio.blocks(one.audio, self.sample_rate, one.offset, one.duration)
+    def _blocks(self, one: Utterance, tell: Tell) -> Blocks:
+        return self._told(
+            lambda: audio.blocks(one.audio, self.sample_rate, one.offset, one.duration), one.duration, tell
+        )
 
-    def _decode_file(self, path: str | Path, count: int, words: bool, channel: int | None) -> list[Hypothesis]:
-        if self._listener.takes_whole(audio.info(path).duration):
+    def _told(self, blocks: Blocks, seconds: float, tell: Tell | None) -> Blocks:
+        if tell is None:
+            return blocks
+        return told(blocks, round(seconds * self.sample_rate), Passes.count(self.settings.features), tell)
+
+    def _decode_file(
+        self, path: str | Path, count: int, words: bool, channel: int | None, tell: Tell | None
+    ) -> list[Hypothesis]:
+        seconds = audio.info(path).duration
+        if self.takes_whole(seconds):
             waveform = audio.load(path, self.sample_rate, channel=channel)
             return self._decoder.decode(self._listener.together([waveform])[0], count, words)
-        return self._decode_long(lambda: audio.blocks(path, self.sample_rate, channel=channel), count, words)
+        blocks = self._told(lambda: audio.blocks(path, self.sample_rate, channel=channel), seconds, tell)
+        return self._decode_long(blocks, count, words)
 
     def _decode_long(self, blocks: Blocks, count: int, words: bool) -> list[Hypothesis]:
         settings = self.settings
         cut = cuts.cut(self._listener.pieces(blocks), settings.alphabet, settings.seconds_per_frame)
         return cuts.decode(self._decoder, cut, count, words)
+
+
+def of_channels(count: int, read: Callable[[int], Read]) -> list[Read | None]:
+    """Return what is read of each of so many channels, None of a silent one. Raises SilenceError where all are."""
+    found: list[Read | None] = []
+    silence: audio.SilenceError | None = None
+    for channel in range(count):
+        try:
+            found.append(read(channel))
+        except audio.SilenceError as error:
+            silence = silence or error
+            found.append(None)
+    if silence and all(one is None for one in found):
+        raise silence
+    return found
 
 
 @contextmanager
@@ -237,31 +275,3 @@ def load(path: str | Path, device: str = "cpu") -> Recognizer:
     if matrices is None:
         raise CheckpointError(f"{path}: without the matrices of its features; an older asr wrote it: train it again")
     return Recognizer(model.to(place), Frontend(contents.settings.features, matrices, place), contents)
-
-
-def evaluate(
-    recognizer: Recognizer,
-    utterances: Sequence[Utterance],
-    progress: Callable[[float, float], None] | None = None,
-    count: int = 1,
-) -> Evaluation:
-    """Transcribe utterances and score them against their texts, normalised as the model's own training text was.
-
-    Raises AudioError, and ScoringError where the texts hold no words.
-    """
-    normaliser = recognizer.settings.text.normaliser
-    references = [text.normalise(utterance.text, normaliser) for utterance in utterances]
-    if not any(references):
-        raise scoring.ScoringError("the references hold no words at all: there is no error rate")
-    begin = time.perf_counter()
-    found = recognizer.alternatives_each(utterances, count, progress, words=True)
-    seconds = time.perf_counter() - begin
-    ids = [utterance.id for utterance in utterances]
-    result = scoring.score(references, [one[0].text for one in found], ids)
-    oracle = None
-    if count > 1:
-        texts = [[each.text for each in one] for one in found]
-        chosen = list(map(scoring.nearest, references, texts))
-        oracle = scoring.score(references, chosen, ids).wer
-    audio_seconds = sum(utterance.duration for utterance in utterances)
-    return Evaluation(result, tuple(one[0] for one in found), audio_seconds, seconds, normaliser, oracle)

@@ -16,9 +16,6 @@ from asr.decoding import LogProbs
 from asr.model import Model, State, output_length
 from asr.passes import Span
 
-# Frames with their padding that are computed together.
-_BATCH_FRAMES = 24_000
-
 
 @dataclass(frozen=True)
 class Window:
@@ -61,10 +58,13 @@ def plan(spans: Iterable[Span], window: int, overlap: int, reduction: int) -> li
     return found
 
 
-def log_probs(model: Model, frames: Iterable[Tensor], windows: Sequence[Window]) -> Iterator[Piece]:
-    """Yield what the network says in each window, of the frames (T, F) of a recording in blocks."""
+def log_probs(model: Model, frames: Iterable[Tensor], windows: Sequence[Window], together: int) -> Iterator[Piece]:
+    """Yield what the network says in each window, of the frames (T, F) of a recording in blocks.
+
+    Windows that depend on none before are computed `together`: so many frames with their padding, or one window.
+    """
     rows = zip(windows, _rows(frames, windows), strict=True)
-    yield from _joined(model, rows) if model.settings.bidirectional else _continued(model, rows)
+    yield from _joined(model, rows, together) if model.settings.bidirectional else _continued(model, rows)
 
 
 def _rows(frames: Iterable[Tensor], windows: Sequence[Window]) -> Iterator[Tensor]:
@@ -81,11 +81,11 @@ def _rows(frames: Iterable[Tensor], windows: Sequence[Window]) -> Iterator[Tenso
         yield torch.cat(waiting)[window.heard.first - first : window.heard.end - first]
 
 
-def _joined(model: Model, rows: Iterable[tuple[Window, Tensor]]) -> Iterator[Piece]:
+def _joined(model: Model, rows: Iterable[tuple[Window, Tensor]], together: int) -> Iterator[Piece]:
     batch: list[tuple[Window, Tensor]] = []
     longest = 0
     for window, row in rows:
-        if batch and max(longest, len(row)) * (len(batch) + 1) > _BATCH_FRAMES:
+        if batch and max(longest, len(row)) * (len(batch) + 1) > together:
             yield from _heard(model, batch)
             batch, longest = [], 0
         batch.append((window, row))

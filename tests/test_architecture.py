@@ -108,12 +108,13 @@ ALLOWED = {
         "manifest",
         "model",
         "passes",
-        "scoring",
         "stream",
         "cuts",
         "text",
     },
     "pretrained": {"checkpoint", "decoder", "lm", "ngram", "recognition", "rnnlm"},
+    "evaluation": {"decoding", "manifest", "recognition", "scoring", "text"},
+    "recordings": {"alignment", "audio", "batching", "decoding", "passes", "recognition"},
     "aligning": {"alignment", "audio", "checkpoint", "decoding", "manifest", "output", "recognition", "text"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))

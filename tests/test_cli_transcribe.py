@@ -9,19 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from asr import output
+from asr import output, recordings
 from asr.cli import main
 from asr.cli.transcribe import FORMATS
-from asr.decoding import Hypothesis
 from asr.mirror import STATE
 from asr.recognition import Recognizer
+from asr.recordings import Heard, Tell, Way
 from tests.conftest import SAMPLE_RATE, spell
 
 TEXTS = {"a.wav": "AB", "b/c.flac": "CAB A", "b/d.wav": "BA"}
@@ -64,6 +66,10 @@ def feed(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 
 
+def times(row: dict[str, Any]) -> list[tuple[float, float]]:
+    return [(word["start"], word["end"]) for word in row["words"]]
+
+
 def test_the_formats_are_those_of_the_writers() -> None:
     assert FORMATS == output.FORMATS
 
@@ -76,7 +82,10 @@ def test_a_folder_goes_to_stdout_in_order_whatever_the_jobs(desk: Desk) -> None:
     assert [row["text"] for row in rows] == list(TEXTS.values())
     assert rows[0]["duration"] == round(len(spell("AB")) / SAMPLE_RATE, 3)
     for jobs in (2, 3, 16):
-        assert desk("in", "--jobs", jobs, "--format", "json") == (alone, "")
+        others = [json.loads(line) for line in desk("in", "--jobs", jobs, "--format", "json")[0].splitlines()]
+        for row, other in zip(rows, others, strict=True):
+            assert other["score"] == pytest.approx(row["score"], abs=1e-3)
+            assert (other["audio"], other["text"], times(other)) == (row["audio"], row["text"], times(row))
 
 
 def test_outputs_mirror_the_folder_in_all_formats(desk: Desk) -> None:
@@ -95,19 +104,19 @@ def test_outputs_mirror_the_folder_in_all_formats(desk: Desk) -> None:
 
 
 def test_a_second_run_does_only_what_is_missing_or_changed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[str] = []
-    original = Recognizer.alternatives
+    heard: list[Path] = []
+    original = recordings.transcribe
 
-    def listen(self: Recognizer, path: str | Path, count: int, words: bool = False) -> list[Hypothesis]:
-        heard.append(str(path))
-        return original(self, path, count, words)
+    def listen(recognizer: Recognizer, paths: Sequence[Path], way: Way, tell: Tell | None = None) -> list[Heard]:
+        heard.extend(paths)
+        return original(recognizer, paths, way, tell)
 
-    monkeypatch.setattr(Recognizer, "alternatives", listen)
+    monkeypatch.setattr(recordings, "transcribe", listen)
 
     def again(*arguments: object) -> list[str]:
         heard.clear()
         desk("in", "--out", "out", "--jobs", 1, *arguments)
-        return sorted(Path(path).stem for path in heard)
+        return sorted(path.stem for path in heard)
 
     assert again() == ["a", "c", "d"]
     assert again() == []
@@ -194,7 +203,7 @@ def test_odd_names_work_and_are_told_on_one_line(desk: Desk) -> None:
         shutil.copy("in/a.wav", Path("in") / name)
     Path("in/z\nz.wav").write_bytes(b"")
     _, error = desk("in", "--out", "out", "--format", "txt,json,ctm,tsv", code=1)
-    assert error.splitlines()[0] == "asr: in/z z.wav: the file is empty (0 bytes)"
+    assert error.splitlines()[0] == "asr: in/z\\nz.wav: the file is empty (0 bytes)"
     assert (Path("out") / "x\ny.txt").read_text() == "AB\n"
     assert json.loads((Path("out") / "\udce9.json").read_text())["audio"] == "in/\udce9.wav"
 
@@ -209,15 +218,16 @@ def test_a_full_disk_ends_the_run_in_one_line(desk: Desk, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("out", [True, False])
 def test_ctrl_c_keeps_and_counts_what_is_done(desk: Desk, out: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Recognizer.alternatives
+    original = recordings.transcribe
 
-    def interrupted(self: Recognizer, path: str | Path, count: int, words: bool = False) -> list[Hypothesis]:
-        if Path(path).name == "d.wav":
+    def interrupted(recognizer: Recognizer, paths: Sequence[Path], way: Way, tell: Tell | None = None) -> list[Heard]:
+        if paths[0].name == "d.wav":
             raise KeyboardInterrupt
-        return original(self, path, count, words)
+        return original(recognizer, paths, way, tell)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Recognizer, "alternatives", interrupted)
+        patched.setattr(recordings, "plan", lambda recognizer, paths, *_: ([index] for index in range(len(paths))))
+        patched.setattr(recordings, "transcribe", interrupted)
         told, error = desk("in", "--jobs", 1, "-q", *(["--out", "out"] if out else []), code=130)
     assert error.startswith("asr: stopped: 2 of 3 recordings are done")
     if not out:

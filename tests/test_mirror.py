@@ -26,7 +26,7 @@ def mirror(folder: Path, *formats: str, settings: str = "s", force: bool = False
 
 def save(one: Mirror, recordings: list[Recording], text: str = "TEXT") -> None:
     for recording in recordings:
-        one.save(recording, Transcript(str(recording.path), Hypothesis(text, -1.0)), stamp(recording.path))
+        one.save(recording, [Transcript(str(recording.path), Hypothesis(text, -1.0))], stamp(recording.path))
 
 
 def names(folder: Path) -> list[str]:
@@ -163,3 +163,40 @@ def test_odd_names_are_known_again(tmp_path: Path) -> None:
     save(save_in, recordings)
     assert mirror(tmp_path).begin(recordings) == []
     assert (tmp_path / "out/a\nb\udce9.txt").exists()
+
+
+def test_each_channel_has_its_file(tmp_path: Path, recordings: list[Recording]) -> None:
+    def apart(form: str = "txt", force: bool = False) -> Mirror:
+        return Mirror(tmp_path / "out", (form,), "s", force, lambda one: 2 if one.path.name == "a.wav" else 1)
+
+    def said(one: Recording, channels: int) -> list[Transcript]:
+        return [Transcript(str(one.path), Hypothesis("A", 0.0), channel=number + 1) for number in range(channels)]
+
+    first, second = recordings
+    one = apart()
+    assert one.begin(recordings) == recordings
+    one.save(first, said(first, 2), stamp(first.path))
+    assert names(tmp_path / "out") == [STATE, "a.1.txt", "a.2.txt"]
+    assert apart().begin(recordings) == [second]
+    one = apart("ctm")
+    one.begin([first])
+    one.save(first, said(first, 2), stamp(first.path))
+    assert "a.ctm" in names(tmp_path / "out")
+    assert apart().begin([first]) == [] == apart("ctm").begin([first])
+    (tmp_path / "out/deep").mkdir()
+    (tmp_path / "out/deep/b.2.txt").write_text("of a channel that there is not")
+    assert apart().begin([second]) == [second]
+    (tmp_path / "out/deep/b.1.txt").write_text("the true words")
+    apart().begin([first])
+    assert apart().begin([second]) == [second]  # claimed before
+
+
+def test_a_channel_of_others_is_not_written_over(tmp_path: Path, recordings: list[Recording]) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.2.txt").write_text("the true words")
+    with pytest.raises(MirrorError, match=r"a\.2\.txt: there already, and not made by an earlier run"):
+        Mirror(tmp_path / "out", ("txt",), "s", False, lambda _: 2).begin(recordings)
+    with pytest.raises(MirrorError, match=r"would both be written to .*a\.1\.txt"):
+        Mirror(tmp_path / "out", ("txt",), "s", False, lambda _: 1).begin(
+            [recordings[0], Recording(tmp_path / "in/a.flac", Path("a"))]
+        )

@@ -2,6 +2,7 @@
 
 import json
 
+from asr import output
 from asr.alignment import Word
 from asr.decoding import Hypothesis
 from asr.output import Transcript, line
@@ -42,3 +43,29 @@ def test_json_has_words_and_alternatives() -> None:
         {"word": "B", "start": 0.6, "end": 1.0, "confidence": 1.0},
     ]
     assert row["alternatives"] == [{"text": "A", "score": None, "acoustic_score": None, "lm_score": 0.0}]
+
+
+def test_channels_share_a_file_where_the_format_tells_them_apart() -> None:
+    both = [
+        Transcript("in/a.wav", Hypothesis(text, -1.0), duration=2.0, channel=number)
+        for number, text in ((1, "A"), (2, "B"))
+    ]
+    assert {form: list(output.files(both, form)) for form in output.FORMATS} == {
+        "txt": [".1.txt", ".2.txt"],
+        "json": [".1.json", ".2.json"],
+        "srt": [".1.srt", ".2.srt"],
+        "vtt": [".1.vtt", ".2.vtt"],
+        "ctm": [".ctm"],
+        "tsv": [".tsv"],
+        "textgrid": [".TextGrid"],
+    }
+    assert output.files(both, "txt") == {".1.txt": "A\n", ".2.txt": "B\n"}
+    assert output.joined(both, "txt") == "in/a.wav\t1\tA\nin/a.wav\t2\tB\n"
+    assert output.joined(both, "ctm") == "a 1 0.000 2.000 A NA\na 2 0.000 2.000 B NA\n"
+    assert output.joined(both, "tsv").splitlines() == [
+        "audio\tchannel\tstart\tend\tconfidence\ttext",
+        "in/a.wav\t1\t0.000\t2.000\t\tA",
+        "in/a.wav\t2\t0.000\t2.000\t\tB",
+    ]
+    mixed = [Transcript("in/a.wav", Hypothesis("A", -1.0))]
+    assert output.joined(mixed, "txt") == "A\n" and list(output.files(mixed, "json")) == [".json"]

@@ -156,3 +156,34 @@ def test_side_by_side_waits_for_nobody_once_it_is_closed() -> None:
     for one in mine:
         one.join(60)
     assert len(seen) <= 4
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_side_by_side_takes_arguments_as_it_needs_them(threads: int) -> None:
+    taken: list[int] = []
+
+    def arguments() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    free = threading.Event()
+    results = cast(
+        Generator[int], side_by_side(lambda one: one if one < 3 else free.wait(60) and one, arguments(), threads)
+    )
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    assert len(taken) <= 3 + threads
+    results.close()
+    free.set()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_side_by_side_raises_what_its_arguments_raise_in_turn(threads: int) -> None:
+    def arguments() -> Iterator[int]:
+        yield from range(5)
+        raise KeyError("no more")
+
+    results = side_by_side(lambda one: 2 * one, arguments(), threads)
+    assert [next(results) for _ in range(5)] == [0, 2, 4, 6, 8]
+    with pytest.raises(KeyError, match="no more"):
+        next(results)

@@ -103,3 +103,16 @@ def test_a_recording_that_changes_between_passes_is_refused(later: int, monkeypa
         return
     with pytest.raises(AudioError, match=r"^the recording changed while it was read$"):
         frames(found)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_how_far_the_work_is_rises_to_all_of_it(count: int) -> None:
+    shares: list[float] = []
+    blocks = passes.told(lambda: [np.zeros(30, np.float32)] * 10, 300, count, shares.append)
+    ends = []
+    for _ in range(count):
+        assert sum(len(block) for block in blocks()) == 300
+        ends.append(shares[-1])
+    assert shares == sorted(shares) and len(set(shares)) == 10 * count
+    assert ends == pytest.approx([1 / 5, 1.0] if count == 2 else [1 / 6, 2 / 6, 1.0])
+    assert len(list(blocks())) == 10 and shares[-1] == 1.0  # once more does no harm

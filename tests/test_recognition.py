@@ -8,7 +8,6 @@ import soundfile
 
 import asr
 from asr import audio, recognition
-from asr.scoring import ScoringError
 from tests.conftest import SAMPLE_RATE, spell
 
 
@@ -42,14 +41,14 @@ def test_batching_does_not_change_a_transcript(recognizer: recognition.Recognize
 
 
 def test_transcripts_come_in_the_order_of_the_utterances_whatever_the_batches(
-    recognizer: recognition.Recognizer, tones: Path, monkeypatch: pytest.MonkeyPatch
+    recognizer: recognition.Recognizer, tones: Path
 ) -> None:
     utterances = asr.read_manifest(tones / "dev.jsonl")
     together = [hypothesis.text for hypothesis in recognizer.transcribe_utterances(utterances)]
     assert len(set(together)) > 5
-    monkeypatch.setattr(recognition, "BATCH_SECONDS", 3.0)
-    assert len(list(recognizer._batches(utterances))) > 3
-    assert [hypothesis.text for hypothesis in recognizer.transcribe_utterances(utterances[::-1])] == together[::-1]
+    other = recognizer.with_listening(asr.Listening(batch=3.0))
+    assert len(list(other._batches(utterances))) > 3
+    assert [hypothesis.text for hypothesis in other.transcribe_utterances(utterances[::-1])] == together[::-1]
     assert recognizer.transcribe_utterances([]) == []
 
 
@@ -67,16 +66,3 @@ def test_short_and_silent_waveforms(recognizer: recognition.Recognizer) -> None:
         recognizer.transcribe(np.zeros(0, np.float32))
     with pytest.raises(audio.AudioError, match="digital silence"):
         recognizer.transcribe(np.zeros(SAMPLE_RATE, np.float32))
-
-
-def test_evaluate_scores_against_normalised_texts(recognizer: recognition.Recognizer, tones: Path) -> None:
-    utterances = asr.read_manifest(tones / "dev.jsonl")
-    lower = [asr.Utterance(one.id, one.audio, one.duration, one.text.lower() + ".") for one in utterances]
-    result = asr.evaluate(recognizer, lower)
-    assert result.score.wer.value <= 0.1
-    assert result.normaliser == "upper"
-    assert result.score.utterances == len(utterances)
-    assert result.audio_seconds == pytest.approx(sum(one.duration for one in utterances))
-    silent = [asr.Utterance(one.id, one.audio, one.duration, "…") for one in utterances]
-    with pytest.raises(ScoringError, match="no words"):
-        asr.evaluate(recognizer, silent)

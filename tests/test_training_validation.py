@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr import checkpoint, dataset, manifest, recognition
+from asr import checkpoint, dataset, evaluation, manifest, recognition
 from asr.dataset import Dataset, Source
 from asr.distributed import World
 from asr.recipe import Recipe
@@ -34,8 +34,8 @@ def test_it_is_the_score_of_the_model_file(engine: Engine, data: Dataset, tones:
     alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
     found = validate(engine, data, alphabet, 1000)
     recognizer = recognition.load(trained / "best.safetensors")
-    evaluation = recognition.evaluate(recognizer, manifest.read(tones / "dev.jsonl"))
-    assert found.score.wer == evaluation.score.wer
+    result = evaluation.evaluate(recognizer, manifest.read(tones / "dev.jsonl"))
+    assert found.score.wer == result.score.wer
     assert 0 < found.blank_share < 1
     assert [sample.reference for sample in found.samples] == [data[0].text, data[5].text, data[11].text]
     first = recognizer.transcribe_file(tones / "dev/dev-0.wav")

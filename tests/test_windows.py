@@ -28,7 +28,7 @@ def joined(
     model: Model, frames: torch.Tensor, window: int, overlap: int
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
     planned = windows.plan([Span(0, len(frames))], window, overlap, model.settings.time_reduction)
-    pieces = list(windows.log_probs(model, torch.split(frames, 23), planned))
+    pieces = list(windows.log_probs(model, torch.split(frames, 23), planned, 1000))
     assert [piece.first for piece in pieces[1:]] == np.cumsum([len(piece.log_probs) for piece in pieces])[:-1].tolist()
     assert [piece.ends for piece in pieces] == [False] * (len(pieces) - 1) + [True]
     return np.concatenate([piece.log_probs for piece in pieces])
@@ -94,7 +94,7 @@ def test_spans_are_heard_apart_and_what_lies_between_is_not() -> None:
     for both in (True, False):
         model = tiny(4, bidirectional=both)
         planned = windows.plan([Span(8, 31), Span(200, 399)], 160, 140 if both else 0, 4)
-        pieces = list(windows.log_probs(model, torch.split(sound, 10), planned))
+        pieces = list(windows.log_probs(model, torch.split(sound, 10), planned, 50))
         np.testing.assert_allclose(pieces[0].log_probs, whole(model, sound[8:31]), atol=1e-5)
         assert (pieces[0].first, pieces[0].ends, pieces[1].first) == (2, True, 50)
         rest = np.concatenate([piece.log_probs for piece in pieces[1:]])

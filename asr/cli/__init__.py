@@ -17,6 +17,7 @@ from asr.cli.inspect import inspect
 from asr.cli.lm import lm
 from asr.cli.models import models
 from asr.cli.prepare import prepare
+from asr.cli.progress import one_line
 from asr.cli.score import score
 from asr.cli.train import train
 from asr.cli.transcribe import transcribe
@@ -35,7 +36,7 @@ for _command in (prepare, doctor, train, transcribe, align, evaluate, score, com
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"asr: {' '.join(message.split())}", err=True)
+    click.echo(f"asr: {one_line(' '.join(message.split()))}", err=True)
     return code
 
 

@@ -20,6 +20,7 @@ from asr.cli.progress import Display
     "--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Tell the WER of the best of N texts, too."
 )
 @decoding
+@options.batch_seconds
 @options.device
 @options.quiet
 def evaluate(
@@ -30,23 +31,25 @@ def evaluate(
     outputs: Outputs,
     nbest: int,
     decoding: Decoding,
+    batch_seconds: int | None,
     device: str | None,
     quiet: bool,
 ) -> int:
     """Transcribe MANIFEST and score it: WER, CER and SER with 95 % intervals, and the worst utterances."""
+    from asr import evaluation, recognition, report
     from asr import manifest as manifests
-    from asr import recognition, report
+    from asr.listening import Listening
     from asr.transcripts.matching import Pair
 
     utterances = manifests.read(manifest)
-    recognizer = recognition.load(model, device or "cpu")
+    recognizer = recognition.load(model, device or "cpu").with_listening(Listening(batch=batch_seconds))
     with Display(quiet) as display:
         recognizer, decoder = decoding.equip(recognizer, display, nbest, sum(one.duration for one in utterances))
 
         def progress(done: float, total: float) -> None:
             display.update("transcribe", done / 60, total / 60, "minutes")
 
-        result = recognition.evaluate(recognizer, utterances, progress, nbest)
+        result = evaluation.evaluate(recognizer, utterances, progress, nbest)
     rows = zip(utterances, result.hypotheses, strict=True)
     pairs = [
         Pair(one.id, one.text, row.text, one.speaker, one.duration, tuple(word.confidence for word in row.words))

@@ -9,7 +9,7 @@ import click
 
 from asr.cli import options
 from asr.cli.decoding import Decoding, decoding
-from asr.cli.progress import Display
+from asr.cli.progress import Display, libraries_silent
 from asr.cli.stream import Streaming, streaming
 from asr.cli.transcribing import Run, Wishes
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Those of asr.output, which --help does not wait for.
 FORMATS = ("txt", "json", "srt", "vtt", "ctm", "tsv", "textgrid")
+_GPU_JOBS = 8
 
 
 class _Formats(click.ParamType[tuple[str, ...]]):
@@ -50,11 +51,23 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 @click.option("--force", is_flag=True, help="Transcribe again what is in --out already.")
 @click.option("--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="So many texts of each file (json).")
 @click.option(
-    "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Files to work on at a time.  [default: all cores]"
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Batches to work on at a time.  [default: all cores; on a GPU at most {_GPU_JOBS}]",
 )
 @click.option("--vad", is_flag=True, help="Leave out what is no speech by its energy; nothing is written of it.")
+@click.option(
+    "--channels",
+    type=click.Choice(["mix", "split"]),
+    default="mix",
+    show_default=True,
+    help="One text of all channels, or one of each.",
+)
 @decoding
 @streaming
+@options.batch_seconds
 @options.device
 @options.quiet
 def transcribe(
@@ -67,8 +80,10 @@ def transcribe(
     nbest: int,
     jobs: int | None,
     vad: bool,
+    channels: str,
     decoding: Decoding,
     streaming: Streaming,
+    batch_seconds: int | None,
     device: str | None,
     quiet: bool,
 ) -> int:
@@ -78,16 +93,20 @@ def transcribe(
     the words, their times and confidences (json), and with --nbest other texts that were found. With --out there is a
     file for each recording and format, in folders as the recordings are; what is there already and has not changed is
     not made again. A file that cannot be used is told on stderr and leaves an empty line (txt) or its error (json);
-    the others are transcribed, and the exit code is 1. With --stream the one FILE is heard chunk by chunk, by a model
-    that was trained for it.
+    the others are transcribed, and the exit code is 1. With --channels split each channel has a text: lines FILE,
+    CHANNEL, TEXT with tabs between, objects with "channel", or in --out files that end in .1.txt, .2.txt. With
+    --stream the one FILE is heard chunk by chunk, by a model that was trained for it.
     """
     if streaming.stream:
         return streaming.run(Path(files[0]), model, decoding, device, quiet)
     found = _gathered(files, listing)
-    wishes = Wishes(formats, out, force, nbest, jobs or os.cpu_count() or 1, model, vad)
+    # Each job holds a batch in the device's memory, of which a GPU has less; more readers than these it does not need.
+    most = sys.maxsize if device in (None, "cpu") else _GPU_JOBS
+    jobs = jobs or min(os.cpu_count() or 1, most)
+    wishes = Wishes(formats, out, force, nbest, jobs, model, vad, channels == "split", batch_seconds)
     _check(wishes, found.recordings)
     # Where the text goes to the terminal, it is progress enough.
-    with Display(quiet or (out is None and sys.stdout.isatty())) as display:
+    with libraries_silent(), Display(quiet or (out is None and sys.stdout.isatty())) as display:
         return Run(wishes, found, [listing] if listing else [], display).start(decoding, device or "cpu")
 
 
@@ -122,3 +141,6 @@ def _check(wishes: Wishes, recordings: "list[Recording]") -> None:
     if wishes.formats[0] not in JOINED and len(recordings) > 1:
         form = wishes.formats[0]
         raise click.UsageError(f"--format {form} of {len(recordings)} recordings needs --out FOLDER, a file for each")
+    if wishes.split and wishes.formats[0] not in (*JOINED, "textgrid"):
+        form = wishes.formats[0]
+        raise click.UsageError(f"--format {form} with --channels split needs --out FOLDER, a file for each channel")

@@ -6,7 +6,6 @@ import math
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asr.cli.decoding import Decoding
-from asr.cli.progress import Display
+from asr.cli.progress import Display, Recordings, one_line
 from asr.version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from asr.mirror import Mirror
     from asr.output import Transcript
     from asr.recognition import Recognizer
+    from asr.recordings import Heard
 
 
 # Recordings whose durations are soon known.
@@ -41,6 +41,8 @@ class Wishes:
     jobs: int
     model: Path
     vad: bool
+    split: bool
+    batch_seconds: int | None
 
 
 class Run:
@@ -58,12 +60,17 @@ class Run:
 
     def start(self, decoding: Decoding, device: str) -> int:
         """Transcribe all that is to be; return the exit code."""
+        with self._standard_input():
+            return self._start(decoding, device)
+
+    def _start(self, decoding: Decoding, device: str) -> int:
         from asr.mirror import Mirror
 
         wishes, pending = self._wishes, self._found.recordings
         mirror = None
         if wishes.out is not None:
-            mirror = Mirror(wishes.out, wishes.formats, _digest(wishes, decoding), wishes.force)
+            channels = self._channels if wishes.split else None
+            mirror = Mirror(wishes.out, wishes.formats, _digest(wishes, decoding), wishes.force, channels)
             pending = mirror.begin(pending, self._read)
         for problem in self._found.problems:
             self._tell(problem)
@@ -74,11 +81,10 @@ class Run:
             from asr import recognition
             from asr.listening import Listening
 
-            recognizer = recognition.load(wishes.model, device)
-            if wishes.vad:
-                recognizer = recognizer.with_listening(Listening(vad=True))
-            recognizer, _ = decoding.equip(recognizer, self._display, wishes.nbest, self._heard(pending))
-            with self._standard_input(pending), _threads(min(wishes.jobs, len(pending))):
+            listening = Listening(vad=wishes.vad, batch=wishes.batch_seconds)
+            recognizer = recognition.load(wishes.model, device).with_listening(listening)
+            recognizer, _ = decoding.equip(recognizer, self._display, wishes.nbest, self._durations(pending))
+            with _threads(min(wishes.jobs, len(pending))):
                 try:
                     self._each(recognizer, pending, mirror)
                 except KeyboardInterrupt:
@@ -89,52 +95,81 @@ class Run:
         return self._ended(current)
 
     def _each(self, recognizer: "Recognizer", pending: "list[Recording]", mirror: "Mirror | None") -> None:
+        from asr import recordings
         from asr.mirror import stamp
-        from asr.output import document
         from asr.parallel import side_by_side
 
-        sizes = [self._size(one) for one in pending]
-        progress, total, begin = 0, sum(sizes), time.monotonic()
-        self._display.update("transcribe", 0, total, note="")
+        wishes = self._wishes
+        jobs = min(wishes.jobs, len(pending))
+        paths = [self._path(one) for one in pending]
+        way = recordings.Way(wishes.nbest, wishes.formats != ("txt",), wishes.split)
+        progress = Recordings(self._display, [_size(path) for path in paths])
 
-        def work(one: "Recording") -> "Transcript":
-            seen = stamp(one.path)
-            made = self._transcribed(recognizer, one)
-            if mirror and made.hypothesis is not None:
-                mirror.save(one, made, seen)
+        def work(indices: list[int]) -> "dict[int, list[Transcript]]":
+            seen = [stamp(paths[index]) for index in indices]
+
+            def tell(share: float, seconds: float) -> None:
+                progress.part(indices[0], share, seconds)
+
+            heard = recordings.transcribe(recognizer, [paths[index] for index in indices], way, tell)
+            made = {index: self._made(pending[index], one) for index, one in zip(indices, heard, strict=True)}
+            for index, source in zip(indices, seen, strict=True):
+                if mirror and made[index][0].hypothesis is not None:
+                    mirror.save(pending[index], made[index], source)
             return made
 
-        for number, made in enumerate(side_by_side(work, pending, self._wishes.jobs), 1):
-            if made.hypothesis is None:
-                self._failed += 1
-                self._tell(made.error)
-            if mirror is None:
-                click.echo(document(made, self._wishes.formats[0], head=number == 1), nl=False)
-            self._done += made.hypothesis is not None
-            self._seconds += made.duration
-            progress += sizes[number - 1]
-            speed = self._seconds / max(time.monotonic() - begin, 1e-6)
-            note = f"{number} of {len(pending)} files, {self._seconds / 3600:.2f} hours, {speed:.0f} × real time"
-            self._display.update("transcribe", progress, total, note=note)
-
-    def _transcribed(self, recognizer: "Recognizer", one: "Recording") -> "Transcript":
-        """Return what became of a recording."""
-        from asr import audio, output
-        from asr.alignment import AlignmentError
-        from asr.decoding import DecodingError
-
-        path = self._path(one)
+        waiting: dict[int, list[Transcript]] = {}
+        number = 0
         try:
-            duration = audio.info(path).duration
-            words = self._wishes.formats != ("txt",)
-            best, *others = recognizer.alternatives(path, self._wishes.nbest, words=words)
-        except audio.AudioError as error:
-            message = str(error) if path == one.path else str(error).replace(str(path), "standard input")
-        except (AlignmentError, DecodingError) as error:
-            message = f"{one.path}: {error}"
-        else:
-            return output.Transcript(str(one.path), best, alternatives=tuple(others), duration=duration)
-        return output.Transcript(str(one.path), None, message)
+            for made in side_by_side(work, recordings.plan(recognizer, paths, wishes.split, jobs), jobs):
+                waiting |= made
+                while number in waiting:
+                    progress.done(number, self._finished(waiting.pop(number), mirror, number == 0))
+                    number += 1
+        finally:
+            progress.close()
+
+    def _finished(self, made: "list[Transcript]", mirror: "Mirror | None", first: bool) -> float:
+        """Tell what became of a recording, and return its seconds."""
+        from asr.output import joined
+
+        failed = made[0].hypothesis is None
+        if failed:
+            self._failed += 1
+            self._tell(made[0].error)
+        if mirror is None:
+            click.echo(joined(made, self._wishes.formats[0], head=first), nl=False)
+        self._done += not failed
+        self._seconds += made[0].duration
+        return made[0].duration
+
+    def _made(self, one: "Recording", heard: "Heard") -> "list[Transcript]":
+        """Return the transcripts of a recording: of each channel, or the one of all."""
+        from asr.output import Transcript
+
+        split = self._wishes.split
+        if heard.error:
+            path = self._path(one)
+            message = heard.error if path == one.path else heard.error.replace(str(path), "standard input")
+            return [Transcript(str(one.path), None, message, channel=0 if split else None)]
+        return [
+            Transcript(
+                str(one.path),
+                best,
+                alternatives=tuple(others),
+                duration=heard.duration,
+                channel=number if split else None,
+            )
+            for number, (best, *others) in enumerate(heard.channels, 1)
+        ]
+
+    def _channels(self, one: "Recording") -> int:
+        from asr import audio
+
+        try:
+            return audio.info(self._path(one)).channels
+        except audio.AudioError:
+            return 0  # what is wrong with it is told in its turn
 
     def _path(self, one: "Recording") -> Path:
         """Return the file to read."""
@@ -142,31 +177,24 @@ class Run:
 
         return self._stdin if str(one.path) == STDIN else one.path
 
-    def _heard(self, pending: "list[Recording]") -> float:
+    def _durations(self, pending: "list[Recording]") -> float:
         """Return the seconds of all recordings, if they are few: of many, they are not worth opening for it."""
         from asr import audio
-        from asr.inputs import STDIN
 
-        if len(pending) > _FEW or any(str(one.path) == STDIN for one in pending):
+        if len(pending) > _FEW:
             return math.inf
         seconds = 0.0
         for one in pending:
             with suppress(audio.AudioError):
-                seconds += audio.info(one.path).duration
+                seconds += audio.info(self._path(one)).duration
         return seconds
 
-    def _size(self, one: "Recording") -> int:
-        try:
-            return max(self._path(one).stat().st_size, 1)
-        except OSError:
-            return 1
-
     @contextmanager
-    def _standard_input(self, pending: "list[Recording]") -> Iterator[None]:
+    def _standard_input(self) -> Iterator[None]:
         """Put what is on standard input into a file, if it is meant: headers are read back and forth."""
         from asr.inputs import STDIN
 
-        if not any(str(one.path) == STDIN for one in pending):
+        if not any(str(one.path) == STDIN for one in self._found.recordings):
             yield
             return
         with tempfile.TemporaryDirectory(prefix="asr-") as folder:
@@ -176,8 +204,7 @@ class Run:
             yield
 
     def _tell(self, problem: str) -> None:
-        # A name may have line feeds in it.
-        self._display.say(f"asr: {' '.join(problem.split())}", always=True)
+        self._display.say(f"asr: {one_line(problem)}", always=True)
 
     def _stopped(self, total: int, mirror: "Mirror | None") -> int:
         if mirror:
@@ -199,6 +226,13 @@ class Run:
             hours = f"{self._seconds / 3600:.2f} hours"
             click.echo(f"{wishes.out}: {self._done} transcribed ({hours}){already}")
         return 1 if self._failed else 0
+
+
+def _size(path: Path) -> int:
+    try:
+        return max(path.stat().st_size, 1)
+    except OSError:
+        return 1
 
 
 @contextmanager
@@ -225,5 +259,5 @@ def _digest(wishes: Wishes, decoding: Decoding) -> str:
         named = read_settings(decoding.file)
         files += [Path(name) for name in (named.lm, named.rescorer) if name and Path(name).exists()]
     stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    settings = [__version__, model, repr(decoding), stamps, wishes.nbest, wishes.vad]
+    settings = [__version__, model, repr(decoding), stamps, wishes.nbest, wishes.vad, wishes.split]
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()

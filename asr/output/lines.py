@@ -16,14 +16,30 @@ def txt(transcript: Transcript) -> str:
     return f"{transcript.text}\n"
 
 
+def labelled_txt(transcript: Transcript) -> str:
+    """Return a line FILE, CHANNEL, TEXT with tabs between; of a file that failed, the last two are empty."""
+    line = f"{cell(transcript.audio)}\t{transcript.channel or ''}\t{transcript.text}\n"
+    return line.encode("utf-8", "backslashreplace").decode()
+
+
+def cell(name: str) -> str:
+    """Return a name with tabs, line feeds and backslashes written as \\t, \\n, \\r and \\\\."""
+    for character, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        name = name.replace(character, escape)
+    return name
+
+
 def json_line(transcript: Transcript) -> str:
     """Return an object on one line, with a line feed; of a file that failed it has audio and error.
 
-    The object has audio, duration (where known), text, score (natural log), of which acoustic_score and lm_score are
-    the parts, words (each with word, start and end in seconds, and confidence), segments (each with start, end,
-    confidence and text, parted at pauses) where there are words, and alternatives where there are any.
+    The object has audio, channel (from 1 on, where channels are apart), duration (where known), text, score (natural
+    log), of which acoustic_score and lm_score are the parts, words (each with word, start and end in seconds, and
+    confidence), segments (each with start, end, confidence and text, parted at pauses) where there are words, and
+    alternatives where there are any.
     """
     row: dict[str, Any] = {"audio": transcript.audio}
+    if transcript.channel:
+        row["channel"] = transcript.channel
     hypothesis = transcript.hypothesis
     if hypothesis is None:
         row["error"] = transcript.error

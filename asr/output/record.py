@@ -9,7 +9,8 @@ from asr.decoding import Hypothesis
 class Transcript:
     """What became of one file: a hypothesis and others that were found, or the error that kept it from one.
 
-    `duration` of the recording in seconds, 0 where unknown; `id`: the utterance's, where it has one.
+    `duration` of the recording in seconds, 0 where unknown; `id`: the utterance's, where it has one; `channel`: from 1
+    on where channels are kept apart, 0 of a file that failed then, None where they are mixed.
     """
 
     audio: str
@@ -18,6 +19,7 @@ class Transcript:
     alternatives: tuple[Hypothesis, ...] = ()
     duration: float = 0.0
     id: str = ""
+    channel: int | None = None
 
     @property
     def text(self) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr.output import spans
+from asr.output.lines import cell
 from asr.output.record import Transcript
 from asr.output.spans import Span
 
-TSV_HEAD = "audio\tstart\tend\tconfidence\ttext\n"
+_TSV_HEAD = ("audio", "start", "end", "confidence", "text")
 
 
 def ctm(transcript: Transcript) -> str:
@@ -24,7 +25,8 @@ def ctm(transcript: Transcript) -> str:
     for one in spans.words(transcript):
         sure = "NA" if one.confidence is None else f"{one.confidence:.4f}"
         for word, part in _shared(one):
-            lines.append(f"{name} 1 {_seconds(part.start)} {_seconds(part.end - part.start)} {word} {sure}\n")
+            times = f"{_seconds(part.start)} {_seconds(part.end - part.start)}"
+            lines.append(f"{name} {transcript.channel or 1} {times} {word} {sure}\n")
     return _escaped("".join(lines))
 
 
@@ -35,27 +37,38 @@ def _shared(one: Span) -> list[tuple[str, Span]]:
     return [(word, Span(edges[number], edges[number + 1], word)) for number, word in enumerate(words)]
 
 
+def tsv_head(transcript: Transcript) -> str:
+    """Return the header of a table."""
+    audio, *others = _TSV_HEAD
+    return "\t".join([audio, *(["channel"] if transcript.channel is not None else []), *others]) + "\n"
+
+
 def tsv(transcript: Transcript) -> str:
     """Return a row audio, start, end (seconds), confidence, text for each segment, without the header.
 
-    Tabs, line feeds and backslashes in the name are written as \\t, \\n, \\r and \\\\; cells with quotes are quoted.
+    Where channels are apart, channel is the second cell. Tabs, line feeds and backslashes in the name are written as
+    \\t, \\n, \\r and \\\\; cells with quotes are quoted.
     """
-    name = transcript.audio
-    for character, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
-        name = name.replace(character, escape)
+    name = [cell(transcript.audio), *([] if transcript.channel is None else [str(transcript.channel)])]
     rows = io.StringIO()
     table = csv.writer(rows, delimiter="\t", lineterminator="\n")
     for one in spans.segments(transcript):
         sure = "" if one.confidence is None else f"{one.confidence:.4f}"
-        table.writerow([name, _seconds(one.start), _seconds(one.end), sure, one.text])
+        table.writerow([*name, _seconds(one.start), _seconds(one.end), sure, one.text])
     return _escaped(rows.getvalue())
 
 
-def textgrid(transcript: Transcript) -> str:
-    """Return Praat's TextGrid in its long form: a tier of segments and one of words, which cover the recording."""
-    tiers = {"segments": spans.segments(transcript), "words": spans.words(transcript)}
+def textgrid(transcripts: Sequence[Transcript]) -> str:
+    """Return Praat's TextGrid in its long form: a tier of segments and one of words, which cover the recording.
+
+    Where channels are apart, each of the transcripts has two tiers, whose names end in the channel's number.
+    """
+    tiers: dict[str, list[Span]] = {}
+    for transcript in transcripts:
+        apart = f" {transcript.channel}" if transcript.channel else ""
+        tiers |= {f"segments{apart}": spans.segments(transcript), f"words{apart}": spans.words(transcript)}
     ends = [tier[-1].end for tier in tiers.values() if tier]
-    end = max([round(transcript.duration * 1000), 1, *ends])
+    end = max([*(round(one.duration * 1000) for one in transcripts), 1, *ends])
     head = [
         'File type = "ooTextFile"',
         'Object class = "TextGrid"',
