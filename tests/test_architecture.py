@@ -54,7 +54,7 @@ ALLOWED = {
         "rnnlm",
         "text",
     },
-    "tuning": {"beam", "confidence", "decoder", "decoding", "manifest", "recognition", "scoring", "text"},
+    "tuning": {"beam", "confidence", "decoder", "decoding", "manifest", "ngram", "recognition", "scoring", "text"},
     "surface": {"tuning"},
     "ngram": {"files"},
     "alignment": {"text"},
