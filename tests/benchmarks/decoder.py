@@ -66,7 +66,7 @@ def heard(text: str, alphabet: Alphabet, seed: int, doubt: float, floor: float) 
     share[0] = 0.4
     logits = np.log(share) - ((points[:, None] - places) ** 2).sum(axis=2) / (2 * doubt**2)
     likely = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-    return np.log((1 - floor) * likely + floor * share).astype(np.float32)
+    return np.asarray(np.log((1 - floor) * likely + floor * share), dtype=np.float32)
 
 
 def made_up() -> None:
