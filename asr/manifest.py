@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.files import whole
+from asr.jsonl import JsonlError, parsed
 
 
 class ManifestError(ValueError):
@@ -43,13 +44,9 @@ _KINDS = {str: "a string", float: "a number"}
 
 def _parse(line: str, folder: str) -> Utterance:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ManifestError(f"not JSON: {error.msg} at column {error.colno}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets a thousand deep
-        raise ManifestError(f"not JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise ManifestError("not a JSON object {…}")
+        row = parsed(line)
+    except JsonlError as error:
+        raise ManifestError(str(error)) from error
     for key in _REQUIRED:
         if key not in row:
             raise ManifestError(f"no {key!r}; a row needs {', '.join(_REQUIRED)}")

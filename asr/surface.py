@@ -22,7 +22,7 @@ td.best { outline: 3px solid var(--ink); outline-offset: -3px; font-weight: 700;
 
 def page(found: Tuned, dev: Dev, facts: Mapping[str, str]) -> str:
     """Return the page."""
-    best, greedy = _percent(found.best, dev), _percent(found.greedy, dev)
+    best, greedy = _percent(found.best), _percent(found.greedy)
     title = f"Tuned on {len(dev.texts)} utterances, {dev.words} words"
     told = f"Greedy {greedy:.2f} % WER, tuned {best:.2f} %."
     if found.settings.greedy:
@@ -33,20 +33,20 @@ def page(found: Tuned, dev: Dev, facts: Mapping[str, str]) -> str:
         f"<title>{title}</title><style>{_STYLE}</style>",
         f"<h1>{title}</h1><p>{told}</p>",
         *(f'<p class="soft">{escape(name)}: {escape(value)}</p>' for name, value in facts.items()),
-        _weights(found, dev) if found.surface else "",
+        _weights(found) if found.surface else "",
         _searches(found, dev),
         "</html>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _percent(trial: Trial, dev: Dev) -> float:
-    return 100 * trial.total / dev.words
+def _percent(trial: Trial) -> float:
+    return 100 * trial.total / trial.words
 
 
-def _cell(trial: Trial, dev: Dev, span: tuple[float, float], best: bool) -> str:
+def _cell(trial: Trial, span: tuple[float, float], best: bool) -> str:
     """Return a cell with the WER, the darker the fewer errors."""
-    value, (low, high) = _percent(trial, dev), span
+    value, (low, high) = _percent(trial), span
     # Half the scale for the lower quarter, where the differences matter.
     share = (1 - (value - low) / (high - low)) ** 2 if high > low else 1.0
     mark = ' class="best"' if best else ""
@@ -54,40 +54,42 @@ def _cell(trial: Trial, dev: Dev, span: tuple[float, float], best: bool) -> str:
     return f'<td{mark} style="{shade}">{value:.2f}</td>'
 
 
-def _span(trials: Sequence[Trial], dev: Dev) -> tuple[float, float]:
-    values = [_percent(trial, dev) for trial in trials]
+def _span(trials: Sequence[Trial]) -> tuple[float, float]:
+    values = [_percent(trial) for trial in trials]
     return min(values), max(values)
 
 
-def _weights(found: Tuned, dev: Dev) -> str:
+def _weights(found: Tuned) -> str:
     """Return the surface of WER over weight and bonus."""
     rows: dict[float, list[Trial]] = {}
     for trial in found.surface:
         rows.setdefault(trial.settings.weights.lm_weight, []).append(trial)
-    span, least = _span(found.surface, dev), min(trial.total for trial in found.surface)
+    span, least = _span(found.surface), min(trial.total for trial in found.surface)
+    words = found.surface[0].words
+    part = "" if words == sum(found.words) else f"; on a part of the set, {words} words"
     head = "".join(f"<th>{one.settings.weights.word_bonus:g}</th>" for one in next(iter(rows.values())))
     lines = [
-        f"<tr><th>{weight:g}</th>{''.join(_cell(one, dev, span, one.total == least) for one in row)}</tr>"
+        f"<tr><th>{weight:g}</th>{''.join(_cell(one, span, one.total == least) for one in row)}</tr>"
         for weight, row in rows.items()
     ]
     return (
         "<h2>Language model and words</h2>"
-        "<p class=soft>WER in percent: down, the weight of the language model; across, the bonus for each word. "
-        "Framed: the fewest errors. What is taken does well together with its neighbours.</p>"
+        "<p class=soft>WER in percent: down, the weight of the language model; across, the bonus for each word"
+        f"{part}. Framed: the fewest errors. What is taken does well together with its neighbours.</p>"
         f'<div class="scroll"><table><tr><th></th>{head}</tr>{"".join(lines)}</table></div>'
     )
 
 
 def _searches(found: Tuned, dev: Dev) -> str:
     """Return what each search makes of the final weights, and how fast it is."""
-    span = _span(found.searches, dev)
+    span = _span(found.searches)
     lines = []
     for trial in found.searches:
         search = trial.settings.search
         taken = not found.settings.greedy and search == found.settings.search
         margins = f"<td>{search.token_margin:g}</td><td>{search.beam_margin:g}</td>"
         speed = f"<td>{dev.audio_seconds / trial.seconds:,.0f}</td>"
-        lines.append(f"<tr><td>{search.beam_width}</td>{margins}{_cell(trial, dev, span, taken)}{speed}</tr>")
+        lines.append(f"<tr><td>{search.beam_width}</td>{margins}{_cell(trial, span, taken)}{speed}</tr>")
     head = "<tr><th>beam width</th><th>token margin</th><th>beam margin</th><th>WER %</th><th>times real time</th></tr>"
     return (
         "<h2>How widely is searched</h2><p class=soft>With the weights that were found, on one thread. Framed: what is "

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asr import beam
 from asr.beam import BeamSettings, LmSettings, network
-from asr.beam.core import Search
+from asr.beam.growing import Search
 from asr.beam.language import Prior
 from asr.decoding import DecodingError, Hypothesis
 from asr.model import CELLS

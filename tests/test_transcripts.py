@@ -158,7 +158,7 @@ def test_a_ctm_against_other_references_goes_by_file(tmp_path: Path) -> None:
         ("a.ctm", "r A 0 1 W 1.5\n", r"row 1: confidence '1\.5' is not a number from 0 to 1, nor NA"),
         ("a.ctm", ";; nothing\n", r"a\.ctm: no words in it"),
         ("a.jsonl", '{"id": "a"\n', r"row 1: not JSON: Expecting.* at column"),
-        ("a.jsonl", "[1]\n", r"row 1: '\[1\]' is not a JSON object"),
+        ("a.jsonl", "[1]\n", r"row 1: not a JSON object \{…\}; '\[1\]'"),
         ("a.jsonl", "1" * 5000, r"row 1: not JSON: "),
         ("a.jsonl", '{"id": "a"}\n', r"row 1: no 'text' in"),
         ("a.jsonl", '{"text": "a"}\n', r"row 1: neither 'id' nor 'audio'"),

@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr import surface
+from asr import lm, surface
 from asr.decoder import GREEDY, Decoder, DecoderSettings, Models
 from asr.ngram import NgramModel
 from asr.ngram.estimate import Settings, estimate
 from asr.rnnlm import RnnLm
 from asr.text import Alphabet
-from asr.tuning import BONUSES, WEIGHTS, Dev, Trial, difference, trials, tune
+from asr.tuning import Dev, Trial, difference, trials, tune, weights
+from asr.tuning.bench import BASE, Bench
+from asr.tuning.weights import BONUSES, FEW_BONUSES, FEW_WEIGHTS, WEIGHTS
 from tests.test_decoding import Matrix, path
 
 ALPHABET = Alphabet(" ABCD")
@@ -21,6 +23,10 @@ SENTENCES = [["AB", "CD"], ["CD", "AB", "AB"], ["AB", "AB"], ["CD", "CD", "AB"]]
 
 def model() -> NgramModel:
     return estimate(SENTENCES, Settings(2))
+
+
+def letters() -> NgramModel:
+    return estimate(map(lm.characters, map(" ".join, SENTENCES)), Settings(4, vocabulary=lm.characters(" ABCD")))
 
 
 def heard(text: str, wrong: str, frames: int, probability: float = 0.5) -> Matrix:
@@ -57,6 +63,48 @@ def test_a_language_model_that_helps_is_taken_and_its_weight_is_more_than_nothin
     assert rate.value == pytest.approx(3 / 9) and rate.low >= 0
     again = Decoder(ALPHABET, 0.03, found.settings, Models(model()))
     assert [again.decode(row)[0].text for row in dev(MISHEARD).rows] == [text for text, _ in MISHEARD]
+
+
+def test_a_model_of_letters_takes_fewer_trials_and_has_no_unknown_words() -> None:
+    told: list[Trial] = []
+    found = tune(dev(MISHEARD), ALPHABET, Models(letters()), DecoderSettings(lm="letters.arpa"), told.append)
+    assert (found.greedy.total, found.best.total) == (3, 0)
+    assert found.settings.weights.lm_weight > 0
+    assert {one.settings.weights.unknown_score for one in told} == {BASE.weights.unknown_score}
+    assert len(told) <= trials(Models(letters())) < trials(Models(model())) / 2
+    widths = [one.settings.search.beam_width for one in found.searches]
+    assert widths[-1] == 100 and widths[:-1] == sorted(widths[:-1])
+    assert found.best.total <= found.searches[-1].total
+
+
+def test_a_model_of_letters_that_does_not_help_leaves_the_greedy_decoder() -> None:
+    found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, Models(letters()))
+    assert found.settings == GREEDY
+
+
+def test_the_first_weights_are_among_those_around_which_is_sought() -> None:
+    assert set(FEW_WEIGHTS) <= set(WEIGHTS)
+    assert set(FEW_BONUSES) <= set(BONUSES)
+
+
+def test_weights_are_sought_on_a_part_and_weighed_against_greedy_on_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "FEW_WORDS", 9)
+    monkeypatch.setattr(weights, "MORE_WORDS", 18)
+    told: list[Trial] = []
+    data = dev(MISHEARD * 5)
+    found = tune(data, ALPHABET, Models(letters()), on_trial=told.append)
+    assert (found.best.total, found.best.words, found.greedy.words) == (0, 45, 45)
+    assert {one.words for one in told[1 : 1 + len(FEW_WEIGHTS) * len(FEW_BONUSES)]} == {9}
+    # Twenty utterances, every second of them.
+    assert {len(one.errors) for one in found.surface} == {10}
+    assert "on a part of the set, 20 words" in surface.page(found, data, {})
+    assert {len(one.errors) for one in found.searches} == {20}
+
+
+def test_a_part_of_a_bench_is_spread_over_the_set() -> None:
+    bench = Bench(dev(MISHEARD * 5), ALPHABET, Models(), None)
+    assert bench.part(45) is bench and bench.part(23) is bench
+    assert bench.part(9).trial(GREEDY).errors == bench.trial(GREEDY).errors[::5]
 
 
 def test_settings_no_better_than_greedy_are_not_taken() -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr.beam.core import Limits
+from asr.beam.bound import Limits
 from asr.beam.language import LmSettings as LmSettings
 from asr.beam.language import Prior
 from asr.beam.network import search_along

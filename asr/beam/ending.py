@@ -5,9 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.beam.bound import Limits
 from asr.beam.compiling import Doubles, Ints, Rows, compiled
-from asr.beam.core import Limits, Search, begin, proceed, skip
+from asr.beam.core import begin, proceed, skip
 from asr.beam.fusion import Guide, final
+from asr.beam.growing import Search
 from asr.beam.scores import NOTHING, add
 from asr.text import BLANK
 

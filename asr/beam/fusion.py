@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from asr.beam.compiling import Ints, Rows, compiled, inlined
 from asr.beam.hotwords import Hotwords
-from asr.beam.lexicon import OUTSIDE, UNKNOWN, descend
+from asr.beam.lexicon import OUTSIDE, UNKNOWN
 from asr.beam.scores import NOTHING
 from asr.ngram import Arrays, advance
 from asr.text import BLANK
@@ -17,11 +17,11 @@ UNASKED = -1
 # Prefixes as a tree, 0 the empty one: each one's parent, last token, first child and next sibling, and its place in
 # the beam, `at`, or -1. `state`: of the word model before the word that grows; `spot`: that word's in the lexicon (0:
 # no letter of it yet); `gain`: what the word comes to if it ends here, and `after` the state then, once `after` is not
-# UNASKED; `letters`: the state of the character model; `row`: the network's; `hot`: the hotwords'. `score`: what is
-# sure; `promise`: with what the growing word promises.
+# UNASKED; `letters`: the state of the character model; `row`: the network's; `hot`: the hotwords'; `born`: a bit for
+# each token, modulo 31, that it has a child by. `score`: what is sure; `promise`: with what the growing word promises.
 PREFIX = np.dtype(
     [(name, np.int32) for name in ("parent", "token", "child", "sibling", "at", "state", "spot", "after")]
-    + [(name, np.int32) for name in ("letters", "row", "hot", "unused")]
+    + [(name, np.int32) for name in ("letters", "row", "hot", "born")]
     + [(name, np.float64) for name in ("gain", "score", "promise")]
 )
 
@@ -70,7 +70,7 @@ class Guide(NamedTuple):
 
 @inlined
 def judge(guide: Guide, lexicon: Rows, prefix: Any, token: int, grown: Any) -> None:
-    """Set what is known of a prefix that is another one and a token; `lexicon` is the guide's."""
+    """Set what is known of a prefix that is another one and a token; its spot in the guide's lexicon is set."""
     scales = guide.scales
     score, promise = prefix["score"], 0.0
     if scales.letters:
@@ -82,14 +82,13 @@ def judge(guide: Guide, lexicon: Rows, prefix: Any, token: int, grown: Any) -> N
     if token == scales.space:
         if prefix["after"] == UNASKED:
             end_word(guide, prefix)
-        grown["state"], grown["spot"] = prefix["after"], 0
+        grown["state"] = prefix["after"]
         score += prefix["gain"]
     elif scales.words:
-        spot = descend(lexicon, prefix["spot"], token)
-        grown["state"], grown["spot"] = prefix["state"], spot
+        grown["state"] = prefix["state"]
         word = scales.stranger
-        if spot >= 0:
-            word = max(word, scales.weight * lexicon[spot]["best"])
+        if grown["spot"] >= 0:
+            word = max(word, scales.weight * lexicon[grown["spot"]]["best"])
         promise += scales.bonus + word
     if scales.hot:
         hot = guide.hot.after[prefix["hot"], token]

@@ -3,10 +3,12 @@
 import numpy as np
 import torch
 
+from asr.beam.bound import Limits
 from asr.beam.compiling import Doubles
-from asr.beam.core import Limits, Search, begin, proceed
+from asr.beam.core import begin, proceed
 from asr.beam.ending import Found, finish
 from asr.beam.fusion import Guide
+from asr.beam.growing import Search
 from asr.rnnlm import BOUNDARY, RnnLm, State
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from asr.beam.compiling import Doubles, interpreted, is_kept
-from asr.beam.core import Limits
+from asr.beam.bound import Limits
 from asr.beam.ending import Found, search
 from asr.beam.fusion import Guide
 
@@ -36,9 +36,10 @@ def run(log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
 
 def interpret(log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
     """Search (T', V) by the interpreter, for which a single and a Python number make a single, not a double."""
-    scales = guide.scales._replace(
-        **{name: np.float64(value) for name, value in guide.scales._asdict().items() if isinstance(value, float)}
-    )
+    doubles: dict[str, Any] = {
+        name: np.float64(value) for name, value in guide.scales._asdict().items() if isinstance(value, float)
+    }
+    scales = guide.scales._replace(**doubles)
     arrays: Any = guide.arrays
     arrays = arrays._replace(log_probs=np.float64(arrays.log_probs), backoffs=np.float64(arrays.backoffs))
     with np.errstate(all="ignore"):

@@ -22,8 +22,13 @@ def add(left: float, right: float) -> float:
 @compiled
 def best(scores: Doubles, width: int, lowest: float) -> NDArray[np.int64]:
     """Return the places of the `width` highest scores of at least `lowest`, in order; the first of equal ones."""
-    found = np.flatnonzero(scores >= lowest)
-    if len(found) <= width:
+    every, count = np.empty(len(scores), np.int64), 0
+    for place in range(len(scores)):
+        if scores[place] >= lowest:
+            every[count] = place
+            count += 1
+    found = every[:count]
+    if count <= width:
         return found
     kept = scores[found]
     least = np.partition(kept, len(kept) - width)[len(kept) - width]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from asr.jsonl import JsonlError, parsed
 from asr.transcripts.record import Source, Transcript, TranscriptError, shown
 
 # The names that a column may have; the first that is there is taken.
@@ -76,14 +77,9 @@ def _duration(place: str, value: Any) -> float:
 
 def _object(place: str, line: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise TranscriptError(f"{place}: not JSON: {error.msg} at column {error.colno}; {shown(line)}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets a thousand deep
-        raise TranscriptError(f"{place}: not JSON: {error}; {shown(line)}") from error
-    if not isinstance(row, dict):
-        raise TranscriptError(f"{place}: {shown(line)} is not a JSON object {{…}}")
-    return row
+        return parsed(line)
+    except JsonlError as error:
+        raise TranscriptError(f"{place}: {error}; {shown(line)}") from error
 
 
 def read_jsonl(source: Source) -> list[Transcript]:
