@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from asr.beam.compiling import Doubles, interpreted, is_kept
 from asr.beam.bound import Limits
+from asr.beam.compiling import Doubles, interpreted, is_kept
 from asr.beam.ending import Found, search
 from asr.beam.fusion import Guide
 
