@@ -245,11 +245,14 @@ def test_ctrl_c_ends_a_real_run_at_once(desk: Desk, jobs: int) -> None:
     for number in range(40):
         os.link("in/b/long.wav", f"in/b/long-{number}.wav")
     command = [sys.executable, "-m", "asr", *desk.line("in", "--out", "out", "--jobs", jobs)]
+    # Where the tests run in the background of a shell, they and what they start would ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     ) as process:
         while not Path("out/b/c.txt").exists() and process.poll() is None:
             time.sleep(0.01)
+        signal.signal(signal.SIGINT, before)
         process.send_signal(signal.SIGINT)
         begin = time.monotonic()
         _, error = process.communicate(timeout=60)
