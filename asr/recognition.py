@@ -85,13 +85,15 @@ class Recognizer:
         return self._decode_long(lambda: pieces(waveform), 1, words)[0]
 
     def transcribe_together(
-        self, waveforms: Sequence[NDArray[np.float32]], count: int = 1, words: bool = False
+        self, waveforms: Sequence[NDArray[np.float32]], count: int = 1, words: bool = False, threads: int = 0
     ) -> list[list[Hypothesis]]:
         """Return the `count` best transcripts of waveforms as `asr.audio.load` reads them, computed in one batch.
 
-        Each must be one that `takes_whole` accepts.
+        Each must be one that `takes_whole` accepts. They are searched on so many threads (0: one for each core).
         """
-        return self._decoder.decode_each(self._listener.together(waveforms), count, words) if waveforms else []
+        if not waveforms:
+            return []
+        return self._decoder.decode_each(self._listener.together(waveforms), count, words, threads)
 
     def transcribe_file(self, path: str | Path, words: bool = False) -> Hypothesis:
         """Transcribe a sound file of any rate, length and number of channels, which are averaged; `words` as above.

@@ -23,11 +23,15 @@ Tell = Callable[[float, float], None]
 
 @dataclass(frozen=True)
 class Way:
-    """How files are transcribed: the `count` best texts, the best with its `words`; `split`: of each channel."""
+    """How files are transcribed: the `count` best texts, the best with its `words`; `split`: of each channel.
+
+    `threads` search the files of a batch; 0: one for each core.
+    """
 
     count: int = 1
     words: bool = False
     split: bool = False
+    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,27 +55,28 @@ def plan(recognizer: Recognizer, paths: Iterable[Path], split: bool = False, job
     lengths: list[int] = []
     total = 0
     for index, path in enumerate(paths):
-        seconds = _seconds(recognizer, path, split)
-        if seconds is None:
+        seconds, alone = _seconds(recognizer, path, split)
+        # Of those that are alone, too: while hours of them go by, no short one is to wait.
+        total += round(1000 * seconds)
+        if alone:
             yield [index]
-            continue
-        waiting.append(index)
-        lengths.append(round(1000 * seconds))
-        total += lengths[-1]
+        else:
+            waiting.append(index)
+            lengths.append(round(1000 * seconds))
         if len(waiting) == _MOST or total >= 1000 * recognizer.batch_seconds * max(_AHEAD, jobs):
             yield from _batches(recognizer, waiting, lengths, jobs)
             waiting, lengths, total = [], [], 0
     yield from _batches(recognizer, waiting, lengths, jobs)
 
 
-def _seconds(recognizer: Recognizer, path: Path, split: bool) -> float | None:
-    """Return the seconds that a file adds to a batch, or None where it is to be alone."""
+def _seconds(recognizer: Recognizer, path: Path, split: bool) -> tuple[float, bool]:
+    """Return the seconds of a file's channels that are heard, and whether it is to be alone."""
     try:
         header = audio.info(path)
     except AudioError:
-        return None
+        return 0.0, True
     seconds = header.duration * (header.channels if split else 1)
-    return seconds if recognizer.takes_whole(header.duration) and seconds <= recognizer.batch_seconds else None
+    return seconds, not recognizer.takes_whole(header.duration) or seconds > recognizer.batch_seconds
 
 
 def _batches(recognizer: Recognizer, indices: Sequence[int], lengths: Sequence[int], jobs: int) -> Iterator[list[int]]:
@@ -95,7 +100,7 @@ def transcribe(recognizer: Recognizer, paths: Sequence[Path], way: Way, tell: Te
 def _together(recognizer: Recognizer, paths: Sequence[Path], way: Way) -> list[Heard]:
     read = [_read(recognizer, path, way) for path in paths]
     waveforms = [one for parts, _ in read for one in parts if one is not None]
-    decoded = iter(recognizer.transcribe_together(waveforms, way.count, way.words))
+    decoded = iter(recognizer.transcribe_together(waveforms, way.count, way.words, way.threads))
 
     def heard(part: Waveform | None) -> list[Hypothesis]:
         return [Hypothesis("", 0.0)] if part is None else next(decoded)

@@ -64,6 +64,16 @@ def test_a_damaged_file_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["words", "first_child"])
+def test_a_right_sum_is_not_enough(model: NgramModel, name: str, tmp_path: Path) -> None:
+    wrong = getattr(model.arrays, name).copy()
+    wrong[-2] += 10_000
+    path = tmp_path / "lm.bin"
+    packed.write(path, NgramModel(model.words, model.counts, model.arrays._replace(**{name: wrong})))
+    with pytest.raises(NgramError, match=r"lm\.bin: not what a packed language model has in it"):
+        packed.read(path)
+
+
 def test_a_newer_format_is_named(model: NgramModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "FORMAT", 9)
     packed.write(tmp_path / "lm.bin", model)

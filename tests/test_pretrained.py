@@ -1,6 +1,7 @@
 """Models by name: found, packed small, loaded with their decoder; and the one that comes with the package."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,23 @@ def test_pack_from_the_command_line_again(
     assert sorted(path.name for path in tiny.folder.iterdir()) == ["tiny.md", "tiny.safetensors", "tiny.toml"]
     assert main([*command, "--name", "ti.ny", "--out", str(tiny.folder)]) == 1
     assert "no name of a model" in capsys.readouterr().err
+
+
+def test_a_pack_writes_over_no_other_file(parts: Parts, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    out.mkdir()
+    other = out / "tiny.wav"
+    other.write_text("speech")
+    bundle = pack(parts, "tiny", out)
+    pack(parts, "tiny", out)
+    assert other.read_text() == "speech" and other not in bundle.files
+    trained = out / "last.safetensors"
+    trained.write_bytes(parts.model.read_bytes())
+    with pytest.raises(PretrainedError, match=r"last\.safetensors: there already, and not of a bundle"):
+        pack(parts, "last", out)
+    with pytest.raises(PretrainedError, match=r"tiny\.safetensors: would be written over, and is read"):
+        pack(replace(parts, model=bundle.model), "tiny", out)
+    assert trained.read_bytes() == parts.model.read_bytes()
 
 
 def test_a_failing_pack_leaves_what_was_there(tiny: Bundle, parts: Parts) -> None:

@@ -106,6 +106,14 @@ def test_the_first_do_not_wait_for_the_last(recognizer: Recognizer, paths: list[
     assert len(taken) < 20
 
 
+def test_short_ones_do_not_wait_for_many_long_ones(recognizer: Recognizer, tmp_path: Path) -> None:
+    short, long = stereo(tmp_path / "short.wav", "A"), stereo(tmp_path / "long.wav", "AB CA BB AC BB")
+    hearing = batching(recognizer, 2, whole=1.0)
+    assert soundfile.info(short).duration < 1 < soundfile.info(long).duration
+    planned = list(recordings.plan(hearing, [short, *[long] * 50]))
+    assert planned.index([0]) < 8 and len(planned) == 51
+
+
 def test_long_many_channelled_and_bad_files_are_alone(recognizer: Recognizer, tmp_path: Path) -> None:
     short = [stereo(tmp_path / f"{number}.wav", "A", "B") for number in range(4)]
     long = stereo(tmp_path / "long.wav", "AB CA BB AC BB", "B")

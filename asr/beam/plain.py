@@ -7,6 +7,7 @@ the same source until it has cost about as much as compiling, so that no more th
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asr.beam.bound import Limits
 from asr.beam.compiling import Doubles, interpreted, is_kept
@@ -16,6 +17,20 @@ from asr.beam.fusion import Guide
 # Frames times prefixes in the beam that the interpreter searches in the time that compiling takes: 60 seconds of speech
 # with 100 prefixes.
 PATIENCE = 200_000
+
+
+class _Doubles:
+    """Singles, of which each is a double when it is asked for: to make all so would copy a whole language model."""
+
+    def __init__(self, singles: NDArray[np.float32]) -> None:
+        self._singles = singles
+
+    def __len__(self) -> int:
+        return len(self._singles)
+
+    def __getitem__(self, place: int) -> np.float64:
+        return np.float64(self._singles[place])
+
 
 _interpreted = interpreted(search)
 _spent = [0]
@@ -41,6 +56,6 @@ def interpret(log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
     }
     scales = guide.scales._replace(**doubles)
     arrays: Any = guide.arrays
-    arrays = arrays._replace(log_probs=np.float64(arrays.log_probs), backoffs=np.float64(arrays.backoffs))
+    arrays = arrays._replace(log_probs=_Doubles(arrays.log_probs), backoffs=_Doubles(arrays.backoffs))
     with np.errstate(all="ignore"):
         return _interpreted(log_probs, limits, guide._replace(scales=scales, arrays=arrays))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import shutil
 import sys
 import tempfile
@@ -102,7 +103,8 @@ class Run:
         wishes = self._wishes
         jobs = min(wishes.jobs, len(pending))
         paths = [self._path(one) for one in pending]
-        way = recordings.Way(wishes.nbest, wishes.formats != ("txt",), wishes.split)
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+        way = recordings.Way(wishes.nbest, wishes.formats != ("txt",), wishes.split, threads)
         progress = Recordings(self._display, [_size(path) for path in paths])
 
         def work(indices: list[int]) -> "dict[int, list[Transcript]]":

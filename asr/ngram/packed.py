@@ -61,14 +61,36 @@ def read(path: Path) -> NgramModel:
     # Compiled code trusts the indices in the arrays, so a damaged file must not reach it.
     if _crc(length, content[PREFIX.size :]) != crc:
         raise NgramError(f"{path}: broken or cut off")
-    header = json.loads(content[PREFIX.size : PREFIX.size + length])
-    values, start = {}, PREFIX.size + length
-    for name, kind in KINDS.items():
-        count, size = header["arrays"][name]
-        values[name] = _joined(zlib.decompress(content[start : start + size]), count, kind)
-        start += size
-    words = values["names"].tobytes().decode().split("\n")
-    return trie.assemble(words, _levels(header["counts"], float(header["step"]), values))
+    try:
+        header = json.loads(content[PREFIX.size : PREFIX.size + length])
+        values, start = {}, PREFIX.size + length
+        for name, kind in KINDS.items():
+            count, size = header["arrays"][name]
+            values[name] = _joined(zlib.decompress(content[start : start + size]), count, kind)
+            start += size
+        words = values["names"].tobytes().decode().split("\n")
+        counts, step = [int(count) for count in header["counts"]], float(header["step"])
+        fits = _fits(counts, values, len(words))
+    except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
+        raise NgramError(f"{path}: not what a packed language model has in it ({error})") from error
+    if not fits:
+        raise NgramError(f"{path}: not what a packed language model has in it (numbers that do not fit)")
+    return trie.assemble(words, _levels(counts, step, values))
+
+
+def _fits(counts: Sequence[int], values: Mapping[str, npt.NDArray[Any]], words: int) -> bool:
+    """Say whether the numbers of a file are those of a trie: a right sum was not always reckoned by `write`."""
+    total = sum(counts)
+    sizes = {"words": total, "log_probs": total, "backoffs": total - counts[-1], "children": 1 + total - counts[-1]}
+    if min(counts) < 0 or counts[0] != words or any(len(values[name]) != size for name, size in sizes.items()):
+        return False
+    ends = np.cumsum([0, 1, *counts[:-1]])
+    children = np.concatenate([[0], np.cumsum(values["children"], dtype=np.int64)])
+    return bool(
+        np.array_equal(values["words"][:words], np.arange(words))
+        and (values["words"] < words).all()
+        and np.array_equal(np.diff(children[ends]), counts)
+    )
 
 
 def _levels(counts: Sequence[int], step: float, values: Mapping[str, npt.NDArray[Any]]) -> list[Level]:

@@ -15,6 +15,7 @@ from pathlib import Path
 # What is used where none is asked for.
 DEFAULT = "english-small"
 _MODEL = ".safetensors"
+_ENDINGS = (_MODEL, ".toml", ".md", ".lm.bin", ".lm.safetensors", ".rescorer.safetensors")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -43,8 +44,7 @@ class Bundle:
     @property
     def files(self) -> list[Path]:
         """Return all its files, in order of their names."""
-        found = self.folder.glob(f"{self.name}.*")
-        return sorted(path for path in found if path.is_file() and path.suffix != ".part")
+        return sorted(path for ending in _ENDINGS if (path := self.folder / f"{self.name}{ending}").is_file())
 
     @property
     def size(self) -> int:

@@ -22,7 +22,7 @@ class Parts:
 
 
 def pack(parts: Parts, name: str, out: Path) -> Bundle:
-    """Write the bundle of a name into a folder, all of it or nothing; one that has the name is replaced.
+    """Write the bundle of a name into a folder, all of it or nothing; one that has the name is replaced, no other file.
 
     Raises PretrainedError, OSError, and for what is wrong with the files CheckpointError, ConfigError, LmError,
     NgramError, RnnLmError and DecodingError.
@@ -36,6 +36,7 @@ def pack(parts: Parts, name: str, out: Path) -> Bundle:
     settings = decoder.read_settings(parts.decoder)
     if parts.lm:
         settings = replace(settings, lm=str(parts.lm))
+    _check_place(Bundle(name, out), parts, settings)
     models = decoder.open_models(settings)
     # Refuses what does not fit the model's alphabet.
     decoder.Plan(settings, models).decoder(contents.settings.alphabet, contents.settings.seconds_per_frame)
@@ -49,6 +50,17 @@ def pack(parts: Parts, name: str, out: Path) -> Bundle:
         (draft.folder / f"{name}.toml").write_text(decoder.to_toml(settings, draft.folder), encoding="utf-8")
         (draft.folder / f"{name}.md").write_bytes(card)
         return _moved(draft, out)
+
+
+def _check_place(final: Bundle, parts: Parts, settings: DecoderSettings) -> None:
+    """Refuse to write over what is no bundle, or over what this one is made of, but its card, which stays as it is."""
+    there = [path for path in final.files if not (parts.card.exists() and path.samefile(parts.card))]
+    sources = [parts.model, parts.decoder, *(Path(name) for name in (settings.lm, settings.rescorer) if name)]
+    for path in there:
+        if any(source.exists() and path.samefile(source) for source in sources):
+            raise PretrainedError(f"{path}: would be written over, and is read; choose another --name or --out")
+    if there and not (final.model.is_file() and final.decoder):
+        raise PretrainedError(f"{there[0]}: there already, and not of a bundle; choose another --name or --out")
 
 
 def _with_models(draft: Bundle, settings: DecoderSettings, models: Models) -> DecoderSettings:

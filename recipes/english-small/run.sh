@@ -38,8 +38,10 @@ if [[ -z $card ]]; then
     printf -- '---\nlanguage: English\n---\n# %s\n\nMade by recipes/%s; asr inspect tells how.\n' $name $name > "$card"
 fi
 asr models pack "$run/best.safetensors" --decoder "$run/decoder.toml" --card "$card" --name $name --out "$run/bundle"
-export ASR_MODELS=$run/bundle
+# By its files: one of the name that is in the package would go before it.
+bundle=$run/bundle/$name
 for subset in dev-clean "${test[@]}"; do
-    asr evaluate "$manifests/$subset.jsonl" --model $name --json "$run/$subset.json" --report "$run/$subset.html"
+    asr evaluate "$manifests/$subset.jsonl" --model "$bundle.safetensors" --decoder "$bundle.toml" \
+        --json "$run/$subset.json" --report "$run/$subset.html"
 done
 echo "To bundle it: cp $run/bundle/$name.* asr/pretrained/"
