@@ -1,5 +1,6 @@
 """Models by name: found, packed small, loaded with their decoder; and the one that comes with the package."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import asr
-from asr import checkpoint, decoder, manifest, pretrained, recognition
+from asr import checkpoint, decoder, manifest, pretrained, recognition, scoring
 from asr.cli import main
 from asr.corpora import table
 from asr.pretrained import Bundle, PretrainedError, bundles, named
@@ -196,6 +197,24 @@ def test_a_pack_writes_over_no_other_file(parts: Parts, tmp_path: Path) -> None:
     assert trained.read_bytes() == parts.model.read_bytes()
 
 
+@pytest.mark.parametrize("named", ["../tiny.lm.bin", "/etc/passwd", "other.arpa"])
+def test_a_bundle_opens_no_files_but_its_own(tiny: Bundle, named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = tiny.folder / "tiny.toml"
+    settings.write_text(settings.read_text().replace('"tiny.lm.bin"', json.dumps(named)))
+    assert main(["transcribe", "x.wav", "--model", "tiny"]) == 1
+    assert f"tiny.toml: lm = {named!r} is no file of this bundle" in capsys.readouterr().err
+    with pytest.raises(PretrainedError, match="is no file of this bundle"):
+        asr.load("tiny")
+
+
+def test_a_greedy_decoder_has_no_use_for_a_language_model(parts: Parts, tmp_path: Path) -> None:
+    parts.decoder.write_text("greedy = true\n")
+    with pytest.raises(PretrainedError, match=r"decoder.toml: greedy = true has no use for .*lm.arpa; leave out --lm"):
+        pack(replace(parts, lm=tmp_path / "lm.arpa"), "tiny", tmp_path / "out")
+    with pytest.raises(PretrainedError, match="not the word pack"):
+        pack(parts, "pack", tmp_path / "out")
+
+
 def test_a_failing_pack_leaves_what_was_there(tiny: Bundle, parts: Parts) -> None:
     before = {path.name: path.read_bytes() for path in tiny.folder.iterdir()}
     broken = Parts(parts.model, parts.decoder, parts.card.with_name("gone.md"))
@@ -224,7 +243,10 @@ def test_what_comes_with_the_package_is_small() -> None:
 def test_the_bundled_model_hears_the_samples() -> None:
     if not (Path(pretrained.__file__).parent / f"{pretrained.DEFAULT}.safetensors").is_file():
         pytest.skip("no model comes with the package yet")
-    assert asr.load(pretrained.DEFAULT).settings.alphabet.characters
+    rows = table.read(ROOT / "data" / "samples" / "samples.csv")
+    recognizer = asr.load(pretrained.DEFAULT)
+    found = [recognizer.transcribe_file(row.audio).text for row in rows]
+    assert scoring.score([row.text.upper() for row in rows], found).wer.value < 0.8
 
 
 def test_the_samples_are_there_with_their_texts() -> None:

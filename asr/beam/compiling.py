@@ -72,8 +72,8 @@ def compiled(function: Function) -> Function:
 
 def is_kept(function: Callable[..., object]) -> bool:
     """Say whether a compiled function was compiled before: in this process, or for it on the disk."""
-    dispatcher: Any = function
-    if dispatcher.overloads:
+    # Where numba is told to compile nothing (NUMBA_DISABLE_JIT), the function is the plain one.
+    if getattr(function, "overloads", True):
         return True
     name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
     version = f"py{sys.version_info[0]}{sys.version_info[1]}"
@@ -83,7 +83,7 @@ def is_kept(function: Callable[..., object]) -> bool:
 def interpreted(function: Function, done: dict[Any, Any] | None = None) -> Function:
     """Return a compiled function as the interpreter runs it, and so what it calls: ready at once, far slower."""
     done = {} if done is None else done
-    source: Any = cast(Any, function).py_func
+    source: Any = getattr(function, "py_func", function)
     if source not in done:
         names = dict(source.__globals__)
         done[source] = types.FunctionType(source.__code__, names, source.__name__, source.__defaults__)

@@ -143,7 +143,8 @@ class NgramModel:
         if self.order == 1:
             return EMPTY_STATE
         # Once is not worth compiling for.
-        return int(shortest_state.py_func(self.arrays, 1 + self.vocabulary[BEGIN]))
+        plain = getattr(shortest_state, "py_func", shortest_state)
+        return int(plain(self.arrays, 1 + self.vocabulary[BEGIN]))
 
     def ids(self, words: Iterable[str]) -> Longs:
         """Return the ids of words; an unknown word is 0."""

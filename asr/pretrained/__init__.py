@@ -8,6 +8,7 @@ NAME.md, its card, whose first lines, between two of ---, are facts: `hours: 20`
 import difflib
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +38,22 @@ class Bundle:
 
     @property
     def decoder(self) -> Path | None:
-        """Return the settings of the decoder, if there are any."""
+        """Return the settings of the decoder, if there are any.
+
+        Raises PretrainedError where they name files that are not beside them: a bundle from elsewhere opens no others.
+        """
         path = self.folder / f"{self.name}.toml"
-        return path if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+            return path  # told by who reads it, with the line
+        for key in ("lm", "rescorer"):
+            named = settings.get(key, "")
+            if isinstance(named, str) and named and not named.startswith(f"{self.name}."):
+                raise PretrainedError(f"{path}: {key} = {named!r} is no file of this bundle; pack it again")
+        return path
 
     @property
     def files(self) -> list[Path]:

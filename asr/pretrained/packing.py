@@ -24,17 +24,24 @@ class Parts:
 def pack(parts: Parts, name: str, out: Path) -> Bundle:
     """Write the bundle of a name into a folder, all of it or nothing; one that has the name is replaced, no other file.
 
-    Raises PretrainedError, OSError, and for what is wrong with the files CheckpointError, ConfigError, LmError,
-    NgramError, RnnLmError and DecodingError.
+    Where the program is killed just as one takes the other's place, neither is found. Raises PretrainedError, OSError,
+    and for what is wrong with the files CheckpointError, ConfigError, LmError, NgramError, RnnLmError and
+    DecodingError.
     """
-    if not is_name(name):
-        raise PretrainedError(f"{name!r}: no name of a model; letters, digits, - and _ are meant")
+    if not is_name(name) or name == "pack":
+        raise PretrainedError(
+            f"{name!r}: no name of a model; letters, digits, - and _ are meant, and not the word pack"
+        )
     network, contents = checkpoint.load(parts.model)
     matrices = checkpoint.matrices(contents)
     if matrices is None:
         raise PretrainedError(f"{parts.model}: without the matrices of its features; an older asr wrote it")
     settings = decoder.read_settings(parts.decoder)
     if parts.lm:
+        if settings.greedy:
+            raise PretrainedError(
+                f"{parts.decoder}: greedy = true has no use for {parts.lm}; leave out --lm, or tune with it"
+            )
         settings = replace(settings, lm=str(parts.lm))
     _check_place(Bundle(name, out), parts, settings)
     models = decoder.open_models(settings)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The bundled English model: from corpora to a bundle that the package carries.
+# A small English model by name: from corpora to a bundle.
 # usage: recipes/english-small/run.sh ROOT TEXT [RUN] [SETTING...]
 #        ROOT: the folder that holds LibriSpeech/ (train-clean-5, train-clean-100 or a part of it, dev-clean) and an4/
 #        TEXT: what the language model is made of, a sentence on each line (.gz, too)
