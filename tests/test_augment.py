@@ -162,7 +162,7 @@ def test_what_is_masked_in_time_is_the_mean_and_the_rest_is_untouched(frames: in
     found = masked(original, AugmentSettings(mel_masks=0, time_masks=5.0), SOME, seed)
     hidden = np.abs(found - original).max(axis=1) > 1e-5
     if frames:
-        np.testing.assert_allclose(found[hidden], np.tile(original.mean(axis=0), (hidden.sum(), 1)), atol=1e-5)
+        assert np.abs(found[hidden] - original.mean(axis=0)).max(initial=0.0) <= 1e-5
 
 
 @pytest.mark.parametrize(("frames", "longest"), [(1000, 20), (100, 20), (50, 10), (9, 1), (4, 0)])
