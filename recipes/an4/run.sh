@@ -21,7 +21,10 @@ asr doctor "$manifests/train.jsonl" "$manifests/dev.jsonl" --recipe $recipe
 # Chosen on dev: the settings of the search, with language models of the transcripts that this model learnt from.
 asr train $recipe --train "$manifests/train.jsonl" --dev "$manifests/dev.jsonl" --out "$run/dev" "${@:3}"
 asr lm train "$manifests/train.jsonl" --order 3 --out "$run/dev/words.arpa"
-asr tune "$manifests/dev.jsonl" --model "$run/dev/best.safetensors" --lm "$run/dev/words.arpa" --out "$run/dev/decoder.toml"
+asr lm train "$manifests/train.jsonl" --dev "$manifests/dev.jsonl" --kind rnn --model "$run/dev/best.safetensors" \
+    --hidden 192 --layers 1 --dropout 0.4 --epochs 150 --out "$run/dev/letters.safetensors"
+asr tune "$manifests/dev.jsonl" --model "$run/dev/best.safetensors" --lm "$run/dev/words.arpa" \
+    --rescorer "$run/dev/letters.safetensors" --out "$run/dev/decoder.toml"
 
 asr train $recipe --train "$manifests/train-dev.jsonl" --dev "$manifests/dev.jsonl" --out "$run/all" "${@:3}"
 asr lm train "$manifests/train-dev.jsonl" --order 3 --out "$run/all/words.arpa"
