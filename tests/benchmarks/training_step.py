@@ -1,7 +1,7 @@
 """How fast training is: a step against the usual way to write the network, a layer against a matrix product, and a
 whole epoch against its bare steps and against real time. Every ratio is of speeds: more is better, 1 is as fast.
 
-usage: python tests/benchmarks/training_step.py [--device cpu|cuda] [--rounds N] [--parts step,layer,epoch]
+usage: python tests/benchmarks/training_step.py [--device cpu|cuda] [--rounds N] [--parts step,precision,layer,epoch]
                                                 [RECIPE MANIFEST]
 default: the an4 recipe's settings, and for the epoch the digits. With a MANIFEST every 20th of its rows is the dev set.
 """
@@ -176,6 +176,25 @@ def measure_steps(recipe: Recipe, place: torch.device, rounds: int) -> None:
     print(f"RATIO step_vs_packed {np.median(every):.2f}")
 
 
+def measure_precision(recipe: Recipe, place: torch.device, rounds: int) -> None:
+    """Print how many times as fast a whole step is in bfloat16 as in float32, by turns on the same batches."""
+    settings = checkpoint.Settings(recipe.features, recipe.text, recipe.model)
+    how = recipe.training
+    for corpus in CORPORA:
+        data = batches(corpus, BATCH_SECONDS[-1], recipe.features.dimension, len(settings.alphabet))[: WARM + rounds]
+        engines = []
+        for precision in ("float32", "bfloat16"):
+            one = dataclasses.replace(recipe, training=dataclasses.replace(how, precision=precision))
+            torch.manual_seed(1)
+            engines.append(Engine.of(one, settings.build(), World(place)))
+        ratios = []
+        for batch in data:
+            share = Share([batch], len(batch.target_lengths))
+            full, half = (seconds(partial(one.step, share, how.learning_rate), place) for one in engines)
+            ratios.append(full / half)
+        print(f"RATIO bfloat16_vs_float32_{corpus} {np.median(ratios[WARM:]):.2f}", flush=True)
+
+
 def measure_layer(place: torch.device, rounds: int) -> None:
     """Print the ratios of the arithmetic rates of one bidirectional LSTM layer and of a plain matrix product."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -276,7 +295,7 @@ def main() -> None:
     parser.add_argument("manifest", nargs="?")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--parts", default="step,layer,epoch")
+    parser.add_argument("--parts", default="step,precision,layer,epoch")
     given = parser.parse_args()
     place = device.choose(given.device)
     device.keep_memory()
@@ -284,6 +303,8 @@ def main() -> None:
     print(f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     if "step" in given.parts.split(","):
         measure_steps(recipe, place, given.rounds)
+    if "precision" in given.parts.split(","):
+        measure_precision(recipe, place, given.rounds)
     if "layer" in given.parts.split(","):
         measure_layer(place, given.rounds)
     if "epoch" in given.parts.split(","):
