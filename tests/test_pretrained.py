@@ -197,7 +197,9 @@ def test_a_pack_writes_over_no_other_file(parts: Parts, tmp_path: Path) -> None:
     assert trained.read_bytes() == parts.model.read_bytes()
 
 
-@pytest.mark.parametrize("named", ["../tiny.lm.bin", "/etc/passwd", "other.arpa"])
+@pytest.mark.parametrize(
+    "named", ["../tiny.lm.bin", "/etc/passwd", "other.arpa", "tiny.x/../../other.arpa", "tiny.x\\..\\other.arpa"]
+)
 def test_a_bundle_opens_no_files_but_its_own(tiny: Bundle, named: str, capsys: pytest.CaptureFixture[str]) -> None:
     settings = tiny.folder / "tiny.toml"
     settings.write_text(settings.read_text().replace('"tiny.lm.bin"', json.dumps(named)))

@@ -51,7 +51,8 @@ class Bundle:
             return path  # told by who reads it, with the line
         for key in ("lm", "rescorer"):
             named = settings.get(key, "")
-            if isinstance(named, str) and named and not named.startswith(f"{self.name}."):
+            beside = isinstance(named, str) and named.startswith(f"{self.name}.") and not set(named) & set("/\\:")
+            if named and not beside:
                 raise PretrainedError(f"{path}: {key} = {named!r} is no file of this bundle; pack it again")
         return path
 
