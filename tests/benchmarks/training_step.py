@@ -1,9 +1,10 @@
 """How fast training is: a step against the usual way to write the network, a layer against a matrix product, and a
 whole epoch against its bare steps and against real time. Every ratio is of speeds: more is better, 1 is as fast.
 
-usage: python tests/benchmarks/training_step.py [--device cpu|cuda] [--rounds N] [--parts step,precision,layer,epoch]
-                                                [RECIPE MANIFEST]
-default: the an4 recipe's settings, and for the epoch the digits. With a MANIFEST every 20th of its rows is the dev set.
+usage: python tests/benchmarks/training_step.py [--device cpu|cuda] [--rounds N] [--parts PART,…] [RECIPE MANIFEST]
+parts: step, precision, layer and epoch are the default; rate tells hours of audio a second at the lengths of
+LibriSpeech's utterances, in the recipe's own batches and in ones of twice the length. Without a RECIPE it is an4's, and
+the epoch is one of the digits; with a MANIFEST every 20th of its rows is the dev set.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from asr.corpora import librispeech
 from asr.distributed import World
 from asr.events import Epoch, Event
 from asr.model import Front, Model, ModelSettings, RecurrentLayer
-from asr.recipe import Recipe
+from asr.recipe import AUTO, Recipe
 from asr.training import Options
 from asr.training.engine import Engine, Outcome, Share
 
@@ -195,6 +196,24 @@ def measure_precision(recipe: Recipe, place: torch.device, rounds: int) -> None:
         print(f"RATIO bfloat16_vs_float32_{corpus} {np.median(ratios[WARM:]):.2f}", flush=True)
 
 
+def measure_rate(recipe: Recipe, place: torch.device, rounds: int) -> None:
+    """Print how many hours of audio a second whole steps of the recipe take, on batches of random features."""
+    settings = checkpoint.Settings(recipe.features, recipe.text, recipe.model)
+    own = 60.0 if recipe.training.batch_seconds == AUTO else float(recipe.training.batch_seconds)
+    for batch_seconds in (round(own), round(2 * own)):
+        torch.manual_seed(1)
+        engine = Engine.of(recipe, settings.build(), World(place))
+        engine.model.train()
+        data = batches("librispeech", batch_seconds, recipe.features.dimension, len(settings.alphabet))
+        rates = []
+        for number in range(WARM + rounds):
+            batch = data[number % len(data)]
+            share = Share([batch], len(batch.target_lengths))
+            took = seconds(partial(engine.step, share, recipe.training.learning_rate), place)
+            rates.append(int(batch.feature_lengths.sum()) * recipe.features.hop / 3600 / took)
+        print(f"rate, {recipe.name}, {batch_seconds} s a batch: {np.median(rates[WARM:]):.3f} hours of audio a second")
+
+
 def measure_layer(place: torch.device, rounds: int) -> None:
     """Print the ratios of the arithmetic rates of one bidirectional LSTM layer and of a plain matrix product."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -305,6 +324,8 @@ def main() -> None:
         measure_steps(recipe, place, given.rounds)
     if "precision" in given.parts.split(","):
         measure_precision(recipe, place, given.rounds)
+    if "rate" in given.parts.split(","):
+        measure_rate(recipe, place, given.rounds)
     if "layer" in given.parts.split(","):
         measure_layer(place, given.rounds)
     if "epoch" in given.parts.split(","):
