@@ -15,7 +15,7 @@ from asr.model import Model, ModelSettings
 from asr.text import Alphabet, TextSettings
 
 FORMAT = "asr-model"
-SCHEMA = 1
+SCHEMA = 2
 
 
 class CheckpointError(ValueError):
@@ -64,16 +64,16 @@ def save(  # noqa: PLR0913 - all that a file has
     card: dict[str, Any],
     matrices: Matrices | None = None,
     *,
-    half: bool = False,
+    bits: int = 32,
 ) -> None:
     """Write a model file whole or not at all; recognition needs the features' `matrices`. Raises CheckpointError.
 
-    With `half` the weights are rounded to float16, half the size.
+    With 16 or 8 `bits` the weights are rounded, to a half or a quarter of the size.
     """
     extras = {}
     if matrices:
         extras = {_MEL: torch.from_numpy(matrices.mel), _DCT: torch.from_numpy(matrices.dct)}
-    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}, extras), half)
+    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}, extras), bits)
 
 
 def matrices(contents: Contents) -> Matrices | None:

@@ -1,6 +1,7 @@
 """One safetensors file that holds a network and all that rebuilds it.
 
-The tensors are the network's parameters by name, float32, or float16 in a file that is made to be handed on. The
+The tensors are the network's parameters by name, float32. In a file that is made to be handed on they may be float16,
+or a matrix int8 with its `NAME.scale`, float32, one number a row, which multiplies the whole numbers -127 to 127. The
 metadata, safetensors' own map of strings, has `format` (the kind of file), `schema` (a number that grows with every
 change an older reader could not understand), `settings` (JSON) and `card` (JSON: how the network came to be).
 """
@@ -27,6 +28,8 @@ class Buildable(Protocol[Network_co]):
     def build(self) -> Network_co:
         """Make the network, its weights as initialised."""
 
+
+_SCALE, _LARGEST = ".scale", 127
 
 Settings = TypeVar("Settings", bound=Buildable[nn.Module])
 
@@ -60,17 +63,14 @@ class Contents(Generic[Settings]):
     extras: dict[str, Tensor] = field(default_factory=dict)
 
 
-def write(
-    path: Path, kind: Kind[Settings], network: nn.Module, contents: Contents[Settings], half: bool = False
-) -> None:
+def write(path: Path, kind: Kind[Settings], network: nn.Module, contents: Contents[Settings], bits: int = 32) -> None:
     """Write a file whole or not at all, if it could be read again; of `contents` no schema or shapes are needed.
 
-    With `half` the weights are rounded to float16. Raises the kind's error.
+    With 16 `bits` the weights are rounded to float16, with 8 those of matrices to int8. Raises the kind's error.
     """
     settings, card = contents.settings, contents.card
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    if half:
-        tensors = {name: tensor.half() for name, tensor in tensors.items()}
+    packed = _rounded(tensors, bits)
     # A card that is no JSON is a defect of the program, so its TypeError is let through.
     metadata = {
         "format": kind.format,
@@ -79,10 +79,11 @@ def write(
         "card": json.dumps(card, ensure_ascii=False),
     }
     try:
-        _check(Contents(kind.schema, settings, card, _shapes(tensors)), tensors)
+        restored = _restored(packed)
+        _check(Contents(kind.schema, settings, card, _shapes(restored)), restored)
         # Not safetensors' save_file, which leaves a file that nobody but its owner may read.
         with whole(path) as out:
-            out.write(serialise(tensors | contents.extras, metadata))
+            out.write(serialise(packed | contents.extras, metadata))
     except (SafetensorError, OSError, ValueError) as error:
         raise kind.error(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
@@ -112,6 +113,7 @@ def read(path: Path, kind: Kind[Settings]) -> tuple[Contents[Settings], dict[str
         raise kind.error(f"{path}: damaged metadata: {error}") from error
     whole_extras = tensors.keys() >= set(kind.extras)
     extras = {name: tensors.pop(name).clone() for name in kind.extras if whole_extras}
+    tensors = _restored(tensors)
     contents = Contents(schema, settings, card, _shapes(tensors), extras)
     try:
         _check(contents, tensors)
@@ -131,6 +133,30 @@ def rebuild(settings: Buildable[Network_co], tensors: dict[str, Tensor]) -> Netw
     return network.eval()
 
 
+def _rounded(tensors: dict[str, Tensor], bits: int) -> dict[str, Tensor]:
+    """Return the tensors in so many bits: 32, 16, or 8 for matrices and 16 for others."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if bits == 8 and tensor.dim() == 2 and tensor.dtype == torch.float32:
+            # Rows of zeros must not be divided by zero.
+            scale = (tensor.abs().amax(dim=1, keepdim=True) / _LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
+            found[name] = (tensor / scale).round().to(torch.int8)
+            found[name + _SCALE] = scale
+        else:
+            found[name] = tensor if bits == 32 else tensor.half()
+    return found
+
+
+def _restored(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with the matrices of int8 multiplied by their scales; what does not fit stays as it is."""
+    found = dict(tensors)
+    for name, tensor in tensors.items():
+        scale = tensors.get(name + _SCALE)
+        if tensor.dtype == torch.int8 and scale is not None and scale.shape == (len(tensor), 1):
+            found[name] = tensor * found.pop(name + _SCALE)
+    return found
+
+
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
@@ -145,7 +171,9 @@ def _check(contents: Contents[Settings], tensors: dict[str, Tensor]) -> None:
         raise ValueError(f"its weights do not fit its settings: {wrong[0]!r} and {len(wrong) - 1} more")
     types = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()} - {"float32", "float16"}
     if types:
-        raise ValueError(f"its weights are of {', '.join(sorted(types))}; float32 or float16 is meant")
+        raise ValueError(
+            f"its weights are of {', '.join(sorted(types))}; float32, float16, or int8 with scales is meant"
+        )
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise ValueError("its weights are not all finite numbers")
 

@@ -379,7 +379,10 @@ def test_missing_and_extra_tensors(path: Path) -> None:
 def test_weights_of_another_type(dtype: torch.dtype, path: Path) -> None:
     tensors = load_file(path)
     rewrite(path, tensors | {"output.bias": tensors["output.bias"].to(dtype)})
-    assert refused(path) == f"its weights are of {str(dtype).removeprefix('torch.')}; float32 or float16 is meant"
+    assert (
+        refused(path)
+        == f"its weights are of {str(dtype).removeprefix('torch.')}; float32, float16, or int8 with scales is meant"
+    )
 
 
 # --- damage at random -------------------------------------------------------------------------------------------

@@ -485,7 +485,7 @@ def test_round_trip(cell: str, tied: bool, tmp_path: Path) -> None:
     assert loaded.score(["é日", " '"]) == model.score(["é日", " '"])
     assert not loaded.training
     assert contents == rnnlm.inspect(tmp_path / "lm")
-    assert (contents.schema, contents.settings, contents.card) == (1, shape, CARD)
+    assert (contents.schema, contents.settings, contents.card) == (2, shape, CARD)
     assert contents.shapes == {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     # A model that was loaded can be trained on.
     (chunk,) = training.chunks(training.encode(["é日"], loaded.alphabet, "train"), 1, 9)
@@ -525,7 +525,7 @@ def rewrite(path: Path, tensors: dict[str, Tensor] | None = None, **changed: str
         ({"format": None}, "a safetensors file of something else"),
         ({"schema": None}, "damaged metadata: its schema is no number"),
         ({"schema": "one"}, "damaged metadata: its schema is no number"),
-        ({"schema": "2"}, "of schema 2, this asr reads up to 1"),
+        ({"schema": "3"}, "of schema 3, this asr reads up to 2"),
         ({"settings": None}, "damaged metadata: settings is not a JSON object"),
         ({"settings": "{"}, "damaged metadata: "),
         ({"settings": '{"model": {"hiden": 3}}'}, "damaged metadata: unknown key 'model.hiden'"),
@@ -546,7 +546,7 @@ def test_damaged_weights_are_named(path: Path) -> None:
     rewrite(path, good | {"extra": torch.zeros(1)})
     assert refused(path) == "its weights do not fit its settings: 'extra' and 0 more"
     rewrite(path, {name: tensor.double() for name, tensor in good.items()})
-    assert refused(path) == "its weights are of float64; float32 or float16 is meant"
+    assert refused(path) == "its weights are of float64; float32, float16, or int8 with scales is meant"
     for value in (math.nan, math.inf):
         rewrite(path, good | {"bias": torch.tensor([0.0, value, 0.0, 0.0])})
         assert refused(path) == "its weights are not all finite numbers"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -70,6 +71,64 @@ def test_what_is_written_is_read_again(
     assert list(path.parent.iterdir()) == [path]
 
 
+@settings(deadline=None, max_examples=30)
+@given(
+    rows=st.lists(st.lists(st.floats(-1e4, 1e4, width=32), min_size=2, max_size=2), min_size=3, max_size=3),
+    bits=st.sampled_from([8, 16]),
+)
+def test_rounded_weights_are_near(rows: list[list[float]], bits: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("rounded") / "w"
+    network = Widths().build()
+    network.weight.data = torch.tensor(rows)
+    weights.write(path, KIND, network, weights.Contents(1, Widths(), CARD, {}), bits)
+    contents, tensors = weights.read(path, KIND)
+    assert contents.shapes == {"weight": (3, 2), "bias": (3,)}
+    found = weights.rebuild(contents.settings, tensors).weight
+    # Half a step: of 127 in the largest weight of its row, or of float16's eleven bits.
+    largest = network.weight.abs().amax(dim=1, keepdim=True)
+    step = largest / 127 if bits == 8 else network.weight.abs().clamp(min=2**-14) / 2**10
+    assert bool(((found - network.weight).abs() <= step * 0.5001 + 1e-30).all())
+    assert bool((found[network.weight == 0] == 0).all())
+
+
+def test_eight_bits_take_a_quarter(tmp_path: Path) -> None:
+    shape = Widths(500, 400)
+    sizes = []
+    for bits in (32, 16, 8):
+        weights.write(tmp_path / "w", KIND, shape.build(), weights.Contents(1, shape, {}, {}), bits)
+        sizes.append((tmp_path / "w").stat().st_size)
+    assert sizes[1] / sizes[0] == pytest.approx(1 / 2, abs=0.01)
+    assert sizes[2] / sizes[0] == pytest.approx(1 / 4, abs=0.01)
+    stored = load_file(tmp_path / "w")
+    assert stored["weight"].dtype == torch.int8 and stored["weight.scale"].shape == (400, 1)
+    assert int(stored["weight"].abs().max()) == 127
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"),
+    [
+        (None, "its weights are of int8; float32, float16, or int8 with scales is meant"),
+        (torch.ones(3), "its weights do not fit its settings: 'weight.scale' and 0 more"),
+        (torch.ones(2, 1), "its weights do not fit its settings: 'weight.scale' and 0 more"),
+        (torch.full((3, 1), torch.inf), "its weights are not all finite numbers"),
+        (torch.ones(3, 1).double(), "its weights are of float64; float32, float16, or int8 with scales is meant"),
+    ],
+)
+def test_scales_that_do_not_fit_are_refused(scale: torch.Tensor | None, says: str, path: Path) -> None:
+    weights.write(path, KIND, Widths().build(), weights.Contents(1, Widths(), CARD, {}), 8)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    del tensors["weight.scale"]
+    tensors |= {} if scale is None else {"weight.scale": scale}
+    # A weight of 0 times infinity would be no number, either.
+    tensors["weight"] = torch.ones_like(tensors["weight"])
+    save_file(tensors, path, metadata)
+    with pytest.raises(WidthError) as error:
+        weights.read(path, KIND)
+    assert str(error.value) == f"{path}: {says}"
+
+
 def test_a_rebuilt_network_does_not_change_with_its_file(path: Path) -> None:
     contents, tensors = weights.read(path, KIND)
     network = weights.rebuild(contents.settings, tensors)
@@ -125,7 +184,7 @@ def test_what_could_not_be_read_again_is_not_written(path: Path) -> None:
     for network, says in (
         (broken, "its weights are not all finite numbers"),
         (Widths(4, 4).build(), "its weights do not fit its settings: 'bias' and 1 more"),
-        (Widths().build().double(), "its weights are of float64; float32 or float16 is meant"),
+        (Widths().build().double(), "its weights are of float64; float32, float16, or int8 with scales is meant"),
     ):
         with pytest.raises(WidthError) as caught:
             weights.write(path, KIND, network, weights.Contents(1, Widths(), CARD, {}))

@@ -94,17 +94,18 @@ def _card(name: str) -> int:
 @click.option("--lm", type=options.FILE, help="A language model.  [default: the one that the settings name]")
 @click.option("--decoder", type=options.FILE, required=True, help="Settings that asr tune wrote.")
 @click.option("--card", type=options.FILE, required=True, help="A text (.md) that says what the model is.")
+@click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Of each weight.")
 @click.option("--name", required=True, help="What the model will be called: letters, digits, - and _.")
 @click.option("--out", "-o", type=options.FOLDER, required=True, help="The folder to write to.")
-def pack(model: Path, lm: Path | None, decoder: Path, card: Path, name: str, out: Path) -> int:
-    """Write the bundle of MODEL into OUT: weights of 16 bits, the language models as small as they go, settings, card.
+def pack(model: Path, lm: Path | None, decoder: Path, card: Path, bits: str, name: str, out: Path) -> int:
+    """Write the bundle of MODEL into OUT: weights rounded, the language models as small as they go, settings, card.
 
     In ASR_MODELS or ~/.cache/asr/models it is found by its name.
     """
     from asr.pretrained.packing import Parts
     from asr.pretrained.packing import pack as make
 
-    made = make(Parts(model, decoder, card, lm), name, out)
+    made = make(Parts(model, decoder, card, lm, int(bits)), name, out)
     for path in made.files:
         click.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     click.echo(f"{name}: {made.size / 1e6:.2f} MB in all")

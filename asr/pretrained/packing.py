@@ -1,4 +1,4 @@
-"""Training's results -> a bundle, small enough to be handed on: weights of 16 bits, a packed language model."""
+"""Training's results -> a bundle, small enough to be handed on: weights of 8 bits, a packed language model."""
 
 import shutil
 import tempfile
@@ -13,12 +13,16 @@ from asr.pretrained import Bundle, PretrainedError, is_name
 
 @dataclass(frozen=True)
 class Parts:
-    """The files that a bundle is made of; `lm` in place of the one that the decoder's settings name."""
+    """The files that a bundle is made of; `lm` in place of the one that the decoder's settings name.
+
+    `bits`: of each weight of its networks, 8 or 16.
+    """
 
     model: Path
     decoder: Path
     card: Path
     lm: Path | None = None
+    bits: int = 8
 
 
 def pack(parts: Parts, name: str, out: Path) -> Bundle:
@@ -52,8 +56,8 @@ def pack(parts: Parts, name: str, out: Path) -> Bundle:
     # In the same folder, so that what is made needs but a new name.
     with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=out) as made:
         draft = Bundle(name, Path(made))
-        checkpoint.save(draft.model, network, contents.settings, contents.card, matrices, half=True)
-        settings = _with_models(draft, settings, models)
+        checkpoint.save(draft.model, network, contents.settings, contents.card, matrices, bits=parts.bits)
+        settings = _with_models(draft, settings, models, parts.bits)
         (draft.folder / f"{name}.toml").write_text(decoder.to_toml(settings, draft.folder), encoding="utf-8")
         (draft.folder / f"{name}.md").write_bytes(card)
         return _moved(draft, out)
@@ -70,7 +74,7 @@ def _check_place(final: Bundle, parts: Parts, settings: DecoderSettings) -> None
         raise PretrainedError(f"{there[0]}: there already, and not of a bundle; choose another --name or --out")
 
 
-def _with_models(draft: Bundle, settings: DecoderSettings, models: Models) -> DecoderSettings:
+def _with_models(draft: Bundle, settings: DecoderSettings, models: Models, bits: int) -> DecoderSettings:
     """Write the language models, and return the settings that name them."""
     if settings.greedy:
         return replace(settings, lm="", rescorer="")
@@ -80,18 +84,18 @@ def _with_models(draft: Bundle, settings: DecoderSettings, models: Models) -> De
             packed.write(path, models.lm)
         else:
             path = path.with_suffix(".safetensors")
-            _halve(Path(settings.lm), path)
+            _round(Path(settings.lm), path, bits)
         settings = replace(settings, lm=str(path))
     if settings.rescorer:
         path = draft.folder / f"{draft.name}.rescorer.safetensors"
-        _halve(Path(settings.rescorer), path)
+        _round(Path(settings.rescorer), path, bits)
         settings = replace(settings, rescorer=str(path))
     return settings
 
 
-def _halve(source: Path, target: Path) -> None:
+def _round(source: Path, target: Path, bits: int) -> None:
     model, contents = rnnlm.load(source)
-    rnnlm.save(target, model, contents.settings, contents.card, half=True)
+    rnnlm.save(target, model, contents.settings, contents.card, bits)
 
 
 def _moved(draft: Bundle, out: Path) -> Bundle:

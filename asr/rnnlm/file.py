@@ -12,7 +12,7 @@ from asr.rnnlm.network import RnnLm, RnnLmError, RnnLmSettings
 from asr.text import Alphabet, TextSettings
 
 FORMAT = "asr-rnnlm"
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ _KIND = weights.Kind(
 )
 
 
-def save(path: str | Path, model: RnnLm, settings: Settings, card: dict[str, Any], half: bool = False) -> None:
-    """Write the file of a language model whole or not at all, with `half` in float16. Raises RnnLmError."""
-    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}), half)
+def save(path: str | Path, model: RnnLm, settings: Settings, card: dict[str, Any], bits: int = 32) -> None:
+    """Write the file of a language model whole or not at all, its weights in 32, 16 or 8 bits. Raises RnnLmError."""
+    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}), bits)
 
 
 def inspect(path: str | Path) -> Contents:
