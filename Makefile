@@ -6,10 +6,22 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test format clean
+.PHONY: demo train-demo test format clean
+
+# What an install gives: the model that comes with it hears ten recordings, and a page tells how well.
+demo: $(VENV)/.installed
+	@echo "== 1. transcribe: recordings become text, by the English model that comes with asr"
+	$(BIN)/asr transcribe data/samples/*.opus
+	@echo; echo "== 2. the same as subtitles"
+	$(BIN)/asr transcribe data/samples/sample-01.opus --format srt
+	@echo; echo "== 3. evaluate: a table of texts becomes a manifest, and the word error rate a page"
+	$(BIN)/asr prepare table data/samples/samples.csv --out runs/demo
+	$(BIN)/asr evaluate runs/demo/samples.jsonl --report runs/demo/report.html --audio
+	@echo; echo "The samples are synthetic voices, which the model never heard; asr models english-small tells how it hears people."
+	@echo "Open runs/demo/report.html in a browser. Next: $(BIN)/asr transcribe FILE..., or make train-demo"
 
 # From a corpus to a model: the bundled digits, prepared, trained, transcribed and evaluated.
-demo: $(VENV)/.installed
+train-demo: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/digits/run.sh
 
 test: $(VENV)/.installed-dev

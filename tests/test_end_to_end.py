@@ -38,6 +38,7 @@ def test_the_python_of_the_readme_runs(
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
     assert code
     places = {
+        "english-small": trained / "best.safetensors",
         "runs/mini/best.safetensors": trained / "best.safetensors",
         "speech.wav": tones / "dev/dev-0.wav",
         "manifests/dev-clean-2.jsonl": tones / "dev.jsonl",
