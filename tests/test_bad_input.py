@@ -304,7 +304,7 @@ MODELS = [
     Mistake("truncated", truncated_model, 1, r"cut\.safetensors: not a safetensors file, or a truncated one"),
     Mistake("foreign", foreign_model, 1, r"foreign\.safetensors: a safetensors file of something else"),
     Mistake("pickled", pickled_model, 1, r"model\.pt: not a safetensors file"),
-    Mistake("newer schema", lambda place: place.damaged(schema="99"), 1, r"of schema 99, this asr reads up to 1"),
+    Mistake("newer schema", lambda place: place.damaged(schema="99"), 1, r"of schema 99, this asr reads up to 2"),
     Mistake("damaged settings", lambda place: place.damaged(settings="{"), 1, r"damaged metadata"),
 ]
 CORPORA = [
