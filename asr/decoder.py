@@ -16,9 +16,9 @@ from asr.beam import BeamSettings, LmSettings
 from asr.beam.language import NONE, Prior
 from asr.confidence import confidences
 from asr.decoding import DecodingError, Greedy, Hypothesis, LogProbs, with_words
-from asr.lm import LanguageModel
+from asr.ngram import NgramModel
 from asr.parallel import ahead
-from asr.rnnlm import RnnLm
+from asr.rnnlm import RnnLm, WordLm
 from asr.text import Alphabet
 
 
@@ -27,14 +27,16 @@ class DecoderSettings:
     """How log-probabilities become text, as decoder.toml has it.
 
     `greedy`: by the best path; nothing else counts then. `lm`, `rescorer`: files of language models, the first to guide
-    the search, the second, a recurrent one, to judge the hypotheses that it leaves: `rescorer_weight` multiplies its
-    natural log-probabilities. `temperature`: of the confidences.
+    the search, the second, a recurrent one, to judge the best hypotheses that it leaves: `rescorer_weight` multiplies
+    its natural log-probabilities, and of the first one's weight the part `guide_weight` is kept then. `temperature`: of
+    the confidences.
     """
 
     greedy: bool = False
     lm: str = ""
     rescorer: str = ""
     rescorer_weight: float = 0.5
+    guide_weight: float = 1.0
     temperature: float = 1.0
     search: BeamSettings = BeamSettings()
     weights: LmSettings = LmSettings()
@@ -42,15 +44,16 @@ class DecoderSettings:
     def __post_init__(self) -> None:
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature = {self.temperature} is not more than 0")
-        if not 0 <= self.rescorer_weight < math.inf:
-            raise ValueError(f"rescorer_weight = {self.rescorer_weight} is not 0 or more")
+        for name in ("rescorer_weight", "guide_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} = {getattr(self, name)} is not 0 or more")
 
 
 GREEDY = DecoderSettings(greedy=True)
 
 
 class Rescorer(Protocol):
-    """A language model that scores whole texts, such as RnnLm."""
+    """A language model that scores whole texts, such as WordLm or RnnLm."""
 
     alphabet: Alphabet
 
@@ -62,12 +65,26 @@ class Rescorer(Protocol):
 class Models:
     """The language models of a decoder, and the nats that each occurrence of a word or phrase adds."""
 
-    lm: LanguageModel | None = None
+    lm: NgramModel | RnnLm | None = None
     rescorer: Rescorer | None = None
     hotwords: Mapping[str, float] = field(default_factory=dict)
 
 
 NO_MODELS = Models()
+# Texts of an utterance that a rescorer judges: the best ones hold almost all that it could find.
+_JUDGED = 100
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a search leaves, best first, and the natural-log probability of each text: `guide`'s and the rescorer's.
+
+    Both are empty where nothing is rescored.
+    """
+
+    hypotheses: list[Hypothesis]
+    guide: Sequence[float] = ()
+    rescorer: Sequence[float] = ()
 
 
 class Decoder:
@@ -107,8 +124,7 @@ class Decoder:
         """
         if self._prior is None:
             return self._greedy.decode(log_probs, count, words)
-        every = None if words or self._rescorer else count
-        found = self._rescored(beam.beam_search(log_probs, self._alphabet, self.settings.search, self._prior, every))
+        found = self.judged(self.candidates(log_probs, count, words))
         if not words:
             return found[:count]
         best = with_words(found[0], log_probs, self._alphabet, self._seconds)
@@ -125,12 +141,31 @@ class Decoder:
             return [self.decode(row, count, words) for row in rows]
         return list(ahead(lambda row: self.decode(row, count, words), rows, threads))
 
-    def _rescored(self, found: list[Hypothesis]) -> list[Hypothesis]:
-        if self._rescorer is None:
-            return found
-        scores = self._rescorer.score([one.text for one in found])
-        weight = self.settings.rescorer_weight
-        new = [replace(one, lm_score=one.lm_score + weight * more) for one, more in zip(found, scores, strict=True)]
+    def candidates(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> Candidates:
+        """Search (T', V), and let the rescorer, if it has a weight, judge what is left. Raises DecodingError."""
+        if self._prior is None:
+            return Candidates(self._greedy.decode(log_probs, count))
+        every = None if words else count
+        rescored = self._rescorer is not None and self.settings.rescorer_weight > 0
+        if rescored:
+            every = max(count, _JUDGED)
+        found = beam.beam_search(log_probs, self._alphabet, self.settings.search, self._prior, every)
+        if self._rescorer is None or not rescored:
+            return Candidates(found)
+        texts = [one.text for one in found]
+        return Candidates(found, self._prior.log_probs(texts), self._rescorer.score(texts))
+
+    def judged(self, candidates: Candidates) -> list[Hypothesis]:
+        """Return the candidates with what the rescorer says of them, best first."""
+        if not candidates.rescorer:
+            return candidates.hypotheses
+        settings = self.settings
+        kept = (settings.guide_weight - 1) * settings.weights.lm_weight
+        rows = zip(candidates.hypotheses, candidates.guide, candidates.rescorer, strict=True)
+        new = [
+            replace(one, lm_score=one.lm_score + kept * guide + settings.rescorer_weight * more)
+            for one, guide, more in rows
+        ]
         return sorted(new, key=lambda one: -one.score)
 
 
@@ -201,8 +236,12 @@ def open_models(
     if settings.greedy:
         return NO_MODELS
     guide = lm.load(settings.lm, on_build) if settings.lm else None
+    if isinstance(guide, WordLm):
+        raise lm.LmError(
+            f"{settings.lm}: a recurrent model of words, which judges whole texts: give it as the rescorer (--rescorer)"
+        )
     rescorer = lm.load(settings.rescorer, on_build) if settings.rescorer else None
-    if rescorer is not None and not isinstance(rescorer, RnnLm):
+    if isinstance(rescorer, NgramModel):
         raise lm.LmError(f"{settings.rescorer}: an n-gram model; the rescorer is meant to be a recurrent one")
     return Models(guide, rescorer, hotwords)
 

@@ -7,13 +7,14 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asr import rnnlm
 from asr.ngram import BEGIN, END, SPACE, NgramModel, binary, is_character_model, walk
-from asr.rnnlm import RnnLm
+from asr.rnnlm import UNKNOWN, RnnLm, WordLm
 from asr.sentences import Reader, Source
 
-LanguageModel = NgramModel | RnnLm
+LanguageModel = NgramModel | RnnLm | WordLm
 UNITS = ("word", "character")
 # Sentences that a recurrent model scores together.
 _TOGETHER = 1024
@@ -132,7 +133,7 @@ def perplexity(model: LanguageModel, texts: Iterable[str]) -> Perplexity:
 
     Recurrent models know no unknown character: TextError.
     """
-    parts = _recurrent(model, texts) if isinstance(model, RnnLm) else _by_sentence(model, texts)
+    parts = _by_sentence(model, texts) if isinstance(model, NgramModel) else _recurrent(model, texts)
     sums = [0.0] * 7
     for part in parts:
         sums = [left + right for left, right in zip(sums, part, strict=True)]
@@ -146,11 +147,22 @@ def perplexity(model: LanguageModel, texts: Iterable[str]) -> Perplexity:
 _Part = tuple[int, int, int, int, int, float, float]
 
 
-def _recurrent(model: RnnLm, texts: Iterable[str]) -> Iterator[_Part]:
+def _recurrent(model: RnnLm | WordLm, texts: Iterable[str]) -> Iterator[_Part]:
     rest = iter(texts)
     while part := list(islice(rest, _TOGETHER)):
-        words, size = sum(len(text.split()) for text in part), sum(map(len, part))
-        yield len(part), words, size, 0, 0, math.fsum(model.score(part)), 0.0
+        if isinstance(model, WordLm):
+            yield from map(_of_words, part, map(model.encode, part), model.log_probs(part))
+        else:
+            words, size = sum(len(text.split()) for text in part), sum(map(len, part))
+            yield len(part), words, size, 0, 0, math.fsum(model.score(part)), 0.0
+
+
+def _of_words(text: str, tokens: list[int], log_probs: NDArray[np.float64]) -> _Part:
+    strange = np.array(tokens, np.int64) == UNKNOWN
+    words = text.split()
+    size = sum(len(word) for word, unknown in zip(words, strange, strict=True) if unknown)
+    lost = float(log_probs[:-1][strange].sum())
+    return 1, len(words), len(text), int(strange.sum()), size, float(log_probs.sum()), lost
 
 
 def _by_sentence(model: NgramModel, texts: Iterable[str]) -> Iterator[_Part]:

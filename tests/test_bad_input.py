@@ -13,7 +13,9 @@ import safetensors.torch
 import soundfile
 import torch
 
+from asr import rnnlm
 from asr.cli import main
+from asr.text import TextSettings
 from tests.conftest import SAMPLE_RATE, spell
 
 
@@ -61,6 +63,13 @@ class Place:
     def arpa(self) -> Path:
         grams = "-1 <unk>\n-99 <s>\n-1 </s>\n-1 A"
         return self.file("lm.arpa", f"\\data\\\nngram 1=4\n\n\\1-grams:\n{grams}\n\n\\end\\\n")
+
+    def words(self) -> Path:
+        settings = rnnlm.Settings(TextSettings("none", "AB"), rnnlm.RnnLmSettings(hidden=3, embedding=4), "word")
+        model = settings.of(rnnlm.Vocabulary(("A",))).build()
+        path = self.folder / "words.safetensors"
+        rnnlm.save(path, model, settings, {})
+        return path
 
     def train(self, *more: str, recipe: str | None = None, train: Path | None = None) -> list[str]:
         path = self.tones / "tiny.toml" if recipe is None else self.file("recipe.toml", recipe)
@@ -541,6 +550,12 @@ DECODING = [
         lambda place: place.sound("-q", "--lm", str(place.file("lm.arpa", "hello\n"))),
         1,
         r"lm\.arpa.*\\data\\",
+    ),
+    Mistake(
+        "words to guide",
+        lambda place: place.sound("-q", "--lm", str(place.words())),
+        1,
+        r"words\.safetensors: a recurrent model of words, which judges whole texts: give it as the rescorer",
     ),
     Mistake(
         "n-gram rescorer",

@@ -100,3 +100,12 @@ def test_the_model_decides_what_the_sound_leaves_open() -> None:
     log_probs[frame, a] = log_probs[frame, b] + 0.1
     assert beam.beam_search(log_probs, LETTERS)[0].text == "AB AA"
     assert beam.beam_search(log_probs, LETTERS, prior=Prior(LETTERS, LmSettings(0.5), model(3)))[0].text == "AB AB"
+
+
+def test_what_the_guide_says_of_texts_is_what_the_search_adds() -> None:
+    letters, log_probs = model(3), random_log_probs(5, 9, 4)
+    prior = Prior(LETTERS, LmSettings(0.7, 0.0), letters)
+    found = beam.beam_search(log_probs, LETTERS, WIDE, prior, 50)
+    expected = [0.7 * value for value in prior.log_probs([one.text for one in found])]
+    assert [one.lm_score for one in found] == pytest.approx(expected)
+    assert Prior(LETTERS).log_probs(["AB", ""]) == [0.0, 0.0]

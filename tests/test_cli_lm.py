@@ -128,6 +128,48 @@ def test_a_recurrent_model_is_trained_and_measured(
     assert output.err == ""
 
 
+def test_a_recurrent_model_of_words_is_trained_and_measured(
+    texts: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "lm.safetensors"
+    dev = ["--dev", str(tones / "dev.jsonl")]
+    assert (
+        main(
+            [
+                "lm",
+                "train",
+                str(texts),
+                "--out",
+                str(out),
+                *RNN,
+                "--unit",
+                "word",
+                *dev,
+                "--epochs",
+                "2",
+                "--least",
+                "9",
+            ]
+        )
+        == 0
+    )
+    contents = rnnlm.inspect(out)
+    assert (contents.settings.unit, contents.settings.model.layers) == ("word", 1)
+    assert contents.card["training"]["chunk"] == 32
+    words = {word for text in random_texts(200, 1) for word in text.split()}
+    assert set(contents.settings.vocabulary) < words
+    assert len(contents.settings.vocabulary) + contents.settings.rare == len(words)
+    capsys.readouterr()
+    assert main(["lm", "perplexity", str(out), str(tones / "dev.jsonl"), "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["perplexity"]["per_word"] == pytest.approx(contents.card["dev_perplexity_per_word"], rel=1e-5)
+
+
+def test_what_is_of_words_is_refused_for_characters(texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lm", "train", str(texts), "--out", "lm.safetensors", *RNN, "--least", "3"]) == 2
+    assert "--least is of --unit word" in capsys.readouterr().err
+
+
 def test_sentences_are_held_out_without_dev(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

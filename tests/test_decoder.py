@@ -102,6 +102,43 @@ def test_rescoring_adds_to_what_the_search_added() -> None:
     assert [one.text for one in after] == sorted(expected, key=lambda text: -expected[text])
 
 
+def test_of_the_guide_a_part_is_kept_and_no_bonus_is_lost() -> None:
+    model, recurrent, log_probs = words_model(), make("lstm"), random_log_probs(6, 12, 4)
+    setting = replace(SEARCH, weights=LmSettings(0.5, 0.3), rescorer_weight=0.8, guide_weight=0.25)
+    before = Decoder(LETTERS, SECONDS, setting, Models(model, hotwords={"AB": 1.0})).decode(log_probs, 1000)
+    texts = [one.text for one in before]
+    guide = [sum(model.score(text.split())) for text in texts]
+    scores = [one.score for one in before]
+    rows = zip(texts, scores, guide, recurrent.score(texts), strict=True)
+    expected = {text: score - 0.75 * 0.5 * less + 0.8 * more for text, score, less, more in rows}
+    after = Decoder(LETTERS, SECONDS, setting, Models(model, recurrent, {"AB": 1.0})).decode(log_probs, 1000)
+    assert {one.text: one.score for one in after} == pytest.approx(expected)
+    assert [one.text for one in after] == sorted(expected, key=lambda text: -expected[text])
+
+
+def test_a_rescorer_without_weight_is_not_asked() -> None:
+    class Silent(RnnLm):
+        def score(self, texts: object) -> list[float]:
+            raise AssertionError(texts)
+
+    silent = Silent(LETTERS, SHAPE)
+    log_probs, model = random_log_probs(6, 12, 4), words_model()
+    setting = replace(SEARCH, rescorer_weight=0.0)
+    expected = Decoder(LETTERS, SECONDS, setting, Models(model)).decode(log_probs, 5)
+    assert Decoder(LETTERS, SECONDS, setting, Models(model, silent)).decode(log_probs, 5) == expected
+
+
+def test_only_the_best_texts_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "_JUDGED", 3)
+    setting = replace(SEARCH, rescorer_weight=0.5)
+    log_probs, recurrent = random_log_probs(6, 12, 4), make("lstm")
+    every = Decoder(LETTERS, SECONDS, replace(setting, rescorer_weight=0.0)).decode(log_probs, 1000)
+    found = Decoder(LETTERS, SECONDS, setting, Models(rescorer=recurrent)).candidates(log_probs)
+    assert found.hypotheses == every[:3]
+    assert found.rescorer == pytest.approx(recurrent.score([one.text for one in every[:3]]))
+    assert list(found.guide) == [0.0] * 3
+
+
 @pytest.mark.parametrize(
     "models", [Models(make(alphabet=Alphabet("AB"))), Models(rescorer=make(alphabet=Alphabet("AB")))]
 )
@@ -276,6 +313,7 @@ def test_settings_survive_their_file(setting: DecoderSettings, tmp_path: Path) -
         ("temperature = 0", "temperature = 0.0 is not more than 0"),
         ("temperature = nan", "temperature = nan is not more than 0"),
         ("rescorer_weight = -1", "rescorer_weight = -1.0 is not 0 or more"),
+        ("guide_weight = -1", "guide_weight = -1.0 is not 0 or more"),
         ("rescorer_weight = inf", "rescorer_weight = inf is not 0 or more"),
         ("[search]\nbeam_width = 0", r"\[search\] beam_width = 0 is not 1 or more"),
         ("[search]\nbeam_width = 1.5", "search.beam_width must be a whole number, not 1.5"),

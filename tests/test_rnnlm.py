@@ -27,9 +27,11 @@ from asr.rnnlm import (
     RnnLmSettings,
     RnnLmTraining,
     Settings,
+    State,
     Step,
+    WordLm,
     file,
-    network,
+    scoring,
     training,
 )
 from asr.text import Alphabet, TextError, TextSettings
@@ -273,7 +275,7 @@ def test_the_best_epoch_is_kept() -> None:
     seen: list[Epoch] = []
     weights: list[dict[str, Tensor]] = []
 
-    def report(event: Step | Epoch, model: RnnLm) -> None:
+    def report(event: Step | Epoch, model: RnnLm | WordLm) -> None:
         if isinstance(event, Epoch):
             seen.append(event)
             weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
@@ -336,7 +338,7 @@ def test_the_state_begins_anew_with_an_epoch_alone(monkeypatch: pytest.MonkeyPat
     begun: list[bool] = []
     inner = training.backward
 
-    def spy(model: RnnLm, chunk: training.Chunk, state: network.State | None) -> tuple[Tensor, network.State]:
+    def spy(model: RnnLm, chunk: training.Chunk, state: State | None) -> tuple[Tensor, State]:
         begun.append(state is None)
         return inner(model, chunk, state)
 
@@ -400,8 +402,8 @@ def test_a_run_that_diverges_ends_with_a_message() -> None:
 def test_a_score_is_the_sum_of_its_steps(texts: list[str], cell: str, batch: int) -> None:
     model = make(replace(SMALL, cell=cell))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "_BATCH", batch)
-        patch.setattr(network, "_CHUNK", 5)
+        patch.setattr(scoring, "_BATCH", batch)
+        patch.setattr(scoring, "_CHUNK", 5)
         found = model.score(texts)
         assert model.score(texts[::-1]) == found[::-1]
     for text, score in zip(texts, found, strict=True):
@@ -485,7 +487,7 @@ def test_round_trip(cell: str, tied: bool, tmp_path: Path) -> None:
     assert loaded.score(["é日", " '"]) == model.score(["é日", " '"])
     assert not loaded.training
     assert contents == rnnlm.inspect(tmp_path / "lm")
-    assert (contents.schema, contents.settings, contents.card) == (2, shape, CARD)
+    assert (contents.schema, contents.settings, contents.card) == (3, shape, CARD)
     assert contents.shapes == {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     # A model that was loaded can be trained on.
     (chunk,) = training.chunks(training.encode(["é日"], loaded.alphabet, "train"), 1, 9)
@@ -525,7 +527,7 @@ def rewrite(path: Path, tensors: dict[str, Tensor] | None = None, **changed: str
         ({"format": None}, "a safetensors file of something else"),
         ({"schema": None}, "damaged metadata: its schema is no number"),
         ({"schema": "one"}, "damaged metadata: its schema is no number"),
-        ({"schema": "3"}, "of schema 3, this asr reads up to 2"),
+        ({"schema": "4"}, "of schema 4, this asr reads up to 3"),
         ({"settings": None}, "damaged metadata: settings is not a JSON object"),
         ({"settings": "{"}, "damaged metadata: "),
         ({"settings": '{"model": {"hiden": 3}}'}, "damaged metadata: unknown key 'model.hiden'"),

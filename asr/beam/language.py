@@ -1,7 +1,7 @@
 """What is known of a text before it is heard: a language model and hotwords, made ready for an alphabet."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,16 +10,17 @@ from types import MappingProxyType
 import numpy as np
 
 from asr.beam import hotwords, lexicon
-from asr.beam.compiling import Ints, Rows
+from asr.beam.compiling import Ints, Rows, interpreted
 from asr.beam.fusion import Guide, Scales
 from asr.beam.lexicon import UNKNOWN
 from asr.decoding import DecodingError
-from asr.ngram import END, UNKNOWN_LOG_PROB, Arrays, NgramModel, is_character_model
+from asr.ngram import END, UNKNOWN_LOG_PROB, Arrays, NgramModel, advance, is_character_model
 from asr.ngram import SPACE as VISIBLE_SPACE
 from asr.rnnlm import RnnLm
 from asr.text import Alphabet
 
 NONE: Mapping[str, float] = MappingProxyType({})
+_advance = interpreted(advance)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,27 @@ class Prior:
         other.settings = settings
         other.__dict__.pop("guide", None)
         return other
+
+    def log_probs(self, texts: Sequence[str]) -> list[float]:
+        """Return the natural-log probability of each text, its end included, by the language model; 0 without one."""
+        if self.network:
+            return self.network.score(texts)
+        if self._ngram is None:
+            return [0.0] * len(texts)
+        model, floor = self._ngram, self._floor
+        # Texts of one utterance have most of their n-grams in common, which is why the interpreter is quick enough.
+        known: dict[tuple[int, int], tuple[float, int]] = {}
+        found = []
+        for text in texts:
+            state, total = model.begin_state, 0.0
+            words = list(text.replace(" ", VISIBLE_SPACE)) if self._by_letters else text.split()
+            for word in model.ids([*words, END]).tolist():
+                if (state, word) not in known:
+                    known[state, word] = _advance(model.arrays, state, word)
+                log_prob, state = known[state, word]
+                total += max(float(log_prob), floor) if word == UNKNOWN else float(log_prob)
+            found.append(total)
+        return found
 
     @cached_property
     def guide(self) -> Guide:

@@ -10,7 +10,7 @@ from asr.cli.progress import Display
 from asr.cli.stopping import Asked
 
 if TYPE_CHECKING:
-    from asr.rnnlm import Epoch, Perplexity, RnnLm, RnnLmTraining, Settings, Step
+    from asr.rnnlm import Epoch, Perplexity, RnnLm, RnnLmTraining, Settings, Step, WordLm
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Keeper:
         self._lowest: Perplexity | None = None
         self._begin = time.monotonic()
 
-    def __call__(self, event: "Step | Epoch", model: "RnnLm") -> None:
+    def __call__(self, event: "Step | Epoch", model: "RnnLm | WordLm") -> None:
         """Take note of a step or an epoch."""
         from asr.rnnlm import Step
 
@@ -54,9 +54,9 @@ class Keeper:
             raise KeyboardInterrupt
         else:
             title, note = f"epoch {event.epoch}/{epochs}", f"loss {event.loss:.3f}"
-            self.display.update(title, event.done, event.total, "characters", note)
+            self.display.update(title, event.done, event.total, f"{self.settings.unit}s", note)
 
-    def _keep(self, reached: str, dev: "Perplexity", model: "RnnLm") -> bool:
+    def _keep(self, reached: str, dev: "Perplexity", model: "RnnLm | WordLm") -> bool:
         """Write the model if it is the best so far, and say whether it is."""
         from asr import rnnlm
         from asr.version import __version__

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _HELD_OUT = 50
 _NAMES = {"ngram": (".arpa", ".arpa.gz"), "rnn": (".safetensors",)}
 _OF_KIND = {
-    "ngram": ("order", "cutoffs", "prune", "unit", "vocabulary"),
+    "ngram": ("order", "cutoffs", "prune", "vocabulary"),
     "rnn": (
         "dev",
         "epochs",
@@ -30,12 +30,18 @@ _OF_KIND = {
         "dropout",
         "chunk",
         "batch",
+        "least",
         "learning_rate",
         "seed",
         "device",
     ),
 }
 _COUNT = click.IntRange(min=1)
+# What suits recurrent models of each unit; of a small text a network of words easily learns too much.
+_SUITING: dict[str, dict[str, Any]] = {
+    "character": {"layers": 2, "embedding": 64, "dropout": 0.1, "chunk": 128},
+    "word": {"layers": 1, "embedding": 256, "dropout": 0.5, "chunk": 32},
+}
 
 
 @click.command(short_help="Train a language model on texts.")
@@ -45,7 +51,11 @@ _COUNT = click.IntRange(min=1)
 )
 @click.option("--kind", type=click.Choice(["ngram", "rnn"]), default="ngram", show_default=True)
 @options.normaliser
-@click.option("--alphabet", metavar="CHARACTERS", help="Of models of characters.  [default: space, ' and A to Z]")
+@click.option(
+    "--alphabet",
+    metavar="CHARACTERS",
+    help="Of recurrent models and those of characters.  [default: space, ' and A to Z]",
+)
 @click.option("--model", "-m", type=options.MODEL, help="Take normaliser and alphabet from this model file.")
 @options.ids
 @click.option("--order", type=click.IntRange(1, 9), default=3, show_default=True, help="n-gram: words in the longest.")
@@ -62,17 +72,24 @@ _COUNT = click.IntRange(min=1)
     metavar="RISE",
     help="n-gram: drop what would raise the perplexity by less than this fraction; 1e-7 is little, 1e-5 much.",
 )
-@click.option("--unit", type=click.Choice(["word", "character"]), default="word", show_default=True, help="n-gram.")
+@click.option(
+    "--unit",
+    type=click.Choice(["word", "character"]),
+    help="What is foretold.  [default: n-gram: word, rnn: character]",
+)
 @click.option("--vocabulary", type=options.FILE, help="n-gram: the only words to know, one on each line of this file.")
 @click.option("--dev", type=options.TEXT, help=f"rnn: chooses the best epoch.  [default: 1 in {_HELD_OUT} sentences]")
 @click.option("--epochs", type=_COUNT, default=10, show_default=True, help="rnn.")
 @click.option("--hidden", type=_COUNT, default=512, show_default=True, help="rnn: the size of a layer.")
-@click.option("--layers", type=_COUNT, default=2, show_default=True, help="rnn.")
+@click.option("--layers", type=_COUNT, help="rnn.  [default: 2, of words 1]")
 @click.option("--cell", default="lstm", show_default=True, help="rnn: rnn-tanh, rnn-relu, gru or lstm.")
-@click.option("--dropout", type=float, default=0.1, show_default=True, help="rnn.")
-@click.option("--chunk", type=_COUNT, default=128, show_default=True, help="rnn: characters the gradient goes back.")
+@click.option("--dropout", type=float, help="rnn.  [default: 0.1, of words 0.5]")
+@click.option("--chunk", type=_COUNT, help="rnn: units the gradient goes back.  [default: 128, of words 32]")
 @click.option(
     "--batch", type=click.IntRange(1, 100_000), help="rnn: chunks side by side.  [default: 64, fewer of a small text]"
+)
+@click.option(
+    "--least", type=_COUNT, default=2, show_default=True, help="rnn of words: what occurs less often is unknown."
 )
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: the highest.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="rnn.")
@@ -80,11 +97,14 @@ _COUNT = click.IntRange(min=1)
 @options.quiet
 @click.pass_context
 def train(context: click.Context, /, texts: tuple[Path, ...], out: Path, kind: str, quiet: bool, **given: Any) -> int:
-    """Train a language model on TEXT: an n-gram model, written as ARPA, or a recurrent one of characters.
+    """Train a language model on TEXT: an n-gram model, written as ARPA, or a recurrent one of characters or words.
+
+    A recurrent model of words judges the texts of a search (--rescorer); one of characters can guide it, too (--lm).
 
     TEXT is a text with a sentence on each line (.gz, too), a manifest (.jsonl), or - for standard input. It is read
     sentence by sentence; n-grams are sorted in files in the system's temporary folder (TMPDIR).
     """
+    given["unit"] = given["unit"] or ("word" if kind == "ngram" else "character")
     _check(context, texts, out, kind)
     settings = _text_settings(given, of_characters=kind == "rnn" or given["unit"] == "character")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +121,11 @@ def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str
             raise click.UsageError(f"--{name.replace('_', '-')} is of --kind {other}, not of {kind}")
     if not out.name.endswith(_NAMES[kind]):
         raise click.UsageError(f"--out {out}: a model of --kind {kind} is written as {' or '.join(_NAMES[kind])}")
+    if (
+        context.params["unit"] != "word"
+        and context.get_parameter_source("least") is not click.core.ParameterSource.DEFAULT
+    ):
+        raise click.UsageError("--least is of --unit word")
     read = [*texts, *filter(None, (context.params[name] for name in ("dev", "model", "vocabulary")))]
     if read.count(Path("-")) > 1:
         raise click.UsageError("standard input (-) can be read only once")
@@ -187,14 +212,19 @@ def _cutoffs(value: str) -> tuple[int, ...]:
 def _rnn(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", given: dict[str, Any]) -> int:
     from asr import device, rnnlm
 
+    unit = given["unit"]
+    # Also where words are foretold: by its alphabet a model is known to go with an acoustic one.
+    suiting = {name: value if given.get(name) is None else given[name] for name, value in _SUITING[unit].items()}
+    chunk = suiting.pop("chunk")
     try:
-        shape = {name: given[name] for name in ("cell", "layers", "hidden", "dropout")}
-        settings = rnnlm.Settings(text, rnnlm.RnnLmSettings(**shape))
+        shape = rnnlm.RnnLmSettings(cell=given["cell"], hidden=given["hidden"], **suiting)
+        settings = rnnlm.Settings(text, shape, unit)
         training = rnnlm.RnnLmTraining(
             epochs=given["epochs"],
             seed=given["seed"],
             streams=given["batch"] or 0,
-            chunk=given["chunk"],
+            chunk=chunk,
+            least=given["least"],
             learning_rate=given["learning_rate"],
             device=str(device.choose(given["device"] or "cpu")),
         )

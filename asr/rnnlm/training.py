@@ -9,21 +9,24 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from asr.rnnlm.file import Settings
-from asr.rnnlm.network import BOUNDARY, Perplexity, RnnLm, RnnLmError, State
+from asr.rnnlm.network import RnnLm
+from asr.rnnlm.scoring import BOUNDARY, Perplexity, RnnLmError, State
+from asr.rnnlm.words import Vocabulary, WordLm, vocabulary_of
 from asr.text import Alphabet, TextError
 
 _LOG = logging.getLogger(__name__)
 # In the last stream, behind its end: no loss.
 _NOTHING = -100
+# The end of a text while its words have no tokens yet.
+_END = -1
 # Of the corpus side by side, if nothing is said: at most, and so that an epoch has this many steps.
 _STREAMS, _STEPS = 64, 20
 # Texts that are put into ids, or into another order, at a time.
@@ -35,15 +38,16 @@ class RnnLmTraining:
     """How a language model is trained.
 
     `streams`: B (0: 64, or so many fewer that a small corpus still makes twenty steps an epoch), and `chunk`: the
-    characters of each stream in one step. AdamW's `learning_rate` rises over the
-    fraction `warmup` of all steps, then falls to 0 as a cosine. `clip`: the largest gradient norm. `shuffle`: the order
-    of the texts is another in each epoch. `device`: torch's name of it.
+    characters, or words, of each stream in one step. `least`: a word that occurs less often is unknown. AdamW's
+    `learning_rate` rises over the fraction `warmup` of all steps, then falls to 0 as a cosine. `clip`: the largest
+    gradient norm. `shuffle`: the order of the texts is another in each epoch. `device`: torch's name of it.
     """
 
     epochs: int = 10
     seed: int = 1
     streams: int = 0
     chunk: int = 128
+    least: int = 2
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     warmup: float = 0.05
@@ -57,6 +61,7 @@ class RnnLmTraining:
             ("seed", 0, 2**31 - 1),
             ("streams", 0, 100_000),
             ("chunk", 1, 1_000_000),
+            ("least", 1, 1_000_000),
             ("warmup", 0, 1),
         ):
             if not lowest <= getattr(self, name) <= highest:
@@ -77,7 +82,10 @@ class RnnLmTraining:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch came to. `train_loss`: nats per character; `best`: no epoch before had a lower dev perplexity."""
+    """What an epoch came to. `train_loss`: nats per character, or word.
+
+    `best`: no epoch before had a lower dev perplexity.
+    """
 
     number: int
     train_loss: float
@@ -87,7 +95,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Step:
-    """How far an epoch has come: characters `done` of `total`, and their mean `loss`, nats per character."""
+    """How far an epoch has come: characters, or words, `done` of `total`, and their mean `loss` in nats."""
 
     epoch: int
     done: int
@@ -99,7 +107,7 @@ class Step:
 class Trained:
     """A model with its best weights, ready for inference, and how it came to them."""
 
-    model: RnnLm
+    model: RnnLm | WordLm
     epochs: tuple[Epoch, ...]
 
 
@@ -154,6 +162,30 @@ def encode(texts: Iterable[str], alphabet: Alphabet, which: str) -> Corpus:
     return Corpus(np.concatenate(parts), np.concatenate(lengths))
 
 
+def count(texts: Iterable[str], least: int) -> tuple[Vocabulary, Corpus]:
+    """Find the words of texts that occur `least` times or more, and turn all into ids. Raises RnnLmError."""
+    first_seen: dict[str, int] = {}
+    parts: list[NDArray[np.int32]] = []
+    lengths: list[NDArray[np.int64]] = []
+    rest = iter(texts)
+    while part := [text.split() for text in islice(rest, _TOGETHER)]:
+        # In order of appearance for now; END is the number of no word.
+        numbers = [[*(first_seen.setdefault(word, len(first_seen)) for word in words), _END] for words in part]
+        parts.append(np.fromiter(chain.from_iterable(numbers), np.int32))
+        lengths.append(np.array([len(row) for row in numbers]))
+    if not parts:
+        raise RnnLmError("no train texts")
+    tokens = np.concatenate(parts)
+    counts = np.bincount(tokens[tokens != _END], minlength=len(first_seen))
+    try:
+        vocabulary = vocabulary_of(zip(first_seen, counts.tolist(), strict=True), least)
+    except ValueError as error:
+        raise RnnLmError(f"no word occurs {least} times or more in the train texts") from error
+    # The last entry is that of END.
+    ids = np.array([*(vocabulary.encode(word)[0] for word in first_seen), BOUNDARY])
+    return vocabulary, Corpus(ids.astype(np.min_scalar_type(len(vocabulary)))[tokens], np.concatenate(lengths))
+
+
 def chunks(corpus: Corpus, streams: int, length: int) -> Iterator[Chunk]:
     """Lay the corpus out as parallel streams and go along them; of the last stream the end may have no targets."""
     total = len(corpus.tokens)
@@ -168,12 +200,11 @@ def chunks(corpus: Corpus, streams: int, length: int) -> Iterator[Chunk]:
         yield Chunk(torch.from_numpy(inputs[:, part].astype(np.int64)), torch.from_numpy(following))
 
 
-def backward(model: RnnLm, chunk: Chunk, state: State | None) -> tuple[Tensor, State]:
+def backward(model: RnnLm | WordLm, chunk: Chunk, state: State | None) -> tuple[Tensor, State]:
     """Add the gradient of a chunk's mean loss; return the sum of its losses (nats) and the state to go on from."""
-    log_probs, following = model(chunk.inputs, state)
-    targets = chunk.targets.flatten()
-    total = functional.nll_loss(log_probs.flatten(0, 1), targets, ignore_index=_NOTHING, reduction="sum")
-    mean: Tensor = total / (targets != _NOTHING).sum().clamp(min=1)
+    log_probs, following = model.foretell(chunk.inputs, chunk.targets, state)
+    total: Tensor = -log_probs.sum()
+    mean: Tensor = total / max(len(log_probs), 1)
     mean.backward()  # type: ignore[no-untyped-call]
     return total.detach(), following.detach()
 
@@ -183,9 +214,11 @@ def train(
     training: RnnLmTraining,
     train_texts: Iterable[str],
     dev_texts: Sequence[str],
-    report: Callable[[Step | Epoch, RnnLm], None] | None = None,
+    report: Callable[[Step | Epoch, RnnLm | WordLm], None] | None = None,
 ) -> Trained:
     """Train a language model, and keep the weights of the epoch whose dev perplexity is lowest.
+
+    One of words gets its vocabulary from the texts.
 
     `report` is called after each step and each epoch with the model as it is then. On one machine the same seed gives
     the same weights; torch's own random numbers are left where they were. Raises RnnLmError for no texts and for a loss
@@ -194,9 +227,11 @@ def train(
     device = torch.device(training.device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed)
-        model = settings.build()
-        corpus = encode(train_texts, model.alphabet, "train")
-        encode(dev_texts, model.alphabet, "dev")
+        model, corpus = _begun(settings, training, train_texts)
+        if isinstance(model, RnnLm):
+            encode(dev_texts, model.alphabet, "dev")
+        elif not dev_texts:
+            raise RnnLmError("no dev texts")
         model.to(device)
         optimiser = torch.optim.AdamW(model.parameters(), weight_decay=training.weight_decay)
         epochs: list[Epoch] = []
@@ -222,8 +257,17 @@ def train(
     return Trained(model.eval(), tuple(epochs))
 
 
+def _begun(settings: Settings, training: RnnLmTraining, texts: Iterable[str]) -> tuple[RnnLm | WordLm, Corpus]:
+    """Return a network as initialised, and the texts as its tokens."""
+    if settings.unit == "word":
+        vocabulary, corpus = count(texts, training.least)
+        return settings.of(vocabulary).build(), corpus
+    model = settings.build()
+    return model, encode(texts, model.alphabet, "train")
+
+
 def _epoch(
-    model: RnnLm, optimiser: torch.optim.Optimizer, corpus: Corpus, training: RnnLmTraining, number: int
+    model: RnnLm | WordLm, optimiser: torch.optim.Optimizer, corpus: Corpus, training: RnnLmTraining, number: int
 ) -> Iterator[Step]:
     """Go through the corpus once, step by step."""
     if training.shuffle:
@@ -232,7 +276,7 @@ def _epoch(
     size = len(corpus.tokens)
     streams = min(training.streams or min(max(size // (_STEPS * training.chunk), 1), _STREAMS), size)
     steps = math.ceil(math.ceil(len(corpus.tokens) / streams) / training.chunk)
-    device = model.bias.device
+    device = model.device
     state, total, done = None, 0.0, 0
     for step, chunk in enumerate(chunks(corpus, streams, training.chunk)):
         for group in optimiser.param_groups:

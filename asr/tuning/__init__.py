@@ -34,6 +34,8 @@ from asr.tuning.weights import (
 )
 
 RESCORER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)
+# Of the weight of the model that guides: what the rescorer knows as well need not be counted twice.
+GUIDE_WEIGHTS = (1.0, 0.8, 0.6, 0.4, 0.2)
 # From the narrowest search to the widest; the quickest one wins that makes no more errors than the widest.
 _MARGINS = ((7.0, 10.0), (9.0, 14.0), (12.0, 20.0))
 SEARCHES = tuple(BeamSettings(width, *margins) for width, margins in product((10, 25, 50, 100, 200), _MARGINS))
@@ -73,7 +75,7 @@ def trials(models: Models) -> int:
         weights = len(WEIGHTS) * len(BONUSES) + len(UNKNOWNS) + 25
     elif models.lm:
         weights, searches = len(FEW_WEIGHTS) * len(FEW_BONUSES) + 2 * 9, 5
-    rescored = len(RESCORER_WEIGHTS) * (3 if models.lm else 1 + len(BONUSES)) if models.rescorer else 0
+    rescored = len(RESCORER_WEIGHTS) * (len(GUIDE_WEIGHTS) if models.lm else 1 + len(BONUSES)) if models.rescorer else 0
     return 1 + weights + searches + rescored
 
 
@@ -112,7 +114,7 @@ def tune(
         some = bench.part(MORE_WORDS) if slow else bench
         settings = some.least(_rescored(settings, models.lm is not None))
         if not settings.rescorer_weight:
-            settings = replace(settings, rescorer="")
+            settings = replace(settings, rescorer="", guide_weight=1.0)
     searches = list(_widened(bench, settings) if slow else (_searched(bench, settings, one) for one in SEARCHES))
     best = min((one for one in searches if one.total <= searches[-1].total), key=lambda one: one.seconds)
     if best.total >= greedy.total and not models.hotwords:
@@ -140,11 +142,11 @@ def _widened(bench: Bench, settings: DecoderSettings) -> Iterator[Trial]:
 
 def _rescored(settings: DecoderSettings, guided: bool) -> list[DecoderSettings]:
     """Return settings with each weight of the rescorer, and with less of the language model, or other bonuses."""
-    weights = settings.weights
-    others = [changed(settings, lm_weight=round(part * weights.lm_weight, 3)) for part in (1.0, 0.8, 0.6)]
-    if not guided:
+    if guided:
+        others = [replace(settings, guide_weight=part) for part in GUIDE_WEIGHTS]
+    else:
         others = [settings, *(changed(settings, word_bonus=bonus) for bonus in BONUSES)]
-    return [replace(other, rescorer_weight=weight) for weight in RESCORER_WEIGHTS for other in others]
+    return [replace(other, rescorer_weight=weight) for other in others for weight in RESCORER_WEIGHTS]
 
 
 def _calibrated(bench: Bench, dev: Dev, settings: DecoderSettings) -> DecoderSettings:

@@ -1,5 +1,6 @@
 """A dev set, heard once, and what settings of a decoder come to on it."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
@@ -8,9 +9,10 @@ from itertools import product
 
 from rapidfuzz.distance import Levenshtein
 
-from asr.decoder import Decoder, DecoderSettings, Models, Rescorer
+from asr.decoder import Candidates, Decoder, DecoderSettings, Models, Rescorer
 from asr.decoding import LogProbs
 from asr.manifest import Utterance
+from asr.parallel import ahead
 from asr.recognition import Recognizer
 from asr.scoring import ScoringError
 from asr.text import Alphabet, normalise
@@ -80,12 +82,15 @@ class Bench:
         self._dev = dev
         self._references = [text.split() for text in dev.texts]
         self._tried: dict[DecoderSettings, Trial] = {}
+        self._rescores = models.rescorer is not None
         # Remembered scores make trials quick, and their times wrong.
         self._honest = Decoder(alphabet, dev.seconds_per_frame, BASE, models)
         models = replace(models, rescorer=models.rescorer and _Memory(models.rescorer))
         self._decoder = Decoder(alphabet, dev.seconds_per_frame, BASE, models)
         self._greedy = Decoder(alphabet, dev.seconds_per_frame)
         self._on_trial = on_trial
+        # The last search whose texts were judged: weights of the judges need no other one.
+        self._left: tuple[DecoderSettings, list[Candidates]] | None = None
 
     def part(self, words: int) -> "Bench":
         """Return a bench for about so many words of the set, evenly picked; itself where there are not many more."""
@@ -96,7 +101,7 @@ class Bench:
         other = copy(self)
         other._dev = replace(self._dev, rows=rows, texts=texts)
         other._references = [text.split() for text in texts]
-        other._tried = {}
+        other._tried, other._left = {}, None
         return other
 
     def decoder(self, settings: DecoderSettings) -> Decoder:
@@ -108,7 +113,11 @@ class Bench:
         if settings not in self._tried:
             decoder = self.decoder(settings)
             begin = time.perf_counter()
-            found = [one[0].text.split() for one in decoder.decode_each(self._dev.rows, threads=threads)]
+            if settings.rescorer_weight and self._rescores and not settings.greedy:
+                best = [decoder.judged(one)[0] for one in self._candidates(settings, threads)]
+            else:
+                best = [one[0] for one in decoder.decode_each(self._dev.rows, threads=threads)]
+            found = [one.text.split() for one in best]
             seconds = time.perf_counter() - begin
             pairs = zip(self._references, found, strict=True)
             errors = tuple(Levenshtein.distance(reference, one) for reference, one in pairs)
@@ -116,6 +125,14 @@ class Bench:
             if self._on_trial:
                 self._on_trial(self._tried[settings])
         return self._tried[settings]
+
+    def _candidates(self, settings: DecoderSettings, threads: int) -> list[Candidates]:
+        search = replace(settings, rescorer_weight=1.0, guide_weight=1.0)
+        if self._left is None or self._left[0] != search:
+            decoder = self.decoder(search)
+            found = ahead(decoder.candidates, self._dev.rows, threads or os.cpu_count() or 1)
+            self._left = search, list(found)
+        return self._left[1]
 
     def timed(self, trial: Trial) -> Trial:
         """Return a trial with the time that its settings take by themselves."""
