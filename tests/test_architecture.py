@@ -128,6 +128,7 @@ ALLOWED = {
     "pretrained": {"checkpoint", "decoder", "lm", "ngram", "recognition", "rnnlm"},
     "evaluation": {"decoding", "manifest", "recognition", "scoring", "text"},
     "recordings": {"alignment", "audio", "batching", "decoding", "passes", "recognition"},
+    "splicing": {"aligning", "alignment", "audio", "files", "manifest", "recognition"},
     "aligning": {"alignment", "audio", "checkpoint", "decoding", "manifest", "output", "recognition", "text"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
