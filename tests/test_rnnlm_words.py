@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from asr import lm, rnnlm
 from asr.model import CELLS
-from asr.rnnlm import BOUNDARY, UNKNOWN, RnnLmError, RnnLmSettings, RnnLmTraining, Settings, Vocabulary, WordLm
+from asr.rnnlm import BOUNDARY, UNKNOWN, RnnLmError, RnnLmSettings, RnnLmTraining, Settings, Vocabulary, WordLm, scoring
 from asr.rnnlm import training as room
 from asr.rnnlm.words import vocabulary_of
 from asr.text import Alphabet, TextSettings
@@ -30,13 +30,10 @@ def make(shape: RnnLmSettings = SMALL, vocabulary: Vocabulary = KNOWN) -> WordLm
 
 
 def following(model: WordLm, text: str) -> list[float]:
-    """Return the probability of each token after a text, one by one."""
-    tokens = torch.tensor([[BOUNDARY, *model.encode(text)]])
-    found = []
-    for token in range(len(model.vocabulary)):
-        targets = torch.full_like(tokens, -1)
-        targets[0, -1] = token
-        found.append(math.exp(float(model.foretell(tokens, targets)[0][0].detach())))
+    """Return the probability of each token after a text."""
+    x, _ = model.remember(torch.tensor([[BOUNDARY, *model.encode(text)]]))
+    tokens = torch.arange(len(model.vocabulary))
+    found: list[float] = model.foretell(x[0, -1].expand(len(tokens), -1), tokens).exp().tolist()
     return found
 
 
@@ -70,6 +67,27 @@ def test_a_score_is_that_of_its_words_whatever_is_scored_beside_it(texts: list[s
         expected = [math.log(following(model, " ".join(words[:n]))[token]) for n, token in enumerate(ids)]
         assert row.tolist() == pytest.approx(expected, abs=1e-5)
     assert model.score(texts) == pytest.approx([float(row.sum()) for row in found], abs=1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(st.sampled_from(["A", "B", "C"]), max_size=5).map(" ".join), max_size=12), st.booleans())
+def test_texts_that_begin_alike_have_the_scores_that_each_has_alone(texts: list[str], of_words: bool) -> None:
+    torch.manual_seed(1)
+    model = make() if of_words else rnnlm.RnnLm(Alphabet(" ABC"), replace(SMALL, cell="gru")).eval()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asr.rnnlm.scoring._ALIKE", 0.0)
+        alone = [model.score([text])[0] for text in texts]
+        patch.setattr("asr.rnnlm.scoring._ALIKE", 9.0)
+        assert model.score(texts) == pytest.approx(alone, abs=1e-5)
+        assert model.score(texts[::-1]) == model.score(texts)[::-1]
+
+
+def test_a_tree_has_a_node_for_each_beginning() -> None:
+    # A, AB, ABC, AC and B, each with its end or without: A, AB, ABC, ABC-end, AB-end, AC, AC-end, B, B-end.
+    tree = scoring._Tree([[2, 3, 4], [2, 3], [2, 4], [3]])
+    assert tree.nodes == 9
+    assert scoring._Tree([]).nodes == 0
+    assert scoring._Tree([[]]).nodes == 1
 
 
 def test_words_of_which_nothing_is_known_are_one_token() -> None:

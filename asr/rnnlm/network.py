@@ -96,18 +96,20 @@ class RnnLm(nn.Module):
 
         The texts continue from `state`; without one they begin.
         """
-        x, following = through(self.layers, self.dropout, self.embedding(tokens), state or self.start(len(tokens)))
+        x, following = self.remember(tokens, state)
+        return self._log_probs(x), following
+
+    def remember(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Map tokens (B, L) to what the last layer says after each (B, L, H), and the state, as `forward`."""
+        return through(self.layers, self.dropout, self.embedding(tokens), state or self.start(len(tokens)))
+
+    def foretell(self, x: Tensor, targets: Tensor) -> Tensor:
+        """Return the log-probability (N,) of each target (N,) after what the last layer said, (N, H)."""
+        return self._log_probs(x).gather(1, targets[:, None])[:, 0]
+
+    def _log_probs(self, x: Tensor) -> Tensor:
         logits = functional.linear(x, self.output.weight if self.output else self.embedding.weight, self.bias)
-        return torch.log_softmax(logits, dim=2), following
-
-    def foretell(self, tokens: Tensor, targets: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Return the log-probabilities (N,) of the targets (B, L) that are not negative, and the state, as `forward`.
-
-        Each target is what follows the token of its place.
-        """
-        log_probs, following = self(tokens, state)
-        asked = targets >= 0
-        return log_probs[asked].gather(1, targets[asked][:, None])[:, 0], following
+        return torch.log_softmax(logits, dim=-1)
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text. Raises TextError."""

@@ -18,6 +18,8 @@ LogProbs = NDArray[np.float64]
 
 # Tokens scored in one pass, and the most of one text in it.
 _BATCH, _CHUNK = 2**14, 1024
+# Texts of which all beginnings together are less than this share of all tokens are gone through as a tree.
+_ALIKE = 0.5
 # A target that nobody asks for.
 _NOTHING = -1
 
@@ -82,8 +84,11 @@ class Foretelling(Protocol):
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
 
-    def foretell(self, tokens: Tensor, targets: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Return the log-probabilities (N,) of the targets (B, L) that are not negative, and the state after them."""
+    def remember(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Map tokens (B, L) to what the last layer says after each (B, L, H), and the state after the last."""
+
+    def foretell(self, x: Tensor, targets: Tensor) -> Tensor:
+        """Return the log-probability (N,) of each target (N,) after what the last layer said, (N, H)."""
 
 
 @contextmanager
@@ -105,17 +110,68 @@ def score(model: Foretelling, texts: Sequence[str]) -> list[float]:
 
 def log_probs(model: Foretelling, texts: Sequence[str]) -> list[LogProbs]:
     """Return the natural-log probability of each token of each text, its end's last. Raises TextError."""
-    # Which texts share a pass depends on the texts alone, not on their order.
     encoded = {text: model.encode(text) for text in texts}
+    # Which texts share a pass depends on the texts alone, not on their order.
     ordered = sorted(encoded, key=lambda text: (len(encoded[text]), text))
     found: dict[str, LogProbs] = {}
     with inference(cast(nn.Module, model)):
+        tree = _Tree([encoded[text] for text in ordered])
+        if tree.nodes < _ALIKE * sum(len(ids) + 1 for ids in encoded.values()):
+            found.update(zip(ordered, tree.log_probs(model), strict=True))
+            ordered = []
         while ordered:
             count = max(_BATCH // (min(len(encoded[ordered[-1]]), _CHUNK) + 1), 1)
             part = ordered[-count:]
             del ordered[-count:]
             found.update(zip(part, _log_probs(model, [encoded[text] for text in part]), strict=True))
     return [found[text] for text in texts]
+
+
+class _Tree:
+    """Texts that begin alike, as what is left of a search does: each beginning is gone through once.
+
+    At place t of a text stands a row of step t, which it shares with all texts that are the same up to there.
+    """
+
+    def __init__(self, encoded: Sequence[list[int]]) -> None:
+        self.nodes = 0
+        self._lengths = [len(ids) + 1 for ids in encoded]
+        # Of each step: its rows' parents in the step before, the tokens before them, their own, and each text's row.
+        self._steps: list[tuple[list[int], list[int], list[int], dict[int, int]]] = []
+        rows = dict.fromkeys(range(len(encoded)), 0)
+        before = [BOUNDARY]
+        while rows:
+            known: dict[tuple[int, int], int] = {}
+            step = len(self._steps)
+            placed: dict[int, int] = {}
+            for text, parent in rows.items():
+                ids = encoded[text]
+                token = ids[step] if step < len(ids) else BOUNDARY
+                placed[text] = known.setdefault((parent, token), len(known))
+            parents, tokens = [parent for parent, _ in known], [token for _, token in known]
+            self._steps.append((parents, [before[parent] for parent in parents], tokens, placed))
+            self.nodes += len(known)
+            before = tokens
+            rows = {text: row for text, row in placed.items() if step < len(encoded[text])}
+
+    def log_probs(self, model: Foretelling) -> list[LogProbs]:
+        """Return the natural-log probability of each token of each text, its end's last."""
+        state, said = None, []
+        for parents, before, _, _ in self._steps:
+            if state is not None:
+                state = state.select(torch.tensor(parents, device=model.device))
+            x, state = model.remember(torch.tensor(before, device=model.device)[:, None], state)
+            said.append(x[:, 0])
+        targets = torch.tensor([token for _, _, tokens, _ in self._steps for token in tokens], device=model.device)
+        # All at once: the output layer is the largest, and to read it takes longer than to multiply by it.
+        each = model.foretell(torch.cat(said), targets).double().tolist() if said else []
+        found = [np.zeros(length) for length in self._lengths]
+        first = 0
+        for step, (_, _, tokens, placed) in enumerate(self._steps):
+            for text, row in placed.items():
+                found[text][step] = each[first + row]
+            first += len(tokens)
+        return found
 
 
 def perplexity(model: Foretelling, texts: Sequence[str]) -> Perplexity:
@@ -138,6 +194,7 @@ def _log_probs(model: Foretelling, encoded: Sequence[list[int]]) -> list[LogProb
     state = None
     for start in range(0, size, _CHUNK):
         part = targets[:, start : start + _CHUNK]
-        values, state = model.foretell(tokens[:, start : start + _CHUNK], part, state)
-        found[:, start : start + _CHUNK][(part >= 0).cpu().numpy()] = values.cpu().numpy()
+        x, state = model.remember(tokens[:, start : start + _CHUNK], state)
+        asked = part >= 0
+        found[:, start : start + _CHUNK][asked.cpu().numpy()] = model.foretell(x[asked], part[asked]).cpu().numpy()
     return [row[: len(ids) + 1] for row, ids in zip(found, encoded, strict=True)]

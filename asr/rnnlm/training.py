@@ -202,7 +202,9 @@ def chunks(corpus: Corpus, streams: int, length: int) -> Iterator[Chunk]:
 
 def backward(model: RnnLm | WordLm, chunk: Chunk, state: State | None) -> tuple[Tensor, State]:
     """Add the gradient of a chunk's mean loss; return the sum of its losses (nats) and the state to go on from."""
-    log_probs, following = model.foretell(chunk.inputs, chunk.targets, state)
+    x, following = model.remember(chunk.inputs, state)
+    asked = chunk.targets != _NOTHING
+    log_probs = model.foretell(x[asked], chunk.targets[asked])
     total: Tensor = -log_probs.sum()
     mean: Tensor = total / max(len(log_probs), 1)
     mean.backward()  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ Of small texts a network of words learns more than one of characters, and takes 
 texts; what may come after half a word it cannot say.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -85,18 +86,21 @@ class WordLm(nn.Module):
         """Return where the weights are."""
         return self.narrow.weight.device
 
-    def foretell(self, tokens: Tensor, targets: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Return the log-probabilities (N,) of the targets (B, L) that are not negative, and the state after them.
+    def remember(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Map tokens (B, L) to what the last layer says after each (B, L, H), and the state after the last.
 
-        Each target is what follows the token of its place. That of UNKNOWN is the share of one rare word.
+        The texts continue from `state`; without one they begin.
         """
         state = state or zeros(self.settings, len(tokens), self.narrow.weight)
-        x, following = through(self.layers, self.dropout, self.embedding(tokens), state)
-        asked = targets >= 0
-        chosen = targets[asked]
-        log_probs: Tensor = self.output(self.narrow(x[asked]), chosen).output
-        share = torch.where(chosen == UNKNOWN, float(torch.tensor(self.vocabulary.rare + 1.0).log()), 0.0)
-        return log_probs - share, following
+        return through(self.layers, self.dropout, self.embedding(tokens), state)
+
+    def foretell(self, x: Tensor, targets: Tensor) -> Tensor:
+        """Return the log-probability (N,) of each target (N,) after what the last layer said, (N, H).
+
+        That of UNKNOWN is the share of one rare word.
+        """
+        log_probs: Tensor = self.output(self.narrow(x), targets).output
+        return log_probs - math.log(self.vocabulary.rare + 1) * (targets == UNKNOWN)
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
