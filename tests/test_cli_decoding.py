@@ -42,6 +42,30 @@ def test_transcribe_with_alternatives(tones: Path, model: Path, lm: Path, capsys
     assert all(0 <= word["start"] < word["end"] and 0 <= word["confidence"] <= 1 for word in words)
 
 
+def test_only_known_words_are_written_or_any(
+    tones: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text").write_text("AB\nBA\n" * 5)
+    path = str(tmp_path / "lm.arpa")
+    assert main(["lm", "train", str(tmp_path / "text"), "--order", "1", "--out", path, "-q"]) == 0
+    decoder_file = tmp_path / "decoder.toml"
+    decoder_file.write_text('lm = "lm.arpa"\n[weights]\nlexicon_only = true\nlm_weight = 0.1\n')
+    command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--quiet", "--json", str(tmp_path / "out")]
+
+    def words(*more: str) -> set[str]:
+        assert main([*command, *more]) == 0
+        body = json.loads((tmp_path / "out").read_text())
+        return {word for row in body["utterance_scores"] for word in row["hypothesis"].split()}
+
+    locked, opened = words("--decoder", str(decoder_file)), words("--decoder", str(decoder_file), "--any-word")
+    assert locked <= {"AB", "BA"} and not opened <= {"AB", "BA"}
+    assert words("--lm", path, "--known-words") <= {"AB", "BA"}
+    assert words("--lm", path, "--known-words", "--hotword", "ABC") <= {"AB", "BA", "ABC"}
+    capsys.readouterr()
+    assert main([*command, "--known-words"]) == 2
+    assert "--known-words needs a language model of words: --lm FILE" in capsys.readouterr().err
+
+
 def test_a_heavy_hotword_is_written(tones: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(tones / "dev" / "dev-0.wav")
     assert main(["transcribe", file, "--model", str(model)]) == 0

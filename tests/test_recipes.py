@@ -91,7 +91,7 @@ def test_the_bundled_model_is_made_of_a_tiny_tree(tmp_path: Path) -> None:
     write_set(tmp_path / "an4", "train", [f"s{number}" for number in range(10)], 12, "<s> A </s> ({id})")
     write_set(tmp_path / "an4", "test", ["t1"], 1, "A ({id})")
     shutil.copytree(ROOT / "recipes" / "english-small", tmp_path / "recipes" / "english-small")
-    (tmp_path / "text").write_text("ABC AB\nCAB\nA B C\n")
+    (tmp_path / "text").write_text("ABC AB\nCAB\nA B C\n" * 20)
     tiny = ["--epochs", "1", "--set", "model.hidden=8", "--set", "model.layers=1", "--set", "model.channels=2"]
     command = ["bash", "recipes/english-small/run.sh", str(tmp_path), str(tmp_path / "text"), "runs/tiny", *tiny]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}

@@ -38,13 +38,14 @@ class Decoding:
     hotwords: tuple[tuple[str, float], ...]
     rescorer: Path | None
     rescorer_weight: float | None
+    known_words: bool | None
     greedy: bool
     brought: Path | None = None
 
     @property
     def nothing(self) -> bool:
         """Say whether nothing was asked for."""
-        return self == Decoding(None, None, None, None, None, (), None, None, False, self.brought)
+        return self == Decoding(None, None, None, None, None, (), None, None, None, False, self.brought)
 
     @property
     def file(self) -> Path | None:
@@ -103,6 +104,8 @@ class Decoding:
             raise click.UsageError("--lm-weight needs a language model: --lm FILE")
         if self.rescorer_weight is not None and not base.rescorer:
             raise click.UsageError("--rescorer-weight needs a recurrent language model: --rescorer FILE")
+        if self.known_words and not base.lm:
+            raise click.UsageError("--known-words needs a language model of words: --lm FILE")
         return self._changed(base)
 
     @property
@@ -117,6 +120,8 @@ class Decoding:
             base = replace(base, weights=replace(base.weights, lm_weight=self.lm_weight))
         if self.word_bonus is not None:
             base = replace(base, weights=replace(base.weights, word_bonus=self.word_bonus))
+        if self.known_words is not None:
+            base = replace(base, weights=replace(base.weights, lexicon_only=self.known_words))
         if self.rescorer_weight is not None:
             base = replace(base, rescorer_weight=self.rescorer_weight)
         return base
@@ -170,6 +175,11 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--rescorer", type=FILE, help="A recurrent language model that judges the texts of the search.")
     @click.option("--rescorer-weight", type=click.FloatRange(min=0), metavar="X", help="How much it counts.")
+    @click.option(
+        "--known-words/--any-word",
+        default=None,
+        help="Write no words but the language model's and hotwords, or any.  [default: as the settings say]",
+    )
     @wraps(command)
     def gathered(**given: Any) -> Any:
         chosen = Decoding(
@@ -181,6 +191,7 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
             tuple(_hotword(one) for one in given.pop("hotwords")),
             given.pop("rescorer"),
             given.pop("rescorer_weight"),
+            given.pop("known_words"),
             given.pop("greedy"),
         )
         if chosen.greedy and not replace(chosen, greedy=False).nothing:

@@ -43,6 +43,18 @@ class RnnLmSettings:
             raise ValueError(f"tied = true needs embedding = hidden, not {self.embedding} and {self.hidden}")
 
 
+def embedding_of(size: int, settings: RnnLmSettings) -> nn.Embedding:
+    """Return the embedding of so many tokens."""
+    weight = torch.empty(size, settings.embedding)
+    # To draw numbers for no memory, torch first loads a second of Python.
+    if weight.is_meta:
+        return nn.Embedding(size, settings.embedding, _weight=weight)
+    embedding = nn.Embedding(size, settings.embedding)
+    # So small that a tied output begins near the uniform distribution.
+    nn.init.normal_(embedding.weight, std=settings.embedding**-0.5)
+    return embedding
+
+
 def layers_of(settings: RnnLmSettings) -> nn.ModuleList:
     """Return the recurrent layers, of one direction."""
     shape = ModelSettings(cell=settings.cell, hidden=settings.hidden, bidirectional=False)
@@ -78,9 +90,7 @@ class RnnLm(nn.Module):
     def __init__(self, alphabet: Alphabet, settings: RnnLmSettings) -> None:
         super().__init__()
         self.alphabet, self.settings = alphabet, settings
-        self.embedding = nn.Embedding(len(alphabet), settings.embedding)
-        # So small that a tied output begins near the uniform distribution.
-        nn.init.normal_(self.embedding.weight, std=settings.embedding**-0.5)
+        self.embedding = embedding_of(len(alphabet), settings)
         self.layers = layers_of(settings)
         self.dropout = Dropout(settings.dropout)
         self.bias = nn.Parameter(torch.zeros(len(alphabet)))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from asr.model import Dropout
 from asr.rnnlm import scoring
-from asr.rnnlm.network import RnnLmSettings, layers_of, through, zeros
+from asr.rnnlm.network import RnnLmSettings, embedding_of, layers_of, through, zeros
 from asr.rnnlm.scoring import BOUNDARY, LogProbs, Perplexity, State
 from asr.text import Alphabet
 
@@ -73,8 +73,7 @@ class WordLm(nn.Module):
         super().__init__()
         self.vocabulary, self.alphabet, self.settings = vocabulary, alphabet, settings
         size = len(vocabulary)
-        self.embedding = nn.Embedding(size, settings.embedding)
-        nn.init.normal_(self.embedding.weight, std=settings.embedding**-0.5)
+        self.embedding = embedding_of(size, settings)
         self.layers = layers_of(settings)
         self.dropout = Dropout(settings.dropout)
         self.narrow = nn.Linear(settings.hidden, settings.embedding)
