@@ -115,7 +115,8 @@ def splice(manifest: Path, out: Path, model: Path, copies: int, seed: int, devic
 
     Writes OUT/NAME-spliced.jsonl, with recordings in the folder OUT/NAME-spliced, to be trained on beside MANIFEST: a
     network learns the sentences of a few hours of speech by heart, and in these it has to listen. MODEL says when each
-    word was said; best it was trained on MANIFEST.
+    word was said; best it was trained on MANIFEST. Whether it helps a dev set tells: english-small's loss there fell by
+    it, its WER did not.
     """
     from asr import aligning, recognition, splicing
     from asr import manifest as manifests
