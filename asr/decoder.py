@@ -16,7 +16,7 @@ from asr.beam import BeamSettings, LmSettings
 from asr.beam.language import NONE, Prior
 from asr.confidence import confidences
 from asr.decoding import DecodingError, Greedy, Hypothesis, LogProbs, with_words
-from asr.ngram import NgramModel
+from asr.ngram import NgramModel, is_character_model
 from asr.parallel import ahead
 from asr.rnnlm import RnnLm, WordLm
 from asr.text import Alphabet
@@ -145,15 +145,15 @@ class Decoder:
         """Search (T', V), and let the rescorer, if it has a weight, judge what is left. Raises DecodingError."""
         if self._prior is None:
             return Candidates(self._greedy.decode(log_probs, count))
-        every = None if words else count
-        rescored = self._rescorer is not None and self.settings.rescorer_weight > 0
-        if rescored:
-            every = max(count, _JUDGED)
+        rescorer = self._rescorer if self.settings.rescorer_weight else None
+        every = max(count, _JUDGED) if rescorer else None if words else count
         found = beam.beam_search(log_probs, self._alphabet, self.settings.search, self._prior, every)
-        if self._rescorer is None or not rescored:
+        if not rescorer:
             return Candidates(found)
         texts = [one.text for one in found]
-        return Candidates(found, self._prior.log_probs(texts), self._rescorer.score(texts))
+        # Where the guide keeps its weight, what it says of a text is in the search's score already.
+        guide = [0.0] * len(texts) if self.settings.guide_weight == 1 else self._prior.log_probs(texts)
+        return Candidates(found, guide, rescorer.score(texts))
 
     def judged(self, candidates: Candidates) -> list[Hypothesis]:
         """Return the candidates with what the rescorer says of them, best first."""
@@ -244,6 +244,11 @@ def open_models(
     if isinstance(rescorer, NgramModel):
         raise lm.LmError(f"{settings.rescorer}: an n-gram model; the rescorer is meant to be a recurrent one")
     return Models(guide, rescorer, hotwords)
+
+
+def knows_words(models: Models) -> bool:
+    """Say whether the language model has n-grams of words: then the search is quick, and words may be unknown."""
+    return isinstance(models.lm, NgramModel) and not is_character_model(models.lm)
 
 
 def is_brief(settings: DecoderSettings, frames: float) -> bool:

@@ -115,14 +115,15 @@ def splice(
     if not any(by_speaker.values()):
         raise SplicingError("no utterance could be aligned with its text: is the model one of this language?")
     folder.mkdir(parents=True, exist_ok=True)
+    # The folder's name keeps the ids of several corpora apart, the count those of speakers whose names become one.
+    count = 0
     for number, speaker in enumerate(sorted(by_speaker)):
         random = np.random.default_rng((settings.seed, number))
-        name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in speaker)
-        count = 0
+        name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in f"{folder.name}-{speaker}")
         for held in _held(by_speaker[speaker], recognizer.sample_rate):
             for waveform, text in _joined(held, recognizer, settings, random):
                 count += 1
-                path = folder / f"{name}-spliced-{count:05d}.flac"
+                path = folder / f"{name}-{count:06d}.flac"
                 with whole(path) as file:
                     soundfile.write(file, waveform, recognizer.sample_rate, format="FLAC", subtype="PCM_16")
                 duration = len(waveform) / recognizer.sample_rate
@@ -143,7 +144,9 @@ def _held(found: Sequence[Piece], rate: int) -> Iterator[list[Piece]]:
             held, seconds = [], 0.0
         held.append(piece)
         seconds += (piece.end - piece.start) / rate
-    yield held
+    # Of a recording that is shorter than a window there is no piece.
+    if held:
+        yield held
 
 
 def _joined(
@@ -151,16 +154,15 @@ def _joined(
 ) -> Iterator[tuple[Waveform, str]]:
     """Yield waveforms of pieces in a new order, about as long as the utterances that they are from, and their texts."""
     rate = recognizer.sample_rate
-    whole_ones = {id(piece.utterance): piece.utterance for piece in held}
-    waveforms = {key: _load(one, recognizer) for key, one in whole_ones.items()}
-    lengths = [min(one.duration, _LONGEST) * rate for one in whole_ones.values()]
+    waveforms = {one: _load(one, recognizer) for one in dict.fromkeys(piece.utterance for piece in held)}
+    lengths = [min(one.duration, _LONGEST) * rate for one in waveforms]
     for _ in range(settings.copies):
         taken: list[Piece] = []
         wanted, size = random.choice(lengths), 0
         for place in [*random.permutation(len(held)).tolist(), None]:
             piece = None if place is None else held[place]
             if taken and (piece is None or size + piece.end - piece.start > wanted):
-                parts = [waveforms[id(one.utterance)][one.start : one.end] for one in taken]
+                parts = [waveforms[one.utterance][one.start : one.end] for one in taken]
                 speed = random.uniform(settings.slowest, settings.fastest)
                 faded = np.concatenate([_faded(part, round(_FADE * rate)) for part in parts])
                 yield audio.resample(faded, rate * speed, rate).clip(-1, 1), " ".join(one.text for one in taken)

@@ -63,7 +63,43 @@ def test_only_known_words_are_written_or_any(
     assert words("--lm", path, "--known-words", "--hotword", "ABC") <= {"AB", "BA", "ABC"}
     capsys.readouterr()
     assert main([*command, "--known-words"]) == 2
-    assert "--known-words needs a language model of words: --lm FILE" in capsys.readouterr().err
+    assert "--known-words needs an n-gram model of words: --lm FILE" in capsys.readouterr().err
+    letters = str(tmp_path / "letters.arpa")
+    train = ["lm", "train", str(tmp_path / "text"), "--unit", "character", "--out", letters, "-q"]
+    assert main([*train, "--order", "1"]) == 0
+    assert main([*command, "--lm", letters, "--known-words"]) == 2
+    assert "--known-words needs an n-gram model of words" in capsys.readouterr().err
+
+
+def test_another_language_model_is_not_judged_by_what_was_tuned_beside_the_first(
+    tones: Path, model: Path, lm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = str(tmp_path / "judge.safetensors")
+    text = str(tones / "train.jsonl")
+    train = [
+        "lm",
+        "train",
+        text,
+        "--kind",
+        "rnn",
+        "--unit",
+        "word",
+        "--least",
+        "1",
+        "--epochs",
+        "1",
+        "--out",
+        judge,
+        "-q",
+    ]
+    settings = tmp_path / "decoder.toml"
+    assert main([*train, "--dev", str(tones / "dev.jsonl"), "--hidden", "8", "--alphabet", " ABC", "-q"]) == 0
+    settings.write_text('lm = "lm.arpa"\nrescorer = "judge.safetensors"\nguide_weight = 0.2\n')
+    command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--decoder", str(settings), "--quiet"]
+    for more, judged in (([], True), (["--lm", str(lm)], False), (["--lm", str(lm), "--rescorer", judge], True)):
+        capsys.readouterr()
+        assert main([*command, *more]) == 0
+        assert ("rescored by" in capsys.readouterr().out) == judged
 
 
 def test_a_heavy_hotword_is_written(tones: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

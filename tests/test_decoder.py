@@ -139,6 +139,21 @@ def test_only_the_best_texts_are_judged(monkeypatch: pytest.MonkeyPatch) -> None
     assert list(found.guide) == [0.0] * 3
 
 
+def test_a_guide_that_keeps_its_weight_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def said(prior: Prior, texts: list[str]) -> list[float]:
+        asked.append(guide_weight)
+        return [0.0] * len(texts)
+
+    monkeypatch.setattr(Prior, "log_probs", said)
+    models = Models(words_model(), make("lstm"))
+    for guide_weight in (1.0, 0.5):
+        setting = replace(SEARCH, rescorer_weight=0.5, guide_weight=guide_weight)
+        Decoder(LETTERS, SECONDS, setting, models).decode(random_log_probs(6, 12, 4))
+    assert asked == [0.5]
+
+
 @pytest.mark.parametrize(
     "models", [Models(make(alphabet=Alphabet("AB"))), Models(rescorer=make(alphabet=Alphabet("AB")))]
 )

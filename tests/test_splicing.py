@@ -98,6 +98,26 @@ def test_recordings_are_held_by_parts(
     assert len({one.audio for one in made}) == len(made)
 
 
+def test_recordings_of_speakers_whose_names_become_one_are_kept_apart(
+    recognizer: Recognizer, utterances: list[Utterance], tmp_path: Path
+) -> None:
+    named = [replace(one, speaker=("a/b", "a b")[number % 2]) for number, one in enumerate(utterances)]
+    made = list(splice(recognizer, align(recognizer, named), tmp_path / "set one", ONCE))
+    assert len({one.audio for one in made}) == len({one.id for one in made}) == len(made)
+    manifest.write(tmp_path / "made.jsonl", made)
+    assert [one.text for one in manifest.read(tmp_path / "made.jsonl")] == [one.text for one in made]
+    assert {one.speaker for one in made} == {"a/b", "a b"}
+
+
+def test_a_speaker_of_whom_there_is_no_piece_is_left_out(
+    recognizer: Recognizer, utterances: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = splicing.pieces
+    monkeypatch.setattr(splicing, "pieces", lambda one, *more: [] if one.speaker == "speaker/1" else cut(one, *more))
+    made = list(splice(recognizer, align(recognizer, utterances), tmp_path, ONCE))
+    assert {one.speaker for one in made} == {"speaker/0"}
+
+
 def test_without_speakers_an_utterance_is_spliced_with_itself(
     recognizer: Recognizer, utterances: list[Utterance], tmp_path: Path
 ) -> None:

@@ -74,6 +74,8 @@ class Decoding:
         normaliser = recognizer.settings.text.normaliser
         hot = {normalise(phrase, normaliser): weight for phrase, weight in self.hotwords}
         models = decoder.open_models(settings, hot, lambda path: tell_built(display, path))
+        if self.known_words and not decoder.knows_words(models):
+            raise click.UsageError("--known-words needs an n-gram model of words: --lm FILE")
         made = recognizer.with_decoder(decoder.Plan(settings, models))
         if not decoder.is_brief(settings, seconds / recognizer.settings.seconds_per_frame):
             compile_search(display)
@@ -97,15 +99,14 @@ class Decoding:
         if not (self.file and self.nothing_else) and (not self.nothing or count > 1):
             base = replace(base, greedy=False)
         if self.lm:
-            base = replace(base, lm=str(self.lm))
+            # How much a rescorer counts was found beside another model, of which it may leave a fifth.
+            base = replace(base, lm=str(self.lm), rescorer="", guide_weight=1.0)
         if self.rescorer:
             base = replace(base, rescorer=str(self.rescorer))
         if self.lm_weight is not None and not base.lm:
             raise click.UsageError("--lm-weight needs a language model: --lm FILE")
         if self.rescorer_weight is not None and not base.rescorer:
             raise click.UsageError("--rescorer-weight needs a recurrent language model: --rescorer FILE")
-        if self.known_words and not base.lm:
-            raise click.UsageError("--known-words needs a language model of words: --lm FILE")
         return self._changed(base)
 
     @property

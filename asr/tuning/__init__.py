@@ -12,8 +12,7 @@ import numpy as np
 
 from asr.beam import BeamSettings
 from asr.confidence import fit_temperature
-from asr.decoder import GREEDY, NO_MODELS, DecoderSettings, Models
-from asr.ngram import NgramModel, is_character_model
+from asr.decoder import GREEDY, NO_MODELS, DecoderSettings, Models, knows_words
 from asr.scoring import Rate
 from asr.scoring.significance import paired_bootstrap
 from asr.text import Alphabet
@@ -63,15 +62,10 @@ class Tuned:
         return self.best.settings
 
 
-def _judges_words(models: Models) -> bool:
-    """Say whether the language model is one of words: then the search is quick, and words may be unknown."""
-    return isinstance(models.lm, NgramModel) and not is_character_model(models.lm)
-
-
 def trials(models: Models) -> int:
     """Return about how many settings `tune` tries."""
     weights, searches = len(BONUSES), len(SEARCHES)
-    if models.lm and _judges_words(models):
+    if models.lm and knows_words(models):
         weights = len(WEIGHTS) * len(BONUSES) + len(UNKNOWNS) + 25
     elif models.lm:
         weights, searches = len(FEW_WEIGHTS) * len(FEW_BONUSES) + 2 * 9, 5
@@ -104,7 +98,7 @@ def tune(
     greedy = bench.trial(GREEDY, 1)
     settings = replace(base, greedy=False, search=_TRYING, rescorer_weight=0.0)
     surface: list[Trial] = []
-    slow = models.lm is not None and not _judges_words(models)
+    slow = models.lm is not None and not knows_words(models)
     if models.lm is None:
         settings = changed(settings, lm_weight=0.0)
         settings = bench.least(changed(settings, word_bonus=bonus) for bonus in BONUSES)

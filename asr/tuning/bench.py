@@ -81,7 +81,7 @@ class Bench:
     def __init__(self, dev: Dev, alphabet: Alphabet, models: Models, on_trial: Callable[[Trial], None] | None) -> None:
         self._dev = dev
         self._references = [text.split() for text in dev.texts]
-        self._tried: dict[DecoderSettings, Trial] = {}
+        self._tried: dict[tuple[DecoderSettings, int], Trial] = {}
         self._rescores = models.rescorer is not None
         # Remembered scores make trials quick, and their times wrong.
         self._honest = Decoder(alphabet, dev.seconds_per_frame, BASE, models)
@@ -110,7 +110,8 @@ class Bench:
 
     def trial(self, settings: DecoderSettings, threads: int = 0) -> Trial:
         """Try settings, on so many threads (0: one for each core; the seconds then say little)."""
-        if settings not in self._tried:
+        # What several threads or a remembered search took says nothing of the time that one thread takes.
+        if (settings, threads) not in self._tried:
             decoder = self.decoder(settings)
             begin = time.perf_counter()
             if settings.rescorer_weight and self._rescores and not settings.greedy:
@@ -121,13 +122,13 @@ class Bench:
             seconds = time.perf_counter() - begin
             pairs = zip(self._references, found, strict=True)
             errors = tuple(Levenshtein.distance(reference, one) for reference, one in pairs)
-            self._tried[settings] = Trial(settings, errors, seconds, self._dev.words)
+            self._tried[settings, threads] = trial = Trial(settings, errors, seconds, self._dev.words)
             if self._on_trial:
-                self._on_trial(self._tried[settings])
-        return self._tried[settings]
+                self._on_trial(trial)
+        return self._tried[settings, threads]
 
     def _candidates(self, settings: DecoderSettings, threads: int) -> list[Candidates]:
-        search = replace(settings, rescorer_weight=1.0, guide_weight=1.0)
+        search = replace(settings, rescorer_weight=1.0, guide_weight=0.0)
         if self._left is None or self._left[0] != search:
             decoder = self.decoder(search)
             found = ahead(decoder.candidates, self._dev.rows, threads or os.cpu_count() or 1)
