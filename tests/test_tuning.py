@@ -147,6 +147,17 @@ def test_what_the_base_has_beside_the_weights_is_kept() -> None:
     assert tune(dev(MISHEARD), ALPHABET, Models(model()), base).settings.weights.lexicon_only
 
 
+def test_locked_to_the_words_the_score_of_unknown_ones_is_that_of_the_lifted_lock() -> None:
+    told: list[Trial] = []
+    base = replace(BASE, weights=replace(BASE.weights, lexicon_only=True))
+    found = tune(dev(MISHEARD), ALPHABET, Models(model()), base, told.append).settings
+    opened = [one for one in told if not one.settings.greedy and not one.settings.weights.lexicon_only]
+    assert found.weights.lexicon_only
+    assert {one.settings.weights.unknown_score for one in opened} == {BASE.weights.unknown_score, *weights.UNKNOWNS}
+    best = min(opened, key=lambda one: one.total)
+    assert found.weights.unknown_score == best.settings.weights.unknown_score
+
+
 def test_the_page_shows_the_surface_and_the_searches(tmp_path: Path) -> None:
     data = dev(MISHEARD)
     found = tune(data, ALPHABET, Models(model()))

@@ -67,10 +67,19 @@ def of_words(bench: Bench, settings: DecoderSettings) -> tuple[DecoderSettings, 
     coarse = steady(surface, len(BONUSES)).settings.weights
     settings = changed(settings, lm_weight=coarse.lm_weight, word_bonus=coarse.word_bonus)
     if not settings.weights.lexicon_only:
-        tried = (changed(settings, unknown_score=value) for value in (coarse.unknown_score, *UNKNOWNS))
-        settings = bench.least(tried)
+        settings = bench.least(_with_unknowns(settings))
     weights, bonuses = _between(WEIGHTS, coarse.lm_weight), _between(BONUSES, coarse.word_bonus)
-    return steady(bench.grid(settings, weights, bonuses), len(bonuses)).settings, surface
+    settings = steady(bench.grid(settings, weights, bonuses), len(bonuses)).settings
+    if settings.weights.lexicon_only:
+        # No word is unknown now; of use is the score to who lifts the lock.
+        opened = bench.least(_with_unknowns(replace(settings, weights=replace(settings.weights, lexicon_only=False))))
+        settings = changed(settings, unknown_score=opened.weights.unknown_score)
+    return settings, surface
+
+
+def _with_unknowns(settings: DecoderSettings) -> list[DecoderSettings]:
+    """Return the settings with each score of unknown words, their own first."""
+    return [changed(settings, unknown_score=value) for value in (settings.weights.unknown_score, *UNKNOWNS)]
 
 
 def of_letters(bench: Bench, settings: DecoderSettings) -> tuple[DecoderSettings, list[Trial]]:
