@@ -5,8 +5,10 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The versions that the tests have run with, so that an install gives tomorrow what it gives today.
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
-.PHONY: demo train-demo test format clean
+.PHONY: demo train-demo test format update clean
 
 # What an install gives: the model that comes with it hears ten recordings, and a page tells how well.
 demo: $(VENV)/.installed
@@ -34,18 +36,28 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Write constraints.txt anew: the newest versions that pyproject.toml allows. Use the oldest supported Python, whose
+# versions the newer ones have too, and run `make test` afterwards.
+update:
+	rm -rf .venv-update
+	$(PYTHON) -m venv .venv-update
+	.venv-update/bin/python -m pip install --quiet '.[dev]'
+	{ sed -n '/^#/p' constraints.txt; .venv-update/bin/python -m pip freeze --all | grep -vE '^(asr|pip) ?[=@]'; } > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+	rm -rf .venv-update
+
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing asr and what it needs into $(VENV): torch alone is large, so this takes a few minutes once."
-	$(PIP) install --quiet --editable .
+	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing asr, what it needs and the tools for tests into $(VENV): a few minutes once."
-	$(PIP) install --quiet --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 clean:

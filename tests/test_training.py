@@ -83,7 +83,7 @@ def test_the_card_tells_how_the_model_came_to_be(trained: Path) -> None:
     assert card["recipe"]["name"] == "tiny"
     assert card["recipe"]["training"]["seed"] == 1
     assert card["data"]["train"]["utterances"] == 60
-    assert card["versions"]["torch"].startswith("2.11")
+    assert card["versions"]["torch"] == torch.__version__
 
 
 def test_the_same_seed_gives_the_same_model(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
