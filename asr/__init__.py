@@ -9,41 +9,40 @@ from typing import TYPE_CHECKING, Any
 from asr.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from asr.alignment import Word
     from asr.config import read as read_settings
-    from asr.decoder import DecoderSettings, Models, Plan
-    from asr.decoder import read as read_decoder
-    from asr.decoding import Hypothesis
-    from asr.evaluation import Evaluation, evaluate
-    from asr.listening import Listening
-    from asr.manifest import Utterance
-    from asr.manifest import read as read_manifest
-    from asr.manifest import write as write_manifest
-    from asr.pretrained.loading import load
-    from asr.recipe import Recipe
+    from asr.corpora.manifest import Utterance
+    from asr.corpora.manifest import read as read_manifest
+    from asr.corpora.manifest import write as write_manifest
+    from asr.decoding.decoder import DecoderSettings, Models, Plan
+    from asr.decoding.decoder import read as read_decoder
     from asr.recognition import Recognizer
-    from asr.stream import Stream
+    from asr.recognition.evaluation import Evaluation, evaluate
+    from asr.recognition.listening import Listening
+    from asr.recognition.pretrained.loading import load
+    from asr.recognition.streaming import Stream
     from asr.training import train
+    from asr.training.recipe import Recipe
+    from asr.transcripts.records import Hypothesis, Word
 
 _HOMES = {
-    "DecoderSettings": ("decoder", "DecoderSettings"),
-    "Evaluation": ("evaluation", "Evaluation"),
-    "Hypothesis": ("decoding", "Hypothesis"),
-    "Listening": ("listening", "Listening"),
-    "Models": ("decoder", "Models"),
-    "Plan": ("decoder", "Plan"),
-    "Recipe": ("recipe", "Recipe"),
+    "DecoderSettings": ("decoding.decoder", "DecoderSettings"),
+    "Evaluation": ("recognition.evaluation", "Evaluation"),
+    "Hypothesis": ("transcripts.records", "Hypothesis"),
+    "Listening": ("recognition.listening", "Listening"),
+    "Models": ("decoding.decoder", "Models"),
+    "Plan": ("decoding.decoder", "Plan"),
+    "Recipe": ("training.recipe", "Recipe"),
     "Recognizer": ("recognition", "Recognizer"),
-    "Stream": ("stream", "Stream"),
-    "Utterance": ("manifest", "Utterance"),
-    "Word": ("alignment", "Word"),
-    "evaluate": ("evaluation", "evaluate"),
-    "load": ("pretrained.loading", "load"),
-    "read_decoder": ("decoder", "read"),
-    "read_manifest": ("manifest", "read"),
+    "Stream": ("recognition.streaming", "Stream"),
+    "Utterance": ("corpora.manifest", "Utterance"),
+    "Word": ("transcripts.records", "Word"),
+    "evaluate": ("recognition.evaluation", "evaluate"),
+    "load": ("recognition.pretrained.loading", "load"),
+    "read_decoder": ("decoding.decoder", "read"),
+    "read_manifest": ("corpora.manifest", "read"),
     "read_settings": ("config", "read"),
     "train": ("training", "train"),
-    "write_manifest": ("manifest", "write"),
+    "write_manifest": ("corpora.manifest", "write"),
 }
 
 __all__ = [

@@ -15,10 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from asr.errors import AsrError
+
 Settings = TypeVar("Settings")
 
 
-class ConfigError(ValueError):
+class ConfigError(AsrError):
     """A setting that cannot be used; the message names the file, the section and the key."""
 
 

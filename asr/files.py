@@ -1,12 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all, locks, digests, and JSON lines."""
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from asr.errors import AsrError
 
 try:
     import fcntl
@@ -60,7 +63,7 @@ def write_text(path: Path, content: str) -> None:
         out.write(encoded)
 
 
-class LockedError(ValueError):
+class LockedError(AsrError):
     """A folder that another process is writing to."""
 
 
@@ -93,3 +96,20 @@ def clear(folder: Path, pattern: str) -> None:
         path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
+
+
+class JsonlError(AsrError):
+    """A line that is no JSON object; the message says what is wrong with it, not where it stands."""
+
+
+def parsed(line: str) -> dict[str, Any]:
+    """Return the object. Raises JsonlError, whatever the line holds."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise JsonlError(f"not JSON: {error.msg} at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets a thousand deep
+        raise JsonlError(f"not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise JsonlError("not a JSON object {…}")
+    return row

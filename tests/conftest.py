@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr import manifest
-from asr.manifest import Utterance
+from asr.corpora import manifest
+from asr.corpora.manifest import Utterance
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_RATE = 16_000
@@ -101,7 +101,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(tones: Path) -> Path:
     """The run folder of a model trained on the tones."""
     from asr import config, training
-    from asr.recipe import Recipe
+    from asr.training.recipe import Recipe
 
     recipe = config.read(tones / "tiny.toml", Recipe)
     training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tones / "run")
@@ -116,7 +116,7 @@ STREAMING = ["model.bidirectional=false", "features.normalisation=corpus", "feat
 def streaming(tones: Path) -> Path:
     """A model file that was trained on the tones to hear a stream."""
     from asr import config, training
-    from asr.recipe import Recipe
+    from asr.training.recipe import Recipe
 
     recipe = config.read(tones / "tiny.toml", Recipe, STREAMING)
     result = training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tones / "streaming")

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr import config
-from asr.augment import AugmentSettings
 from asr.config import ConfigError
 from asr.features import FeatureSettings
+from asr.features.augment import AugmentSettings
 from asr.model import CELLS, ModelSettings
-from asr.recipe import Recipe, TrainingSettings
 from asr.text import TextSettings
+from asr.training.recipe import Recipe, TrainingSettings
 
 
 @dataclass(frozen=True)

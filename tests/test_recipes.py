@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from asr import config
-from asr.recipe import Recipe
+from asr.training.recipe import Recipe
 from tests.conftest import SAMPLE_RATE, random_texts, spell
-from tests.test_corpora_an4 import write_set
+from tests.corpora.test_an4 import write_set
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted(path.parent.name for path in (ROOT / "recipes").glob("*/recipe.toml"))

@@ -22,6 +22,8 @@ from asr.cli.score import score
 from asr.cli.train import train
 from asr.cli.transcribe import transcribe
 from asr.cli.tune import tune
+from asr.config import ConfigError
+from asr.errors import AsrError
 from asr.version import __version__
 
 
@@ -52,10 +54,9 @@ def _explain(error: Exception) -> int:
         return _fail(_usage(error), 2)
     if isinstance(error, OSError):
         return _fail(f"{error.filename or 'operating system'}: {error.strerror or error}", 1)
-    # The errors that the rooms define are about what the user gave.
-    if type(error).__module__.partition(".")[0] != "asr":
-        raise error
-    return _fail(str(error), 2 if type(error).__name__ == "ConfigError" else 1)
+    if isinstance(error, AsrError):
+        return _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
+    raise error
 
 
 def main(arguments: Sequence[str]) -> int:

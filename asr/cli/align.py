@@ -12,8 +12,8 @@ from asr.cli import options
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
-    from asr.aligning import Aligned
-    from asr.manifest import Utterance
+    from asr.corpora.manifest import Utterance
+    from asr.recognition.aligning import Aligned
 
 
 @click.command(short_help="Say when each word of a known text was said.")
@@ -63,8 +63,9 @@ def align(
         raise click.UsageError("--suspects needs --manifest, and goes with --format json or none")
     if manifest and form == "textgrid" and not out:
         raise click.UsageError("the TextGrids of a manifest are many files: --out says in which folder")
-    from asr import aligning, recognition
-    from asr import manifest as manifests
+    from asr import recognition
+    from asr.corpora import manifest as manifests
+    from asr.recognition import aligning
 
     utterances = manifests.read(manifest) if manifest else [_utterance(audio, given)]
     recognizer = recognition.load(model, device or "cpu")
@@ -96,8 +97,9 @@ def _check(audio: Path | None, text: Path | str | None, manifest: Path | None) -
 
 
 def _utterance(path: Path | None, text: Path | str | None) -> "Utterance":
-    from asr import aligning, audio
-    from asr.manifest import Utterance
+    from asr import audio
+    from asr.corpora.manifest import Utterance
+    from asr.recognition import aligning
 
     if path is None or text is None:
         raise click.UsageError("AUDIO and TEXT are missing, or --manifest")
@@ -124,7 +126,7 @@ class _Watched:
     """Rows as they pass: what failed is told at once and counted, what was left out of the texts at the end."""
 
     def __init__(self, rows: "Iterator[Aligned]", display: Display, list_suspects: bool) -> None:
-        from asr.aligning import LeftOut
+        from asr.recognition.aligning import LeftOut
 
         self.failed = 0
         self.display = display
@@ -148,8 +150,8 @@ class _Watched:
 
 
 def _write(rows: _Watched, form: str, out: Path | None, many: bool) -> None:
-    from asr import aligning
     from asr.files import write_text
+    from asr.recognition import aligning
 
     apart = form == "textgrid" and many
     with _written(None if apart else out) as write:
@@ -164,7 +166,7 @@ def _write(rows: _Watched, form: str, out: Path | None, many: bool) -> None:
 
 
 def _write_suspects(rows: _Watched, count: int, out: Path | None, as_json: bool) -> None:
-    from asr import aligning
+    from asr.recognition import aligning
 
     with _written(out) as write:
         found = aligning.suspects(rows, count)

@@ -46,8 +46,9 @@ def compare(
     Paired bootstrap (Bisani and Ney 2004) and matched-pairs sentence-segment word error test (MAPSSWE, Gillick and Cox
     1989), corrected for the number of comparisons (Holm). A difference is shown where both are below 5 %.
     """
-    from asr import page, report, transcripts
-    from asr.report import document
+    from asr import reports as report
+    from asr import transcripts
+    from asr.reports import document, page
     from asr.transcripts.matching import match
 
     if len(systems) < 2:

@@ -14,7 +14,7 @@ from asr.cli.options import FILE, bundle
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
-    from asr.decoder import DecoderSettings
+    from asr.decoding.decoder import DecoderSettings
     from asr.recognition import Recognizer
 
 # Nats for each occurrence of a hotword that says no weight of its own.
@@ -65,7 +65,7 @@ class Decoding:
         if self.greedy or (self.nothing and count == 1 and not self.brought and "decoder" not in recognizer.card):
             # The search and its compiler are not even imported.
             return recognizer, "greedy"
-        from asr import decoder
+        from asr.decoding import decoder
         from asr.text import normalise
 
         settings = self._settings(recognizer, count)
@@ -82,8 +82,8 @@ class Decoding:
         return made, described(settings)
 
     def _settings(self, recognizer: "Recognizer", count: int) -> "DecoderSettings":
-        from asr import decoder
-        from asr.beam import LmSettings
+        from asr.decoding import decoder
+        from asr.decoding.beam import LmSettings
 
         if self.file:
             base = decoder.read_settings(self.file)
@@ -135,7 +135,7 @@ def tell_built(display: Display, path: Path) -> None:
 
 def compile_search(display: Display) -> None:
     """Compile the beam search, or read what was compiled before; say so where it takes long."""
-    from asr.decoder import warm_up
+    from asr.decoding.decoder import warm_up
 
     told = "compiling the beam search for this machine, once: half a minute"
     timer = threading.Timer(_LONG, display.say, (told, True))

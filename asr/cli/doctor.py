@@ -9,7 +9,7 @@ from asr.cli import options
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
-    from asr.doctor import Check
+    from asr.training.doctor import Check
 
 # Rows shown of each kind; --all shows every one.
 _SHOWN = 5
@@ -27,8 +27,8 @@ def doctor(manifests: tuple[Path, ...], model: Path | None, recipe: Path | None,
         raise click.UsageError("--model and --recipe: one of them is enough")
     if len({path.resolve() for path in manifests}) < len(manifests):
         raise click.UsageError("one manifest is given twice")
-    from asr import doctor as room
-    from asr import manifest
+    from asr.corpora import manifest
+    from asr.training import doctor as room
 
     loaded = {str(path): manifest.read(path) for path in manifests}
     with Display(quiet) as display:
@@ -50,9 +50,10 @@ def doctor(manifests: tuple[Path, ...], model: Path | None, recipe: Path | None,
 
 
 def _check(model: Path | None, recipe: Path | None) -> "Check":
-    from asr import checkpoint, config
-    from asr.doctor import Check
-    from asr.recipe import Recipe
+    from asr import config
+    from asr.model import checkpoint
+    from asr.training.doctor import Check
+    from asr.training.recipe import Recipe
 
     if model:
         settings = checkpoint.inspect(model).settings

@@ -36,9 +36,11 @@ def evaluate(
     quiet: bool,
 ) -> int:
     """Transcribe MANIFEST and score it: WER, CER and SER with 95 % intervals, and the worst utterances."""
-    from asr import evaluation, recognition, report
-    from asr import manifest as manifests
-    from asr.listening import Listening
+    from asr import recognition
+    from asr import reports as report
+    from asr.corpora import manifest as manifests
+    from asr.recognition import evaluation
+    from asr.recognition.listening import Listening
     from asr.transcripts.matching import Pair
 
     utterances = manifests.read(manifest)

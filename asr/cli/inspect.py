@@ -28,7 +28,8 @@ def _meaning(name: str) -> str:
 @click.argument("model", type=options.MODEL)
 def inspect(model: Path) -> int:
     """Tell what is in a MODEL file: its settings, how it came to be, and its matrices with their shapes."""
-    from asr import checkpoint, config
+    from asr import config
+    from asr.model import checkpoint
 
     contents = checkpoint.inspect(model)
     size = sum(math.prod(shape) for shape in contents.shapes.values())

@@ -14,7 +14,7 @@ from asr.cli.progress import Display
 
 if TYPE_CHECKING:
     from asr.lm import Perplexity
-    from asr.sentences import Source
+    from asr.lm.sentences import Source
 
 
 @click.group()
@@ -41,7 +41,7 @@ def perplexity(
     sentence on each line (.gz, too), a manifest (.jsonl), or - for standard input.
     """
     from asr import lm as room
-    from asr.sentences import Reader
+    from asr.lm.sentences import Reader
 
     with Display(quiet) as display:
 
@@ -66,8 +66,9 @@ def perplexity(
 
 def _source(model: Path, texts: tuple[Path, ...], normaliser: str | None, ids: bool | None) -> "Source":
     """Return the texts as the model's own were; only recurrent models say what those were like."""
-    from asr import lm, rnnlm
-    from asr.sentences import Source
+    from asr import lm
+    from asr.lm import recurrent as rnnlm
+    from asr.lm.sentences import Source
     from asr.text import TextSettings
 
     settings = rnnlm.inspect(model).settings.text if lm.is_recurrent(model) else None

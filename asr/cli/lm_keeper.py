@@ -10,7 +10,7 @@ from asr.cli.progress import Display
 from asr.cli.stopping import Asked
 
 if TYPE_CHECKING:
-    from asr.rnnlm import Epoch, Perplexity, RnnLm, RnnLmTraining, Settings, Step, WordLm
+    from asr.lm.recurrent import Epoch, Perplexity, RnnLm, RnnLmTraining, Settings, Step, WordLm
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Keeper:
 
     def __call__(self, event: "Step | Epoch", model: "RnnLm | WordLm") -> None:
         """Take note of a step or an epoch."""
-        from asr.rnnlm import Step
+        from asr.lm.recurrent import Step
 
         epochs = self.run.training.epochs
         if not isinstance(event, Step):
@@ -58,7 +58,7 @@ class Keeper:
 
     def _keep(self, reached: str, dev: "Perplexity", model: "RnnLm | WordLm") -> bool:
         """Write the model if it is the best so far, and say whether it is."""
-        from asr import rnnlm
+        from asr.lm import recurrent as rnnlm
         from asr.version import __version__
 
         if self._lowest is not None and dev.log_prob <= self._lowest.log_prob:

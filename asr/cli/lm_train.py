@@ -13,7 +13,7 @@ from asr.cli.progress import Display
 from asr.cli.stopping import stopping
 
 if TYPE_CHECKING:
-    from asr.sentences import Reader
+    from asr.lm.sentences import Reader
     from asr.text import TextSettings
 
 # Without --dev, one sentence in so many is held out.
@@ -134,7 +134,7 @@ def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str
 
 
 def _text_settings(given: dict[str, Any], of_characters: bool) -> "TextSettings":
-    from asr import checkpoint
+    from asr.model import checkpoint
     from asr.text import ENGLISH, TextSettings
 
     if given["alphabet"] is not None and not of_characters:
@@ -152,7 +152,7 @@ def _text_settings(given: dict[str, Any], of_characters: bool) -> "TextSettings"
 
 
 def _reader(display: Display, texts: tuple[Path, ...], text: "TextSettings", alphabet: bool, ids: bool | None) -> Any:
-    from asr.sentences import Reader, Source
+    from asr.lm.sentences import Reader, Source
 
     source = Source(texts, text.normaliser, text.alphabet if alphabet else None, ids)
     return Reader(source, lambda done, total: display.update("read", done / 1e6, total / 1e6, "MB"))
@@ -169,9 +169,9 @@ def _told(display: Display, reader: "Reader", sentences: Iterator[Any]) -> Itera
 
 def _ngram(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", given: dict[str, Any]) -> int:
     from asr import lm
-    from asr.ngram import SPACE, NgramError, arpa
-    from asr.ngram.estimate import Settings, estimate
-    from asr.ngram.prune import prune
+    from asr.lm.ngram import SPACE, NgramError, arpa
+    from asr.lm.ngram.estimate import Settings, estimate
+    from asr.lm.ngram.prune import prune
 
     if not 0 <= given["prune"] < float("inf"):
         raise click.UsageError(f"--prune {given['prune']}: 0 or more")
@@ -210,7 +210,8 @@ def _cutoffs(value: str) -> tuple[int, ...]:
 
 
 def _rnn(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", given: dict[str, Any]) -> int:
-    from asr import device, rnnlm
+    from asr import compute as device
+    from asr.lm import recurrent as rnnlm
 
     unit = given["unit"]
     # Also where words are foretold: by its alphabet a model is known to go with an acoustic one.

@@ -8,7 +8,7 @@ import click
 from asr.cli import options
 
 if TYPE_CHECKING:
-    from asr.pretrained import Bundle
+    from asr.recognition.pretrained import Bundle
 
 
 class _Models(click.Group):
@@ -39,7 +39,7 @@ def models(context: click.Context) -> int:
 
 
 def _list() -> None:
-    from asr import pretrained
+    from asr.recognition import pretrained
 
     found = pretrained.bundles()
     if not found:
@@ -62,7 +62,7 @@ def _row(bundle: "Bundle") -> tuple[str, ...]:
 
 
 def _seen(bundle: "Bundle") -> tuple[str, str, str]:
-    from asr import checkpoint
+    from asr.model import checkpoint
 
     try:
         contents = checkpoint.inspect(bundle.model)
@@ -80,7 +80,7 @@ def _seen(bundle: "Bundle") -> tuple[str, str, str]:
 @click.argument("name")
 def _card(name: str) -> int:
     """Print the card of the model NAME."""
-    from asr import pretrained
+    from asr.recognition import pretrained
 
     bundle = pretrained.named(name)
     if bundle is None:
@@ -102,8 +102,8 @@ def pack(model: Path, lm: Path | None, decoder: Path, card: Path, bits: str, nam
 
     In ASR_MODELS or ~/.cache/asr/models it is found by its name.
     """
-    from asr.pretrained.packing import Parts
-    from asr.pretrained.packing import pack as make
+    from asr.recognition.pretrained.packing import Parts
+    from asr.recognition.pretrained.packing import pack as make
 
     made = make(Parts(model, decoder, card, lm, int(bits)), name, out)
     for path in made.files:

@@ -9,8 +9,8 @@ import click
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
-    from asr.pretrained import Bundle
-    from asr.sentences import Reader
+    from asr.lm.sentences import Reader
+    from asr.recognition.pretrained import Bundle
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _BUNDLE = "asr.bundle"
@@ -25,7 +25,7 @@ class Model(click.ParamType[Path]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path of the model file."""
-        from asr import pretrained
+        from asr.recognition import pretrained
 
         try:
             bundle = None if isinstance(value, Path) else pretrained.named(value)

@@ -14,9 +14,9 @@ from asr.cli.progress import Display
 from asr.version import __version__
 
 if TYPE_CHECKING:
-    from asr.manifest import Utterance
-    from asr.report.document import Document
-    from asr.report.scored import Scored
+    from asr.corpora.manifest import Utterance
+    from asr.reports.document import Document
+    from asr.reports.scored import Scored
 
 # Those of asr.normalisers, which --help does not wait for.
 NORMALISERS = ("none", "upper", "basic", "librispeech", "english")
@@ -63,7 +63,7 @@ class Outputs:
 
     def sounds(self, utterances: Sequence["Utterance"], quiet: bool = False) -> dict[str, str]:
         """Return the audio of utterances by id as data URIs, if it was asked for. Raises AudioError."""
-        from asr.page.sound import data_uri
+        from asr.reports.page.sound import data_uri
 
         found: dict[str, str] = {}
         with Display(quiet) as display:
@@ -84,10 +84,10 @@ class Outputs:
 
         `given`: the facts; `seconds`: how long recognition took; `sounds`: ids to data URIs.
         """
-        from asr import page, report
+        from asr import reports as report
         from asr.files import write_text
-        from asr.report import sclite
-        from asr.report.document import evaluation
+        from asr.reports import page, sclite
+        from asr.reports.document import evaluation
 
         document = evaluation(result, given, seconds) if self.json_file or self.report_file else {}
         if self.json_file:

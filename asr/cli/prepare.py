@@ -1,6 +1,6 @@
 """asr prepare: a corpus -> manifests."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,7 @@ from asr.cli import options
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
-    from asr.aligning import Aligned
-    from asr.manifest import Utterance
+    from asr.corpora.manifest import Utterance
 
 _OUT = click.option("--out", "-o", type=options.FOLDER, required=True, help="The folder to write manifests into.")
 
@@ -22,7 +21,7 @@ def prepare() -> None:
 
 
 def _write(out: Path, name: str, rows: "Sequence[Utterance]") -> None:
-    from asr import manifest
+    from asr.corpora import manifest
 
     path = out / f"{name}.jsonl"
     count = manifest.write(path, rows)
@@ -39,7 +38,7 @@ def _write(out: Path, name: str, rows: "Sequence[Utterance]") -> None:
 @options.quiet
 def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool, quiet: bool) -> int:
     """Write OUT/SUBSET.jsonl for each SUBSET of LibriSpeech (or of a corpus laid out like it) below ROOT."""
-    from asr.corpora import fetch
+    from asr.corpora import download as fetch
     from asr.corpora import librispeech as corpus
 
     with Display(quiet) as display:
@@ -91,63 +90,10 @@ def table(file: Path, out: Path, quiet: bool) -> int:
 @click.option("--name", required=True, help="Of the manifest that is written: OUT/NAME.jsonl.")
 def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
     """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, such as those of several corpora to train on."""
-    from asr import manifest
+    from asr.corpora import manifest
 
     target = out / f"{name}.jsonl"
     if target.resolve() in {path.resolve() for path in manifests}:
         raise click.UsageError(f"{target} is one of the manifests; choose another --name")
     _write(out, name, manifest.joined(manifests))
     return 0
-
-
-@prepare.command(short_help="New utterances of the words of others.")
-@click.argument("manifest", type=options.FILE)
-@_OUT
-@options.model_or_default
-@click.option(
-    "--copies", type=click.IntRange(1, 1000), default=4, show_default=True, help="How often each word is used."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another order for each.")
-@options.device
-@options.quiet
-def splice(manifest: Path, out: Path, model: Path, copies: int, seed: int, device: str | None, quiet: bool) -> int:
-    """Cut the utterances of MANIFEST at pauses and join the pieces of each speaker in another order.
-
-    Writes OUT/NAME-spliced.jsonl, with recordings in the folder OUT/NAME-spliced, to be trained on beside MANIFEST: a
-    network learns the sentences of a few hours of speech by heart, and in these it has to listen. MODEL says when each
-    word was said; best it was trained on MANIFEST. Whether it helps a dev set tells: english-small's loss there fell by
-    it, its WER did not.
-    """
-    from asr import aligning, recognition, splicing
-    from asr import manifest as manifests
-
-    utterances = manifests.read(manifest)
-    recognizer = recognition.load(model, device or "cpu")
-    name = f"{manifest.stem}-spliced"
-    settings = splicing.SpliceSettings(copies, seed)
-    made: list[Utterance] = []
-    wanted, hours = copies * sum(one.duration for one in utterances) / 3600, 0.0
-    with Display(quiet) as display:
-        rows = aligning.align(
-            recognizer, utterances, lambda done, total: display.update("align", done / 60, total / 60, "minutes")
-        )
-        for one in splicing.splice(recognizer, _aligned(rows, display), out / name, settings):
-            made.append(one)
-            hours += one.duration / 3600
-            display.update("write", min(hours, wanted), wanted, "hours of audio")
-    _write(out, name, made)
-    return 0
-
-
-def _aligned(rows: "Iterable[Aligned]", display: Display) -> "Iterator[Aligned]":
-    """Let rows pass, and say in the end how many could not be aligned."""
-    failed: list[Aligned] = []
-    count = 0
-    for row in rows:
-        count += 1
-        if row.hypothesis is None:
-            failed.append(row)
-        yield row
-    if failed:
-        display.close()
-        display.say(f"left out {len(failed)} of {count} utterances; the first: {failed[0].error}", always=True)

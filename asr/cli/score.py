@@ -46,7 +46,9 @@ def score(
     Both are files of transcripts with ids: lines 'ID WORDS' (Kaldi's text), trn, CTM, STM, JSON lines (a manifest, or
     what asr transcribe --format json writes), CSV, TSV, or a report of --json. Ids are matched, whatever their order.
     """
-    from asr import manifest, report, transcripts
+    from asr import reports as report
+    from asr import transcripts
+    from asr.corpora import manifest
     from asr.transcripts.matching import listed, match
 
     try:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from asr.decoding import Hypothesis
-    from asr.stream import Stream
+    from asr.recognition.streaming import Stream
+    from asr.transcripts.records import Hypothesis
 
 # Seconds of sound in a chunk.
 CHUNK = 0.1

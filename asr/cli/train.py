@@ -14,7 +14,7 @@ from asr.cli.progress import Display
 from asr.cli.stopping import stopping
 
 if TYPE_CHECKING:
-    from asr.events import Event
+    from asr.training.events import Event
 
 
 @click.command(short_help="Train a model by a recipe, or go on with a run.")
@@ -67,10 +67,11 @@ def _run(recipe: Path, settings: list[str], paths: tuple[Path, Path, Path], begi
     # The network's shapes are many, and oneDNN keeps what it prepares for each; a thousand of them are gigabytes.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     from asr import config
-    from asr.recipe import Recipe
+    from asr.training.recipe import Recipe
 
     plan = config.read(recipe, Recipe, settings)
-    from asr import device, training
+    from asr import compute as device
+    from asr import training
     from asr.training import Options
 
     device.keep_memory()
@@ -106,7 +107,7 @@ def _scalars(out: Path, leads: bool) -> "Iterator[Callable[[Event], None]]":
     """Write each epoch's figures for TensorBoard, where that is installed."""
     from importlib.util import find_spec
 
-    from asr import events
+    from asr.training import events
 
     if not leads or find_spec("tensorboard") is None:
         yield lambda event: None
@@ -133,7 +134,7 @@ def _scalars(out: Path, leads: bool) -> "Iterator[Callable[[Event], None]]":
 
 
 def _show(display: Display, event: "Event") -> None:
-    from asr import events
+    from asr.training import events
 
     match event:
         case events.Preparing(done, total, size):

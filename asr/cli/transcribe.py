@@ -14,7 +14,7 @@ from asr.cli.stream import Streaming, streaming
 from asr.cli.transcribing import Run, Wishes
 
 if TYPE_CHECKING:
-    from asr.inputs import Found, Recording
+    from asr.recognition.inputs import Found, Recording
 
 # Those of asr.output, which --help does not wait for.
 FORMATS = ("txt", "json", "srt", "vtt", "ctm", "tsv", "textgrid")
@@ -111,7 +111,7 @@ def transcribe(
 
 
 def _gathered(files: tuple[str, ...], listing: Path | None) -> "Found":
-    from asr import inputs
+    from asr.recognition import inputs
 
     if not files and listing is None:
         raise click.UsageError("Missing argument 'FILE...': sound files, folders, patterns, - or --list")
@@ -128,7 +128,7 @@ def _gathered(files: tuple[str, ...], listing: Path | None) -> "Found":
 
 
 def _check(wishes: Wishes, recordings: "list[Recording]") -> None:
-    from asr.output import JOINED
+    from asr.transcripts.writing import JOINED
 
     if wishes.nbest > 1 and "json" not in wishes.formats:
         raise click.UsageError("--nbest needs --format json: a line of text has room for one")

@@ -20,11 +20,11 @@ from asr.cli.progress import Display, Recordings, one_line
 from asr.version import __version__
 
 if TYPE_CHECKING:
-    from asr.inputs import Found, Recording
-    from asr.mirror import Mirror
-    from asr.output import Transcript
     from asr.recognition import Recognizer
-    from asr.recordings import Heard
+    from asr.recognition.files import Heard
+    from asr.recognition.inputs import Found, Recording
+    from asr.recognition.output_folder import Mirror
+    from asr.transcripts.writing import Transcript
 
 
 # Recordings whose durations are soon known.
@@ -65,7 +65,7 @@ class Run:
             return self._start(decoding, device)
 
     def _start(self, decoding: Decoding, device: str) -> int:
-        from asr.mirror import Mirror
+        from asr.recognition.output_folder import Mirror
 
         wishes, pending = self._wishes, self._found.recordings
         mirror = None
@@ -80,7 +80,7 @@ class Run:
             self._display.say(f"{current} of {len(self._found.recordings)} recordings are done already")
         if pending:
             from asr import recognition
-            from asr.listening import Listening
+            from asr.recognition.listening import Listening
 
             listening = Listening(vad=wishes.vad, batch=wishes.batch_seconds)
             recognizer = recognition.load(wishes.model, device).with_listening(listening)
@@ -96,9 +96,9 @@ class Run:
         return self._ended(current)
 
     def _each(self, recognizer: "Recognizer", pending: "list[Recording]", mirror: "Mirror | None") -> None:
-        from asr import recordings
-        from asr.mirror import stamp
         from asr.parallel import side_by_side
+        from asr.recognition import files as recordings
+        from asr.recognition.output_folder import stamp
 
         wishes = self._wishes
         jobs = min(wishes.jobs, len(pending))
@@ -133,7 +133,7 @@ class Run:
 
     def _finished(self, made: "list[Transcript]", mirror: "Mirror | None", first: bool) -> float:
         """Tell what became of a recording, and return its seconds."""
-        from asr.output import joined
+        from asr.transcripts.writing import joined
 
         failed = made[0].hypothesis is None
         if failed:
@@ -147,7 +147,7 @@ class Run:
 
     def _made(self, one: "Recording", heard: "Heard") -> "list[Transcript]":
         """Return the transcripts of a recording: of each channel, or the one of all."""
-        from asr.output import Transcript
+        from asr.transcripts.writing import Transcript
 
         split = self._wishes.split
         if heard.error:
@@ -175,7 +175,7 @@ class Run:
 
     def _path(self, one: "Recording") -> Path:
         """Return the file to read."""
-        from asr.inputs import STDIN
+        from asr.recognition.inputs import STDIN
 
         return self._stdin if str(one.path) == STDIN else one.path
 
@@ -194,7 +194,7 @@ class Run:
     @contextmanager
     def _standard_input(self) -> Iterator[None]:
         """Put what is on standard input into a file, if it is meant: headers are read back and forth."""
-        from asr.inputs import STDIN
+        from asr.recognition.inputs import STDIN
 
         if not any(str(one.path) == STDIN for one in self._found.recordings):
             yield
@@ -256,7 +256,7 @@ def _digest(wishes: Wishes, decoding: Decoding) -> str:
         model = hashlib.file_digest(file, "sha256").hexdigest()
     files = [path for path in (decoding.file, decoding.lm, decoding.rescorer) if path]
     if decoding.file:
-        from asr.decoder import read_settings
+        from asr.decoding.decoder import read_settings
 
         named = read_settings(decoding.file)
         files += [Path(name) for name in (named.lm, named.rescorer) if name and Path(name).exists()]

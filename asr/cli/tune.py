@@ -11,8 +11,8 @@ from asr.cli.decoding import compile_search, described
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
-    from asr.decoder import DecoderSettings
-    from asr.tuning import Dev, Tuned
+    from asr.decoding.decoder import DecoderSettings
+    from asr.decoding.tuning import Dev, Tuned
 
 
 @click.command(short_help="Find the settings of a decoder on a dev set.")
@@ -44,9 +44,11 @@ def tune(
 
     Settings that make no fewer errors than the greedy decoder are not written: decoder.toml then says greedy = true.
     """
-    from asr import decoder, recognition, tuning
-    from asr import manifest as manifests
-    from asr.beam import LmSettings
+    from asr import recognition
+    from asr.corpora import manifest as manifests
+    from asr.decoding import decoder, tuning
+    from asr.decoding.beam import LmSettings
+    from asr.recognition import evaluation
 
     if options.bundle() and (into_model or not out):
         raise click.UsageError("a model by name stays as it is: give --out FILE, and no --into-model")
@@ -61,7 +63,7 @@ def tune(
         models = decoder.open_models(
             base, {}, lambda path: display.say(f"making {path}, which is read in place of the ARPA from now on", True)
         )
-        dev = tuning.hear(
+        dev = evaluation.tuning_set(
             recognizer, utterances, lambda done, total: display.update("transcribe", done / 60, total / 60, "minutes")
         )
         compile_search(display)
@@ -81,7 +83,7 @@ def tune(
 
 
 def _told(found: "Tuned", dev: "Dev", out: Path) -> str:
-    from asr.tuning import difference
+    from asr.decoding.tuning import difference
 
     greedy, best = found.greedy, found.best
     speed = dev.audio_seconds / greedy.seconds
@@ -101,7 +103,8 @@ def _told(found: "Tuned", dev: "Dev", out: Path) -> str:
 
 
 def _write(out: Path, found: "Tuned", dev: "Dev", facts: dict[str, str]) -> None:
-    from asr import decoder, surface
+    from asr.decoding import decoder
+    from asr.decoding.tuning import page as surface
     from asr.files import write_text
 
     write_text(out, decoder.to_toml(found.settings, out.parent))
@@ -110,7 +113,8 @@ def _write(out: Path, found: "Tuned", dev: "Dev", facts: dict[str, str]) -> None
 
 def _keep(model: Path, settings: "DecoderSettings") -> None:
     """Write the settings into the model file; of the language models, which stay where they are, only the names."""
-    from asr import checkpoint, config
+    from asr import config
+    from asr.model import checkpoint
 
     network, contents = checkpoint.load(model)
     plain = replace(settings, lm=Path(settings.lm).name, rescorer=Path(settings.rescorer).name)

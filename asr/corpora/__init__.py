@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from asr import audio
+from asr.errors import AsrError
 
 Progress = Callable[[int, int], None]
 # Opening a file waits for the disk or the network, not for the processor; soundfile releases the interpreter lock.
@@ -15,7 +16,7 @@ _THREADS = 16
 _FILES_PER_JOB = 32
 
 
-class CorpusError(ValueError):
+class CorpusError(AsrError):
     """A corpus that cannot be read or fetched; the message names the file, the row, the value and the mend."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asr.corpora import CorpusError, Progress, durations, lines
-from asr.manifest import Utterance
+from asr.corpora.manifest import Utterance
 
 # AN4 has no development set. A tenth of the training list decides between epochs, and leaves enough to train on.
 DEV_UTTERANCES = 100

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.corpora import CorpusError, Progress, durations, lines
-from asr.manifest import Utterance
+from asr.corpora.manifest import Utterance
 
 SUBSETS = (
     "dev-clean",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from asr.audio import SUFFIXES
 from asr.corpora import CorpusError, Progress, durations, lines
-from asr.manifest import Utterance
+from asr.corpora.manifest import Utterance
 
 # The names a column may have, the first that is there is taken.
 _AUDIO_COLUMNS = ("audio", "path", "file", "wav", "filename", "file_name")

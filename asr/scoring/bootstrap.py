@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.errors import AsrError
+
 RESAMPLES = 1_000
 SEED = 20040517
 
@@ -16,7 +18,7 @@ _BLOCK = 2**18
 _KIND = 16
 
 
-class ScoringError(ValueError):
+class ScoringError(AsrError):
     """References and hypotheses that cannot be scored."""
 
 

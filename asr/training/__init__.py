@@ -11,19 +11,21 @@ from typing import Any
 
 import torch
 
-from asr import config, dataset, device, distributed, files, manifest
+from asr import compute as device
+from asr import config, files
 from asr.audio import AudioError
-from asr.cache import Copy
-from asr.checkpoint import Settings
-from asr.dataset import Dataset, Source
-from asr.distributed import World
-from asr.events import Note, Preparing
+from asr.corpora import manifest
+from asr.corpora.manifest import Utterance
+from asr.features.cache import Copy
 from asr.files import sole_writer
-from asr.manifest import Utterance
-from asr.recipe import Recipe
+from asr.model.checkpoint import Settings
 from asr.text import TextError
-from asr.training import average, loop, sizing, start, state
+from asr.training import average, dataset, distributed, loop, sizing, start, state
+from asr.training.dataset import Dataset, Source
+from asr.training.distributed import World
 from asr.training.engine import Engine, TrainingError
+from asr.training.events import Note, Preparing
+from asr.training.recipe import Recipe
 from asr.training.run import Options, Run, silent
 from asr.training.state import Progress
 from asr.version import __version__

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from asr import checkpoint
-from asr.events import Epoch
+from asr.model import checkpoint
+from asr.training.events import Epoch
 from asr.training.run import Run
 from asr.training.validation import validate
 

@@ -12,17 +12,18 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from asr import device
-from asr.batching import Batch
-from asr.distributed import World
+from asr import compute as device
+from asr.errors import AsrError
+from asr.features.batching import Batch
 from asr.model import Model
-from asr.recipe import Recipe
 from asr.text import BLANK
+from asr.training.distributed import World
+from asr.training.recipe import Recipe
 
 MEND = "the last good model is kept; a lower training.learning_rate or training.clip may help"
 
 
-class TrainingError(ValueError):
+class TrainingError(AsrError):
     """Data that cannot be trained on, a run that diverged, or one that cannot be continued."""
 
 

@@ -9,14 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr import batching, checkpoint, curves, watchdog
-from asr.augment import Masking
-from asr.dataset import Variation
-from asr.events import Epoch, Step
+from asr.features import batching
+from asr.features.augment import Masking
 from asr.files import whole
+from asr.model import checkpoint
 from asr.parallel import ahead
+from asr.training import advice as watchdog
 from asr.training import average
+from asr.training import page as curves
+from asr.training.dataset import Variation
 from asr.training.engine import MEND, Share, TrainingError
+from asr.training.events import Epoch, Step
 from asr.training.run import Run
 from asr.training.validation import validate
 

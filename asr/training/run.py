@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from asr import mfcc
-from asr.checkpoint import Settings
-from asr.dataset import Dataset
-from asr.events import Event, Note, Report
 from asr.features import Matrices
+from asr.features import reference as mfcc
+from asr.model.checkpoint import Settings
 from asr.training import state
+from asr.training.dataset import Dataset
 from asr.training.engine import Engine
+from asr.training.events import Event, Note, Report
 from asr.training.state import Progress
 
 

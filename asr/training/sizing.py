@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from asr.dataset import Dataset
-from asr.recipe import AUTO
+from asr.training.dataset import Dataset
 from asr.training.engine import Engine
+from asr.training.recipe import AUTO
 
 # Without a GPU, what suits two CPU cores; and where a trial begins.
 _SECONDS = 60.0

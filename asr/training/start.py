@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asr import checkpoint, config, files
-from asr.checkpoint import Settings
-from asr.model import Model
-from asr.recipe import Recipe
+from asr import config, files
+from asr.model import Model, checkpoint
+from asr.model.checkpoint import Settings
+from asr.training.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)

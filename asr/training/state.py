@@ -15,9 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
-from asr.events import Epoch, Sample
 from asr.files import whole
 from asr.training.engine import Engine, TrainingError
+from asr.training.events import Epoch, Sample
 
 FORMAT = "asr-training-state"
 FOLDER = "resume"

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from asr import batching, scoring
-from asr.dataset import Dataset
+from asr import scoring
 from asr.decoding import greedy
-from asr.events import Sample
+from asr.features import batching
 from asr.scoring import Score
 from asr.text import BLANK, Alphabet
+from asr.training.dataset import Dataset
 from asr.training.engine import Engine, TrainingError
+from asr.training.events import Sample
 
 _SAMPLES = 3
 

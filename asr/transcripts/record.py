@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr.errors import AsrError
 
-class TranscriptError(ValueError):
+
+class TranscriptError(AsrError):
     """Transcripts that cannot be read or matched; the message names file, row, value and mend."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from asr.jsonl import JsonlError, parsed
+from asr.files import JsonlError, parsed
 from asr.transcripts.record import Source, Transcript, TranscriptError, shown
 
 # The names that a column may have; the first that is there is taken.

@@ -24,10 +24,13 @@ from typing import Any
 import jiwer
 import numpy as np
 
-from asr import beam, decoding, manifest, recognition, tuning
-from asr.beam import BeamSettings, LmSettings
-from asr.beam.language import Prior
-from asr.ngram import NgramModel, arpa
+from asr import decoding, recognition
+from asr.corpora import manifest
+from asr.decoding import beam, tuning
+from asr.decoding.beam import BeamSettings, LmSettings
+from asr.decoding.beam.language import Prior
+from asr.lm.ngram import NgramModel, arpa
+from asr.recognition import evaluation
 from asr.text import ENGLISH, Alphabet, normalise
 
 FRAMES_PER_SECOND = 25
@@ -215,7 +218,7 @@ def listened(path: str, rows_of: str, count: int) -> tuple[Alphabet, tuning.Dev]
     utterances = utterances[:: max(1, len(utterances) // count)] if count else utterances
     if path not in DOUBTS:
         recognizer = recognition.load(path)
-        return recognizer.settings.alphabet, tuning.hear(recognizer, utterances)
+        return recognizer.settings.alphabet, evaluation.tuning_set(recognizer, utterances)
     alphabet = Alphabet(ENGLISH)
     texts = [normalise(one.text) for one in utterances]
     rows = [heard(text, alphabet, number, *DOUBTS[path]) for number, text in enumerate(texts)]

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr import audio, mfcc
+from asr import audio
 from asr.features import FeatureSettings
+from asr.features import reference as mfcc
 
 ROUNDS = 5
 SETTINGS = FeatureSettings()

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from safetensors.numpy import load_file
 
 from asr import config, training
-from asr.recipe import Recipe
+from asr.training.recipe import Recipe
 from tests.conftest import TINY, random_texts, write_corpus
 
 # What depends on the clock.

@@ -18,7 +18,9 @@ import numpy as np
 import soundfile
 from rapidfuzz.distance import Levenshtein
 
-from asr import audio, listening, manifest, recognition
+from asr import audio, recognition
+from asr.corpora import manifest
+from asr.recognition import listening
 
 RATE = 16_000
 # Recordings of so many seconds are heard whole and in windows; so many of them.

@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr import batching, cache, dataset, manifest
-from asr.augment import AugmentSettings
-from asr.cache import Copy
-from asr.corpora import librispeech
-from asr.dataset import Dataset, Source
-from asr.features import FeatureSettings
-from asr.manifest import Utterance
+from asr.corpora import librispeech, manifest
+from asr.corpora.manifest import Utterance
+from asr.features import FeatureSettings, batching, cache
+from asr.features.augment import AugmentSettings
+from asr.features.cache import Copy
 from asr.text import TextSettings
+from asr.training import dataset
+from asr.training.dataset import Dataset, Source
 
 CHAPTER = 100
 # With words of five characters on average, 180 characters in twelve seconds.

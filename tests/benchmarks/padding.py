@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asr import audio, batching
+from asr import audio
+from asr.features import batching
 
 HOP = 0.010
 BATCH_SECONDS = (60, 120, 600)

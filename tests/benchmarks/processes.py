@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from asr import manifest
-from asr.corpora import librispeech
+from asr.corpora import librispeech, manifest
 
 RECIPE = "recipes/digits/recipe.toml"
 Weights = NDArray[Any]

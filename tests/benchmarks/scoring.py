@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from asr import scoring
-from asr.report.document import evaluation
-from asr.report.scored import scored
+from asr.reports.document import evaluation
+from asr.reports.scored import scored
 from asr.scoring.comparison import System, compare
 from asr.transcripts.matching import Pair
 

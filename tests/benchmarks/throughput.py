@@ -30,7 +30,7 @@ import numpy as np
 
 from asr import audio, scoring
 from asr.corpora import librispeech
-from asr.manifest import Utterance
+from asr.corpora.manifest import Utterance
 
 CORES = 2
 TOKENS_PER_WORD, TOKENS_TO_BEGIN = 1.3, 4

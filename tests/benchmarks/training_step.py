@@ -26,15 +26,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from asr import batching, checkpoint, config, device, manifest, training
-from asr.batching import Batch
-from asr.corpora import librispeech
-from asr.distributed import World
-from asr.events import Epoch, Event
-from asr.model import Front, Model, ModelSettings, RecurrentLayer
-from asr.recipe import AUTO, Recipe
+from asr import compute as device
+from asr import config, training
+from asr.corpora import librispeech, manifest
+from asr.features import batching
+from asr.features.batching import Batch
+from asr.model import Front, Model, ModelSettings, RecurrentLayer, checkpoint
 from asr.training import Options
+from asr.training.distributed import World
 from asr.training.engine import Engine, Outcome, Share
+from asr.training.events import Epoch, Event
+from asr.training.recipe import AUTO, Recipe
 
 # The deciles of the durations (s), and the characters a second, of the training sets: AN4's and train-clean-5's.
 CORPORA = {

@@ -13,7 +13,8 @@ import numpy as np
 import soundfile
 import torch
 
-from asr import checkpoint, mfcc
+from asr.features import reference as mfcc
+from asr.model import checkpoint
 
 ROUNDS = 5
 BARE = """

@@ -1,0 +1,5 @@
+"""The base of all errors that a user can cause."""
+
+
+class AsrError(ValueError):
+    """An input, a setting or a file that cannot be used; the message names it and the mend."""

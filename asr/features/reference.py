@@ -1,0 +1,56 @@
+"""Waveforms -> MFCC frames, by librosa.
+
+Davis and Mermelstein (1980): the cosine transform of the log energies of a mel filter bank; here librosa's (Slaney's
+mel scale, power spectrum, decibels, orthonormal DCT-II).
+"""
+
+import librosa
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from asr.features.settings import Features, FeatureSettings, Matrices, normalise
+
+
+def matrices(settings: FeatureSettings) -> Matrices:
+    """Return the mel filters and the cosine transform, which a model file carries."""
+    mel = librosa.filters.mel(
+        sr=settings.sample_rate,
+        n_fft=settings.fft_length,
+        n_mels=settings.mel_bands,
+        fmin=settings.low_frequency,
+        fmax=settings.highest_frequency,
+    )
+    dct = scipy.fft.dct(np.eye(settings.mel_bands), type=2, norm="ortho", axis=0)[: settings.coefficients]
+    return Matrices(np.ascontiguousarray(mel, np.float32), np.ascontiguousarray(dct, np.float32))
+
+
+def mfcc(waveform: NDArray[np.float32], settings: FeatureSettings) -> Features:
+    """Compute the features, float32 (T, F), of a waveform (samples,) at the settings' sample rate."""
+    return normalise(unnormalised(waveform, settings), settings)
+
+
+def unnormalised(waveform: NDArray[np.float32], settings: FeatureSettings) -> Features:
+    """Compute the features, float32 (T, F), of a waveform (samples,) without the normalisation."""
+    if len(waveform) == 0:
+        return np.zeros((0, settings.dimension), np.float32)
+    # Zeros at both ends centre the first frame on the first sample, as librosa's own pad_mode="constant" does, but
+    # without its warning for waveforms that are shorter than a window.
+    padded = np.pad(waveform, settings.fft_length // 2)
+    energies = librosa.feature.melspectrogram(
+        y=padded,
+        sr=settings.sample_rate,
+        n_mels=settings.mel_bands,
+        n_fft=settings.fft_length,
+        win_length=settings.window_length,
+        hop_length=settings.hop_length,
+        fmin=settings.low_frequency,
+        fmax=settings.highest_frequency,
+        center=False,
+    )
+    decibels = librosa.power_to_db(energies, top_db=settings.top_db or None)
+    coefficients = librosa.feature.mfcc(S=decibels, n_mfcc=settings.coefficients)
+    rows = [coefficients] + [
+        librosa.feature.delta(coefficients, order=order, mode="nearest") for order in range(1, settings.deltas + 1)
+    ]
+    return np.ascontiguousarray(np.concatenate(rows).T, dtype=np.float32)

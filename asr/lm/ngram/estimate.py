@@ -1,0 +1,168 @@
+"""Modified Kneser-Ney estimation with interpolation (Chen and Goodman 1998), as KenLM's lmplz defines it.
+
+An n-gram of the highest order, or one that begins with <s>, has its own count; a shorter one the number of different
+words before it. Discounts are equation 26 of the paper. Unigrams are interpolated with the uniform distribution
+over all words but <s>, so <unk> has its share. N-grams that a cut-off drops leave their mass to the back-off.
+"""
+
+import tempfile
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from asr.lm.ngram import Doubles, Ints, Longs, NgramError, NgramModel
+from asr.lm.ngram.counting import BEGIN_ID, Counts, count, write_text
+from asr.lm.ngram.trie import WORD_BITS, WORD_MASK, Level, assemble
+
+# lmplz's --discount_fallback: what serves where a text is too small for counts of counts.
+FALLBACK = (0.5, 1.0, 1.5)
+MAX_ORDER = 9
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to estimate a model."""
+
+    order: int = 3
+    # By order, n-grams that occur this often or more seldom are dropped: (0, 0, 1) drops trigrams that occur once.
+    # The last one also holds for all higher orders; it must not fall.
+    cutoffs: tuple[int, ...] = (0,)
+    vocabulary: Collection[str] | None = None  # all other words are <unk>; None: all words of the text
+    chunk: int = 4_000_000  # words that are sorted at a time
+    folder: Path | None = None  # where the temporary files go; None: the system's folder for such
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.order <= MAX_ORDER:
+            raise NgramError(f"order = {self.order}: 1 to {MAX_ORDER}")
+        if not self.cutoffs or self.cutoffs[0] or any(left > right for left, right in pairwise(self.cutoffs)):
+            raise NgramError(f"cutoffs = {self.cutoffs}: they start with 0 and must not fall")
+        if self.chunk < 1:
+            raise NgramError(f"chunk = {self.chunk}: at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class _Lower:
+    """What the next order needs of the one below, over all n-grams, also those that a cut-off drops."""
+
+    base: int
+    probs: Doubles
+    renumbered: Ints  # entries of the model; -1 if dropped
+
+
+def estimate(sentences: Iterable[Sequence[str]], settings: Settings) -> NgramModel:
+    """Estimate a model; raises NgramError if there is no text or a word cannot stand in an ARPA file."""
+    with tempfile.TemporaryDirectory(dir=settings.folder, prefix="asr-ngram-") as folder:
+        text = Path(folder, "text")
+        words = write_text(sentences, text, settings.vocabulary)
+        try:
+            counted = list(count(text, len(words), settings.order, settings.chunk))
+        except OSError as error:
+            # A full disk names no file of itself.
+            error.filename = error.filename or folder
+            raise
+        levels = _levels(counted, settings)
+        return assemble(words, levels)
+
+
+def _levels(counted: Sequence[Counts], settings: Settings) -> list[Level]:
+    words = len(counted[0].keys)
+    # Before the unigrams comes the empty n-gram, which gives all words but <s> the same.
+    lower = _Lower(0, np.array([1 / (words - 1)]), np.zeros(1, np.int32))
+    next_entry = 1
+    levels: list[Level] = []
+    for order, counts in enumerate(counted, 1):
+        longer = counted[order] if order < len(counted) else None
+        adjusted = _adjusted(counts, longer, begin=_begin(counted, order), chunk=settings.chunk)
+        cutoff = settings.cutoffs[min(order, len(settings.cutoffs)) - 1]
+        kept = counts.raw > cutoff if cutoff else np.ones(len(counts.keys), np.bool_)
+        gamma, probs = _interpolated(counts, adjusted, kept, lower, settings.chunk)
+        if levels:
+            dropped = lower.renumbered < 0
+            levels[-1].backoffs[:] = np.log(gamma[~dropped])
+        if order == 1:
+            probs[BEGIN_ID] = 1.0
+        renumbered = np.where(kept, next_entry - 1 + np.cumsum(kept), -1).astype(np.int32)
+        next_entry += int(np.count_nonzero(kept))
+        levels.append(_level(counts, kept, probs, lower))
+        lower = _Lower(counts.base, probs, renumbered)
+    return levels
+
+
+def _level(counts: Counts, kept: npt.NDArray[np.bool_], probs: Doubles, lower: _Lower) -> Level:
+    keys = counts.keys[kept]
+    size = len(keys)
+    return Level(
+        lower.renumbered[(keys >> WORD_BITS) - lower.base],
+        (keys & WORD_MASK).astype(np.int32),
+        np.log(probs[kept]).astype(np.float32),
+        np.zeros(size, np.float32),
+        lower.renumbered[counts.suffix[kept] - lower.base],
+    )
+
+
+def _begin(counted: Sequence[Counts], order: int) -> slice:
+    """Return which n-grams of an order begin with <s>; they stand together, as all do that begin alike."""
+    first, last = BEGIN_ID, BEGIN_ID + 1
+    for lower, counts in pairwise(counted[:order]):
+        first, last = np.searchsorted(counts.keys, [(lower.base + end) << WORD_BITS for end in (first, last)]).tolist()
+    return slice(first, last)
+
+
+def _adjusted(counts: Counts, longer: Counts | None, begin: slice, chunk: int) -> Longs:
+    """Return the counts that Kneser-Ney smoothing takes."""
+    if longer is None:
+        adjusted = np.array(counts.raw)
+    else:
+        adjusted = np.zeros(len(counts.keys), np.int64)
+        for start in range(0, len(longer.suffix), chunk):
+            np.add.at(adjusted, longer.suffix[start : start + chunk] - counts.base, 1)
+        adjusted[begin] = counts.raw[begin]
+    if counts.base == 1:
+        # <s> is never foretold.
+        adjusted[BEGIN_ID] = 0
+    return adjusted
+
+
+def discounts(adjusted: Longs) -> tuple[float, float, float]:
+    """Return what is taken from counts of 1, 2, and 3 or more: Chen and Goodman 1998, equation 26.
+
+    Where the counts of counts give none that are usable, it is lmplz's fallback.
+    """
+    n = np.bincount(np.minimum(adjusted, 5), minlength=6)[:5].tolist()
+    if not all(n[1:4]):
+        return FALLBACK
+    ratio = n[1] / (n[1] + 2 * n[2])
+    found = tuple(j - (j + 1) * ratio * n[j + 1] / n[j] for j in (1, 2, 3))
+    # A discount of 0 might leave nothing for the words that were not seen.
+    return (found[0], found[1], found[2]) if all(0 < d <= j for j, d in enumerate(found, 1)) else FALLBACK
+
+
+def _interpolated(
+    counts: Counts, adjusted: Longs, kept: npt.NDArray[np.bool_], lower: _Lower, chunk: int
+) -> tuple[Doubles, Doubles]:
+    """Return the weight of the lower order by context, and the probability of each n-gram."""
+    by_count = np.array([0.0, *discounts(adjusted)])
+    # Sums of integers, which are the same whatever the chunks: the counts, those dropped, and how many are 1, 2, 3+.
+    total = np.zeros(len(lower.probs))
+    tallies = np.zeros((4, len(lower.probs)))
+    spans = [slice(start, start + chunk) for start in range(0, len(counts.keys), chunk)]
+    for span in spans:
+        contexts = (counts.keys[span] >> WORD_BITS) - lower.base
+        first, size = contexts[0], contexts[-1] - contexts[0] + 1
+        total[first : first + size] += np.bincount(contexts - first, adjusted[span], minlength=size)
+        kind = np.where(kept[span], np.minimum(adjusted[span], 3), 0)
+        for j, tally in enumerate(tallies):
+            weights = (kind == j) * (1 if j else adjusted[span])
+            tally[first : first + size] += np.bincount(contexts - first, weights, minlength=size)
+    left = tallies[0] + by_count[1:] @ tallies[1:]
+    gamma = np.divide(left, total, out=np.ones(len(total)), where=total > 0)
+    probs = np.empty(len(counts.keys))
+    for span in spans:
+        contexts = (counts.keys[span] >> WORD_BITS) - lower.base
+        remaining = adjusted[span] - by_count[np.minimum(adjusted[span], 3)]
+        probs[span] = remaining / total[contexts] + gamma[contexts] * lower.probs[counts.suffix[span] - lower.base]
+    return gamma, probs

@@ -1,0 +1,110 @@
+"""Entropy pruning (Stolcke 1998): drop the n-grams whose loss changes the model least.
+
+For an n-gram h w the relative entropy between the model and the one without it is, by equation 5 of the paper,
+
+    -p(h) { p(w|h) [log p(w|h') + log a'(h) - log p(w|h)] + [log a'(h) - log a(h)] (1 - sum of p(v|h) over seen v) }
+
+where h' is h without its first word, a(h) the back-off weight, and a'(h) the weight once h w is gone.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from asr.lm.ngram import BEGIN, END, Arrays, Doubles, Floats, Longs, NgramError, NgramModel, score_each
+from asr.lm.ngram.trie import bounds, keep, parents_of
+
+# Below this, what is left for words not seen is rounding of floats, and gives no back-off weight.
+SMALLEST_MASS = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """The n-grams of one order above the first, and what their contexts give to the words that follow."""
+
+    span: slice  # entries
+    contexts: slice  # the entries one order lower
+    parents: Longs
+    log_probs: Doubles
+    lower: Doubles  # the log-probabilities without the first word of the context
+    rest: Doubles  # by context: 1 - the sum of the probabilities of the words seen
+    rest_lower: Doubles  # the same without the first word of the context
+
+
+def prune(model: NgramModel, threshold: float) -> NgramModel:
+    """Drop each n-gram whose loss would raise the perplexity by less than `threshold`, as a fraction.
+
+    Unigrams stay, and each n-gram that a longer one still needs. Each n-gram is judged by the model as it was given,
+    so a higher threshold always keeps a part of what a lower one keeps. Raises NgramError if it is negative or nan.
+    """
+    if not threshold >= 0:
+        raise NgramError(f"threshold = {threshold}: 0 or more")
+    if threshold == 0:
+        return model
+    arrays = model.arrays
+    contexts = _context_log_probs(model)
+    kept = np.ones(len(arrays.words), np.bool_)
+    needed = np.zeros(len(arrays.words), np.bool_)
+    for lower, upper in reversed(list(pairwise(bounds(model)))):
+        order = _order(arrays, lower, upper)
+        # A rise of the perplexity is exp(loss) - 1.
+        kept[order.span] = (np.expm1(_losses(arrays, order, contexts)) >= threshold) | needed[order.span]
+        needed[order.parents[kept[order.span]]] = True
+    return renormalised(keep(model, kept))
+
+
+def renormalised(model: NgramModel) -> NgramModel:
+    """Return the model with the back-off weights that make the probabilities after each context sum to 1."""
+    backoffs = model.arrays.backoffs.copy()
+    arrays = model.arrays._replace(backoffs=_read_only(backoffs))
+    # The probabilities of lower orders use the back-offs of still lower ones, which are right by then.
+    for lower, upper in pairwise(bounds(model)):
+        order = _order(arrays, lower, upper)
+        usable = (order.rest > SMALLEST_MASS) & (order.rest_lower > SMALLEST_MASS)
+        weights = backoffs[order.contexts].astype(np.float64)
+        weights[usable] = np.log(order.rest[usable]) - np.log(order.rest_lower[usable])
+        weights[np.diff(arrays.first_child[lower[0] : lower[1] + 1]) == 0] = 0.0
+        backoffs[order.contexts] = weights
+    return NgramModel(model.words, model.counts, arrays)
+
+
+def _read_only(array: Floats) -> Floats:
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def _order(arrays: Arrays, lower: tuple[int, int], upper: tuple[int, int]) -> _Order:
+    parents = parents_of(arrays, *upper).astype(np.int64)
+    log_probs = arrays.log_probs[slice(*upper)].astype(np.float64)
+    backed_off = score_each(
+        arrays, arrays.suffix[parents].astype(np.int64), arrays.words[slice(*upper)].astype(np.int64)
+    )
+    rest, rest_lower = (_rest(parents - lower[0], logs, lower[1] - lower[0]) for logs in (log_probs, backed_off))
+    return _Order(slice(*upper), slice(*lower), parents, log_probs, backed_off, rest, rest_lower)
+
+
+def _rest(contexts: Longs, log_probs: Doubles, size: int) -> Doubles:
+    return 1.0 - np.bincount(contexts, np.exp(log_probs), minlength=size).astype(np.float64)
+
+
+def _context_log_probs(model: NgramModel) -> Doubles:
+    """Return log p(h) of each entry as a context; <s> is as likely as </s>, since each sentence has one of both."""
+    arrays, vocabulary = model.arrays, model.vocabulary
+    log_probs = arrays.log_probs.astype(np.float64)
+    log_probs[1 + vocabulary[BEGIN]] = log_probs[1 + vocabulary[END]]
+    for start, end in bounds(model)[1:]:
+        log_probs[start:end] += log_probs[parents_of(arrays, start, end)]
+    return log_probs
+
+
+def _losses(arrays: Arrays, order: _Order, contexts: Doubles) -> Doubles:
+    """Return the relative entropy that the loss of each n-gram of an order would cause."""
+    local = order.parents - order.contexts.start
+    rest, rest_lower = np.maximum(order.rest, 0.0)[local], np.maximum(order.rest_lower, 0.0)[local]
+    probs = np.exp(order.log_probs)
+    backoffs = np.log(rest + probs) - np.log(rest_lower + np.exp(order.lower))
+    change = probs * (order.lower + backoffs - order.log_probs) + rest * (backoffs - arrays.backoffs[order.parents])
+    losses: Doubles = -np.exp(contexts[order.parents]) * change
+    return losses

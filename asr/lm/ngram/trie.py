@@ -1,0 +1,136 @@
+"""The trie of an n-gram model: sorted keys to flat arrays, and back to n-grams.
+
+The key of an entry is its parent (the n-gram without its last word) in the upper 32 bits and its word in the lower
+ones. Breadth first, with sorted children, the keys of all entries rise; so one sorted array finds any of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from asr.lm.ngram import Arrays, Ints, Longs, NgramError, NgramModel
+
+WORD_BITS = 32
+WORD_MASK = (1 << WORD_BITS) - 1
+LARGEST = 2**31 - 2
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """All entries of one order, in the order of their keys."""
+
+    parents: Ints  # entries
+    words: Ints
+    log_probs: npt.NDArray[np.floating]  # natural log
+    backoffs: npt.NDArray[np.floating]  # natural log; empty at the highest order
+    suffix: Ints  # entries
+
+
+def keys_of(parents: Ints | Longs, words: Ints) -> Longs:
+    """Return the keys of entries."""
+    return (parents.astype(np.int64) << WORD_BITS) | words
+
+
+def find(keys: Longs, parents: Ints | Longs, words: Ints) -> Longs:
+    """Return the entries of n-grams from all `keys` of the trie, or -1 where there is none."""
+    wanted = keys_of(parents, words)
+    places = np.searchsorted(keys, wanted)
+    found = keys[np.minimum(places, len(keys) - 1)] == wanted
+    return np.where(found & (parents >= 0), places + 1, -1)
+
+
+def suffixes(keys: Longs, suffix: Ints, parents: Ints, words: Ints) -> Ints:
+    """Return the longest n-gram in the trie that ends each of some n-grams and is shorter.
+
+    `keys` and `suffix` hold all lower orders, which must have a unigram of each word; `suffix` starts with entry 0.
+    """
+    entries = np.full(len(words), -1, np.int64)
+    contexts = suffix[parents].astype(np.int64)
+    left = np.arange(len(words))
+    while left.size:
+        entries[left] = find(keys, contexts[left], words[left])
+        left = left[entries[left] < 0]
+        contexts[left] = suffix[contexts[left]]
+    return entries.astype(np.int32)
+
+
+def assemble(words: Sequence[str], levels: Sequence[Level]) -> NgramModel:
+    """Make a model of the entries of each order, without empty orders at the top.
+
+    Raises NgramError if there are too many entries for 32 bits.
+    """
+    while len(levels) > 1 and not len(levels[-1].words):
+        levels = levels[:-1]
+    counts = [len(level.words) for level in levels]
+    total = 1 + sum(counts)
+    if total > LARGEST:
+        raise NgramError(f"{total} n-grams are too many: {LARGEST} at most; raise the cut-offs")
+    inner = total - counts[-1]
+    degrees = np.zeros(inner + 1, np.int64)
+    for level in levels:
+        degrees[1:] += np.bincount(level.parents, minlength=inner)
+    first_child = (1 + np.cumsum(degrees)).astype(np.int32)
+    lower = levels[:-1]
+    arrays = Arrays(
+        np.concatenate([[-1], *(level.words for level in levels)]).astype(np.int32),
+        np.concatenate([[0.0], *(level.log_probs for level in levels)]).astype(np.float32),
+        np.concatenate([[0.0], *(level.backoffs for level in lower)]).astype(np.float32),
+        first_child,
+        np.concatenate([[0], *(level.suffix for level in levels)]).astype(np.int32),
+    )
+    for array in arrays:
+        array.setflags(write=False)
+    return NgramModel(tuple(words), tuple(counts), arrays)
+
+
+def bounds(model: NgramModel) -> list[tuple[int, int]]:
+    """Return the first entry of each order, and the one after its last."""
+    return spans(model.counts)
+
+
+def spans(counts: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the first entry of each order, of which there are so many, and the one after its last."""
+    ends = 1 + np.cumsum((0, *counts))
+    return list(pairwise(ends.tolist()))
+
+
+def parents_of(arrays: Arrays, start: int, end: int) -> Ints:
+    """Return the parents of the entries from `start` to before `end`, which must not be entry 0."""
+    entries = np.arange(start, end, dtype=np.int32)
+    return (np.searchsorted(arrays.first_child, entries, side="right") - 1).astype(np.int32)
+
+
+def ngrams(model: NgramModel, order: int, start: int, end: int) -> Ints:
+    """Return the word ids (entries, order) of the entries from `start` to before `end`, all of one order."""
+    ids = np.empty((end - start, order), np.int32)
+    ids[:, -1] = model.arrays.words[start:end]
+    entries = parents_of(model.arrays, start, end)
+    for column in range(order - 2, -1, -1):
+        ids[:, column] = model.arrays.words[entries]
+        entries = (np.searchsorted(model.arrays.first_child, entries, side="right") - 1).astype(np.int32)
+    return ids
+
+
+def keep(model: NgramModel, kept: npt.NDArray[np.bool_]) -> NgramModel:
+    """Return the model of some of the entries with the same numbers; the parent of a kept entry must be kept."""
+    arrays = model.arrays
+    renumbered = (np.cumsum(kept) - 1).astype(np.int32)
+    suffix = arrays.suffix.copy()
+    for _ in range(model.order):
+        suffix = np.where(kept[suffix], suffix, arrays.suffix[suffix])
+    levels = []
+    for start, end in bounds(model):
+        entries = start + np.flatnonzero(kept[start:end])
+        levels.append(
+            Level(
+                renumbered[parents_of(arrays, start, end)[entries - start]],
+                arrays.words[entries],
+                arrays.log_probs[entries],
+                arrays.backoffs[entries] if end <= len(arrays.backoffs) else np.empty(0),
+                renumbered[suffix[entries]],
+            )
+        )
+    return assemble(model.words, levels)

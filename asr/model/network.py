@@ -1,0 +1,296 @@
+"""The network: a strided convolutional front, stacked recurrent layers, and the output layer.
+
+Dimension letters, here and everywhere:
+B batch, T input frames, T' output frames, F features, H hidden units of one direction, V tokens, L target length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+CELLS = ("rnn-tanh", "rnn-relu", "gru", "lstm")
+KERNEL = 3
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The shape of the network. `time_reduction`: input frames for one output frame; `dropout` follows every layer."""
+
+    cell: str = "lstm"
+    layers: int = 3
+    hidden: int = 192
+    bidirectional: bool = True
+    channels: int = 32
+    time_reduction: int = 4
+    dropout: float = 0.2
+    residual: bool = True
+    layer_norm: bool = True
+
+    def __post_init__(self) -> None:
+        if self.cell not in CELLS:
+            raise ValueError(f"cell = {self.cell!r} is not one of {', '.join(CELLS)}")
+        for name, lowest, highest in (("layers", 1, 32), ("hidden", 1, 8192), ("channels", 1, 1024)):
+            if not lowest <= getattr(self, name) <= highest:
+                raise ValueError(f"{name} = {getattr(self, name)} is not within {lowest} to {highest}")
+        if self.time_reduction not in _STRIDES:
+            raise ValueError(f"time_reduction = {self.time_reduction} is not one of {', '.join(map(str, _STRIDES))}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout} is not within 0 to 1")
+
+
+_STRIDES = {2: (2, 1), 3: (3, 1), 4: (2, 2)}
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a forward-only model stands in a stream: the last input frames of each convolution and h (and c) of each
+    recurrent layer, all for a batch B."""
+
+    front: tuple[Tensor, ...]
+    recurrent: tuple[Tensor | tuple[Tensor, Tensor], ...]
+
+
+@dataclass(frozen=True)
+class Output:
+    """`log_probs` (B, T', V), natural log; `lengths` (B,) integers; `state` of a forward-only model.
+
+    `tapped`: the log_probs that the same output layer reads off a layer in the middle.
+    """
+
+    log_probs: Tensor
+    lengths: Tensor
+    state: State | None
+    tapped: Tensor | None = None
+
+
+Frames = TypeVar("Frames", int, NDArray[np.int64])
+
+
+def output_length(frames: Frames, time_reduction: int) -> Frames:
+    """Return T' for T input frames: each stride rounds up."""
+    for stride in _STRIDES[time_reduction]:
+        frames = -(-frames // stride)
+    return frames
+
+
+class _Permutation(torch.autograd.Function):
+    """Rows in another order, by an order that is its own inverse: so is its gradient, and torch's own is slower."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, order: Tensor) -> Tensor:
+        """Return rows (N, …) in the order (N,)."""
+        ctx.save_for_backward(order)
+        return rows.index_select(0, order)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient in the same order."""
+        (order,) = ctx.saved_tensors
+        return gradients[0].index_select(0, order), None
+
+
+def reverse(sequences: Tensor, lengths: Tensor) -> Tensor:
+    """Reverse each sequence of a padded batch (B, T, …) within its own length; padding stays where it is."""
+    count, size = sequences.shape[:2]
+    steps = torch.arange(size, device=sequences.device)
+    index = lengths[:, None] - 1 - steps
+    index = torch.where(index >= 0, index, steps) + size * torch.arange(count, device=sequences.device)[:, None]
+    permute: Any = _Permutation.apply  # typed in some releases of torch only
+    reversed_rows: Tensor = permute(sequences.flatten(0, 1), index.flatten())
+    return reversed_rows.view_as(sequences)
+
+
+def _mask(lengths: Tensor, size: int) -> Tensor:
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+class Front(nn.Module):
+    """Two 3 x 3 convolutions with ReLU that shorten time by `time_reduction` and frequency by 4.
+
+    In a bidirectional model a frame sees one neighbour on either side; in a forward-only one the two before it.
+    """
+
+    def __init__(self, features: int, settings: ModelSettings) -> None:
+        super().__init__()
+        self.strides = _STRIDES[settings.time_reduction]
+        self.causal = not settings.bidirectional
+        sizes = (1, settings.channels, settings.channels)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(sizes[i], sizes[i + 1], KERNEL, stride=(stride, 2), padding=(0, 1))
+            for i, stride in enumerate(self.strides)
+        )
+        for _ in self.strides:
+            features = -(-features // 2)
+        self.dimension = settings.channels * features
+
+    def forward(
+        self, x: Tensor, lengths: Tensor, history: Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Map (B, T, F) to (B, T', dimension), the lengths, and what the next chunk must see of this one."""
+        x = x[:, None]
+        seen: list[Tensor] = []
+        for index, (convolution, stride) in enumerate(zip(self.convolutions, self.strides, strict=True)):
+            # What lies beyond an utterance's end must be zero, as it is when the utterance is alone.
+            x = x * _mask(lengths, x.shape[2])[:, None, :, None]
+            if self.causal:
+                past = history[index] if history else x.new_zeros(x.shape[0], x.shape[1], KERNEL - 1, x.shape[3])
+                x = torch.cat([past, x], dim=2)
+                seen.append(x[:, :, x.shape[2] - (KERNEL - 1) :].detach())
+            else:
+                # A stride of 3 begins at the first frame, or the last would go unseen.
+                before = 0 if stride == KERNEL else 1
+                x = functional.pad(x, (0, 0, before, KERNEL - 1 - before))
+            x = torch.relu(convolution(x))
+            lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+        return x.permute(0, 2, 1, 3).flatten(2), lengths, tuple(seen)
+
+
+LayerState = Tensor | tuple[Tensor, Tensor]
+
+
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al., 2014) whose chance is a multiple of 1/256: one random number serves eight values.
+
+    On a CPU, torch's own draws one in double precision for each value, which is a tenth of a training step.
+    """
+
+    def __init__(self, chance: float) -> None:
+        super().__init__()
+        self.threshold = round(256 * chance)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x with some values set to 0 and the others scaled up, or x itself outside training."""
+        if not self.training or not self.threshold:
+            return x
+        if x.device.type != "cpu":
+            return functional.dropout(x, self.threshold / 256)
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        kept = (words.view(torch.uint8)[: x.numel()] >= self.threshold).view(x.shape)
+        return x * (kept * (256 / (256 - self.threshold))).to(x.dtype)
+
+
+class RecurrentLayer(nn.Module):
+    """One recurrent layer, h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh) or its gated forms, in one or two directions.
+
+    The padded form runs the backward direction as a second recurrence over each sequence reversed by its own length.
+    That is exact in a padded batch and, on a CPU, about four times as fast as the packed form, which is cuDNN's.
+    """
+
+    def __init__(self, size: int, settings: ModelSettings) -> None:
+        super().__init__()
+        self.recurrence = _recurrence(size, settings)
+
+    def forward(self, x: Tensor, lengths: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+        """Map (B, T', size) to (B, T', H · directions) and the last state of the forward direction."""
+        forward, last = self._direction(x, "", state)
+        if not self.recurrence.bidirectional:
+            return forward, last
+        backward, _ = self._direction(reverse(x, lengths), "_reverse", None)
+        return torch.cat([forward, reverse(backward, lengths)], dim=2), last
+
+    def packed(self, x: PackedSequence, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+        """Map packed data (frames, size) to (frames, H · directions) and the last state."""
+        y, last = self.recurrence(x, state)
+        return y.data, last
+
+    def _direction(self, x: Tensor, suffix: str, state: LayerState | None) -> tuple[Tensor, LayerState]:
+        network = self.recurrence
+        weights = [getattr(network, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        zeros = x.new_zeros(1, x.shape[0], network.hidden_size)
+        # Has biases; one layer; no dropout in it; training or not; one direction; batch first.
+        how = (True, 1, 0.0, network.training, False, True)
+        if isinstance(network, nn.LSTM):
+            y, h, c = torch.lstm(x, state if isinstance(state, tuple) else (zeros, zeros), weights, *how)
+            return y, (h, c)
+        function = {"GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}[network.mode]
+        y, h = function(x, state if isinstance(state, Tensor) else zeros, weights, *how)
+        return y, h
+
+
+def _recurrence(size: int, settings: ModelSettings) -> nn.RNNBase:
+    cell, hidden, two = settings.cell, settings.hidden, settings.bidirectional
+    if cell == "lstm":
+        made: nn.RNNBase = nn.LSTM(size, hidden, batch_first=True, bidirectional=two)
+    elif cell == "gru":
+        made = nn.GRU(size, hidden, batch_first=True, bidirectional=two)
+    else:
+        nonlinearity = cell.removeprefix("rnn-")
+        made = nn.RNN(size, hidden, nonlinearity=nonlinearity, batch_first=True, bidirectional=two)
+    if made.weight_ih_l0.is_meta:
+        # The weights are yet to be read; random numbers on nothing cost the import of torch's compiler, a second.
+        return made
+    for name, parameter in made.named_parameters():
+        if name.startswith("bias"):
+            nn.init.zeros_(parameter)
+        for gate in torch.split(parameter.data, hidden):
+            if name.startswith("weight_ih"):
+                nn.init.xavier_uniform_(gate)
+            elif name.startswith("weight_hh"):
+                nn.init.orthogonal_(gate)
+        if cell == "lstm" and name.startswith("bias_ih"):
+            # A forget gate that starts open lets gradients reach far back (Jozefowicz et al., 2015).
+            nn.init.ones_(parameter.data[hidden : 2 * hidden])
+    return made
+
+
+class Model(nn.Module):
+    """Features -> log-probabilities of the tokens for each output frame."""
+
+    def __init__(self, features: int, tokens: int, settings: ModelSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.features, self.tokens = features, tokens
+        self.front = Front(features, settings)
+        width = settings.hidden * (2 if settings.bidirectional else 1)
+        sizes = [self.front.dimension] + [width] * (settings.layers - 1)
+        norm = nn.LayerNorm if settings.layer_norm else nn.Identity
+        self.norms = nn.ModuleList(norm(size) for size in sizes)
+        self.layers = nn.ModuleList(RecurrentLayer(size, settings) for size in sizes)
+        self.last_norm = norm(width)
+        self.output = nn.Linear(width, tokens)
+        self.dropout = Dropout(settings.dropout)
+
+    def forward(self, features: Tensor, lengths: Tensor, state: State | None = None, tap: int = 0) -> Output:
+        """Map features (B, T, F) with lengths (B,) to `Output`; `tapped` is that of the first `tap` layers, if any.
+
+        A forward-only model continues a stream from `state`, its last output's: B is then 1 or all utterances of the
+        batch have the same length, a multiple of `time_reduction` in every chunk but the last. Raises ValueError when
+        a bidirectional model is given a state.
+        """
+        if state is not None and self.settings.bidirectional:
+            raise ValueError("a bidirectional model needs the whole utterance: it cannot continue from a state")
+        x, lengths, front = self.front(features, lengths, state.front if state else None)
+        # On a GPU, where the layers are cuDNN's, no padding is computed at all.
+        packing = pack_padded_sequence(x, lengths.cpu(), True, enforce_sorted=False) if self._packs(x, state) else None
+        if packing:
+            x = packing.data
+        recurrent, tapped = [], None
+        for index, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
+            before = state.recurrent[index] if state else None
+            if packing:
+                y, last = cast(RecurrentLayer, layer).packed(packing._replace(data=norm(x)), before)
+            else:
+                y, last = layer(norm(x), lengths, before)
+            y = self.dropout(y)
+            x = x + y if self.settings.residual and x.shape == y.shape else y
+            recurrent.append(last)
+            if index + 1 == tap:
+                tapped = self._log_probs(x, packing)
+        following = None if self.settings.bidirectional else State(front, tuple(recurrent))
+        return Output(self._log_probs(x, packing), lengths, following, tapped)
+
+    def _packs(self, x: Tensor, state: State | None) -> bool:
+        return x.is_cuda and state is None
+
+    def _log_probs(self, x: Tensor, packing: PackedSequence | None) -> Tensor:
+        logits = self.output(self.last_norm(x))
+        if packing:
+            logits, _ = pad_packed_sequence(packing._replace(data=logits), batch_first=True)
+        return torch.log_softmax(logits, dim=2, dtype=torch.promote_types(logits.dtype, torch.float32))

@@ -1,0 +1,212 @@
+"""Scores -> the JSON document of SCHEMA.md, from which programs and the HTML pages are made."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from asr.files import write_text
+from asr.reports.scored import RAW, Scored
+from asr.scoring import Rate, Score, UtteranceScore
+from asr.scoring.alignment import CORRECT, INSERTION, Edit
+from asr.scoring.calibration import calibration
+from asr.scoring.comparison import LEVEL, Contrast, System, compare
+from asr.scoring.groups import Group, by_duration, by_length, by_position, by_speaker, by_speaking_rate
+from asr.scoring.words import Errors, Harm, character_errors, harmful_words, word_errors
+from asr.transcripts.matching import Pair
+
+SCHEMA = 2
+Document = dict[str, Any]
+_COUNTS = ("utterances", "sentence_errors", "words", "substitutions", "deletions", "insertions")
+_CHARACTERS = ("characters", "character_errors")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _rate(rate: Rate) -> Document:
+    # Not rounded: 0.1 % of a large corpus is a few words.
+    return asdict(rate)
+
+
+def _rates(score: Score) -> Document:
+    return {"wer": _rate(score.wer), "cer": _rate(score.cer), "ser": _rate(score.ser)}
+
+
+def _counts(score: Score) -> Document:
+    return {"errors": score.errors} | {name: getattr(score, name) for name in (*_COUNTS, *_CHARACTERS)}
+
+
+def _groups(groups: Iterable[Group]) -> list[Document]:
+    return [_rounded({**asdict(group), "errors": group.errors}) for group in groups]
+
+
+def _errors(errors: Errors) -> Document:
+    return _rounded(asdict(errors))  # type: ignore[no-any-return]
+
+
+def _harm(words: Iterable[Harm]) -> list[Document]:
+    return [_rounded({**asdict(word), "errors": word.errors}) for word in words]
+
+
+def compact(edits: Iterable[Edit]) -> list[list[str]]:
+    """Return an alignment as ["=", "correct words in a row"] and [operation, reference word, hypothesis word]."""
+    found: list[list[str]] = []
+    for correct, run in groupby(edits, key=lambda edit: edit.operation == CORRECT):
+        if correct:
+            found.append([CORRECT, " ".join(edit.reference for edit in run)])
+        else:
+            found += [[edit.operation, edit.reference, edit.hypothesis] for edit in run]
+    return found
+
+
+def expanded(alignment: Iterable[Sequence[str]]) -> Iterator[Edit]:
+    """Yield the words of a compact alignment."""
+    position = 0
+    for operation, reference, *hypothesis in alignment:
+        if operation == CORRECT:
+            for word in reference.split():
+                yield Edit(operation, word, word, position)
+                position += 1
+        else:
+            yield Edit(operation, reference, hypothesis[0], position)
+            position += operation != INSERTION
+
+
+def _made(row: UtteranceScore) -> Document:
+    """Return what a system made of an utterance."""
+    names = ("substitutions", "deletions", "insertions", *_CHARACTERS)
+    counts = {name: getattr(row, name) for name in names}
+    return {"hypothesis": row.hypothesis, "errors": row.errors, **counts, "alignment": compact(row.edits())}
+
+
+def _said(row: UtteranceScore, pair: Pair) -> Document:
+    """Return what is known of an utterance, whoever recognises it."""
+    return {
+        "id": row.id,
+        "speaker": pair.speaker,
+        "duration": round(pair.duration, 3) if pair.duration else None,
+        "reference": row.reference,
+        "words": row.words,
+    }
+
+
+def _utterances(result: Scored) -> list[Document]:
+    rows = []
+    for row, raw, pair in zip(result.score.utterance_scores, result.raw.utterance_scores, result.pairs, strict=True):
+        one = _said(row, pair) | _made(row)
+        if raw is not row and (raw.reference, raw.hypothesis) != (row.reference, row.hypothesis):
+            one |= {"raw_reference": raw.reference, "raw_hypothesis": raw.hypothesis}
+        if pair.confidences:
+            one["confidences"] = [round(confidence, 4) for confidence in pair.confidences]
+        rows.append(one)
+    return rows
+
+
+def _timing(pairs: Sequence[Pair], seconds: float | None) -> Document:
+    known = all(pair.duration for pair in pairs)
+    audio = sum(pair.duration for pair in pairs) if known else None
+    factor = round(seconds / audio, 6) if audio and seconds is not None else None
+    return {
+        "audio_seconds": round(audio, 3) if audio else None,
+        "seconds": None if seconds is None else round(seconds, 3),
+        "real_time_factor": factor,
+    }
+
+
+def evaluation(result: Scored, facts: Document, seconds: float | None = None) -> Document:
+    """Return the document of one system; `seconds` is how long it took to recognise all."""
+    score, details = result.score, result.details
+    calibrated = calibration(score, details)
+    return {
+        "schema": SCHEMA,
+        "kind": "evaluation",
+        "facts": {**facts, "normaliser": result.normaliser},
+        **_rates(score),
+        **_counts(score),
+        "raw": {"normaliser": RAW, **_rates(result.raw), **_counts(result.raw)},
+        **_timing(result.pairs, seconds),
+        "speakers": _groups(by_speaker(score, details)),
+        "by_duration": _groups(by_duration(score, details)),
+        "by_speaking_rate": _groups(by_speaking_rate(score, details)),
+        "by_length": _groups(by_length(score)),
+        "by_position": _groups(by_position(score)),
+        "word_errors": _errors(word_errors(score)),
+        "character_confusions": _errors(character_errors(score)),
+        "harmful_words": _harm(harmful_words(score)),
+        "calibration": _rounded(asdict(calibrated)) if calibrated else None,
+        "utterance_scores": _utterances(result),
+    }
+
+
+def _system(name: str, result: Scored, facts: Document) -> Document:
+    raw = {"normaliser": RAW, **_rates(result.raw), **_counts(result.raw)}
+    return {"name": name, **facts, **_rates(result.score), **_counts(result.score), "raw": raw}
+
+
+def _contrast(contrast: Contrast) -> Document:
+    row = _rounded(asdict(contrast))
+    bootstrap, test = row.pop("bootstrap"), row.pop("mapsswe")
+    return {
+        "first": row.pop("first"),
+        "second": row.pop("second"),
+        "difference": bootstrap["difference"],
+        "verdict": row.pop("verdict"),
+        "shown": row.pop("shown"),
+        "better": row.pop("better"),
+        "bootstrap": {"p": bootstrap["p"], "p_corrected": row.pop("bootstrap_p")},
+        "mapsswe": {**test, "p_corrected": row.pop("mapsswe_p")},
+        **row,
+    }
+
+
+def comparison(results: dict[str, Scored], facts: Document, sources: dict[str, Document]) -> Document:
+    """Return the document of several systems by name; `sources` says of each where its hypotheses are from.
+
+    `utterance_scores` holds those alone that the systems recognised differently. Raises ScoringError.
+    """
+    systems = [System(name, result.score) for name, result in results.items()]
+    pairs = next(iter(results.values())).pairs
+    contrasts = compare(systems, [pair.speaker for pair in pairs])
+    first = systems[0].score
+    rows = []
+    for index, (row, pair) in enumerate(zip(first.utterance_scores, pairs, strict=True)):
+        made = [system.score.utterance_scores[index] for system in systems]
+        if len({one.hypothesis for one in made}) > 1:
+            rows.append(_said(row, pair) | {"systems": list(map(_made, made))})
+    return {
+        "schema": SCHEMA,
+        "kind": "comparison",
+        "facts": {**facts, "normaliser": next(iter(results.values())).normaliser},
+        "level": LEVEL,
+        "utterances": first.utterances,
+        "words": first.words,
+        "systems": [_system(name, result, sources.get(name, {})) for name, result in results.items()],
+        "pairs": list(map(_contrast, contrasts)),
+        "same_utterances": first.utterances - len(rows),
+        "utterance_scores": rows,
+    }
+
+
+def dumps(document: Document) -> str:
+    """Return the document as JSON: a line for each key, and for each item of a list of objects."""
+    lines = []
+    for key, value in document.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            items = ",\n  ".join(json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in value)
+            lines.append(f"{json.dumps(key)}: [\n  {items}\n ]")
+        else:
+            lines.append(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
+    return "{\n " + ",\n ".join(lines) + "\n}\n"
+
+
+def write(path: str | Path, document: Document) -> None:
+    """Write a document as JSON, whole or not at all. Raises OSError."""
+    write_text(Path(path), dumps(document))

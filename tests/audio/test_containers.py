@@ -1,0 +1,60 @@
+"""Containers seen from inside; what users see of them is in test_audio."""
+
+from pathlib import Path
+
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from asr.audio import containers
+from tests.conftest import SAMPLE_RATE, tone
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "aiff"])
+def test_a_whole_file_is_left_as_it_is(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, tone(440, 1.0), SAMPLE_RATE)
+    with soundfile.SoundFile(path) as sound:
+        assert containers.with_length(path, sound) is None
+    assert not containers.is_cut_off(path)
+
+
+def test_an_ogg_file_is_cut_off_wherever_its_last_page_does_not_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, tone(440, 3.0), SAMPLE_RATE)
+    whole = path.read_bytes()
+    last = whole.rfind(b"OggS")
+    for end in (last + 4, last + 20, last + 30, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        assert containers.is_cut_off(path)
+    path.write_bytes(whole[:last])
+    assert not containers.is_cut_off(path)
+
+
+@given(place=st.integers(0, 40), content=st.binary(max_size=10), size=st.integers(1, 50))
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_bytes_are_replaced_wherever_a_read_begins(place: int, content: bytes, size: int, tmp_path: Path) -> None:
+    original = bytes(range(50))
+    (tmp_path / "a").write_bytes(original)
+    mended = containers.Mended(tmp_path / "a", place, content)
+    expected = original[:place] + content + original[place + len(content) :]
+    read = b"".join(iter(lambda: mended.read(size), b""))
+    assert read == expected
+    assert mended.seek(-3, 2) == mended.tell() == 47
+    assert mended.read() == expected[47:]
+
+
+def test_a_recording_that_was_never_finished_gets_its_length(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(440, 1.0), SAMPLE_RATE)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"data") + 4
+    content[place : place + 4] = bytes(4)
+    path.write_bytes(content)
+    with soundfile.SoundFile(path) as sound:
+        assert sound.frames == 0
+        mended = containers.with_length(path, sound)
+    assert mended is not None
+    with soundfile.SoundFile(mended) as sound:
+        assert sound.frames == SAMPLE_RATE

@@ -1,0 +1,192 @@
+"""The commands that search: what is asked for, what the model file brings, and asr tune."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asr.cli import main
+from asr.decoding import decoder
+from asr.model import checkpoint
+
+
+@pytest.fixture
+def lm(tones: Path, tmp_path: Path) -> Path:
+    assert (
+        main(["lm", "train", str(tones / "train.jsonl"), "--order", "2", "--out", str(tmp_path / "lm.arpa"), "-q"]) == 0
+    )
+    return tmp_path / "lm.arpa"
+
+
+@pytest.fixture
+def model(trained: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "model.safetensors"
+    copy.write_bytes((trained / "best.safetensors").read_bytes())
+    return copy
+
+
+def rows(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_transcribe_with_alternatives(tones: Path, model: Path, lm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(tones / "dev" / "dev-0.wav")
+    command = ["transcribe", file, "--model", str(model), "--format", "json", "--nbest", "3", "--beam-width", "20"]
+    assert main([*command, "--lm", str(lm), "--lm-weight", "0.3", "--word-bonus", "0.5", "--hotword", "ABC:2"]) == 0
+    (row,) = rows(capsys)
+    others = row["alternatives"]
+    assert isinstance(others, list) and len(others) == 2
+    assert row["score"] >= others[0]["score"] >= others[1]["score"]
+    words = row["words"]
+    assert isinstance(words, list)
+    assert " ".join(word["word"] for word in words) == row["text"]
+    assert all(0 <= word["start"] < word["end"] and 0 <= word["confidence"] <= 1 for word in words)
+
+
+def test_only_known_words_are_written_or_any(
+    tones: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text").write_text("AB\nBA\n" * 5)
+    path = str(tmp_path / "lm.arpa")
+    assert main(["lm", "train", str(tmp_path / "text"), "--order", "1", "--out", path, "-q"]) == 0
+    decoder_file = tmp_path / "decoder.toml"
+    decoder_file.write_text('lm = "lm.arpa"\n[weights]\nlexicon_only = true\nlm_weight = 0.1\n')
+    command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--quiet", "--json", str(tmp_path / "out")]
+
+    def words(*more: str) -> set[str]:
+        assert main([*command, *more]) == 0
+        body = json.loads((tmp_path / "out").read_text())
+        return {word for row in body["utterance_scores"] for word in row["hypothesis"].split()}
+
+    locked, opened = words("--decoder", str(decoder_file)), words("--decoder", str(decoder_file), "--any-word")
+    assert locked <= {"AB", "BA"} and not opened <= {"AB", "BA"}
+    assert words("--lm", path, "--known-words") <= {"AB", "BA"}
+    assert words("--lm", path, "--known-words", "--hotword", "ABC") <= {"AB", "BA", "ABC"}
+    capsys.readouterr()
+    assert main([*command, "--known-words"]) == 2
+    assert "--known-words needs an n-gram model of words: --lm FILE" in capsys.readouterr().err
+    letters = str(tmp_path / "letters.arpa")
+    train = ["lm", "train", str(tmp_path / "text"), "--unit", "character", "--out", letters, "-q"]
+    assert main([*train, "--order", "1"]) == 0
+    assert main([*command, "--lm", letters, "--known-words"]) == 2
+    assert "--known-words needs an n-gram model of words" in capsys.readouterr().err
+
+
+def test_another_language_model_is_not_judged_by_what_was_tuned_beside_the_first(
+    tones: Path, model: Path, lm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = str(tmp_path / "judge.safetensors")
+    text = str(tones / "train.jsonl")
+    train = [
+        "lm",
+        "train",
+        text,
+        "--kind",
+        "rnn",
+        "--unit",
+        "word",
+        "--least",
+        "1",
+        "--epochs",
+        "1",
+        "--out",
+        judge,
+        "-q",
+    ]
+    settings = tmp_path / "decoder.toml"
+    assert main([*train, "--dev", str(tones / "dev.jsonl"), "--hidden", "8", "--alphabet", " ABC", "-q"]) == 0
+    settings.write_text('lm = "lm.arpa"\nrescorer = "judge.safetensors"\nguide_weight = 0.2\n')
+    command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--decoder", str(settings), "--quiet"]
+    for more, judged in (([], True), (["--lm", str(lm)], False), (["--lm", str(lm), "--rescorer", judge], True)):
+        capsys.readouterr()
+        assert main([*command, *more]) == 0
+        assert ("rescored by" in capsys.readouterr().out) == judged
+
+
+def test_a_heavy_hotword_is_written(tones: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(tones / "dev" / "dev-0.wav")
+    assert main(["transcribe", file, "--model", str(model)]) == 0
+    plain = capsys.readouterr().out
+    assert main(["transcribe", file, "--model", str(model), "--hotword", "CACBB:500", "--beam-width", "500"]) == 0
+    assert "CACBB" not in plain and "CACBB" in capsys.readouterr().out
+
+
+def test_tune_writes_settings_that_the_other_commands_take(
+    tones: Path, model: Path, lm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dev = str(tones / "dev.jsonl")
+    assert main(["tune", dev, "--model", str(model), "--lm", str(lm), "--into-model", "--quiet"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("greedy ")
+    written = model.with_name("decoder.toml")
+    settings = decoder.read_settings(written)
+    assert model.with_name("decoder.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    card = checkpoint.inspect(model).card
+    assert card["decoder"]["weights"]["lm_weight"] == settings.weights.lm_weight
+    if settings.greedy:
+        assert "greedy = true" in told
+    else:
+        assert Path(settings.lm).resolve() == lm.resolve() and card["decoder"]["lm"] == lm.name
+    assert main(["evaluate", dev, "--model", str(model), "--decoder", str(written), "--quiet"]) == 0
+    assert ("greedy" if settings.greedy else "beam ") in capsys.readouterr().out
+
+
+def test_settings_in_the_model_file_hold_for_a_language_model_that_is_given(
+    tones: Path, model: Path, lm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, contents = checkpoint.load(model)
+    matrices = checkpoint.matrices(contents)
+    weights = {"lm_weight": 1.25, "word_bonus": 4.5}
+    tuned = {"lm": "gone.arpa", "weights": weights, "search": {"beam_width": 7}}
+    checkpoint.save(model, network, contents.settings, contents.card | {"decoder": tuned}, matrices)
+    command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--quiet"]
+    assert main(command) == 0
+    assert "decoder      greedy" in capsys.readouterr().out
+    assert main([*command, "--lm", str(lm)]) == 0
+    assert f"beam 7, {lm}, weight 1.25" in capsys.readouterr().out
+    # The bonus was tuned against the language model's price of a word.
+    assert main([*command, "--hotword", "AB"]) == 0
+    told = capsys.readouterr().out
+    assert "beam 7" in told and "word bonus" not in told
+    assert main([*command, "--greedy"]) == 0
+    assert "decoder      greedy" in capsys.readouterr().out
+    checkpoint.save(
+        model, network, contents.settings, contents.card | {"decoder": {"search": {"beam_width": 9}}}, matrices
+    )
+    assert main(command) == 0
+    assert "beam 9" in capsys.readouterr().out
+    checkpoint.save(model, network, contents.settings, contents.card | {"decoder": {"beam": 9}}, matrices)
+    assert main(command) == 1
+    assert "the model's card: decoder: unknown key 'beam'" in capsys.readouterr().err
+
+
+def test_what_is_being_made_is_told(
+    tones: Path, model: Path, lm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("asr.cli.decoding._LONG", 0.0)
+    monkeypatch.setattr("asr.decoding.beam.plain.PATIENCE", 0)
+    file = str(tones / "dev" / "dev-0.wav")
+    assert main(["transcribe", file, "--model", str(model), "--lm", str(lm)]) == 0
+    told = capsys.readouterr().err
+    assert f"making {lm}.bin" in told
+    assert "compiling the beam search for this machine" in told
+
+
+def test_evaluate_tells_the_best_of_several_texts(
+    tones: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "evaluate",
+        str(tones / "dev.jsonl"),
+        "--model",
+        str(model),
+        "--quiet",
+        "--json",
+        str(tmp_path / "r.json"),
+    ]
+    assert main([*command, "--nbest", "20", "--beam-width", "20"]) == 0
+    lines = dict(
+        line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.startswith(("WER", "or"))
+    )
+    assert float(lines["oracle"].split(" %")[0]) <= float(lines["WER"].split(" %")[0])
+    assert lines["oracle"].endswith("the best of 20 texts of each")

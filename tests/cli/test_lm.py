@@ -1,0 +1,269 @@
+"""asr lm in-process: what it writes, what it prints where, and how it ends."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asr import lm
+from asr.cli import lm_train, main
+from asr.cli.lm_keeper import Keeper, Run
+from asr.cli.progress import Display
+from asr.lm import recurrent as rnnlm
+from asr.lm.ngram import NgramModel, is_character_model
+from asr.text import TextSettings
+from tests.conftest import random_texts
+
+RNN = ["--kind", "rnn", "--alphabet", " ABC", "--hidden", "16", "--layers", "1", "--cell", "gru", "--batch", "8"]
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """A text of 200 sentences."""
+    path = tmp_path / "text.gz"
+    path.write_bytes(gzip.compress("\n".join(random_texts(200, 1)).encode()))
+    return path
+
+
+def ngram(path: Path) -> NgramModel:
+    found = lm.load(path)
+    assert isinstance(found, NgramModel)
+    return found
+
+
+@pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz"])
+def test_an_n_gram_model_is_trained_and_measured(
+    name: str, texts: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / name
+    assert main(["lm", "train", str(texts), str(tones / "train.jsonl"), "--out", str(out)]) == 0
+    output = capsys.readouterr()
+    assert output.out.startswith(f"{out}: ") and "-grams of words, 0.0 MB" in output.out
+    assert output.err.startswith(f"{texts}, {tones / 'train.jsonl'}: 260 sentences, ")
+    assert main(["lm", "perplexity", str(out), str(tones / "dev.jsonl"), str(texts)]) == 0
+    output = capsys.readouterr()
+    first, second, *figures = output.out.splitlines()
+    assert first.startswith("212 sentences, ") and second.startswith("unknown words: ")
+    assert [line.split(": ")[0] for line in figures] == ["perplexity per word", "perplexity per character"]
+    assert output.err == f"reading {out} once; from then on it is opened by way of {out}.bin, made now\n"
+    # The second time nothing has to be made.
+    assert main(["lm", "perplexity", str(out), str(tones / "dev.jsonl")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_options_reach_the_estimator(texts: Path, tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    words.write_text("a\nb\nabc\n")
+    sizes = []
+    for number, more in enumerate(
+        (["--order", "2"], ["--cutoffs", "0,1"], ["--prune", "1e-3"], ["--vocabulary", str(words)])
+    ):
+        out = tmp_path / f"{number}.arpa"
+        assert main(["lm", "train", str(texts), "--out", str(out), "--quiet", *more]) == 0
+        sizes.append(ngram(out))
+    assert [model.order for model in sizes] == [2, 3, 3, 3]
+    assert len(sizes[1].words) == len(sizes[2].words) == len(sizes[0].words)
+    assert sizes[2].counts[2] != sizes[1].counts[2]
+    assert sorted(sizes[3].words) == ["</s>", "<s>", "<unk>", "A", "ABC", "B"]
+
+
+def test_character_models_know_every_character(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "lm.arpa"
+    arguments = ["lm", "train", str(texts), "--out", str(out), "--unit", "character", "--alphabet", " ABCZ"]
+    assert main(arguments) == 0
+    model = ngram(out)
+    assert is_character_model(model)
+    assert sorted(model.words) == ["</s>", "<s>", "<unk>", "A", "B", "C", "Z", "▁"]
+    assert "n-grams" not in capsys.readouterr().err
+    (tmp_path / "other").write_text("AB Z\nÉ A\n")
+    assert main(["lm", "perplexity", str(out), str(tmp_path / "other"), "--json", "--quiet"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert (body["sentences"], body["words"], body["characters"], body["unknown_words"]) == (2, 4, 7, 1)
+    assert set(body["perplexity"]) == {"per_word", "per_known_word", "per_character", "per_known_character"}
+
+
+def test_what_is_left_out_is_told_even_when_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "text"
+    path.write_text("".join(f"1-2-{number} {'ABCÉDE'[number]}\n" for number in range(6)))
+    arguments = ["lm", "train", str(path), "--out", str(tmp_path / "lm.arpa"), "--unit", "character", "--quiet"]
+    assert main(arguments) == 0
+    ids, left_out = capsys.readouterr().err.splitlines()
+    assert ids == f"{path}: each line begins with an utterance's id, which is left out; --no-ids keeps it"
+    assert left_out.startswith(f"left out 1 of 6 sentences; the first: {path}:4: 'É' is not in the alphabet ")
+
+
+def test_a_model_gives_normaliser_and_alphabet(texts: Path, trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lm.safetensors"
+    arguments = ["lm", "train", str(texts), "--out", str(out), *RNN[:2], *RNN[4:], "--epochs", "1", "--quiet"]
+    assert main([*arguments, "--model", str(trained / "best.safetensors")]) == 0
+    assert rnnlm.inspect(out).settings.text.alphabet == " ABC"
+
+
+def test_a_recurrent_model_is_trained_and_measured(
+    texts: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "lm.safetensors"
+    dev = ["--dev", str(tones / "dev.jsonl")]
+    assert main(["lm", "train", str(texts), "--out", str(out), *RNN, *dev, "--epochs", "3", "--seed", "7"]) == 0
+    output = capsys.readouterr()
+    contents = rnnlm.inspect(out)
+    assert (contents.settings.model.hidden, contents.settings.model.cell) == (16, "gru")
+    assert (contents.card["training"]["seed"], contents.card["texts"]) == (7, [str(texts)])
+    assert output.out.startswith(f"{out}: {contents.card['reached']}, dev perplexity ")
+    assert contents.card["reached"] in [f"epoch {number} of 3" for number in (1, 2, 3)]
+    told = output.err.splitlines()
+    assert told[0].startswith(f"{tones / 'dev.jsonl'}: 12 sentences")
+    assert told[1].startswith(f"{texts}: 200 sentences")
+    assert [line.split(":")[0] for line in told[2:]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert main(["lm", "perplexity", str(out), str(tones / "dev.jsonl"), "--json"]) == 0
+    output = capsys.readouterr()
+    body = json.loads(output.out)
+    assert body["perplexity"]["per_character"] == pytest.approx(contents.card["dev_perplexity_per_character"], rel=1e-5)
+    assert output.err == ""
+
+
+def test_a_recurrent_model_of_words_is_trained_and_measured(
+    texts: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "lm.safetensors"
+    dev = ["--dev", str(tones / "dev.jsonl")]
+    assert (
+        main(
+            [
+                "lm",
+                "train",
+                str(texts),
+                "--out",
+                str(out),
+                *RNN,
+                "--unit",
+                "word",
+                *dev,
+                "--epochs",
+                "2",
+                "--least",
+                "9",
+            ]
+        )
+        == 0
+    )
+    contents = rnnlm.inspect(out)
+    assert (contents.settings.unit, contents.settings.model.layers) == ("word", 1)
+    assert contents.card["training"]["chunk"] == 32
+    words = {word for text in random_texts(200, 1) for word in text.split()}
+    assert set(contents.settings.vocabulary) < words
+    assert len(contents.settings.vocabulary) + contents.settings.rare == len(words)
+    capsys.readouterr()
+    assert main(["lm", "perplexity", str(out), str(tones / "dev.jsonl"), "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["perplexity"]["per_word"] == pytest.approx(contents.card["dev_perplexity_per_word"], rel=1e-5)
+
+
+def test_what_is_of_words_is_refused_for_characters(texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lm", "train", str(texts), "--out", "lm.safetensors", *RNN, "--least", "3"]) == 2
+    assert "--least is of --unit word" in capsys.readouterr().err
+
+
+def test_sentences_are_held_out_without_dev(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken: dict[str, list[str]] = {}
+
+    def train(settings: object, training: object, texts: Any, dev: list[str], report: Any) -> None:
+        taken.update(train=list(texts), dev=list(dev))
+        report.best = "none"
+
+    monkeypatch.setattr(rnnlm, "train", train)
+    monkeypatch.setattr(lm_train, "_HELD_OUT", 40)
+    assert main(["lm", "train", str(texts), "--out", str(tmp_path / "lm.safetensors"), *RNN]) == 0
+    whole = random_texts(200, 1)
+    assert taken["dev"] == whole[39::40]
+    assert taken["train"] == [text for number, text in enumerate(whole, 1) if number % 40]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_best_so_far(number: int, texts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lm.safetensors"
+    command = [sys.executable, "-m", "asr", "lm", "train", str(texts), "--out", str(out), *RNN, "--epochs", "99999"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not out.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        printed, error = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (130, "")
+    first, last = error.splitlines()[-2:]
+    assert first == "stopping after this step; once more to stop at once"
+    assert last.startswith(f"stopped; the best so far is kept: {out}: {rnnlm.inspect(out).card['reached']}, dev ")
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_run_that_is_stopped_in_its_first_epoch_is_kept_too(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update = Display.update
+
+    def once(display: Display, title: str, done: float, *more: Any) -> None:
+        if title.startswith("epoch"):
+            os.kill(os.getpid(), signal.SIGINT)
+        update(display, title, done, *more)
+
+    monkeypatch.setattr(Display, "update", once)
+    out = tmp_path / "lm.safetensors"
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["lm", "train", str(texts), "--out", str(out), *RNN, "--chunk", "10"]) == 130
+    assert signal.getsignal(signal.SIGINT) == before
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"stopped; the best so far is kept: {out}: epoch 1 of 10, ")
+    assert "% of it, dev perplexity" in last
+    assert isinstance(lm.load(out), rnnlm.RnnLm)
+
+
+def test_a_later_model_is_kept_only_if_it_is_better(tmp_path: Path) -> None:
+    settings = rnnlm.Settings(TextSettings("none", "AB"), rnnlm.RnnLmSettings(hidden=3, embedding=2))
+    model = settings.build()
+    out = tmp_path / "lm.safetensors"
+    keeper = Keeper(Display(quiet=True), out, settings, Run(rnnlm.RnnLmTraining(epochs=3), ("text",), ["AB"]))
+    for number, log_prob in enumerate((-3.0, -2.0, -2.5), 1):
+        keeper(rnnlm.Epoch(number, 1.0, rnnlm.Perplexity(log_prob, 1, 2, 1), True), model)
+    assert keeper.best.startswith(f"{out}: epoch 2 of 3, dev perplexity ")
+    assert rnnlm.inspect(out).card["reached"] == "epoch 2 of 3"
+    keeper.asked.yes = True
+    with pytest.raises(KeyboardInterrupt):
+        keeper(rnnlm.Step(3, 1, 4, 1.0), model)
+    better = model.perplexity(["AB"]).log_prob > -2.0
+    assert keeper.best.startswith(f"{out}: epoch {'3 of 3, 25%' if better else '2 of 3'}")
+
+
+def test_ctrl_c_before_the_first_step_writes_nothing(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rnnlm, "train", stopped)
+    out = tmp_path / "lm.safetensors"
+    assert main(["lm", "train", str(texts), "--out", str(out), *RNN]) == 130
+    assert capsys.readouterr().err == "stopped; nothing is written yet\n"
+    assert not out.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert main(["lm", "train", str(texts), "--out", str(tmp_path / "locked" / "lm.arpa")]) == 2
+    assert "its folder cannot be written to" in capsys.readouterr().err
+
+
+def test_help_is_quick_and_says_what_can_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["lm"], ["lm", "train"], ["lm", "perplexity"]):
+        assert main([*command, "--help"]) == 0
+        assert "Usage: asr lm" in capsys.readouterr().out

@@ -1,0 +1,198 @@
+"""asr score, asr compare and what asr evaluate writes: the commands in-process."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asr import transcripts
+from asr.cli import main, outputs
+from asr.cli.score import FORMATS
+from asr.text import normalisers
+
+REFERENCES = "u1 THE CAT SAT\nu2 A DOG\nu3 BIRDS SING\n"
+FIRST = "u3 BIRDS SING\nu1 the bat sat\nu2 A DOG\n"
+SECOND = "u2 A DOG\nu1 THE CAT SAT\nu3 BIRDS SING\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, content in {"refs.txt": REFERENCES, "a.txt": FIRST, "b.txt": SECOND}.items():
+        (tmp_path / name).write_text(content)
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> int:
+    return main([str(folder / one) if one.endswith((".txt", ".ctm", ".stm")) else one for one in arguments])
+
+
+def test_names_in_the_help_are_those_of_the_rooms() -> None:
+    assert sorted(outputs.NORMALISERS) == sorted(normalisers.NORMALISERS)
+    assert FORMATS == transcripts.FORMATS
+
+
+def test_score_prints_the_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "score", "refs.txt", "a.txt", "--normaliser", "basic", "--worst", "1") == 0
+    output = capsys.readouterr()
+    lines = dict(line.split("  ", 1) for line in output.out.split("\n\n")[0].splitlines())
+    assert lines["normaliser"].strip() == "basic"
+    assert lines["WER"].strip().startswith("14.29 %  (95 % interval ")
+    assert lines["WER as given"].strip().startswith("42.86 %")
+    assert lines["SER"].strip().startswith("33.33 %")
+    assert "  u1: errors 1, words 3\n    the [cat] sat\n    the [bat] sat\n" in output.out
+    assert output.err == ""
+
+
+def test_score_writes_every_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = {"--json": "out/r.json", "--report": "out/r.html", "--pra": "out/r.pra", "--dtl": "out/r.dtl"}
+    wanted = [part for option, name in names.items() for part in (option, str(folder / name))]
+    assert run(folder, "score", "refs.txt", "a.txt", *wanted) == 0
+    body = json.loads((folder / "out/r.json").read_text())
+    assert (body["schema"], body["kind"], body["errors"]) == (2, "evaluation", 3)
+    assert set(body["facts"]) == {"references", "hypotheses", "date", "asr", "normaliser"}
+    assert (folder / "out/r.html").read_text().startswith("<!doctype html>")
+    assert "id: (u1)\nScores: (#C #S #D #I) 0 3 0 0\n" in (folder / "out/r.pra").read_text()
+    assert (folder / "out/r.dtl").read_text().startswith("DETAILED OVERALL REPORT FOR THE SYSTEM: a.txt\n")
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["r.dtl", "r.html", "r.json", "r.pra"]
+
+
+@pytest.mark.parametrize(("limit", "code"), [("42", 1), ("42.85", 1), ("42.9", 0), ("100", 0)])
+def test_fail_above(limit: str, code: int, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "score", "refs.txt", "a.txt", "--fail-above", limit, "--json", str(folder / "r.json")) == code
+    output = capsys.readouterr()
+    assert output.err == (f"asr: WER 42.86 % is above {limit} %\n" if code else "")
+    assert "WER" in output.out
+    assert (folder / "r.json").exists()
+
+
+def test_missing_ids_are_refused_or_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "few.txt").write_text("u1 THE CAT SAT\nu2 A DOG\nu9 X\n")
+    assert run(folder, "score", "refs.txt", "few.txt") == 1
+    assert "1 id of the references missing ('u3'); 1 id in no reference ('u9')" in capsys.readouterr().err
+    assert run(folder, "score", "refs.txt", "few.txt", "--allow-missing", "--json", str(folder / "r.json")) == 0
+    assert "missing      1, counted as deleted: 'u3'\n" in capsys.readouterr().out
+    body = json.loads((folder / "r.json").read_text())
+    assert (body["deletions"], body["words"], body["facts"]["extra"][:1]) == (2, 7, "1")
+
+
+def test_equivalents_are_the_users_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "same.txt").write_text("bat = cat\n")
+    assert run(folder, "score", "refs.txt", "a.txt", "--normaliser", "basic", "--equivalents", "same.txt") == 0
+    out = capsys.readouterr().out
+    assert "WER           0.00 %" in out and "equivalents   " in out
+
+
+def test_ctm_against_stm(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "r.stm").write_text("r 1 ann 0 2 THE CAT\nr 1 bob 2 4 A DOG\n")
+    (folder / "h.ctm").write_text("r 1 2.5 0.5 A 0.9\nr 1 0.1 0.5 THE 0.8\nr 1 1.0 0.5 BAT 0.3\nr 1 9 1 X 1\n")
+    assert run(folder, "score", "r.stm", "h.ctm", "--json", str(folder / "r.json")) == 0
+    assert "outside      1 words outside the segments, left out\n" in capsys.readouterr().out
+    body = json.loads((folder / "r.json").read_text())
+    assert (body["substitutions"], body["deletions"], body["audio_seconds"]) == (1, 1, 4.0)
+    assert body["calibration"]["words"] == 3
+    assert [row["name"] for row in body["speakers"]] == ["ann", "bob"]
+
+
+def test_what_transcribe_writes_can_be_scored(
+    trained: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(trained / "best.safetensors")
+    files = [str(tones / "dev" / f"dev-{number}.wav") for number in reversed(range(12))]
+    assert main(["transcribe", *files, "--model", model, "--format", "json", "--quiet"]) == 0
+    (tmp_path / "hypotheses.jsonl").write_text(capsys.readouterr().out)
+    assert main(["score", str(tones / "dev.jsonl"), str(tmp_path / "hypotheses.jsonl")]) == 0
+    scored = capsys.readouterr().out
+    assert main(["evaluate", str(tones / "dev.jsonl"), "--model", model, "--quiet"]) == 0
+    evaluated = capsys.readouterr().out
+
+    def rates(text: str) -> list[str]:
+        return [line.split("  ", 1)[1].strip() for line in text.splitlines() if line[:3] in ("WER", "CER", "SER")]
+
+    assert rates(scored) == rates(evaluated) != []
+
+
+def test_evaluate_writes_every_file_and_fails_above(
+    trained: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(tones / "dev.jsonl"), "--model", str(trained / "best.safetensors"), "--quiet"]
+    names = {"--json": "r.json", "--report": "r.html", "--pra": "r.pra", "--dtl": "r.dtl"}
+    arguments += [part for option, name in names.items() for part in (option, str(tmp_path / name))]
+    (tmp_path / "same.txt").write_text("a = b\n")
+    arguments += ["--normaliser", "english", "--equivalents", str(tmp_path / "same.txt")]
+    assert main([*arguments, "--fail-above", "100"]) == 0
+    output = capsys.readouterr()
+    assert ["normaliser", "english"] in [line.split() for line in output.out.splitlines()]
+    assert output.err == ""
+    body = json.loads((tmp_path / "r.json").read_text())
+    assert body["facts"]["normaliser"] == "english"
+    assert set(body["facts"]) == {"manifest", "model", "decoder", "equivalents", "date", "asr", "normaliser"}
+    assert body["real_time_factor"] > 0
+    assert body["utterance_scores"][0]["speaker"] == "s0"
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_compare_says_in_words_whether_it_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--normaliser", "basic", "--json", str(folder / "c.json"), "--report", str(folder / "c.html")]
+    assert run(folder, "compare", "refs.txt", "a.txt", "b.txt", *options) == 0
+    output = capsys.readouterr()
+    assert "a and b: b is better by 14.29 points, 95 % interval 0.00 to 33.33: not shown" in output.out
+    assert output.err == ""
+    body = json.loads((folder / "c.json").read_text())
+    assert [system["name"] for system in body["systems"]] == ["a", "b"]
+    assert body["facts"]["normaliser"] == "basic"
+    assert "not shown" in (folder / "c.html").read_text()
+
+
+def test_two_reports_can_be_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        wanted = ("--json", str(folder / f"{name}.json"), "--normaliser", "basic")
+        assert run(folder, "score", "refs.txt", f"{name}.txt", *wanted) == 0
+    capsys.readouterr()
+    assert main(["compare", *(str(folder / name) for name in ("refs.txt", "a.json", "b.json"))]) == 0
+    # The texts are compared as they were given, whatever the reports' normaliser.
+    assert "WER of a    42.86 %" in capsys.readouterr().out
+
+
+def test_compare_names_systems_by_what_tells_them_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.trn").write_text("THE CAT SAT (u1)\nA DOG (u2)\nBIRDS SING (u3)\n")
+    (folder / "other").mkdir()
+    (folder / "other" / "a.txt").write_text(SECOND)
+    assert main(["compare", *(str(folder / name) for name in ("refs.txt", "a.txt", "a.trn"))]) == 0
+    assert "\na.txt and a.trn: " in capsys.readouterr().out
+    assert main(["compare", *(str(folder / name) for name in ("refs.txt", "a.txt", "other/a.txt", "b.txt"))]) == 0
+    assert f"\n{folder / 'a.txt'} and {folder / 'other' / 'a.txt'}: " in capsys.readouterr().out
+
+
+def test_a_report_can_go_to_the_terminal(folder: Path) -> None:
+    (folder / "out").symlink_to("/dev/null")
+    assert run(folder, "score", "refs.txt", "a.txt", "--json", str(folder / "out")) == 0
+
+
+def test_audio_goes_into_the_page(
+    trained: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, model = str(tones / "dev.jsonl"), str(trained / "best.safetensors")
+    page = tmp_path / "r.html"
+    assert main(["evaluate", manifest, "--model", model, "--report", str(page), "--audio", "--quiet"]) == 0
+    assert capsys.readouterr().err == f"{page}: {page.stat().st_size / 1e6:.1f} MB with the audio\n"
+    assert page.read_text(encoding="utf-8").count('"audio":"data:audio/ogg;base64,') == 12
+    rows = [json.loads(line) for line in (tones / "dev.jsonl").read_text().splitlines()]
+    (tmp_path / "h.txt").write_text("".join(f"{row['id']} A\n" for row in rows))
+    assert main(["score", manifest, str(tmp_path / "h.txt"), "--report", str(page), "--audio"]) == 0
+    assert page.read_text(encoding="utf-8").count('"audio":"data:audio/ogg;base64,') == 12
+    assert main(["score", manifest, str(tmp_path / "h.txt"), "--report", str(page)]) == 0
+    assert "data:audio" not in page.read_text(encoding="utf-8")
+
+
+def test_audio_needs_a_page_and_a_manifest(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "score", "refs.txt", "a.txt", "--audio") == 2
+    assert "--audio puts the audio into the page of --report; give that too" in capsys.readouterr().err
+    assert run(folder, "score", "refs.txt", "a.txt", "--audio", "--report", str(folder / "r.html")) == 2
+    output = capsys.readouterr()
+    assert "--audio needs a manifest as REFERENCES" in output.err and output.err.count("\n") == 1
+    (folder / "gone.jsonl").write_text('{"id": "u1", "audio": "gone.wav", "duration": 1, "text": "A"}\n')
+    (folder / "g.txt").write_text("u1 A\n")
+    gone = [str(folder / "gone.jsonl"), str(folder / "g.txt"), "--audio", "--report", str(folder / "r.html")]
+    assert main(["score", *gone]) == 1
+    assert capsys.readouterr().err.endswith("gone.wav: no such file\n")
+    assert not (folder / "r.html").exists()

@@ -1,0 +1,193 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.corpora import CorpusError, manifest, table
+from asr.corpora.manifest import Utterance
+
+RATE = 16_000
+
+
+def sound(path: Path, seconds: float = 0.1) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=round(seconds * RATE)).astype(np.float32)
+    soundfile.write(path, noise, RATE)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with clips/a.wav (0.5 s) and clips/b c.wav (0.1 s)."""
+    sound(tmp_path / "clips" / "a.wav", 0.5)
+    sound(tmp_path / "clips" / "b c.wav")
+    return tmp_path
+
+
+def write(folder: Path, text: str | bytes, name: str = "table.csv") -> Path:
+    (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    return folder / name
+
+
+def texts(path: Path) -> dict[str, str]:
+    return {utterance.id: utterance.text for utterance in table.read(path)}
+
+
+BOTH = {"clips-a": "HELLO, WORLD", "clips-b_c": 'SAY "YES"'}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", 'audio,text\nclips/a.wav,"HELLO, WORLD"\nclips/b c.wav,"SAY ""YES"""\n'),
+        ("t.csv", 'clips/a.wav,"HELLO, WORLD"\nclips/b c.wav,SAY "YES"'),
+        ("t.csv", '"clips/a.wav";"HELLO, WORLD"\n"clips/b c.wav";"SAY ""YES"""'),
+        ("t.csv", 'Sentence ; Path\n\n"HELLO,\nWORLD";./clips/a.wav\n;\nSAY "YES"; clips/b c.wav\n'),
+        ("t.tsv", 'audio\ttext\nclips/a.wav\tHELLO, WORLD\nclips/b c.wav\tSAY "YES"\n'),
+        ("t.tsv", 'clips/a.wav\t"HELLO, WORLD"\nclips/b c.wav\t"SAY ""YES"""\n'),
+        ("t.txt", 'file|transcript|other\nclips/a.wav|HELLO, WORLD|1\nclips/b c.wav|SAY "YES"|\n'),
+        ("t.csv", 'filename\tTEXT\tnote\nclips/a.wav\tHELLO, WORLD\nclips/b c.wav\tSAY "YES"\n'),
+    ],
+)
+def test_tables_of_every_kind(folder: Path, name: str, text: str) -> None:
+    assert texts(write(folder, text, name)) == BOTH
+    assert texts(write(folder, text.replace("\n", "\r\n"), name)) == BOTH
+    assert texts(write(folder, b"\xef\xbb\xbf" + text.encode(), name)) == BOTH
+    assert texts(write(folder, text.encode("utf-16"), name)) == BOTH
+
+
+def test_optional_columns_cut_segments(folder: Path) -> None:
+    path = write(
+        folder,
+        "id,audio,speaker,offset,duration,text\n"
+        "two,clips/a.wav,ann,0.25,0.2,TWO\n"
+        "one,clips/a.wav,ann,,,ONE\n"
+        "rest,clips/a.wav,,0.4,0.15,REST\n",
+    )
+    audio = str(folder / "clips" / "a.wav")
+    one, rest, two = table.read(path)
+    assert one == Utterance("one", audio, 0.5, "ONE", "ann")
+    assert two == Utterance("two", audio, 0.2, "TWO", "ann", 0.25)
+    # The table says 0.15 s: the rounding of others may not reach behind the end of the file.
+    assert rest == Utterance("rest", audio, rest.duration, "REST", "", 0.4)
+    assert rest.duration == pytest.approx(0.1)
+
+
+def test_segments_without_ids_are_named_by_their_offset(folder: Path) -> None:
+    path = write(folder, "audio,text,offset\nclips/a.wav,ONE,0\nclips/a.wav,TWO,0.2505\n")
+    utterances = table.read(path)
+    assert [utterance.id for utterance in utterances] == ["clips-a-0000000", "clips-a-0000250"]
+    assert utterances[1].duration == pytest.approx(0.2495)
+
+
+def test_absolute_paths_and_folders_above(folder: Path) -> None:
+    outside = sound(folder.parent / f"{folder.name}-outside" / "x.wav")
+    path = write(folder, f"{folder}/clips/a.wav,ONE\n../{outside.parent.name}/x.wav,TWO\n")
+    utterances = table.read(path)
+    assert [utterance.id for utterance in utterances] == [f"..-{outside.parent.name}-x", "clips-a"]
+    assert utterances[0].audio == str(outside)
+
+
+def test_table_can_be_written_as_a_manifest_and_read_again(folder: Path) -> None:
+    utterances = table.read(write(folder, "clips/a.wav,ONE\nclips/b c.wav,TWO\n"))
+    manifest.write(folder / "new" / "all.jsonl", utterances)
+    assert manifest.read(folder / "new" / "all.jsonl") == utterances
+
+
+def test_progress_counts_each_file_once(folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    path = write(folder, "audio,text,offset\nclips/a.wav,ONE,0\nclips/a.wav,TWO,0.2\nclips/b c.wav,THREE,0\n")
+    table.read(path, lambda done, total: seen.append((done, total)))
+    assert seen == [(2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"table\.csv: no rows in it"),
+        ("audio,text\n\n", r"table\.csv: no rows in it"),
+        (
+            "audio,label\nclips/a.wav,ONE\n",
+            r"row 1: 'audio,label' is neither a header with a column for the audio \(aud",
+        ),
+        ("clips/a.wav\n", r"row 1: 'clips/a\.wav' is neither"),
+        ("audio,text,text\nclips/a.wav,ONE,TWO\n", r"row 1: two columns named 'text'; rename one"),
+        ("audio,text\nclips/a.wav,ONE, TWO\n", r"row 2: 3 cells, 2 are meant; is there a ',' in the text\?"),
+        ("clips/a.wav,ONE\nclips/b c.wav\n", r"row 2: the text is empty"),
+        ("audio,text\n\n,ONE\n", r"row 3: the audio is empty"),
+        ("audio,text,id\nclips/a.wav,ONE,\n", r"row 2: the id is empty"),
+        ("audio,text,id\nclips/a.wav,ONE,a b\n", r"row 2: id 'a b' contains white space"),
+        (
+            "clips/a.wav,ONE\nclips/a.wav,TWO\n",
+            r"row 2: id 'clips-a' stands already in .*table\.csv, row 1; remove one",
+        ),
+        ("clips/a.wav,ONE\nclips/x.wav,TWO\n", r"table\.csv, row 2: .*clips/x\.wav: no such file"),
+        ("audio,text\nclips,ONE\n", r"row 2: .*clips: a folder, not a sound file"),
+        ("audio,text\n.,ONE\n", r"row 2: .*: a folder, not a sound file"),
+        ("audio,text\ntable.csv,ONE\n", r"row 2: .*table\.csv: not a sound file"),
+        ("audio,text,offset\nclips/a.wav,ONE,half\n", r"row 2: offset 'half' is not a number of seconds"),
+        ("audio,text,offset\nclips/a.wav,ONE,-1\n", r"row 2: offset '-1' is not a number of seconds"),
+        ("audio,text,duration\nclips/a.wav,ONE,nan\n", r"row 2: duration 'nan' is not a number of seconds"),
+        ("audio,text,duration\nclips/a.wav,ONE,0\n", r"row 2: duration 0; leave it empty"),
+        ("audio,text,duration\nclips/a.wav,ONE,0.7\n", r"row 2: the segment ends at 0\.7 s, .*a\.wav at 0\.500 s"),
+        ("audio,text,offset\nclips/a.wav,ONE,0.5\n", r"row 2: offset 0\.5 s lies behind the end of .*a\.wav"),
+        ('audio,text\nclips/a.wav,ONE\nclips/b c.wav,"TWO\n', r"row 3: unexpected end of data; write a cell with , or"),
+        ('"clips/a.wav,ONE\n', r"row 1: unexpected end of data"),
+        (b"audio,text\nclips/a.wav,CAF\xc9\n", r"row 2: not UTF-8 \(byte 0xC9\); save the table as 'CSV UTF-8'"),
+    ],
+)
+def test_mistakes_are_named_with_file_and_row(folder: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(CorpusError, match=message) as error:
+        table.read(write(folder, text))
+    assert str(error.value).startswith(str(folder / "table.csv"))
+    assert "\n" not in str(error.value)
+
+
+def test_table_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"none\.csv: no such table or folder"):
+        table.read(tmp_path / "none.csv")
+
+
+def test_folder_with_a_text_beside_each_sound(folder: Path) -> None:
+    write(folder / "clips", b"\xef\xbb\xbfHELLO\r\n WORLD\r\n", "a.txt")
+    write(folder / "clips", "YES", "b c.TXT")
+    sound(folder / "top.flac")
+    write(folder, "TOP", "top.txt")
+    write(folder, "hidden", ".notes.txt")
+    write(folder, "other", "notes.md")
+    (folder / "clips" / "round").symlink_to(folder)
+    utterances = table.read(folder)
+    assert {utterance.id: utterance.text for utterance in utterances} == {
+        "clips-a": "HELLO WORLD",
+        "clips-b_c": "YES",
+        "top": "TOP",
+    }
+    assert utterances[0] == Utterance("clips-a", str(folder / "clips" / "a.wav"), 0.5, "HELLO WORLD")
+
+
+def test_folder_with_mistakes(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"clips/a\.wav: no a\.txt beside it"):
+        table.read(folder)
+    write(folder / "clips", "\n", "a.txt")
+    with pytest.raises(CorpusError, match=r"clips/a\.txt: no text in it"):
+        table.read(folder)
+    write(folder / "clips", b"CAF\xc9", "a.txt")
+    with pytest.raises(CorpusError, match=r"clips/a\.txt, line 1: not UTF-8"):
+        table.read(folder)
+    write(folder / "clips", "ONE", "a.txt")
+    write(folder / "clips", "TWO", "b c.txt")
+    sound(folder / "clips-a.wav")
+    write(folder, "AGAIN", "clips-a.txt")
+    with pytest.raises(CorpusError, match=r"clips/a\.wav: id 'clips-a' stands already in .*clips-a\.wav"):
+        table.read(folder)
+    (folder / "clips-a.wav").unlink()
+    with pytest.raises(CorpusError, match=r"clips-a\.txt: no sound file clips-a\.wav \(\.flac, .*\) beside it"):
+        table.read(folder)
+    (folder / "clips-a.txt").unlink()
+    (folder / "clips" / "a.wav").write_bytes(b"")
+    with pytest.raises(CorpusError, match=r"clips/a\.wav: the file is empty"):
+        table.read(folder)
+    (folder / "nothing").mkdir()
+    with pytest.raises(CorpusError, match=r"nothing: no sound files in it"):
+        table.read(folder / "nothing")

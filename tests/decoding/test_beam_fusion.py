@@ -1,0 +1,156 @@
+"""Beam search with a word n-gram model, against the sum over all paths and the model's own scores."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr.decoding import beam
+from asr.decoding.beam import EXACT, BeamSettings, LmSettings
+from asr.decoding.beam.language import Prior
+from asr.decoding.beam.lexicon import OUTSIDE, build, descend
+from asr.lm.ngram import NgramModel, arpa
+from asr.text import Alphabet
+from tests.decoding.test_greedy import Matrix, enumerate_paths, path, random_log_probs
+
+LETTERS = Alphabet(" AB")
+ARPA = r"""
+\data\
+ngram 1=6
+ngram 2=5
+
+\1-grams:
+-2.0	<unk>	0
+-99	<s>	-0.3
+-0.6	</s>	0
+-0.7	A	-0.2
+-0.9	AB	-0.4
+-1.1	BA	-0.1
+
+\2-grams:
+-0.2	<s> A
+-0.5	A AB
+-1.5	A </s>
+-0.1	AB BA
+-0.3	BA </s>
+
+\end\
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> NgramModel:
+    place = tmp_path_factory.mktemp("lm") / "lm.arpa"
+    place.write_text(ARPA.strip() + "\n", encoding="utf-8")
+    return arpa.read(place)
+
+
+def share(model: NgramModel, text: str, settings: LmSettings) -> float:
+    """Return what the model adds to a text, from its own scores."""
+    words = text.split()
+    unknown = sum(word not in model.vocabulary for word in words)
+    if unknown and settings.lexicon_only:
+        return -np.inf
+    return (
+        settings.lm_weight * sum(model.score(words))
+        + settings.word_bonus * len(words)
+        + (settings.unknown_score * unknown if unknown else 0.0)
+    )
+
+
+CASES = [
+    LmSettings(0.5, 0.0, -1.0),
+    LmSettings(1.5, 2.0, -3.0),
+    LmSettings(0.0, 0.0, 0.0),
+    LmSettings(2.0, -1.0, 4.0),
+    LmSettings(0.7, 0.5, lexicon_only=True),
+]
+
+
+@pytest.mark.parametrize("settings", CASES, ids=str)
+@pytest.mark.parametrize("seed", range(4))
+def test_every_text_has_the_sum_of_its_paths_and_the_models_score(
+    seed: int, settings: LmSettings, model: NgramModel
+) -> None:
+    log_probs = random_log_probs(seed, 6, 4, impossible=0.1 * (seed % 2))
+    expected = {
+        text: score + share(model, text, settings) for text, score in enumerate_paths(log_probs, LETTERS).items()
+    }
+    expected = {text: score for text, score in expected.items() if score > -np.inf}
+    lm = Prior(LETTERS, settings, model)
+    found = beam.beam_search(log_probs, LETTERS, BeamSettings(5000, np.inf, np.inf, np.inf), lm)
+    if not expected:
+        assert [(one.text, one.score) for one in found] == [("", -np.inf)]
+        return
+    assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-6)
+    assert found[0].score == max(one.score for one in found)
+
+
+def heard(text: str, probability: float) -> Matrix:
+    return path(text, LETTERS, probability)
+
+
+def test_a_word_of_the_model_wins_over_one_that_sounds_a_little_better(model: NgramModel) -> None:
+    log_probs = heard("A-B-B-", 0.96)
+    log_probs[4, :] = np.log([0.40, 0.02, 0.08, 0.50])
+    plain = beam.beam_search(log_probs, LETTERS, EXACT)
+    guided = beam.beam_search(log_probs, LETTERS, EXACT, Prior(LETTERS, LmSettings(1.0, 0.0, -2.0), model))
+    assert plain[0].text == "ABB"
+    assert guided[0].text == "AB"
+
+
+def test_a_narrow_beam_keeps_a_word_that_will_be_good(model: NgramModel) -> None:
+    # Two prefixes: what begins no word of the model is held against it before the word ends.
+    log_probs = np.log(np.array([[0.02, 0.02, 0.44, 0.52], [0.02, 0.02, 0.02, 0.94]]))
+    lm = Prior(LETTERS, LmSettings(1.0, 0.0, -8.0), model)
+    assert beam.beam_search(log_probs, LETTERS, BeamSettings(1, np.inf, np.inf, np.inf), lm)[0].text == "AB"
+
+
+def test_locked_to_the_lexicon_only_its_words_are_written(model: NgramModel) -> None:
+    lm = Prior(LETTERS, LmSettings(0.1, 0.0, lexicon_only=True), model)
+    for seed in range(20):
+        found = beam.beam_search(random_log_probs(seed, 40, 4), LETTERS, BeamSettings(50), lm)
+        assert {word for one in found for word in one.text.split()} <= {"A", "AB", "BA"}
+
+
+def test_locked_to_the_lexicon_a_word_that_breaks_off_is_given_up(model: NgramModel) -> None:
+    lm = Prior(LETTERS, LmSettings(0.1, 0.0, lexicon_only=True), model)
+    found = beam.beam_search(path("A-B- -B-", LETTERS, 0.999), LETTERS, BeamSettings(2), lm)
+    assert [one.text for one in found] == ["AB"]
+    assert found[0].score > -np.inf
+    assert found[0].lm_score == pytest.approx(share(model, "AB", lm.settings))
+
+
+def test_an_alphabet_without_space_is_refused(model: NgramModel) -> None:
+    with pytest.raises(ValueError, match="has no space"):
+        Prior(Alphabet("AB"), lm=model)
+
+
+def test_the_lexicon_has_the_words_and_the_best_below_each_letter(model: NgramModel) -> None:
+    lexicon = build(model, LETTERS)
+    a, b = LETTERS.encode("AB")
+    first = descend(lexicon, 0, a)
+    both = descend(lexicon, first, b)
+    assert [model.words[lexicon["word"][node]] for node in (first, both)] == ["A", "AB"]
+    assert lexicon["word"][descend(lexicon, 0, b)] == -1
+    assert descend(lexicon, both, a) == descend(lexicon, OUTSIDE, a) == OUTSIDE
+    ln = np.log(10)
+    assert lexicon["best"][[0, first, both]] == pytest.approx([-0.7 * ln, -0.7 * ln, -0.9 * ln])
+
+
+def test_words_that_the_alphabet_cannot_write_are_left_out(tmp_path: Path) -> None:
+    place = tmp_path / "lm.arpa"
+    place.write_text(ARPA.strip().replace("BA", "Bé") + "\n", encoding="utf-8")
+    lexicon = build(arpa.read(place), LETTERS)
+    assert len(lexicon) == 4
+
+
+@pytest.mark.parametrize("penalty", [-5.0, -18.0, -25.0])
+def test_a_word_that_no_model_knows_keeps_its_letters_whatever_it_costs(penalty: float, model: NgramModel) -> None:
+    log_probs = heard("A-B B-B-A-A-B A-", 0.99999)
+    log_probs = np.maximum(log_probs, -50.0)
+    prior = Prior(LETTERS, LmSettings(1.0, 0.0, penalty), model)
+    found = beam.beam_search(log_probs, LETTERS, prior=prior)[0]
+    # Each letter that is left out costs more than it is to stay unknown.
+    assert found.text == "AB BBAAB A"
+    assert found.score == pytest.approx(share(model, found.text, prior.settings), abs=0.01)

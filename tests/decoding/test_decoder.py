@@ -1,0 +1,398 @@
+"""The decoder: its settings, rescoring, words with their times and confidences, and many utterances at once."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr import config
+from asr.config import ConfigError
+from asr.decoding import DecodingError, decoder, greedy
+from asr.decoding.beam import EXACT, BeamSettings, LmSettings, beam_search
+from asr.decoding.beam.language import Prior
+from asr.decoding.decoder import GREEDY, Decoder, DecoderSettings, Models
+from asr.lm import LmError
+from asr.lm import recurrent as rnnlm
+from asr.lm.ngram import NgramModel, arpa
+from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm.recurrent import RnnLm
+from asr.text import ENGLISH, Alphabet, TextSettings
+from asr.transcripts.records import Hypothesis
+from tests.decoding.test_beam_network import SHAPE, make
+from tests.decoding.test_greedy import Matrix, path, random_log_probs, spoken
+
+LETTERS = Alphabet(" AB")
+SECONDS = 0.04
+SEARCH = DecoderSettings(search=EXACT)
+TEXTS = ["A B", "AB BA A", "BA", "", "B AB", "AB AB AB", "A", "BB A BA"]
+
+
+def words_model() -> NgramModel:
+    return estimate([text.split() for text in TEXTS], Settings(order=2))
+
+
+def two_texts() -> Matrix:
+    """Return log-probabilities of "A B", 0.6, and "A A", 0.4, and of nothing else."""
+    with np.errstate(divide="ignore"):
+        log_probs: Matrix = np.log(np.array([[0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0.4, 0.6]]))
+    return log_probs
+
+
+# --- hypotheses -------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(st.integers(0, 2**32), st.lists(st.sampled_from(["A", "B", "AB", "BBA"]), max_size=5))
+def test_greedy_and_the_beam_say_the_same_of_what_is_clear(seed: int, said: list[str]) -> None:
+    text = " ".join(said)
+    log_probs = spoken(text, LETTERS, seed, (14.0, 16.0))
+    (one,) = Decoder(LETTERS, SECONDS, GREEDY).decode(log_probs, count=3, words=True)
+    other = Decoder(LETTERS, SECONDS, SEARCH).decode(log_probs, words=True)[0]
+    assert one.text == other.text == text
+    assert [(word.text, word.start, word.end) for word in one.words] == [
+        (word.text, word.start, word.end) for word in other.words
+    ]
+    assert all(word.confidence > 0.9 for word in (*one.words, *other.words))
+    assert replace(one, words=()) == greedy(log_probs, LETTERS)
+
+
+@pytest.mark.parametrize("count", [1, 3, 1000])
+@pytest.mark.parametrize("words", [False, True])
+def test_the_best_come_first_and_the_best_alone_has_words(count: int, words: bool) -> None:
+    log_probs, model = random_log_probs(4, 20, 4), words_model()
+    weights = LmSettings(0.4, 0.2)
+    found = Decoder(LETTERS, SECONDS, replace(SEARCH, weights=weights), Models(model, hotwords={"AB": 1.0})).decode(
+        log_probs, count, words
+    )
+    expected = beam_search(log_probs, LETTERS, EXACT, Prior(LETTERS, weights, model, {"AB": 1.0}), count)
+    assert [replace(one, words=()) for one in found] == expected
+    assert [bool(one.words) for one in found] == [words] + [False] * (len(expected) - 1)
+
+
+def test_rescoring_reorders_as_computed_by_hand() -> None:
+    model = next(one for one in (make(seed=seed) for seed in range(20)) if np.diff(one.score(["A B", "A A"])) > 0.1)
+    first, second = model.score(["A B", "A A"])
+    turning = math.log(0.6 / 0.4) / (second - first)
+    for weight, best in ((0.9 * turning, "A B"), (1.1 * turning, "A A"), (0.0, "A B")):
+        with_rescorer = Decoder(LETTERS, SECONDS, replace(SEARCH, rescorer_weight=weight), Models(rescorer=model))
+        found = with_rescorer.decode(two_texts(), count=2)
+        assert found[0].text == best
+        scores = {"A B": math.log(0.6) + weight * first, "A A": math.log(0.4) + weight * second}
+        assert {one.text: one.score for one in found} == pytest.approx(scores)
+        assert {one.text: one.acoustic_score for one in found} == pytest.approx(
+            {"A B": math.log(0.6), "A A": math.log(0.4)}
+        )
+        # One hypothesis is asked for, but all are judged.
+        assert with_rescorer.decode(two_texts()) == found[:1]
+
+
+def test_rescoring_adds_to_what_the_search_added() -> None:
+    model, recurrent, log_probs = words_model(), make("lstm"), random_log_probs(6, 12, 4)
+    setting = replace(SEARCH, weights=LmSettings(0.5, 0.3), rescorer_weight=0.8)
+    before = Decoder(LETTERS, SECONDS, setting, Models(model)).decode(log_probs, 1000)
+    expected = {
+        one.text: one.score + 0.8 * score
+        for one, score in zip(before, recurrent.score([one.text for one in before]), strict=True)
+    }
+    after = Decoder(LETTERS, SECONDS, setting, Models(model, recurrent)).decode(log_probs, 1000)
+    assert {one.text: one.score for one in after} == pytest.approx(expected)
+    assert [one.text for one in after] == sorted(expected, key=lambda text: -expected[text])
+
+
+def test_of_the_guide_a_part_is_kept_and_no_bonus_is_lost() -> None:
+    model, recurrent, log_probs = words_model(), make("lstm"), random_log_probs(6, 12, 4)
+    setting = replace(SEARCH, weights=LmSettings(0.5, 0.3), rescorer_weight=0.8, guide_weight=0.25)
+    before = Decoder(LETTERS, SECONDS, setting, Models(model, hotwords={"AB": 1.0})).decode(log_probs, 1000)
+    texts = [one.text for one in before]
+    guide = [sum(model.score(text.split())) for text in texts]
+    scores = [one.score for one in before]
+    rows = zip(texts, scores, guide, recurrent.score(texts), strict=True)
+    expected = {text: score - 0.75 * 0.5 * less + 0.8 * more for text, score, less, more in rows}
+    after = Decoder(LETTERS, SECONDS, setting, Models(model, recurrent, {"AB": 1.0})).decode(log_probs, 1000)
+    assert {one.text: one.score for one in after} == pytest.approx(expected)
+    assert [one.text for one in after] == sorted(expected, key=lambda text: -expected[text])
+
+
+def test_a_rescorer_without_weight_is_not_asked() -> None:
+    class Silent(RnnLm):
+        def score(self, texts: object) -> list[float]:
+            raise AssertionError(texts)
+
+    silent = Silent(LETTERS, SHAPE)
+    log_probs, model = random_log_probs(6, 12, 4), words_model()
+    setting = replace(SEARCH, rescorer_weight=0.0)
+    expected = Decoder(LETTERS, SECONDS, setting, Models(model)).decode(log_probs, 5)
+    assert Decoder(LETTERS, SECONDS, setting, Models(model, silent)).decode(log_probs, 5) == expected
+
+
+def test_only_the_best_texts_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "_JUDGED", 3)
+    setting = replace(SEARCH, rescorer_weight=0.5)
+    log_probs, recurrent = random_log_probs(6, 12, 4), make("lstm")
+    every = Decoder(LETTERS, SECONDS, replace(setting, rescorer_weight=0.0)).decode(log_probs, 1000)
+    found = Decoder(LETTERS, SECONDS, setting, Models(rescorer=recurrent)).candidates(log_probs)
+    assert found.hypotheses == every[:3]
+    assert found.rescorer == pytest.approx(recurrent.score([one.text for one in every[:3]]))
+    assert list(found.guide) == [0.0] * 3
+
+
+def test_a_guide_that_keeps_its_weight_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def said(prior: Prior, texts: list[str]) -> list[float]:
+        asked.append(guide_weight)
+        return [0.0] * len(texts)
+
+    monkeypatch.setattr(Prior, "log_probs", said)
+    models = Models(words_model(), make("lstm"))
+    for guide_weight in (1.0, 0.5):
+        setting = replace(SEARCH, rescorer_weight=0.5, guide_weight=guide_weight)
+        Decoder(LETTERS, SECONDS, setting, models).decode(random_log_probs(6, 12, 4))
+    assert asked == [0.5]
+
+
+@pytest.mark.parametrize(
+    "models", [Models(make(alphabet=Alphabet("AB"))), Models(rescorer=make(alphabet=Alphabet("AB")))]
+)
+def test_a_model_of_another_alphabet_is_refused(models: Models) -> None:
+    with pytest.raises(DecodingError, match="alphabet is 'AB', the acoustic model's ' AB'"):
+        Decoder(LETTERS, SECONDS, SEARCH, models)
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(
+    st.integers(0, 2**32),
+    st.integers(0, 25),
+    st.sampled_from([0.0, 0.3, 0.6]),
+    st.booleans(),
+    st.sampled_from([" AB", "AB"]),
+)
+def test_words_stand_in_order_within_the_audio(
+    seed: int, frames: int, impossible: float, by_path: bool, characters: str
+) -> None:
+    alphabet = Alphabet(characters)
+    log_probs = random_log_probs(seed, frames, len(alphabet), impossible)
+    setting = GREEDY if by_path else DecoderSettings(search=BeamSettings(8))
+    best = Decoder(alphabet, SECONDS, setting).decode(log_probs, words=True)[0]
+    assert [word.text for word in best.words] == best.text.split()
+    times = [time for word in best.words for time in (word.start, word.end)]
+    assert times == sorted(times)
+    assert all(word.start < word.end for word in best.words)
+    assert not times or (times[0] >= 0 and times[-1] <= frames * SECONDS + 1e-9)
+    assert all(0 <= word.confidence <= 1 for word in best.words)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_a_confidence_is_the_share_of_the_hypotheses_that_have_the_word(temperature: float) -> None:
+    best = Decoder(LETTERS, 0.5, replace(SEARCH, temperature=temperature)).decode(two_texts(), words=True)[0]
+    shares = np.array([0.6, 0.4]) ** (1 / temperature)
+    first, second = best.words
+    assert [(word.text, word.start, word.end) for word in best.words] == [("A", 0.0, 0.5), ("B", 1.0, 1.5)]
+    assert first.confidence == pytest.approx(1.0)
+    assert second.confidence == pytest.approx(shares[0] / shares.sum())
+
+
+def test_greedy_is_as_sure_as_the_model_is() -> None:
+    (best,) = Decoder(LETTERS, 0.5, GREEDY).decode(path("AB-", LETTERS, 0.7), words=True)
+    assert best.words[0].confidence == pytest.approx(0.7)
+
+
+# --- what is hardly probable ------------------------------------------------------------------------------------
+
+CASES = [
+    # A space that is all there can be, before the text and twice within it, where a tidy text has none.
+    ([" ", "A"], "A"),
+    (["A", " ", "-", " ", "B"], "A B"),
+    (["A", " ", "-", " "], "A"),
+    (["A"], "A"),
+    ([" "], ""),
+    ([], ""),
+]
+
+
+@pytest.mark.parametrize("by_path", [True, False])
+@pytest.mark.parametrize(("frames", "text"), CASES)
+def test_what_is_certain(frames: list[str], text: str, by_path: bool) -> None:
+    with np.errstate(divide="ignore"):
+        log_probs = np.log(np.eye(4)[["- AB".index(one) for one in frames]].reshape(-1, 4))
+    (best,) = Decoder(LETTERS, SECONDS, GREEDY if by_path else SEARCH).decode(log_probs, words=True)
+    assert (best.text, best.score) == (text, 0.0)
+    assert [word.text for word in best.words] == text.split()
+    assert all(0 <= word.start < word.end <= len(frames) * SECONDS for word in best.words)
+
+
+@pytest.mark.parametrize("by_path", [True, False])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_nothing_is_possible(frames: int, by_path: bool) -> None:
+    decode = Decoder(LETTERS, SECONDS, GREEDY if by_path else SEARCH).decode
+    assert decode(np.full((frames, 4), -np.inf), words=True) == [Hypothesis("", -np.inf)]
+
+
+def test_one_impossible_frame_among_others() -> None:
+    log_probs = path("A-B", LETTERS)
+    log_probs[1] = -np.inf
+    best = Decoder(LETTERS, SECONDS, GREEDY).decode(log_probs, words=True)[0]
+    assert (best.text, best.score) == ("AB", -np.inf)
+    assert [word.text for word in best.words] == ["AB"]
+    assert Decoder(LETTERS, SECONDS, SEARCH).decode(log_probs, words=True) == [Hypothesis("", -np.inf)]
+
+
+@pytest.mark.parametrize("setting", [GREEDY, SEARCH])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_log_probability_is_refused(value: float, setting: DecoderSettings) -> None:
+    log_probs = path("AB", LETTERS)
+    log_probs[1, 1] = value
+    with pytest.raises(DecodingError, match=r"log_probs has NaN or \+inf in it"):
+        Decoder(LETTERS, SECONDS, setting).decode(log_probs, words=True)
+
+
+def test_without_a_space_the_text_is_one_word() -> None:
+    for setting in (GREEDY, SEARCH):
+        best = Decoder(Alphabet("BA"), 1.0, setting).decode(path("A-AB", Alphabet("BA"), 0.98), words=True)[0]
+        assert best.text == "AAB"
+        assert [(word.text, word.start, word.end) for word in best.words] == [("AAB", 0.0, 4.0)]
+
+
+# --- many utterances --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["greedy", "n-gram", "rescored", "recurrent"])
+def test_threads_change_no_result_and_no_order(kind: str) -> None:
+    alphabet = Alphabet(ENGLISH)
+    recurrent = make("gru", alphabet)
+    models = {
+        "n-gram": Models(words_model(), hotwords={"AB": 2.0}),
+        "rescored": Models(words_model(), recurrent),
+        "recurrent": Models(recurrent),
+    }.get(kind, Models())
+    setting = GREEDY if kind == "greedy" else DecoderSettings(search=BeamSettings(12), weights=LmSettings(0.2, 0.1))
+    rows = [spoken(text, alphabet, seed, (2.0, 9.0)) for seed, text in enumerate(TEXTS * 2)]
+    decode = Decoder(alphabet, SECONDS, setting, models)
+    alone = [decode.decode(row, 3, words=True) for row in rows]
+    assert any(len(one) == 3 for one in alone) == (kind != "greedy")
+    assert decode.decode_each(iter(rows), 3, words=True, threads=1) == alone
+    assert decode.decode_each(iter(rows), 3, words=True, threads=4) == alone
+    assert decode.decode_each(reversed(rows), 3, words=True, threads=4) == alone[::-1]
+    assert decode.decode_each(rows, 3, words=True) == alone
+    assert decode.decode_each([]) == []
+
+
+def test_an_error_of_one_is_raised() -> None:
+    rows = [path("A", LETTERS), np.zeros((2, 3)), path("B", LETTERS)]
+    for threads in (1, 3):
+        with pytest.raises(DecodingError, match="log_probs of shape 2x3"):
+            Decoder(LETTERS, SECONDS, SEARCH).decode_each(rows, threads=threads)
+
+
+# --- settings ---------------------------------------------------------------------------------------------------
+
+
+def toml(values: dict[str, Any], section: str = "") -> str:
+    """Write nested plain values as TOML."""
+    shown = [f"{key} = {value!r}" for key, value in values.items() if isinstance(value, int | float)]
+    shown += [f"{key} = '{value}'" for key, value in values.items() if isinstance(value, str)]
+    parts = [f"[{section}]"] * bool(section) + shown
+    parts += [toml(value, key) for key, value in values.items() if isinstance(value, dict)]
+    return "\n".join(parts).replace("True", "true").replace("False", "false")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        DecoderSettings(),
+        GREEDY,
+        DecoderSettings(
+            False,
+            rescorer_weight=0.25,
+            temperature=2.5,
+            search=BeamSettings(7, math.inf, 3.5, 0.97),
+            weights=LmSettings(1.25, -0.5, -7.0, True),
+        ),
+    ],
+)
+def test_settings_survive_their_file(setting: DecoderSettings, tmp_path: Path) -> None:
+    place = tmp_path / "decoder.toml"
+    place.write_text(toml(config.to_dict(setting)), encoding="utf-8")
+    assert decoder.read_settings(place) == setting
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("temperature = 0", "temperature = 0.0 is not more than 0"),
+        ("temperature = nan", "temperature = nan is not more than 0"),
+        ("rescorer_weight = -1", "rescorer_weight = -1.0 is not 0 or more"),
+        ("guide_weight = -1", "guide_weight = -1.0 is not 0 or more"),
+        ("rescorer_weight = inf", "rescorer_weight = inf is not 0 or more"),
+        ("[search]\nbeam_width = 0", r"\[search\] beam_width = 0 is not 1 or more"),
+        ("[search]\nbeam_width = 1.5", "search.beam_width must be a whole number, not 1.5"),
+        ("[search]\nbeam_margin = 0", r"\[search\] beam_margin = 0.0 is not more than 0"),
+        ("[weights]\nlm_weight = -0.5", r"\[weights\] lm_weight = -0.5 is not 0 or more"),
+        ("[weights]\nword_bonus = inf", r"\[weights\] word_bonus = inf is no number"),
+        ("[weights]\nlm_wieght = 1", "unknown key 'weights.lm_wieght'; did you mean 'lm_weight'?"),
+        ("beam_width = 5", "unknown key 'beam_width'"),
+        ("greedy = 1", "greedy must be true or false, not 1"),
+        ("greedy", "not TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_file(text: str, message: str, tmp_path: Path) -> None:
+    place = tmp_path / "decoder.toml"
+    place.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"decoder\.toml: {message}"):
+        decoder.read_settings(place)
+
+
+def test_models_are_beside_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    arpa.write(folder / "lm.arpa", words_model())
+    recurrent = make("gru")
+    card: dict[str, Any] = {}
+    rnnlm.save(
+        folder / "rnn.safetensors",
+        recurrent,
+        rnnlm.Settings(TextSettings("none", " AB"), replace(SHAPE, cell="gru")),
+        card,
+    )
+    place = folder / "decoder.toml"
+    place.write_text("lm = 'lm.arpa'\nrescorer = 'rnn.safetensors'\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    found = decoder.read_settings(Path("bundle/decoder.toml"))
+    assert (Path(found.lm), Path(found.rescorer)) == (Path("bundle/lm.arpa"), Path("bundle/rnn.safetensors"))
+    models = decoder.open_models(found, {"A": 1.0})
+    assert isinstance(models.lm, NgramModel)
+    assert isinstance(models.rescorer, RnnLm)
+    assert models.rescorer.score(["A B"]) == pytest.approx(recurrent.score(["A B"]))
+    assert models.hotwords == {"A": 1.0}
+    log_probs = random_log_probs(3, 15, 4)
+    expected = Decoder(LETTERS, SECONDS, found, Models(words_model(), recurrent, {"A": 1.0})).decode(log_probs, 5)
+    opened = Decoder(LETTERS, SECONDS, found, models).decode(log_probs, 5)
+    assert [one.text for one in opened] == [one.text for one in expected]
+    # A whole path stays as it is; what is said beside the file counts as what is said in it.
+    absolute = str(folder / "lm.arpa")
+    assert decoder.read_settings(place, [f"lm={absolute}", "search.beam_width=3"]).lm == absolute
+    assert decoder.read_settings(place, ["search.beam_width=3"]).search.beam_width == 3
+
+
+def test_models_that_cannot_serve_are_named(tmp_path: Path) -> None:
+    arpa.write(tmp_path / "lm.arpa", words_model())
+    words = str(tmp_path / "lm.arpa")
+    with pytest.raises(LmError, match=r"missing\.arpa: no such file"):
+        decoder.open_models(DecoderSettings(lm=str(tmp_path / "missing.arpa")))
+    with pytest.raises(LmError, match=r"lm\.arpa: an n-gram model; the rescorer is meant to be a recurrent one"):
+        decoder.open_models(DecoderSettings(rescorer=words))
+    assert decoder.open_models(DecoderSettings()) == Models()
+    # Greedy needs no model, and asks for none.
+    assert decoder.open_models(DecoderSettings(greedy=True, lm="missing.arpa"), {"A": 1.0}) == Models()
+
+
+def test_warming_up_says_nothing() -> None:
+    decoder.warm_up()

@@ -1,0 +1,170 @@
+"""Tuning on utterances made so that the best settings are known."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr import lm
+from asr.decoding.decoder import GREEDY, Decoder, DecoderSettings, Models
+from asr.decoding.tuning import Dev, Trial, difference, trials, tune, weights
+from asr.decoding.tuning import page as surface
+from asr.decoding.tuning.bench import BASE, Bench
+from asr.decoding.tuning.weights import BONUSES, FEW_BONUSES, FEW_WEIGHTS, WEIGHTS
+from asr.lm.ngram import NgramModel
+from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm.recurrent import RnnLm
+from asr.text import Alphabet
+from tests.decoding.test_greedy import Matrix, path
+
+ALPHABET = Alphabet(" ABCD")
+SENTENCES = [["AB", "CD"], ["CD", "AB", "AB"], ["AB", "AB"], ["CD", "CD", "AB"]] * 5
+
+
+def model() -> NgramModel:
+    return estimate(SENTENCES, Settings(2))
+
+
+def letters() -> NgramModel:
+    return estimate(map(lm.characters, map(" ".join, SENTENCES)), Settings(4, vocabulary=lm.characters(" ABCD")))
+
+
+def heard(text: str, wrong: str, frames: int, probability: float = 0.5) -> Matrix:
+    """Return log-probabilities of a text of which a wrong one is, in some frames, a little likelier."""
+    matrix = np.exp(path("-".join(text) + "-", ALPHABET, 0.9))
+    rows = [place for place in range(0, len(matrix), 2) if wrong[place // 2] != text[place // 2]][:frames]
+    for place in rows:
+        matrix[place] = 0.01
+        matrix[place, ALPHABET.encode(wrong[place // 2])[0]] = probability
+        matrix[place, ALPHABET.encode(text[place // 2])[0]] = 0.96 - probability
+    log_probs: Matrix = np.log(matrix / matrix.sum(axis=1, keepdims=True))
+    return log_probs
+
+
+def dev(pairs: list[tuple[str, str]]) -> Dev:
+    return Dev([heard(text, wrong, 9) for text, wrong in pairs], [text for text, _ in pairs], 10.0, 0.03)
+
+
+MISHEARD = [("AB CD", "AB CC"), ("CD AB", "CB AB"), ("AB AB", "AB AB"), ("CD CD AB", "CD AD AB")]
+
+
+def test_a_language_model_that_helps_is_taken_and_its_weight_is_more_than_nothing() -> None:
+    told: list[Trial] = []
+    found = tune(dev(MISHEARD), ALPHABET, Models(model()), DecoderSettings(lm="words.arpa"), told.append)
+    assert found.greedy.settings == GREEDY
+    assert (found.greedy.total, found.best.total) == (3, 0)
+    assert not found.settings.greedy
+    assert found.settings.weights.lm_weight > 0
+    assert found.settings.lm == "words.arpa"
+    assert found.settings.temperature > 0
+    assert len(found.surface) == len(WEIGHTS) * len(BONUSES)
+    assert abs(len(told) - trials(Models(model()))) < 20
+    rate = difference(found)
+    assert rate.value == pytest.approx(3 / 9) and rate.low >= 0
+    again = Decoder(ALPHABET, 0.03, found.settings, Models(model()))
+    assert [again.decode(row)[0].text for row in dev(MISHEARD).rows] == [text for text, _ in MISHEARD]
+
+
+def test_a_model_of_letters_takes_fewer_trials_and_has_no_unknown_words() -> None:
+    told: list[Trial] = []
+    found = tune(dev(MISHEARD), ALPHABET, Models(letters()), DecoderSettings(lm="letters.arpa"), told.append)
+    assert (found.greedy.total, found.best.total) == (3, 0)
+    assert found.settings.weights.lm_weight > 0
+    assert {one.settings.weights.unknown_score for one in told} == {BASE.weights.unknown_score}
+    assert len(told) <= trials(Models(letters())) < trials(Models(model())) / 2
+    widths = [one.settings.search.beam_width for one in found.searches]
+    assert widths[-1] == 100 and widths[:-1] == sorted(widths[:-1])
+    assert found.best.total <= found.searches[-1].total
+
+
+def test_a_model_of_letters_that_does_not_help_leaves_the_greedy_decoder() -> None:
+    found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, Models(letters()))
+    assert found.settings == GREEDY
+
+
+def test_the_first_weights_are_among_those_around_which_is_sought() -> None:
+    assert set(FEW_WEIGHTS) <= set(WEIGHTS)
+    assert set(FEW_BONUSES) <= set(BONUSES)
+
+
+def test_weights_are_sought_on_a_part_and_weighed_against_greedy_on_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "FEW_WORDS", 9)
+    monkeypatch.setattr(weights, "MORE_WORDS", 18)
+    told: list[Trial] = []
+    data = dev(MISHEARD * 5)
+    found = tune(data, ALPHABET, Models(letters()), on_trial=told.append)
+    assert (found.best.total, found.best.words, found.greedy.words) == (0, 45, 45)
+    assert {one.words for one in told[1 : 1 + len(FEW_WEIGHTS) * len(FEW_BONUSES)]} == {9}
+    # Twenty utterances, every second of them.
+    assert {len(one.errors) for one in found.surface} == {10}
+    assert "on a part of the set, 20 words" in surface.page(found, data, {})
+    assert {len(one.errors) for one in found.searches} == {20}
+
+
+def test_a_part_of_a_bench_is_spread_over_the_set() -> None:
+    bench = Bench(dev(MISHEARD * 5), ALPHABET, Models(), None)
+    assert bench.part(45) is bench and bench.part(23) is bench
+    assert bench.part(9).trial(GREEDY).errors == bench.trial(GREEDY).errors[::5]
+
+
+def test_settings_no_better_than_greedy_are_not_taken() -> None:
+    found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, Models(model()))
+    assert found.settings == GREEDY
+    assert found.best.total == found.greedy.total == 0
+
+
+def test_without_a_language_model_bonus_and_width_are_tuned() -> None:
+    found = tune(dev(MISHEARD), ALPHABET)
+    assert found.surface == ()
+    assert found.best.total <= found.greedy.total
+
+
+class Teacher(RnnLm):
+    """A rescorer that knows the texts."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.alphabet, self._texts, self.asked = ALPHABET, texts, 0
+
+    def score(self, texts: object) -> list[float]:
+        assert isinstance(texts, list)
+        self.asked += len(texts)
+        return [0.0 if text in self._texts else -20.0 for text in texts]
+
+
+def test_a_rescorer_is_weighed_asked_once_for_a_text_and_left_out_if_it_does_not_help() -> None:
+    teacher = Teacher([text for text, _ in MISHEARD])
+    found = tune(dev(MISHEARD), ALPHABET, Models(rescorer=teacher), DecoderSettings(rescorer="r.safetensors"))
+    assert found.best.total == 0 and found.settings.rescorer_weight > 0 and found.settings.rescorer
+    assert teacher.asked < 5000
+    useless = Teacher([])
+    found = tune(dev(MISHEARD), ALPHABET, Models(model(), useless), DecoderSettings(rescorer="r.safetensors"))
+    assert found.settings.rescorer_weight == 0 and found.settings.rescorer == ""
+
+
+def test_what_the_base_has_beside_the_weights_is_kept() -> None:
+    base = DecoderSettings()
+    base = replace(base, weights=replace(base.weights, lexicon_only=True))
+    assert tune(dev(MISHEARD), ALPHABET, Models(model()), base).settings.weights.lexicon_only
+
+
+def test_locked_to_the_words_the_score_of_unknown_ones_is_that_of_the_lifted_lock() -> None:
+    told: list[Trial] = []
+    base = replace(BASE, weights=replace(BASE.weights, lexicon_only=True))
+    found = tune(dev(MISHEARD), ALPHABET, Models(model()), base, told.append).settings
+    opened = [one for one in told if not one.settings.greedy and not one.settings.weights.lexicon_only]
+    assert found.weights.lexicon_only
+    assert {one.settings.weights.unknown_score for one in opened} == {BASE.weights.unknown_score, *weights.UNKNOWNS}
+    best = min(opened, key=lambda one: one.total)
+    assert found.weights.unknown_score == best.settings.weights.unknown_score
+
+
+def test_the_page_shows_the_surface_and_the_searches(tmp_path: Path) -> None:
+    data = dev(MISHEARD)
+    found = tune(data, ALPHABET, Models(model()))
+    page = surface.page(found, data, {"manifest": "<dev>.jsonl"})
+    assert "&lt;dev&gt;.jsonl" in page and "<dev>" not in page
+    assert page.count("<tr>") == 1 + len(WEIGHTS) + 1 + len(found.searches)
+    assert "http" not in page
+    nothing = surface.page(tune(dev([("AB", "AB")]), ALPHABET), data, {})
+    assert "nothing that was tried makes fewer errors" in nothing and "Language model" not in nothing

@@ -1,0 +1,421 @@
+"""Masks, warps and noise: what they change, how much, and that they change nothing else."""
+
+from typing import Any
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.fft import dct, idct
+
+from asr.features import Features, FeatureSettings, normalise
+from asr.features.augment import AugmentSettings, Masking, add_noise
+from asr.features.reference import unnormalised
+
+# As many coefficients as mel bands: the cosine transform can be undone.
+ALL = FeatureSettings(coefficients=80, mel_bands=80)
+SOME = FeatureSettings(coefficients=13, mel_bands=40)
+NONE: dict[str, Any] = {"mel_masks": 0, "time_masks": 0.0}
+MANY = AugmentSettings(mel_masks=4, time_masks=5.0, warp=0.1)
+
+
+def speech(seconds: float = 1.0) -> NDArray[np.float32]:
+    """Return noise with a tone that rises, so that every band varies."""
+    times = np.arange(round(seconds * 16_000)) / 16_000
+    noise = np.random.default_rng(3).normal(0, 0.05, len(times))
+    return (0.3 * np.sin(2 * np.pi * (200 + 2500 * times) * times) + noise).astype(np.float32)
+
+
+def features(frames: int = 200, dimension: int = 40, seed: int = 0) -> Features:
+    return np.random.default_rng(seed).normal(3, 2, (frames, dimension)).astype(np.float32)
+
+
+def masked(
+    original: Features, augment: AugmentSettings, size: FeatureSettings, seed: int = 0, strength: float = 1.0
+) -> Features:
+    """Mask, and check what holds whatever the masks are."""
+    before = original.copy()
+    found = Masking(augment, size, strength)(original, np.random.default_rng(seed))
+    np.testing.assert_array_equal(original, before)
+    assert not np.shares_memory(found, original)
+    assert found.shape == original.shape
+    assert found.dtype == np.float32
+    return found
+
+
+class Scripted(np.random.Generator):
+    """A generator whose whole numbers are those given, each within its bound."""
+
+    def __init__(self, *numbers: int, masks: int = 1) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.numbers, self.masks = list(numbers), masks
+
+    def integers(self, low: Any, *_: Any, **__: Any) -> Any:
+        number = self.numbers.pop(0)
+        assert 0 <= number < low
+        return number
+
+    def poisson(self, *_: Any, **__: Any) -> Any:
+        return self.masks
+
+
+def spectrum(waveform: NDArray[np.float32], size: FeatureSettings) -> NDArray[np.float64]:
+    """Return librosa's own mel spectrum (mel bands, T) in dB, nothing of it by the package."""
+    power = librosa.feature.melspectrogram(
+        y=np.pad(waveform, 256),
+        sr=16_000,
+        n_fft=512,
+        win_length=400,
+        hop_length=160,
+        n_mels=size.mel_bands,
+        fmin=20,
+        fmax=8000,
+        center=False,
+    )
+    return np.asarray(librosa.power_to_db(power), dtype=np.float64)
+
+
+def longest_run(flags: NDArray[np.bool_]) -> int:
+    """Return the length of the longest stretch of true values."""
+    return max((len(run) for run in "".join("x" if flag else " " for flag in flags).split()), default=0)
+
+
+# Bands of the mel spectrum
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_masked_band_is_its_mean_in_librosas_own_spectrum(seed: int) -> None:
+    augment = AugmentSettings(mel_masks=2, mel_mask_width=12, time_masks=0.0)
+    found = masked(unnormalised(speech(), ALL), augment, ALL, seed)
+    expected = spectrum(speech(), ALL)
+    hidden = np.asarray(idct(found, axis=1, norm="ortho").std(axis=0) < 1e-3)
+    assert 0 < hidden.sum() <= 24
+    assert not (expected.std(axis=1) < 1).any()  # hidden by the masks alone
+    expected[hidden] = expected[hidden].mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, librosa.feature.mfcc(S=expected, n_mfcc=80).T, atol=1e-3)
+
+
+def test_bands_are_where_and_as_wide_as_chance_has_them() -> None:
+    found = Masking(AugmentSettings(mel_masks=3, mel_mask_width=7, time_masks=0.0), ALL)(
+        unnormalised(speech(), ALL), Scripted(7, 0, 0, 30, 5, 75, masks=0)
+    )
+    hidden = idct(found, axis=1, norm="ortho").std(axis=0) < 1e-3
+    assert np.flatnonzero(hidden).tolist() == [*range(7), *range(75, 80)]
+
+
+@pytest.mark.parametrize("deltas", [0, 1, 2])
+def test_fewer_coefficients_are_those_of_the_masked_smooth_spectrum(deltas: int) -> None:
+    size = FeatureSettings(coefficients=13, mel_bands=40, deltas=deltas)
+    original = unnormalised(speech(), size)
+    found = Masking(AugmentSettings(mel_masks=2, mel_mask_width=9, time_masks=0.0), size)(
+        original, Scripted(9, 3, 4, 30, masks=0)
+    )
+    for start in range(0, 13 * (1 + deltas), 13):
+        smooth = idct(np.pad(original[:, start : start + 13], ((0, 0), (0, 27))), axis=1, norm="ortho")
+        hidden = np.r_[3:12, 30:34]
+        smooth[:, hidden] = smooth[:, hidden].mean(axis=0)
+        expected = dct(smooth, axis=1, norm="ortho")[:, :13]
+        np.testing.assert_allclose(found[:, start : start + 13], expected, atol=1e-3)
+        assert np.abs(expected - original[:, start : start + 13]).max() > 1
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_deltas_are_those_of_the_masked_coefficients(order: int) -> None:
+    size = FeatureSettings(coefficients=13, mel_bands=40, deltas=2)
+    found = masked(unnormalised(speech(), size), AugmentSettings(mel_masks=3, time_masks=0.0, warp=0.2), size, 5)
+    deltas = found[:, 13 * order : 13 * (order + 1)]
+    expected = librosa.feature.delta(found[:, :13].T, order=order, mode="nearest").T
+    # Up to their means, which are those of the speech, as the coefficients' are.
+    np.testing.assert_allclose(deltas - deltas.mean(axis=0), expected - expected.mean(axis=0), atol=2e-3)
+
+
+@pytest.mark.parametrize(("strength", "widest"), [(1.0, 12), (0.5, 6), (0.25, 3)])
+def test_strength_scales_the_width_of_bands(strength: float, widest: int) -> None:
+    augment = AugmentSettings(mel_masks=1, mel_mask_width=12, time_masks=0.0)
+    original = unnormalised(speech(0.3), ALL)
+    widths = set()
+    for seed in range(150):
+        hidden = np.asarray(
+            idct(masked(original, augment, ALL, seed, strength), axis=1, norm="ortho").std(axis=0) < 1e-3
+        )
+        assert hidden.sum() == longest_run(hidden)
+        widths.add(int(hidden.sum()))
+    assert widths == set(range(widest + 1))
+
+
+def test_a_mask_wider_than_the_spectrum_hides_all_of_it_at_most() -> None:
+    augment = AugmentSettings(mel_masks=1, mel_mask_width=256, time_masks=0.0)
+    original = unnormalised(speech(0.3), SOME)
+    found = Masking(augment, SOME)(original, Scripted(40, 0, masks=0))
+    np.testing.assert_allclose(found, np.broadcast_to(original.mean(axis=0), found.shape), atol=1e-4)
+
+
+# Stretches of time
+
+
+@given(st.integers(0, 300), st.integers(0, 2**31))
+@settings(deadline=None)
+def test_what_is_masked_in_time_is_the_mean_and_the_rest_is_untouched(frames: int, seed: int) -> None:
+    original = features(frames, 13)
+    found = masked(original, AugmentSettings(mel_masks=0, time_masks=5.0), SOME, seed)
+    hidden = np.abs(found - original).max(axis=1) > 1e-5
+    if frames:
+        assert np.abs(found[hidden] - original.mean(axis=0)).max(initial=0.0) <= 1e-5
+
+
+@pytest.mark.parametrize(("frames", "longest"), [(1000, 20), (100, 20), (50, 10), (9, 1), (4, 0)])
+def test_a_stretch_is_at_most_a_fifth_of_the_utterance(frames: int, longest: int) -> None:
+    augment = AugmentSettings(mel_masks=0, time_mask_duration=0.2)
+    mask = Masking(augment, SOME)
+    original = features(frames, 13)
+    for width in range(longest + 1):
+        for start in (0, frames - width):
+            changed = np.abs(mask(original, Scripted(width, start)) - original).max(axis=1) > 1e-5
+            assert np.flatnonzero(changed).tolist() == list(range(start, start + width))
+    with pytest.raises(AssertionError):
+        mask(original, Scripted(longest + 1, 0))
+
+
+@pytest.mark.parametrize(("strength", "hop"), [(1.0, 0.01), (1.0, 0.02), (0.5, 0.01)])
+def test_as_much_time_is_masked_as_there_should_be(strength: float, hop: float) -> None:
+    # 10 s with half a mask a second of 0.1 s on average: 5 % of the frames, less a little that overlaps.
+    augment = AugmentSettings(mel_masks=0, time_masks=0.5, time_mask_duration=0.2)
+    size = FeatureSettings(coefficients=2, mel_bands=4, hop=hop)
+    original = features(round(10 / hop), 2)
+    shares = [
+        (np.abs(masked(original, augment, size, seed, strength) - original).max(axis=1) > 1e-5).mean()
+        for seed in range(300)
+    ]
+    assert np.mean(shares) == pytest.approx(0.0485 * strength, abs=0.005)
+
+
+# The warp
+
+
+def peak(frames: Features, row: int) -> float:
+    """Return the mel band, fractions included, about which the spectrum of one frame lies above its mean over time."""
+    found = np.maximum(idct(frames - frames.mean(axis=0), axis=1, norm="ortho")[row], 0)
+    return float((found * np.arange(len(found))).sum() / found.sum())
+
+
+class Factor(np.random.Generator):
+    """A generator that asks for the largest stretch, or the largest shrinking."""
+
+    def __init__(self, largest: bool) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.largest = largest
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, *_: Any, **__: Any) -> Any:
+        return high if self.largest else low
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("band", [20, 40, 60])
+def test_a_warp_moves_a_peak_by_its_factor(band: int, largest: bool, strength: float) -> None:
+    shape = np.exp(-((np.arange(80) - band) ** 2) / 8)
+    frames = np.asarray(dct(np.outer([0, 10, 0, 0], shape), axis=1, norm="ortho"), np.float32)
+    assert peak(frames, 1) == pytest.approx(band, abs=0.1)
+    found = Masking(AugmentSettings(**NONE, warp=0.2), ALL, strength)(frames, Factor(largest))
+    factor = 1 + strength * (0.2 if largest else -0.2)
+    assert peak(found, 1) == pytest.approx(band * factor, abs=0.4)
+    spread = np.asarray(idct(found - found.mean(axis=0), axis=1, norm="ortho")[1])
+    assert spread.max() == pytest.approx(7.5, abs=0.5)  # it is moved, not scaled
+
+
+def test_warps_go_both_ways_and_as_far_as_they_may() -> None:
+    shape = np.exp(-((np.arange(80) - 50) ** 2) / 8)
+    frames = np.asarray(dct(np.outer([0, 10, 0, 0], shape), axis=1, norm="ortho"), np.float32)
+    found = [peak(masked(frames, AugmentSettings(**NONE, warp=0.1), ALL, seed), 1) for seed in range(200)]
+    assert min(found) == pytest.approx(45, abs=0.4)
+    assert max(found) == pytest.approx(55, abs=0.4)
+    assert np.mean(found) == pytest.approx(50, abs=0.6)
+
+
+def test_a_single_mel_band_can_be_warped() -> None:
+    size = FeatureSettings(coefficients=1, mel_bands=1)
+    original = features(20, 1)
+    np.testing.assert_allclose(masked(original, AugmentSettings(**NONE, warp=0.5), size), original, atol=1e-5)
+
+
+# All of it
+
+
+def test_without_masks_nothing_changes() -> None:
+    original = unnormalised(speech(), SOME)
+    for chosen in (
+        AugmentSettings(**NONE),
+        AugmentSettings(mel_mask_width=0, time_mask_duration=0.0, time_masks=50.0),
+    ):
+        for seed in range(10):
+            np.testing.assert_allclose(masked(original, chosen, SOME, seed), original, atol=1e-4)
+
+
+def test_a_strength_of_0_changes_nothing_at_all() -> None:
+    original = unnormalised(speech(), SOME)
+    for seed in range(10):
+        np.testing.assert_array_equal(masked(original, MANY, SOME, seed, strength=0.0), original)
+
+
+def test_a_warp_and_masks_of_no_size_are_the_identity() -> None:
+    # A strength so small that no band is a whole mel wide, and the factor 1 to float32's last digit.
+    original = unnormalised(speech(), ALL)
+    found = masked(original, AugmentSettings(mel_masks=5, time_masks=0.0, warp=0.5), ALL, 1, strength=1e-9)
+    np.testing.assert_allclose(found, original, atol=1e-3)
+
+
+def test_nothing_has_no_masks() -> None:
+    assert masked(features(0, 13), MANY, SOME).shape == (0, 13)
+    assert np.isfinite(masked(features(1, 13), MANY, SOME)).all()
+
+
+def test_the_mean_stays_that_of_the_speech() -> None:
+    original = unnormalised(speech(), SOME)
+    bands = AugmentSettings(mel_masks=4, time_masks=0.0, warp=0.2)
+    found = masked(original, bands, SOME, 3)
+    np.testing.assert_allclose(found.mean(axis=0), original.mean(axis=0), atol=1e-3)
+    # So what is hidden lies at 0 once it is normalised, as if the speaker were never heard there.
+    hidden = normalise(masked(original, AugmentSettings(mel_masks=0, time_masks=20.0), SOME, 3), SOME)
+    assert np.abs(hidden).min(axis=0).max() < 0.2
+
+
+def test_a_seed_repeats_its_masks_and_another_does_not() -> None:
+    original = unnormalised(speech(), SOME)
+    first, again, other = (masked(original, MANY, SOME, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1
+
+
+# Noise
+
+
+def sine(samples: int, level: float = 0.01) -> NDArray[np.float32]:
+    return (level * np.sin(np.arange(samples) / 7)).astype(np.float32)
+
+
+def white(samples: int, level: float = 0.1) -> NDArray[np.float32]:
+    return np.random.default_rng(samples).normal(0, level, samples).astype(np.float32)
+
+
+def power(waveform: NDArray[Any]) -> float:
+    return float(np.mean(np.square(waveform, dtype=np.float64)))
+
+
+@pytest.mark.parametrize("snr", [-5.0, 0.0, 5.5, 20.0, 40.0])
+@pytest.mark.parametrize("samples", [100, 5000, 40_000])
+def test_noise_is_added_at_its_ratio(snr: float, samples: int) -> None:
+    speech, noise = sine(samples), white(16_000)
+    mixed = add_noise(speech, noise, snr, np.random.default_rng(0))
+    assert mixed.shape == speech.shape
+    assert mixed.dtype == np.float32
+    added = mixed.astype(np.float64) - speech
+    assert 10 * np.log10(power(speech) / power(added)) == pytest.approx(snr, abs=0.01)
+    np.testing.assert_array_equal(speech, sine(samples))
+    np.testing.assert_array_equal(noise, white(16_000))
+
+
+def test_noise_begins_anywhere_and_is_repeated() -> None:
+    speech, noise = sine(250), white(100)
+    starts = set()
+    for seed in range(60):
+        added = add_noise(speech, noise, 0.0, np.random.default_rng(seed)) - speech
+        np.testing.assert_allclose(added[100:200], added[:100], atol=1e-6)
+        start = int(np.argmax([np.dot(added[:100], np.roll(noise, -shift)) for shift in range(100)]))
+        laid = np.roll(noise, -start)
+        np.testing.assert_allclose(added[:100], laid * (np.dot(added[:100], laid) / np.dot(laid, laid)), atol=1e-6)
+        starts.add(start)
+    assert len(starts) > 30
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.floats(-50, 100), st.integers(0, 2**31))
+@settings(deadline=None)
+def test_the_sum_never_leaves_its_range(samples: int, noisy: int, snr: float, seed: int) -> None:
+    mixed = add_noise(white(samples, 0.3).clip(-1, 1), white(noisy, 0.3), snr, np.random.default_rng(seed))
+    assert np.isfinite(mixed).all()
+    assert np.abs(mixed).max() <= 1
+
+
+def test_a_sum_too_loud_keeps_its_ratio() -> None:
+    speech, noise = sine(5000, 0.9), white(5000)
+    mixed = add_noise(speech, noise, 0.0, Scripted(0)).astype(np.float64)
+    (ours, theirs), _, _, _ = np.linalg.lstsq(np.stack([speech, noise], axis=1).astype(np.float64), mixed, rcond=None)
+    assert ours < 0.9
+    assert 10 * np.log10(power(ours * speech) / power(theirs * noise)) == pytest.approx(0, abs=0.01)
+    assert np.abs(mixed).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("speech", "noise"),
+    [
+        (sine(100), np.zeros(0, np.float32)),
+        (sine(100), np.zeros(50, np.float32)),
+        (np.zeros(100, np.float32), white(50)),
+        (np.zeros(0, np.float32), white(50)),
+    ],
+)
+def test_silence_leaves_the_speech_as_it_is(speech: NDArray[np.float32], noise: NDArray[np.float32]) -> None:
+    np.testing.assert_array_equal(add_noise(speech, noise, 5.0, np.random.default_rng(0)), speech)
+
+
+def test_a_seed_repeats_its_noise() -> None:
+    first, again, other = (add_noise(sine(500), white(400), 5.0, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"speeds": ()}, "speeds = [] leaves nothing to train on; [1.0] is the unchanged speech"),
+        ({"speeds": (1.0, 0.4)}, "speeds: 0.4 is not within 0.5 to 2"),
+        ({"speeds": (2.1,)}, "speeds: 2.1 is not within 0.5 to 2"),
+        ({"speeds": (float("nan"),)}, "speeds: nan is not within 0.5 to 2"),
+        ({"speeds": (1.0, 0.9, 1.0)}, "speeds = [1.0, 0.9, 1.0] names one speed twice"),
+        ({"mel_masks": -1}, "mel_masks = -1 is not within 0 to 100"),
+        ({"mel_mask_width": 257}, "mel_mask_width = 257 is not within 0 to 256"),
+        ({"time_masks": -0.1}, "time_masks = -0.1 is not within 0 to 100"),
+        ({"time_mask_duration": float("inf")}, "time_mask_duration = inf is not within 0 to 100"),
+        ({"mask_start": 1.1}, "mask_start = 1.1 is not within 0 to 1"),
+        ({"mask_growth": -1.0}, "mask_growth = -1.0 is not within 0 to 100000"),
+        ({"warp": 0.6}, "warp = 0.6 is not within 0 to 0.5"),
+        ({"noise_copies": 0}, "noise_copies = 0 is not within 1 to 100"),
+        ({"noise_share": 1.01}, "noise_share = 1.01 is not within 0 to 1"),
+        ({"noise_snr_low": -51.0}, "noise_snr_low = -51.0 is not within -50 to 100"),
+        ({"noise_snr_low": float("nan")}, "noise_snr_low = nan is not within -50 to 100"),
+        ({"noise_snr_low": 10.0, "noise_snr_high": 9.0}, "noise_snr_high = 9.0 is not within 10.0 to 100"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(chosen: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        AugmentSettings(**chosen)
+    assert str(caught.value) == said
+
+
+# Masks over coefficients
+
+
+@pytest.mark.parametrize("deltas", [0, 2])
+def test_a_mask_over_coefficients_hides_them_and_their_deltas(deltas: int) -> None:
+    shape = FeatureSettings(coefficients=12, mel_bands=24, deltas=deltas)
+    frames = np.random.default_rng(0).normal(3, 2, (50, shape.dimension)).astype(np.float32)
+    plain = {"mel_masks": 0, "time_masks": 0.0, "coefficient_masks": 2, "coefficient_mask_width": 4}
+    masking = Masking(AugmentSettings(**plain), shape)  # type: ignore[arg-type]
+    widths = []
+    for seed in range(100):
+        masked = masking(frames, np.random.default_rng(seed))
+        hidden = np.isclose(masked.std(axis=0), 0, atol=1e-5).reshape(-1, 12)
+        assert (hidden == hidden[0]).all()
+        np.testing.assert_allclose(masked.mean(axis=0), frames.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(masked[:, ~hidden.ravel()], frames[:, ~hidden.ravel()], atol=1e-5)
+        widths.append(int(hidden[0].sum()))
+    assert max(widths) == 8
+    assert min(widths) == 0
+    half = Masking(masking.augment, shape, strength=0.5)
+    assert max(
+        int((half(frames, np.random.default_rng(seed)).std(axis=0) < 1e-5).sum()) for seed in range(100)
+    ) <= 4 * (1 + deltas)

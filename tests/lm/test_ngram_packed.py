@@ -1,0 +1,82 @@
+"""The packed file: the same model but for rounded logs, far smaller, and never trusted when damaged."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr.lm.ngram import NgramError, NgramModel, binary, packed
+from asr.lm.ngram.estimate import Settings, estimate
+from tests.lm.test_ngram import sentences
+
+
+@pytest.fixture
+def model() -> NgramModel:
+    return estimate(sentences(300, "abcdé"), Settings(3))
+
+
+def test_all_but_the_logs_comes_back_and_those_nearly(model: NgramModel, tmp_path: Path) -> None:
+    path = tmp_path / "lm.bin"
+    packed.write(path, model)
+    found = binary.load(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["lm.bin"]
+    assert found.words == model.words and found.counts == model.counts
+    for name in ("words", "first_child", "suffix"):
+        assert np.array_equal(getattr(found.arrays, name), getattr(model.arrays, name))
+    for name in ("log_probs", "backoffs"):
+        difference = np.abs(getattr(found.arrays, name) - getattr(model.arrays, name))
+        assert difference.max() <= packed.STEP / 2 + 1e-5
+    # The search is compiled for arrays that nobody writes to.
+    assert not any(array.flags.writeable for array in found.arrays)
+
+
+def test_perplexity_stays(model: NgramModel, tmp_path: Path) -> None:
+    packed.write(tmp_path / "lm.bin", model)
+    texts = list(sentences(50, "abcdé"))
+    before, after = model.perplexity(texts), packed.read(tmp_path / "lm.bin").perplexity(texts)
+    assert after.with_unknown == pytest.approx(before.with_unknown, rel=packed.STEP)
+
+
+def test_it_is_smaller(model: NgramModel, tmp_path: Path) -> None:
+    packed.write(tmp_path / "packed", model)
+    binary.write(tmp_path / "compact", model)
+    assert (tmp_path / "packed").stat().st_size < (tmp_path / "compact").stat().st_size / 2
+
+
+@given(place=st.floats(0, 1), flip=st.integers(1, 255), cut=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_file_is_refused_in_one_line(
+    place: float, flip: int, cut: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.bin"
+    packed.write(path, estimate(sentences(30, "ab"), Settings(2)))
+    content = bytearray(path.read_bytes())
+    at = min(int(place * len(content)), len(content) - 1)
+    if cut:
+        del content[at:]
+    else:
+        content[at] ^= flip
+    path.write_bytes(content)
+    with pytest.raises(NgramError, match=str(path)) as caught:
+        packed.read(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["words", "first_child"])
+def test_a_right_sum_is_not_enough(model: NgramModel, name: str, tmp_path: Path) -> None:
+    wrong = getattr(model.arrays, name).copy()
+    wrong[-2] += 10_000
+    path = tmp_path / "lm.bin"
+    packed.write(path, NgramModel(model.words, model.counts, model.arrays._replace(**{name: wrong})))
+    with pytest.raises(NgramError, match=r"lm\.bin: not what a packed language model has in it"):
+        packed.read(path)
+
+
+def test_a_newer_format_is_named(model: NgramModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "FORMAT", 9)
+    packed.write(tmp_path / "lm.bin", model)
+    monkeypatch.undo()
+    with pytest.raises(NgramError, match="packed format 9, but this program reads format 1"):
+        binary.load(tmp_path / "lm.bin")

@@ -1,0 +1,153 @@
+"""Sentences of texts, manifests and standard input: the same however they are packed, and each problem named."""
+
+import gzip
+import io
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr.corpora import manifest
+from asr.corpora.manifest import ManifestError, Utterance
+from asr.lm.sentences import STANDARD_INPUT, Reader, SentenceError, Source
+
+LINES = ["hello, world", "", "it’s  fine\r", "   ", "ÉTÉ", "…"]
+READ = ["HELLO WORLD", "IT'S FINE", "ÉTÉ"]
+
+
+def text(folder: Path, lines: list[str], name: str = "a.txt") -> Path:
+    path = folder / name
+    data = "\n".join(lines).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def reader(*paths: Path, normaliser: str = "upper", alphabet: str | None = None, ids: bool | None = None) -> Reader:
+    return Reader(Source(paths, normaliser, alphabet, ids))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a"])
+def test_a_text_is_read_line_by_line(name: str, tmp_path: Path) -> None:
+    path = text(tmp_path, LINES, name)
+    found = reader(path, path)
+    assert list(found) == READ * 2
+    assert (found.sentences, found.words, found.characters) == (6, 10, 46)
+    assert (found.left_out, found.with_ids) == (0, [])
+    # Another iteration begins anew.
+    assert len(list(found)) == found.sentences == 6
+    assert list(reader(path, normaliser="none"))[:2] == ["hello, world", "it’s fine"]
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfa\n")
+    assert list(reader(tmp_path / "a.txt", normaliser="none")) == ["a"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_standard_input_is_a_text(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = "\n".join(LINES).encode()
+    stream = io.BufferedReader(io.BytesIO(gzip.compress(data) if packed else data))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
+    found = reader(STANDARD_INPUT, alphabet=" 'ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert list(found) == READ[:2]
+    assert found.names == "standard input"
+    assert found.first_left_out.startswith("standard input:5: 'É' is not in the alphabet")
+
+
+def test_of_a_manifest_the_texts_are_read(tmp_path: Path) -> None:
+    rows = [Utterance(str(i), f"{i}.wav", 1.0, words) for i, words in enumerate(("a b", "", "c"))]
+    path = tmp_path / "rows.jsonl"
+    manifest.write(path, rows)
+    assert list(reader(path)) == ["A B", "C"]
+    packed = tmp_path / "rows.jsonl.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert list(reader(packed)) == ["A B", "C"]
+    path.write_text(path.read_text() + "{oops\n")
+    with pytest.raises(ManifestError, match=r"rows\.jsonl, line 4: not JSON"):
+        list(reader(path))
+
+
+IDS = [f"19-198-000{i} ROW {'ABCDEFG'[i]}" for i in range(7)]
+
+
+def test_ids_are_seen_and_left_out(tmp_path: Path) -> None:
+    path = text(tmp_path, [*IDS, "19-198-0009"])
+    found = reader(path)
+    assert list(found) == [f"ROW {letter}" for letter in "ABCDEFG"]
+    assert found.with_ids == [str(path)]
+    found = reader(path, ids=False)
+    assert next(iter(found)) == "19 198 0000 ROW A"
+    assert found.with_ids == []
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        IDS[:4],  # too few to tell
+        [*IDS, IDS[0]],  # one stands twice
+        [*IDS, "and so on"],
+        ["all-in one", "so-so two", "a-b c", "d-e f", "g-h i"],  # no digits
+        ["1 a", "2 b", "3 c", "4 d", "5 e", "6 f"],  # no parts
+    ],
+)
+def test_what_may_be_words_is_left_in(lines: list[str], tmp_path: Path) -> None:
+    path = text(tmp_path, lines)
+    found = reader(path, normaliser="none")
+    assert list(found) == lines
+    assert found.with_ids == []
+    assert list(reader(path, normaliser="none", ids=True)) == [line.split(maxsplit=1)[1] for line in lines]
+
+
+def test_sentences_with_other_characters_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = text(tmp_path, ["a b", "café", "c", "x=1", "½"])
+    found = reader(path, alphabet=" ABC")
+    assert list(found) == ["A B", "C"]
+    assert (found.sentences, found.words, found.characters, found.left_out) == (2, 3, 4, 3)
+    assert found.first_left_out == f"{path}:2: 'F' is not in the alphabet ' ABC'"
+    with pytest.raises(SentenceError) as caught:
+        list(reader(path, alphabet="Z"))
+    assert str(caught.value) == f"{path}:1: 'A' is not in the alphabet 'Z'; so it is with all 5 sentences"
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = text(tmp_path, ["", "…"])
+    with pytest.raises(SentenceError, match=r"a\.txt, .*a\.txt: no sentence in it$"):
+        list(reader(path, path))
+    path.write_bytes(b"a\n\n\xff\n")
+    with pytest.raises(SentenceError, match=r"a\.txt:3: not UTF-8 \(byte 1\)"):
+        list(reader(path))
+    path.write_bytes(gzip.compress(b"a\n" * 9999)[:-9])
+    with pytest.raises(SentenceError, match=r"a\.txt:\d+: the compressed file is broken or cut off after this line"):
+        list(reader(path))
+    row = tmp_path / "rows.jsonl"
+    row.write_text('{"id": "a", "audio": "a.wav", "duration": 1, "text": "\\ud800"}\n')
+    with pytest.raises(SentenceError, match=r"rows\.jsonl:1: a surrogate"):
+        list(reader(row, normaliser="none"))
+    with pytest.raises(FileNotFoundError):
+        list(reader(tmp_path / "none.txt"))
+
+
+def test_progress_is_told_in_bytes(tmp_path: Path) -> None:
+    path = text(tmp_path, ["a"] * 2500)
+    seen: list[tuple[int, int]] = []
+    size = path.stat().st_size
+    assert len(list(Reader(Source((path, path)), lambda done, total: seen.append((done, total))))) == 5000
+    assert [total for _, total in seen] == [2 * size] * 4
+    assert [done for done, _ in seen] == [2000, 4000, size + 2000, size + 4000]
+
+
+@settings(deadline=None, max_examples=50)
+@given(lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=20), max_size=8))
+def test_what_is_read_is_normal_and_counted(lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = text(tmp_path_factory.mktemp("text"), ["a", *lines])
+    found = reader(path, ids=False)
+    texts = list(found)
+    assert all(one == " ".join(one.split()) for one in texts)
+    assert (found.sentences, found.words) == (len(texts), sum(len(one.split()) for one in texts))
+    assert found.characters == sum(map(len, texts))
+    # Read again, sentences are themselves.
+    again = text(tmp_path_factory.mktemp("again"), texts)
+    assert list(reader(again, ids=False)) == texts

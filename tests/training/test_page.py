@@ -1,0 +1,410 @@
+"""The page of a run: what it tells, that it draws what it says, and that nothing in it comes alive."""
+
+import math
+import re
+from dataclasses import replace
+from html import unescape
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr.training import page as curves
+from asr.training.events import Epoch, Sample
+
+FIRST = Epoch(
+    epoch=1,
+    epochs=30,
+    train_loss=3.0,
+    dev_loss=3.2,
+    dev_wer=1.0,
+    best=True,
+    learning_rate=1e-3,
+    gradient_norm=20.0,
+    largest_norm=90.0,
+    blank_share=0.8,
+    infinite=0,
+    mask_strength=0.5,
+    seconds=600.0,
+    data_wait=0.02,
+    audio_hours=10.0,
+)
+LOSS, WER, RATE, NORM = range(4)
+EMPTY_TAGS = {"meta"}
+
+
+class Reader(HTMLParser):
+    """Collects the tags and the text of a page, and refuses tags that are not closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in EMPTY_TAGS:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def names(self) -> set[str]:
+        return {tag for tag, _ in self.tags}
+
+
+def run(count: int, epochs: int = 30) -> list[Epoch]:
+    rows = []
+    for index in range(count):
+        falling = 0.9**index
+        rows.append(
+            replace(
+                FIRST,
+                epoch=index + 1,
+                epochs=epochs,
+                train_loss=3 * falling,
+                dev_loss=3.2 * falling,
+                dev_wer=falling,
+                gradient_norm=20 * falling,
+                largest_norm=90 * falling,
+            )
+        )
+    return rows
+
+
+def charts(page: str) -> list[ET.Element]:
+    """Return the drawings, which have to be well-formed XML."""
+    found = [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
+    assert len(found) == 4
+    return found
+
+
+def lines(chart: ET.Element) -> list[list[list[tuple[float, float]]]]:
+    """Return each line of a chart as its unbroken pieces."""
+    found = []
+    for path in chart.iter("path"):
+        if path.get("class") in ("first", "second"):
+            pieces = [piece.removesuffix("h0").split() for piece in path.get("d", "").split("M") if piece]
+            found.append([[(float(x), float(y)) for x, y in (at.split(",") for at in piece)] for piece in pieces])
+    return found
+
+
+def ticks(chart: ET.Element, anchor: str) -> list[str]:
+    """Return the numbers of the upright ("end") or the level ("middle") axis."""
+    texts = [text for text in chart.iter("text") if text.get("text-anchor") == anchor]
+    return [text.text or "" for text in texts if text.text != "epoch"]
+
+
+def labels(chart: ET.Element) -> dict[str, float]:
+    """Return what stands at the ends of the lines, and how far down."""
+    return {text.text or "": float(text.get("y", "")) for text in chart.iter("text") if not text.get("class")}
+
+
+def facts(page: str) -> dict[str, str]:
+    found = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page)
+    return {name: re.sub(r"<.*?>", "", value) for name, value in found}
+
+
+def test_the_heading_tells_how_the_run_stands() -> None:
+    rows = run(4)
+    rows[3] = replace(rows[3], dev_wer=0.9)
+    page = curves.page("digits", rows, [])
+    assert "<h1>digits</h1>" in page
+    assert "<title>digits: epoch 4 of 30</title>" in page
+    assert facts(page) == {
+        "epoch": "4 of 30",
+        "best dev WER": "81.00 % epoch 3",
+        "audio heard": "40.0 h",
+        "time spent, h:min": "0:40",
+        "speed, × real time": "60",
+        "time left, h:min": "about 4:20",
+    }
+    assert 'max="30" value="4"' in page
+
+
+def test_the_time_left_follows_the_last_five_epochs() -> None:
+    rows = [replace(row, seconds=3600.0 if row.epoch < 6 else 60.0) for row in run(10)]
+    assert facts(curves.page("a", rows, []))["time left, h:min"] == "about 0:20"
+
+
+def test_the_best_of_equal_word_error_rates_has_the_lower_dev_loss() -> None:
+    rows = [replace(row, dev_wer=0.5) for row in run(3)]
+    assert facts(curves.page("a", rows, []))["best dev WER"] == "50.00 % epoch 3"
+    rows[0] = replace(rows[0], dev_wer=math.nan)
+    rows[2] = replace(rows[2], dev_loss=9.0)
+    assert facts(curves.page("a", rows, []))["best dev WER"] == "50.00 % epoch 2"
+
+
+@pytest.mark.parametrize(
+    ("count", "finished", "renews"), [(4, False, True), (4, True, False), (30, False, False), (30, True, False)]
+)
+def test_the_page_renews_itself_while_the_run_goes_on(count: int, finished: bool, renews: bool) -> None:
+    page = curves.page("a", run(count), [], finished)
+    refreshes = [attrs["content"] for tag, attrs in Reader(page).tags if attrs.get("http-equiv") == "refresh"]
+    assert refreshes == (["60"] if renews else [])
+    assert ("time left, h:min" in facts(page)) == renews
+    assert ("In training" in page, "Finished" in page) == (renews, not renews)
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    page = curves.page("a", run(12), ["a note"])
+    reader = Reader(page)
+    assert not reader.names() & {"script", "link", "img", "iframe", "object", "base", "form"}
+    assert not [attrs for _, attrs in reader.tags if {"src", "href", "onload", "onclick"} & attrs.keys()]
+    assert not re.search(r"https?:|url\(|@import", page)
+    policy = [attrs["content"] for _, attrs in reader.tags if attrs.get("http-equiv") == "Content-Security-Policy"]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_every_chart_has_a_title_and_its_lines() -> None:
+    found = charts(curves.page("a", run(12), []))
+    assert [len(lines(chart)) for chart in found] == [2, 1, 1, 2]
+    for chart in found:
+        assert chart.get("role") == "img"
+        assert chart[0].tag == "title"
+        assert "last: " in (chart[0].text or "")
+        assert [len(line) for line in lines(chart)] == [1] * len(lines(chart))
+        assert all(len(line[0]) == 12 for line in lines(chart))
+
+
+def test_a_line_stands_where_its_numbers_are() -> None:
+    rows = [replace(row, dev_wer=wer) for row, wer in zip(run(3), (1.0, 0.5, 0.0), strict=True)]
+    chart = charts(curves.page("a", rows, []))[WER]
+    grid = [float(path.get("d", "").split(",")[1].split("H")[0]) for path in chart.iter("path") if path.get("style")]
+    assert ticks(chart, "end") == ["0", "20", "40", "60", "80", "100"]
+    ((piece,),) = lines(chart)
+    assert [y for _, y in piece] == [grid[-1], pytest.approx((grid[0] + grid[-1]) / 2, abs=0.1), grid[0]]
+    assert grid[0] > grid[-1]
+    steps = [x for x, _ in piece]
+    assert steps[1] - steps[0] == pytest.approx(steps[2] - steps[1], abs=0.11)
+
+
+def test_the_gradient_is_drawn_on_a_logarithmic_axis() -> None:
+    norms = (1.0, 10.0, 100.0)
+    rows = [replace(row, gradient_norm=norm, largest_norm=norm * 10) for row, norm in zip(run(3), norms, strict=True)]
+    chart = charts(curves.page("a", rows, []))[NORM]
+    assert ticks(chart, "end") == ["1", "10", "100", "1000"]
+    median, largest = ([y for _, y in piece] for (piece,) in lines(chart))
+    assert median[0] - median[1] == pytest.approx(median[1] - median[2], abs=0.11)
+    assert largest[:2] == median[1:]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((3.3, 0.02), ["0", "1", "2", "3", "4"]),
+        ((0.0021,), ["0", "0.0005", "0.001", "0.0015", "0.002", "0.0025"]),
+        ((103.0,), ["0", "20", "40", "60", "80", "100", "120"]),
+        ((0.3, 0.1), ["0", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3"]),
+        ((-3.0, 4.0), ["-4", "-2", "0", "2", "4"]),
+        ((12000.0,), ["0", "2000", "4000", "6000", "8000", "10000", "12000"]),
+        ((2e-6,), ["0", "5e-7", "1e-6", "1.5e-6", "2e-6"]),
+        ((0.0, 0.0), ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+    ],
+)
+def test_ticks_are_round_numbers(values: tuple[float, ...], expected: list[str]) -> None:
+    rows = [replace(row, learning_rate=value) for row, value in zip(run(len(values)), values, strict=True)]
+    assert ticks(charts(curves.page("a", rows, []))[RATE], "end") == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((3.0, 40.0), ["2", "5", "10", "20", "50"]),
+        ((5.0, 5.0), ["2", "5", "10"]),
+        ((0.3, 2000.0), ["0.1", "1", "10", "100", "1000", "10000"]),
+        ((1e-9, 1e9), ["1e-9", "1e-6", "0.001", "1", "1000", "1e6", "1e9"]),
+        ((math.inf, math.nan), ["0.5", "1", "2"]),
+        ((0.0, 1.0), ["0.5", "1", "2"]),
+    ],
+)
+def test_logarithmic_ticks_are_round_numbers(values: tuple[float, float], expected: list[str]) -> None:
+    rows = [replace(row, gradient_norm=value, largest_norm=value) for row, value in zip(run(2), values, strict=True)]
+    assert ticks(charts(curves.page("a", rows, []))[NORM], "end") == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, ["1"]), (2, ["1", "2"]), (6, ["1", "2", "3", "4", "5", "6"]), (12, ["2", "4", "6", "8", "10", "12"])],
+)
+def test_ticks_of_epochs_are_whole(count: int, expected: list[str]) -> None:
+    for chart in charts(curves.page("a", run(count), [])):
+        assert ticks(chart, "middle") == expected
+
+
+def test_lines_carry_their_names_and_last_numbers() -> None:
+    found = charts(curves.page("a", run(2), []))
+    assert [list(labels(chart)) for chart in found] == [
+        ["train 2.7", "dev 2.88"],
+        ["90 %"],
+        ["0.001"],
+        ["median 18", "largest 81"],
+    ]
+
+
+def test_labels_of_lines_that_meet_do_not_overlap() -> None:
+    rows = [replace(row, train_loss=1.0, dev_loss=1.0) for row in run(5)]
+    first, second = labels(charts(curves.page("a", rows, []))[LOSS]).values()
+    assert abs(first - second) >= 12
+
+
+def test_values_that_are_not_finite_are_left_out_of_the_line() -> None:
+    rows = run(7)
+    rows[2] = replace(rows[2], dev_loss=math.nan)
+    rows[4] = replace(rows[4], dev_loss=math.inf)
+    rows[6] = replace(rows[6], dev_loss=-math.inf)
+    train, dev = lines(charts(curves.page("a", rows, []))[LOSS])
+    assert [len(piece) for piece in train] == [7]
+    assert [len(piece) for piece in dev] == [2, 1, 1]
+
+
+def test_a_run_without_one_number_to_draw() -> None:
+    nothing = {"train_loss", "dev_loss", "dev_wer", "learning_rate", "gradient_norm", "largest_norm", "seconds"}
+    rows = [replace(row, audio_hours=math.nan, **dict.fromkeys(nothing, math.nan)) for row in run(3)]  # type: ignore[arg-type]
+    page = curves.page("a", rows, [])
+    for chart in charts(page):
+        assert lines(chart) == [[]] * len(lines(chart))
+        assert (chart[0].text or "").endswith("nothing to draw")
+    assert facts(page)["speed, × real time"] == "–"
+    Reader(page)
+
+
+def test_one_epoch_is_drawn_as_dots() -> None:
+    page = curves.page("a", run(1), [])
+    for chart in charts(page):
+        assert [[len(piece) for piece in line] for line in lines(chart)] == [[1]] * len(lines(chart))
+        assert len(list(chart.iter("circle"))) == len(lines(chart))
+        assert all(path.get("d", "").endswith("h0") for path in chart.iter("path") if not path.get("style"))
+
+
+def test_a_thousand_epochs_fit_in_a_megabyte() -> None:
+    samples = tuple(Sample(f"utterance-{index}", "a b c " * 50, "a b d " * 50) for index in range(5))
+    rows = [replace(row, samples=samples) for row in run(1000, 1000)]
+    page = curves.page("long", rows, ["a note of a usual length, say"] * 100)
+    assert len(page.encode()) < 1_000_000
+    assert [len(line[0]) for line in lines(charts(page)[LOSS])] == [1000, 1000]
+    assert page.count("<tr") == 1 + 1000 + 5 * 6
+
+
+def test_longer_runs_are_thinned_to_their_ends() -> None:
+    page = curves.page("longer", run(2500, 2500), [])
+    found = charts(page)
+    ((rates,),) = lines(found[RATE])
+    assert len(rates) == 1000
+    whole = lines(charts(curves.page("short", run(2), []))[RATE])[0][0]
+    assert [rates[0], rates[-1]] == whole
+    assert "<td>2500</td>" in page
+
+
+def test_the_table_has_every_epoch_and_marks_each_best() -> None:
+    rows = [replace(row, best=row.epoch != 2, infinite=7, data_wait=0.25) for row in run(3)]
+    body = curves.page("a", rows, []).partition("<details>")[2]
+    head = re.findall(r"<th>(.*?)</th>", body)
+    cells = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr.*?</tr>", body)][1:]
+    table = [dict(zip(head, row, strict=True)) for row in cells]
+    assert [row["epoch"] for row in table] == ["1", "2", "3"]
+    assert [row["dev wer %"] for row in table] == ["100", "90", "81"]
+    assert (table[0]["infinite"], table[0]["data wait %"], table[0]["learning rate"]) == ("7", "25", "0.001")
+    assert [("class=best" in row) for row in re.findall(r"<tr.*?>", body)] == [False, True, False, True]
+
+
+def heard(rows: list[Epoch]) -> list[tuple[str, str]]:
+    page = curves.page("a", rows, []).partition("<h2>What the model hears</h2>")[2].partition("<h2>")[0]
+    return re.findall(r'<th scope="row">(.*?)</th><td dir="auto">(.*?)</td>', page)
+
+
+def test_samples_are_shown_at_a_handful_of_epochs() -> None:
+    rows = [replace(row, samples=(Sample("u1", "one two", f"heard {row.epoch}"),)) for row in run(21)]
+    shown = [1, 6, 11, 16, 21]
+    assert heard(rows) == [("reference", "one two"), *((f"epoch {epoch}", f"heard {epoch}") for epoch in shown)]
+    assert [name for name, _ in heard(rows[:2])] == ["reference", "epoch 1", "epoch 2"]
+
+
+def test_samples_are_those_of_the_last_epoch() -> None:
+    rows = run(3)
+    rows[0] = replace(rows[0], samples=(Sample("old", "x", "y"),))
+    rows[1] = replace(rows[1], samples=(Sample("other", "p", "q"), Sample("kept", "one", "")))
+    rows[2] = replace(rows[2], samples=(Sample("kept", "one", "on"),))
+    assert heard(rows) == [("reference", "one"), ("epoch 2", "<i class=soft>nothing</i>"), ("epoch 3", "on")]
+    assert heard(run(3)) == []
+
+
+def test_notes_are_listed_and_their_heading_needs_them() -> None:
+    assert "<li>one</li><li>a &lt;b&gt;</li>" in curves.page("a", run(1), ["one", "a <b>"])
+    assert "<h2>Notes</h2>" not in curves.page("a", run(1), [])
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</td></table><img src=x onerror=alert(1)>",
+    "\"><svg onload='alert(1)'>",
+    "</title></style><meta http-equiv=refresh content=0>",
+    "&lt;b&gt; & <!-- ",
+    "]]> {{x}} %s {0}",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_texts_are_shown_as_texts(text: str) -> None:
+    def page(one: str) -> str:
+        rows = [replace(row, samples=(Sample(one, one, one),)) for row in run(2)]
+        return curves.page(one, rows, [one])
+
+    reader, plain = Reader(page(text)), Reader(page("plain"))
+    assert reader.tags == plain.tags
+    assert "".join(reader.text).count(text) == "".join(plain.text).count("plain") == 7
+    charts(page(text))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30))
+def test_every_transcript_can_be_read_back(text: str) -> None:
+    rows = [replace(FIRST, samples=(Sample("u", text, text),))]
+    assert [unescape(cell) for _, cell in heard(rows)] == [text, text]
+
+
+numbers = st.floats() | st.sampled_from([0.0, -0.0, 5e-324, 1e-99, 1e99, 1.7e308, 1.0])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=8))
+def test_any_numbers_are_drawn_within_the_plot(values: list[tuple[float, float]]) -> None:
+    rows = [
+        replace(
+            row,
+            train_loss=one,
+            dev_loss=other,
+            dev_wer=one,
+            learning_rate=other,
+            gradient_norm=one,
+            largest_norm=other,
+            seconds=min(abs(other), 1e9),
+            audio_hours=min(abs(one), 1e9),
+        )
+        for row, (one, other) in zip(run(len(values)), values, strict=True)
+    ]
+    page = curves.page("a", rows, [])
+    Reader(page)
+    found = charts(page)
+    for chart in found:
+        _, _, width, height = (float(number) for number in chart.get("viewBox", "").split())
+        assert 2 <= len(ticks(chart, "end")) <= 9
+        for line in lines(chart):
+            for x, y in (point for piece in line for point in piece):
+                assert 0 < x < width
+                assert 9.9 <= y <= height - 25.9
+    drawable = [one for one, _ in values if one == 0 or 1e-98 < abs(one) < 1e97]
+    assert sum(len(piece) for piece in lines(found[WER])[0]) >= len(drawable)

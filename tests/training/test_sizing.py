@@ -1,0 +1,107 @@
+"""How the size of a batch is found."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from asr.training import sizing
+from asr.training.distributed import World
+from tests.training.test_engine import RECIPE, engine
+
+ALONE = World()
+
+
+@dataclass
+class Corpus:
+    """A thousand utterances of 10 s that cost memory by the frame."""
+
+    frames: np.ndarray[Any, Any]
+    durations: np.ndarray[Any, Any]
+    seconds: float
+    asked: list[int]
+
+    def batch(self, indices: np.ndarray[Any, Any]) -> int:
+        self.asked.append(len(indices))
+        return len(indices)
+
+
+class Loss:
+    """Stands for the losses of a batch, whose backward pass fills the memory."""
+
+    def __init__(self, gpu: "Gpu", count: int) -> None:
+        gpu.used = gpu.model + 1e8 * count
+        if gpu.used > gpu.total:
+            raise torch.cuda.OutOfMemoryError
+        self.total = self
+
+    def sum(self) -> "Loss":
+        return self
+
+    def backward(self) -> None:
+        pass
+
+
+@dataclass
+class Gpu:
+    """As much memory as is said, of which the model takes a part and each utterance 100 MB."""
+
+    total: float
+    model: float = 1e8
+    used: float = 0
+
+
+def corpus(utterances: int = 100_000) -> Corpus:
+    return Corpus(np.full(utterances, 1000), np.full(utterances, 10.0), 10.0 * utterances, [])
+
+
+def found(gpu: Gpu, data: Corpus, monkeypatch: pytest.MonkeyPatch, world: World = ALONE) -> float:
+    one: Any = engine(replace(RECIPE, training=replace(RECIPE.training, batch_seconds="auto")))
+    one = replace(one, place=torch.device("cuda"), world=world)
+    one.losses = lambda count: Loss(gpu, count)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda place: type("", (), {"total_memory": gpu.total}))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda place: gpu.model)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda place: gpu.used)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda place: None)
+    return sizing.batch_seconds(one, data)  # type: ignore[arg-type]
+
+
+def test_a_number_is_taken_as_it_is() -> None:
+    assert sizing.batch_seconds(engine(), corpus()) == 60.0  # type: ignore[arg-type]
+
+
+def test_without_a_gpu_it_is_a_minute() -> None:
+    one = engine(replace(RECIPE, training=replace(RECIPE.training, batch_seconds="auto")))
+    assert sizing.batch_seconds(one, corpus()) == 60.0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("total", [20e9, 80e9])
+def test_the_memory_is_filled_to_four_fifths(total: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = corpus()
+    seconds = found(Gpu(total), data, monkeypatch)
+    assert 0.7 * total < 1e8 * seconds / 10 < 0.85 * total
+    # It began small and doubled.
+    assert data.asked[:3] == [6, 12, 24]
+
+
+def test_a_small_memory_is_not_overfilled(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Six utterances fit, twelve do not.
+    seconds = found(Gpu(1e9, model=2e8), corpus(), monkeypatch)
+    assert 10 <= seconds <= 60
+
+
+def test_an_epoch_keeps_enough_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(Gpu(80e9), corpus(2000), monkeypatch) == pytest.approx(20_000 / 100)
+    assert found(Gpu(80e9), corpus(2000), monkeypatch, Two()) == pytest.approx(20_000 / 100 / 2)
+
+
+class Two(World):
+    """Two processes, the other of which has the smaller memory."""
+
+    def __init__(self) -> None:
+        super().__init__(size=2)
+
+    def least(self, values: torch.Tensor) -> torch.Tensor:
+        return values

@@ -1,0 +1,66 @@
+"""Training that starts from a trained model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr import config, training
+from asr.model import checkpoint
+from asr.training import Options, TrainingError, start
+from asr.training.events import Event, Note
+from asr.training.recipe import Recipe
+
+
+def recipe(tones: Path, *settings: str) -> Recipe:
+    return config.read(tones / "tiny.toml", Recipe, settings)
+
+
+def test_a_recipe_takes_on_what_the_model_is(tones: Path, trained: Path) -> None:
+    begin = start.read(trained / "best.safetensors")
+    asked = recipe(tones, "model.hidden=64", "model.dropout=0.4", "features.mel_bands=50", "text.alphabet=ABCD ")
+    fitted, changed = start.fitted(asked, begin)
+    assert fitted.model == replace(begin.settings.model, dropout=0.4)
+    assert fitted.features == begin.settings.features
+    assert fitted.text.alphabet == " ABC"
+    assert fitted.training == asked.training
+    assert changed == ["features.mel_bands: 50 -> 40", "model.hidden: 64 -> 32"]
+
+
+def test_a_run_begins_where_the_model_stands_and_its_card_says_so(tones: Path, trained: Path, tmp_path: Path) -> None:
+    file = trained / "best.safetensors"
+    plan = recipe(
+        tones, "training.epochs=1", "training.learning_rate=1e-12", "training.weight_decay=0", "model.hidden=8"
+    )
+    told: list[Event] = []
+    out = tmp_path / "out"
+    result = training.train(plan, tones / "train.jsonl", tones / "dev.jsonl", out, Options(told.append, start=file))
+    assert result.model
+    before, contents = checkpoint.load(file)
+    after, now = checkpoint.load(result.model)
+    for name, value in before.state_dict().items():
+        torch.testing.assert_close(after.state_dict()[name], value, atol=1e-6, rtol=0)
+    assert now.settings == contents.settings
+    assert now.card["from"]["file"] == "best.safetensors"
+    assert next(one.message for one in told if isinstance(one, Note)).endswith("was trained: model.hidden: 8 -> 32")
+
+
+def test_going_on_without_the_model_or_with_another_is_refused(tones: Path, trained: Path, tmp_path: Path) -> None:
+    out, file = tmp_path / "out", trained / "best.safetensors"
+    plan = recipe(tones, "training.epochs=1")
+    paths = tones / "train.jsonl", tones / "dev.jsonl", out
+    training.train(plan, *paths, Options(start=file))
+    with pytest.raises(TrainingError, match=r"from: '[0-9a-f]{16}' -> None"):
+        training.train(plan, *paths, Options())
+    again = training.train(plan, *paths, Options(start=file))
+    assert again.finished and again.epoch <= 1
+
+
+def test_a_run_may_start_from_its_own_older_self(tones: Path, trained: Path, tmp_path: Path) -> None:
+    file = tmp_path / "old.safetensors"
+    file.write_bytes((trained / "last.safetensors").read_bytes())
+    plan = recipe(tones, "training.epochs=1")
+    assert training.train(
+        plan, tones / "train.jsonl", tones / "dev.jsonl", tmp_path / "o", Options(start=file)
+    ).finished

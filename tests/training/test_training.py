@@ -1,0 +1,407 @@
+"""Training on a corpus of tones that spell letters: what is learnt, written and told, and how a run goes on."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr import config, training
+from asr.corpora import manifest
+from asr.files import LockedError, sole_writer
+from asr.model import Model, checkpoint
+from asr.training import Options, Result, TrainingError, loop
+from asr.training.engine import Engine
+from asr.training.events import Epoch, Event, Note, Preparing, Step
+from asr.training.recipe import Recipe
+from asr.training.validation import Validation, validate
+from tests.conftest import ROOT
+
+TIMES = ("seconds", "data_wait")
+
+
+@pytest.fixture
+def recipe(tones: Path) -> Recipe:
+    return config.read(tones / "tiny.toml", Recipe)
+
+
+def short(recipe: Recipe, **settings: object) -> Recipe:
+    return replace(recipe, training=replace(recipe.training, **{"epochs": 1, **settings}))  # type: ignore[arg-type]
+
+
+def train(recipe: Recipe, tones: Path, out: Path, options: Options = Options()) -> Result:  # noqa: B008
+    return training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", out, options)
+
+
+def weights(run: Path, name: str = "last.safetensors") -> torch.Tensor:
+    model, _ = checkpoint.load(run / name)
+    return torch.cat([parameter.flatten() for parameter in model.parameters()])
+
+
+def log(run: Path) -> list[dict[str, object]]:
+    """Return the rows of train.jsonl without what the clock says."""
+    rows = [json.loads(line) for line in (run / "train.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+class After:
+    """Asks to stop after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def __call__(self) -> bool:
+        self.steps -= 1
+        return self.steps < 0
+
+
+def notes(events: list[Event]) -> list[str]:
+    return [event.message for event in events if isinstance(event, Note)]
+
+
+# What is learnt and written
+
+
+def test_learns_to_read_the_tones(trained: Path) -> None:
+    rows = [json.loads(line) for line in (trained / "train.jsonl").read_text().splitlines()]
+    assert rows[0]["dev_wer"] > 0.5
+    assert min(row["dev_wer"] for row in rows) <= 0.1
+    assert rows[-1]["train_loss"] < 0.2 * rows[0]["train_loss"]
+    best = checkpoint.inspect(trained / "best.safetensors").card
+    assert best["dev_wer"] == min(row["dev_wer"] for row in rows)
+    assert checkpoint.inspect(trained / "last.safetensors").card["epoch"] == len(rows)
+    assert rows[-1]["samples"][0]["reference"]
+    names = {"best.safetensors", "last.safetensors", "train.jsonl", "training.html", "resume", ".lock"}
+    assert {path.name for path in trained.iterdir()} == names
+    assert "<svg" in (trained / "training.html").read_text(encoding="utf-8")
+
+
+def test_the_card_tells_how_the_model_came_to_be(trained: Path) -> None:
+    card = checkpoint.inspect(trained / "best.safetensors").card
+    assert card["recipe"]["name"] == "tiny"
+    assert card["recipe"]["training"]["seed"] == 1
+    assert card["data"]["train"]["utterances"] == 60
+    assert torch.__version__.startswith(card["versions"]["torch"])
+
+
+def test_the_same_seed_gives_the_same_model(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        train(short(recipe, seed=seed), tones, tmp_path / name)
+    assert torch.equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not torch.equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+def test_events_tell_what_goes_on(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    copy = tmp_path / "data" / "train.jsonl"
+    manifest.write(copy, manifest.read(tones / "train.jsonl"))
+    training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run", Options(events.append))
+    kinds = [type(event) for event in events]
+    assert kinds.index(Preparing) < kinds.index(Step) < kinds.index(Epoch)
+    last = [event for event in events if isinstance(event, Step)][-1]
+    assert last.done == pytest.approx(last.total)
+    assert 0 <= last.waiting < 1
+    size = next(event for event in events if isinstance(event, Preparing)).size
+    assert size == pytest.approx(sum(path.stat().st_size for path in copy.parent.rglob("*.f16")), rel=0.05)
+
+
+def test_an_utterance_that_ctc_cannot_align_is_dropped_and_told(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    rows = manifest.read(tones / "train.jsonl")
+    rows[3] = replace(rows[3], text="ABC" * 50)
+    manifest.write(tmp_path / "train.jsonl", rows)
+    events: list[Event] = []
+    options = Options(events.append)
+    training.train(short(recipe), tmp_path / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", options)
+    [note] = notes(events)
+    assert "dropped 1 of 60 utterances: too few output frames" in note and "train-3" in note
+    assert checkpoint.inspect(tmp_path / "run/last.safetensors").card["data"]["train"]["utterances"] == 59
+
+
+def test_nothing_left_to_train_on_is_an_error(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    rows = [replace(row, text="ABC" * 50) for row in manifest.read(tones / "train.jsonl")]
+    manifest.write(tmp_path / "train.jsonl", rows)
+    with pytest.raises(TrainingError, match=r"train\.jsonl: no utterance is left"):
+        training.train(short(recipe), tmp_path / "train.jsonl", tones / "dev.jsonl", tmp_path / "run")
+
+
+def test_an_alphabet_of_auto_is_stored_spelled_out(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(replace(short(recipe), text=replace(recipe.text, alphabet="auto")), tones, tmp_path)
+    assert checkpoint.inspect(tmp_path / "best.safetensors").settings.text.alphabet == " ABC"
+
+
+def test_the_dev_score_counts_every_utterance(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    rows = manifest.read(tones / "dev.jsonl")
+    rows[0] = replace(rows[0], text="ABC" * 50)
+    rows[1] = replace(rows[1], text="A X")
+    manifest.write(tmp_path / "dev.jsonl", rows)
+    events: list[Event] = []
+    dropping = replace(short(recipe), text=replace(recipe.text, unknown="drop"))
+    options = Options(events.append)
+    training.train(dropping, tones / "train.jsonl", tmp_path / "dev.jsonl", tmp_path / "run", options)
+    told = [note.partition(": ")[2].partition(" of ")[0] for note in notes(events)]
+    assert told == ["without a loss, but scored, 1"] * 2
+    dev = checkpoint.inspect(tmp_path / "run/last.safetensors").card["data"]["dev"]
+    assert (dev["utterances"], dev["unalignable"], dev["unknown_characters"]) == (12, 1, 1)
+    epoch = next(event for event in events if isinstance(event, Epoch))
+    assert 0 < epoch.dev_loss < 20
+
+
+def test_everything_that_can_be_switched_on_works_together(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    full = replace(
+        short(recipe, epochs=3, intermediate_weight=0.3, clean_epochs=1, average=2, accumulate=2),
+        augment=replace(
+            recipe.augment,
+            speeds=(0.9, 1.0),
+            mel_masks=2,
+            time_masks=1.0,
+            warp=0.1,
+            noise=str(tones / "dev"),
+            noise_copies=2,
+        ),
+        model=replace(recipe.model, layers=2),
+    )
+    events: list[Event] = []
+    result = train(full, tones, tmp_path / "run", Options(events.append))
+    assert result.finished and result.model
+    rows = [event for event in events if isinstance(event, Epoch)]
+    # The last, clean epoch has one speed of two and no masks.
+    assert rows[2].audio_hours == pytest.approx(rows[0].audio_hours / (1 + 1 / 0.9), rel=1e-6)
+    assert (rows[0].mask_strength, rows[2].mask_strength) == (0.1, 0.0)
+    assert any("the mean of epochs" in note for note in notes(events))
+
+
+# When it goes wrong
+
+
+def test_divergence_stops_with_the_ids_and_keeps_the_last_good_model(
+    recipe: Recipe, tones: Path, tmp_path: Path
+) -> None:
+    steps = 0
+
+    def spoil(event: Event) -> None:
+        nonlocal steps
+        steps += isinstance(event, Step)
+        if steps == 12:  # within the second epoch: the next loss is no number
+            for one in models:
+                torch.nn.init.constant_(one.output.weight, float("nan"))
+
+    models: list[Model] = []
+    of = Engine.of
+
+    def watched(*arguments: object) -> object:
+        engine = of(*arguments)  # type: ignore[arg-type]
+        models.append(engine.model)
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "of", watched)
+        with pytest.raises(TrainingError, match=r"diverged: loss nan.*batch of .*train-\d+"):
+            train(short(recipe, epochs=9), tones, tmp_path, Options(spoil))
+    model, contents = checkpoint.load(tmp_path / "last.safetensors")
+    assert contents.card["epoch"] >= 1
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+def test_divergence_is_told_as_such(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="training diverged"):
+        train(short(recipe, learning_rate=1e30), tones, tmp_path)
+
+
+def fixed(scores: list[tuple[float, float]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let validation find these dev WERs and losses."""
+    given = iter(scores)
+
+    def found(*arguments: object) -> Validation:
+        real = validate(*arguments)  # type: ignore[arg-type]
+        wer, loss = next(given)
+        rate = replace(real.score.wer, value=wer)
+        return replace(real, loss=loss, score=replace(real.score, wer=rate))
+
+    monkeypatch.setattr(loop, "validate", found)
+
+
+def test_patience_stops_a_run_that_does_not_get_better(
+    recipe: Recipe, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[Event] = []
+    fixed([(0.5, 1.0)] * 20, monkeypatch)
+    result = train(short(recipe, epochs=20, patience=2), tones, tmp_path, Options(events.append))
+    assert (result.epoch, result.finished) == (1, True)
+    assert len(log(tmp_path)) == 3
+    assert any("no better dev WER" in note for note in notes(events))
+
+
+def test_of_equal_error_rates_the_lower_loss_is_the_better_model(
+    recipe: Recipe, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed([(0.5, 3.0), (0.5, 1.0), (0.5, 2.0)], monkeypatch)
+    best = train(short(recipe, epochs=3), tones, tmp_path)
+    assert (best.epoch, best.dev_wer) == (2, 0.5)
+    assert checkpoint.inspect(tmp_path / "best.safetensors").card["epoch"] == 2
+
+
+# A run that goes on
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_never_been(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    varied = replace(
+        short(recipe, epochs=3, average=2, intermediate_weight=0.3),
+        augment=replace(recipe.augment, time_masks=2.0, mel_masks=2),
+        model=replace(recipe.model, dropout=0.3, layers=2),
+    )
+    train(varied, tones, tmp_path / "whole")
+    stops = 0
+    while not train(varied, tones, tmp_path / "stopped", Options(stop=After(3))).finished:
+        stops += 1
+        assert stops < 30
+    assert stops >= 5
+    assert torch.equal(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+    assert torch.equal(
+        weights(tmp_path / "whole", "best.safetensors"), weights(tmp_path / "stopped", "best.safetensors")
+    )
+    assert log(tmp_path / "whole") == log(tmp_path / "stopped")
+
+
+def test_a_killed_run_goes_on_as_if_it_had_never_been() -> None:
+    command = [sys.executable, str(ROOT / "tests/benchmarks/kill.py"), "3", "8"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_finished_run_is_not_trained_again(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    first = train(short(recipe), tones, tmp_path)
+    before = (tmp_path / "best.safetensors").read_bytes()
+    events: list[Event] = []
+    assert train(short(recipe), tones, tmp_path, Options(events.append, resume=True)) == first
+    assert not any(isinstance(event, Step) for event in events)
+    assert (tmp_path / "best.safetensors").read_bytes() == before
+
+
+def test_other_settings_are_refused_with_what_differs(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe, epochs=2), tones, tmp_path, Options(stop=After(3)))
+    changed = short(recipe, epochs=3, learning_rate=0.02)
+    message = r"training\.epochs: 2 -> 3; training\.learning_rate: 0\.01 -> 0\.02\).*--override"
+    with pytest.raises(TrainingError, match=message):
+        train(changed, tones, tmp_path)
+    events: list[Event] = []
+    result = train(changed, tones, tmp_path, Options(events.append, override=True))
+    assert result.finished
+    assert len(log(tmp_path)) == 3
+    assert any("went on with training.epochs" in note for note in notes(events))
+
+
+def test_how_often_it_is_saved_may_change(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe), tones, tmp_path, Options(stop=After(2)))
+    assert train(short(recipe, checkpoint_minutes=1.0, checkpoints=5), tones, tmp_path).finished
+
+
+def test_a_finished_run_may_be_made_longer(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe), tones, tmp_path)
+    assert train(short(recipe, epochs=2), tones, tmp_path, Options(override=True)).finished
+    assert [row["epoch"] for row in log(tmp_path)] == [1, 2]
+
+
+def test_other_data_is_refused(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "train.jsonl"
+    rows = manifest.read(tones / "train.jsonl")
+    manifest.write(copy, rows)
+    training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run", Options(stop=After(75)))
+    manifest.write(copy, rows[1:])
+    with pytest.raises(TrainingError, match=r"other settings or data \(train: "):
+        training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run")
+
+
+def test_another_network_is_refused_even_with_override(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe), tones, tmp_path, Options(stop=After(2)))
+    wider = replace(short(recipe), model=replace(recipe.model, hidden=16))
+    with pytest.raises(TrainingError, match="the state of another model"):
+        train(wider, tones, tmp_path, Options(override=True))
+
+
+def test_resume_needs_a_run(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="there is no run to resume"):
+        train(short(recipe), tones, tmp_path, Options(resume=True))
+
+
+def test_a_new_run_leaves_nothing_of_the_old_one(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe, average=2), tones, tmp_path)
+    with pytest.raises(TrainingError):
+        train(short(recipe, learning_rate=1e30), tones, tmp_path, Options(overwrite=True))
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
+
+
+def test_a_model_without_a_state_is_not_written_over(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    (tmp_path / "best.safetensors").write_text("somebody's")
+    with pytest.raises(TrainingError, match="no state to go on from"):
+        train(short(recipe), tones, tmp_path)
+    assert (tmp_path / "best.safetensors").read_text() == "somebody's"
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe, epochs=2), tones, tmp_path / "whole")
+    train(short(recipe, epochs=2), tones, tmp_path / "run", Options(stop=After(9)))
+    newest, older = sorted((tmp_path / "run/resume").iterdir(), reverse=True)
+    newest.write_bytes(newest.read_bytes()[:-100])
+    events: list[Event] = []
+    assert train(short(recipe, epochs=2), tones, tmp_path / "run", Options(events.append)).finished
+    assert any(f"{newest}: damaged" in note for note in notes(events))
+    assert torch.equal(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+    for path in (tmp_path / "run/resume").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(TrainingError, match="none of its saved states can be read"):
+        train(short(recipe, epochs=2), tones, tmp_path / "run")
+    assert older.parent.exists()
+
+
+def test_two_processes_do_not_write_one_run(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    with sole_writer(tmp_path), pytest.raises(LockedError, match="another process is writing"):
+        train(short(recipe), tones, tmp_path)
+
+
+def test_a_stop_while_features_are_computed_is_no_error(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "train.jsonl"
+    manifest.write(copy, manifest.read(tones / "train.jsonl"))
+    result = training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run", Options(stop=After(3)))
+    assert (result.model, result.finished) == (None, False)
+    assert training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run").finished
+
+
+def test_what_others_put_into_the_folder_stays(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    kept = [tmp_path / "resume/cv.txt", tmp_path / "epochs/notes.txt", tmp_path / "corpus/train.tar.gz.part"]
+    for path in kept:
+        path.parent.mkdir()
+        path.write_text("mine")
+    train(short(recipe), tones, tmp_path)
+    train(short(recipe), tones, tmp_path, Options(overwrite=True))
+    assert [path.read_text() for path in kept] == ["mine"] * 3
+
+
+def test_an_average_that_is_the_best_model_is_not_lost_when_a_run_is_made_longer(
+    recipe: Recipe, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asr.training.average.validate", lambda *a: replace_wer(validate(*a), 0.0))
+    monkeypatch.setattr(loop, "validate", lambda *a: replace_wer(validate(*a), 0.5))
+    first = train(short(recipe, epochs=2, average=2), tones, tmp_path)
+    before = (tmp_path / "best.safetensors").read_bytes()
+    assert (first.epoch, first.dev_wer) == (0, 0.0)
+    monkeypatch.setattr("asr.training.average.validate", lambda *a: replace_wer(validate(*a), 1.0))
+    again = train(short(recipe, epochs=3, average=2), tones, tmp_path, Options(override=True))
+    assert (again.epoch, again.dev_wer) == (0, 0.0)
+    assert (tmp_path / "best.safetensors").read_bytes() == before
+
+
+def replace_wer(found: Validation, wer: float) -> Validation:
+    rate = replace(found.score.wer, value=wer)
+    return replace(found, score=replace(found.score, wer=rate))
+
+
+def test_what_a_killed_process_left_of_a_file_goes(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe, epochs=2), tones, tmp_path, Options(stop=After(3)))
+    left = [tmp_path / "best.safetensors.99.part", tmp_path / "resume/000001-00000002.safetensors.99.part"]
+    for path in left:
+        path.write_text("half")
+    train(short(recipe, epochs=2), tones, tmp_path)
+    assert not any(path.exists() for path in left)

@@ -1,0 +1,79 @@
+"""The dev score: the same for any batches and any number of processes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr import recognition
+from asr.corpora import manifest
+from asr.model import checkpoint
+from asr.recognition import evaluation
+from asr.training import CACHE, dataset
+from asr.training.dataset import Dataset, Source
+from asr.training.distributed import World
+from asr.training.engine import Engine, TrainingError
+from asr.training.recipe import Recipe
+from asr.training.validation import validate
+
+
+@pytest.fixture
+def engine(trained: Path) -> Engine:
+    model, contents = checkpoint.load(trained / "best.safetensors")
+    settings = contents.settings
+    recipe = Recipe(features=settings.features, text=settings.text, model=settings.model)
+    return Engine.of(recipe, model, World())
+
+
+@pytest.fixture
+def data(engine: Engine, tones: Path) -> Dataset:
+    recipe = engine.recipe
+    source = Source(manifest.read(tones / "dev.jsonl"), tones / CACHE, keep=True)
+    return dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction)
+
+
+def test_it_is_the_score_of_the_model_file(engine: Engine, data: Dataset, tones: Path, trained: Path) -> None:
+    alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
+    found = validate(engine, data, alphabet, 1000)
+    recognizer = recognition.load(trained / "best.safetensors")
+    result = evaluation.evaluate(recognizer, manifest.read(tones / "dev.jsonl"))
+    assert found.score.wer == result.score.wer
+    assert 0 < found.blank_share < 1
+    assert [sample.reference for sample in found.samples] == [data[0].text, data[5].text, data[11].text]
+    first = recognizer.transcribe_file(tones / "dev/dev-0.wav")
+    assert found.samples[0].hypothesis == first.text
+
+
+@pytest.mark.parametrize("longest", [1, 300, 100_000])
+def test_batches_change_nothing(longest: int, engine: Engine, data: Dataset, trained: Path) -> None:
+    alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
+    one, other = validate(engine, data, alphabet, 500), validate(engine, data, alphabet, longest)
+    assert one.score == other.score
+    assert one.loss == pytest.approx(other.loss, rel=1e-3)
+
+
+def test_shared_among_processes_nothing_is_lost(engine: Engine, data: Dataset, trained: Path) -> None:
+    alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
+    whole = validate(engine, data, alphabet, 300)
+    parts: list[list[torch.Tensor]] = []
+
+    class Shard(World):
+        def total(self, values: torch.Tensor) -> torch.Tensor:
+            parts[-1].append(values.clone())
+            return values if self.rank == 0 else sum(part[len(parts[-1]) - 1] for part in parts)  # type: ignore[return-value]
+
+    for rank in (0, 1):
+        parts.append([])
+        found = validate(replace_world(engine, Shard(engine.place, rank, rank, 2)), data, alphabet, 300)
+    assert found == whole
+
+
+def replace_world(engine: Engine, world: World) -> Engine:
+    return replace(engine, world=world)
+
+
+def test_a_network_of_no_numbers_is_an_error(engine: Engine, data: Dataset, trained: Path) -> None:
+    torch.nn.init.constant_(engine.model.output.weight, float("nan"))
+    with pytest.raises(TrainingError, match="diverged: the dev loss is no number"):
+        validate(engine, data, checkpoint.load(trained / "best.safetensors")[1].settings.alphabet, 300)
