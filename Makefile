@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The versions that the tests have run with, so that an install gives tomorrow what it gives today.
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
-.PHONY: demo train-demo test format update clean
+.PHONY: demo train-demo test test-all format update clean
 
 # What an install gives: the model that comes with it hears ten recordings, and a page tells how well.
 demo: $(VENV)/.installed
@@ -31,6 +31,13 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# `make test`, and the tests that take many seconds: recipes on tiny corpora, kills and restarts, damaged files.
+test-all: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "slow or not slow"
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

@@ -53,6 +53,7 @@ def write_tree(root: Path, subset: str, seed: int) -> None:
         (folder / f"{speaker}-1.trans.txt").write_text("".join(lines))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "training", "testing"),
     [
@@ -84,6 +85,7 @@ def test_a_librispeech_recipe_runs_on_a_tiny_tree(
         assert body["utterances"] == 4
 
 
+@pytest.mark.slow
 def test_the_bundled_model_is_made_of_a_tiny_tree(tmp_path: Path) -> None:
     for seed, subset in enumerate(["train-clean-5", "dev-clean"]):
         write_tree(tmp_path, subset, seed)

@@ -73,6 +73,7 @@ def test_a_rank_is_one_of_the_processes() -> None:
         World(rank=2, size=2)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_that_accumulates(corpus: Path, tmp_path: Path) -> None:
     code, said = finish(torchrun(corpus, tmp_path / "two", "training.epochs=2"))
     assert code == 0, said
@@ -86,6 +87,7 @@ def test_two_processes_train_as_one_that_accumulates(corpus: Path, tmp_path: Pat
     assert [card["processes"] for card in cards] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_started_again_and_the_run_goes_on(corpus: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = torchrun(corpus, run, "training.epochs=25", "training.checkpoint_minutes=0", restarts=3)
@@ -102,6 +104,7 @@ def test_a_process_that_dies_is_started_again_and_the_run_goes_on(corpus: Path, 
     assert "epoch 25/25" in said
 
 
+@pytest.mark.slow
 def test_the_others_end_when_one_fails(corpus: Path, tmp_path: Path) -> None:
     begin = time.monotonic()
     code, said = finish(torchrun(corpus, tmp_path / "run", "training.learning_rate=1e30"))

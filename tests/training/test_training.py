@@ -265,6 +265,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_been(recipe: Recipe, tones: Pa
     assert log(tmp_path / "whole") == log(tmp_path / "stopped")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_never_been() -> None:
     command = [sys.executable, str(ROOT / "tests/benchmarks/kill.py"), "3", "8"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
