@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asr.recognition.files import Heard
     from asr.recognition.inputs import Found, Recording
     from asr.recognition.output_folder import Mirror
-    from asr.transcripts.writing import Transcript
+    from asr.transcripts.records import FileResult
 
 
 # Recordings whose durations are soon known.
@@ -107,7 +107,7 @@ class Run:
         way = recordings.Way(wishes.nbest, wishes.formats != ("txt",), wishes.split, threads)
         progress = Recordings(self._display, [_size(path) for path in paths])
 
-        def work(indices: list[int]) -> "dict[int, list[Transcript]]":
+        def work(indices: list[int]) -> "dict[int, list[FileResult]]":
             seen = [stamp(paths[index]) for index in indices]
 
             def tell(share: float, seconds: float) -> None:
@@ -116,11 +116,11 @@ class Run:
             heard = recordings.transcribe(recognizer, [paths[index] for index in indices], way, tell)
             made = {index: self._made(pending[index], one) for index, one in zip(indices, heard, strict=True)}
             for index, source in zip(indices, seen, strict=True):
-                if mirror and made[index][0].hypothesis is not None:
+                if mirror and made[index][0].transcript is not None:
                     mirror.save(pending[index], made[index], source)
             return made
 
-        waiting: dict[int, list[Transcript]] = {}
+        waiting: dict[int, list[FileResult]] = {}
         number = 0
         try:
             for made in side_by_side(work, recordings.plan(recognizer, paths, wishes.split, jobs), jobs):
@@ -131,38 +131,37 @@ class Run:
         finally:
             progress.close()
 
-    def _finished(self, made: "list[Transcript]", mirror: "Mirror | None", first: bool) -> float:
+    def _finished(self, made: "list[FileResult]", mirror: "Mirror | None", first: bool) -> float:
         """Tell what became of a recording, and return its seconds."""
         from asr.transcripts.writing import joined
 
-        failed = made[0].hypothesis is None
+        failed = made[0].transcript is None
         if failed:
             self._failed += 1
             self._tell(made[0].error)
         if mirror is None:
             click.echo(joined(made, self._wishes.formats[0], head=first), nl=False)
         self._done += not failed
-        self._seconds += made[0].duration
-        return made[0].duration
+        seconds = made[0].transcript.duration if made[0].transcript else 0.0
+        self._seconds += seconds
+        return seconds
 
-    def _made(self, one: "Recording", heard: "Heard") -> "list[Transcript]":
+    def _made(self, one: "Recording", heard: "Heard") -> "list[FileResult]":
         """Return the transcripts of a recording: of each channel, or the one of all."""
-        from asr.transcripts.writing import Transcript
+        from asr.transcripts.records import FileResult, Transcript
 
         split = self._wishes.split
         if heard.error:
             path = self._path(one)
             message = heard.error if path == one.path else heard.error.replace(str(path), "standard input")
-            return [Transcript(str(one.path), None, message, channel=0 if split else None)]
+            return [FileResult(str(one.path), error=message, channel=0 if split else None)]
         return [
-            Transcript(
+            FileResult(
                 str(one.path),
-                best,
-                alternatives=tuple(others),
-                duration=heard.duration,
+                Transcript.from_hypotheses(hypotheses, heard.duration),
                 channel=number if split else None,
             )
-            for number, (best, *others) in enumerate(heard.channels, 1)
+            for number, hypotheses in enumerate(heard.channels, 1)
         ]
 
     def _channels(self, one: "Recording") -> int:

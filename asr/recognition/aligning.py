@@ -17,8 +17,7 @@ from asr.model.checkpoint import Settings
 from asr.recognition.recognizer import Recognizer
 from asr.text import TextError, normalise
 from asr.transcripts import writing as output
-from asr.transcripts.records import Hypothesis
-from asr.transcripts.writing import Transcript
+from asr.transcripts.records import FileResult, Hypothesis, Transcript
 
 # Seconds of sound whose log-probabilities are kept at once.
 _GROUP = 1200.0
@@ -180,4 +179,5 @@ def document(row: Aligned, form: str) -> str:
     if form == "json":
         return json_line(row)
     one = row.utterance
-    return output.document(Transcript(one.audio, row.hypothesis, row.error, duration=one.duration, id=one.id), form)
+    transcript = Transcript.from_hypotheses([row.hypothesis], one.duration) if row.hypothesis else None
+    return output.document(FileResult(one.audio, transcript, row.error, id=one.id), form)

@@ -20,7 +20,8 @@ from typing import Any
 from asr.errors import AsrError
 from asr.files import write_text
 from asr.recognition.inputs import STDIN, Recording
-from asr.transcripts.writing import Transcript, endings, files
+from asr.transcripts.records import FileResult
+from asr.transcripts.writing import endings, files
 
 STATE = ".asr-made"
 Stamp = list[str | int]
@@ -98,15 +99,15 @@ class Mirror:
             self._append(claims)
         return pending
 
-    def save(self, one: Recording, transcripts: Sequence[Transcript], stamp: Stamp | None) -> None:
+    def save(self, one: Recording, results: Sequence[FileResult], stamp: Stamp | None) -> None:
         """Write the transcripts of a recording as it was at `stamp`: its own, or one of each channel.
 
         Once the mirror is closed nothing is written. Raises OSError.
         """
         documents: dict[str, str] = {}
         for form in self._formats:
-            documents |= files(transcripts, form)
-        channels = None if transcripts[0].channel is None else len(transcripts)
+            documents |= files(results, form)
+        channels = None if results[0].channel is None else len(results)
         with self._lock:
             if self._closed:
                 return

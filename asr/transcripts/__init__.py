@@ -14,12 +14,12 @@ from pathlib import Path
 
 from asr.transcripts import lines, reports, tables, timed
 from asr.transcripts.record import Source, unique
-from asr.transcripts.record import Transcript as Transcript
 from asr.transcripts.record import TranscriptError as TranscriptError
+from asr.transcripts.record import TranscriptRow as TranscriptRow
 
 FORMATS = ("auto", "text", "kaldi", "trn", "ctm", "stm", "jsonl", "csv", "tsv", "report")
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"} | {f".{name}": name for name in FORMATS[3:-1]}
-_READERS: dict[str, Callable[[Source], list[Transcript]]] = {
+_READERS: dict[str, Callable[[Source], list[TranscriptRow]]] = {
     "text": lines.read_text,
     "kaldi": lines.read_text,
     "trn": lines.read_trn,
@@ -68,7 +68,7 @@ def detect(path: str | Path) -> str:
     return _form(_open(path), "auto")
 
 
-def read(path: str | Path, form: str = "auto") -> list[Transcript]:
+def read(path: str | Path, form: str = "auto") -> list[TranscriptRow]:
     """Read transcripts, in the order of the file; `form` is one of FORMATS.
 
     Raises OSError, and TranscriptError naming file and row for what is malformed, an id that stands twice or an empty
@@ -78,7 +78,9 @@ def read(path: str | Path, form: str = "auto") -> list[Transcript]:
     return unique(source, _READERS[_form(source, form)](source))
 
 
-def read_hypotheses(path: str | Path, references: list[Transcript], form: str = "auto") -> tuple[list[Transcript], int]:
+def read_hypotheses(
+    path: str | Path, references: list[TranscriptRow], form: str = "auto"
+) -> tuple[list[TranscriptRow], int]:
     """Read what a system made of the references; return it, and how many words lie outside all segments.
 
     The words of a CTM go to the segment of the references that holds their middle, where the references are an STM.

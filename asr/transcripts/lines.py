@@ -2,7 +2,7 @@
 
 import re
 
-from asr.transcripts.record import Source, Transcript, TranscriptError, shown
+from asr.transcripts.record import Source, TranscriptError, TranscriptRow, shown
 
 _TRN = re.compile(r"\s*(.*?)\s*\(([^\s()]+)\)\s*")
 # "{ colour / color }": sclite tries each; what was said is for the user to say.
@@ -24,16 +24,16 @@ def refuse_alternatives(source: Source, number: int, text: str) -> None:
         )
 
 
-def read_text(source: Source) -> list[Transcript]:
+def read_text(source: Source) -> list[TranscriptRow]:
     """Read `ID WORD WORD …`; an id alone has an empty transcript."""
     found = []
     for number, line in source.rows():
         identity, *words = line.split(maxsplit=1)
-        found.append(Transcript(identity, words[0] if words else "", number))
+        found.append(TranscriptRow(identity, words[0] if words else "", number))
     return found
 
 
-def read_trn(source: Source) -> list[Transcript]:
+def read_trn(source: Source) -> list[TranscriptRow]:
     """Read `WORD WORD … (ID)`; lines of ;; are comments."""
     found = []
     for number, line in source.rows():
@@ -43,5 +43,5 @@ def read_trn(source: Source) -> list[Transcript]:
         if match is None:
             raise TranscriptError(f"{source}, row {number}: {shown(line)} is not of the form 'WORD WORD … (ID)'")
         refuse_alternatives(source, number, match[1])
-        found.append(Transcript(match[2], match[1], number))
+        found.append(TranscriptRow(match[2], match[1], number))
     return found

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asr.transcripts.record import Transcript, TranscriptError, shown
+from asr.transcripts.record import TranscriptError, TranscriptRow, shown
 
 # Ids that a message lists.
 _LISTED = 5
@@ -41,7 +41,7 @@ def _ids(ids: Sequence[str]) -> str:
 
 
 def match(
-    references: Sequence[Transcript], hypotheses: Sequence[Transcript], source: str, allow_missing: bool = False
+    references: Sequence[TranscriptRow], hypotheses: Sequence[TranscriptRow], source: str, allow_missing: bool = False
 ) -> Matched:
     """Pair references and hypotheses of the same id; `source` names the hypotheses in messages.
 
@@ -66,7 +66,7 @@ def match(
     return Matched(tuple(_pair(one, found.get(one.id)) for one in scored), missing, extra)
 
 
-def _pair(reference: Transcript, hypothesis: Transcript | None) -> Pair:
+def _pair(reference: TranscriptRow, hypothesis: TranscriptRow | None) -> Pair:
     if hypothesis is None:
         return Pair(reference.id, reference.text, "", reference.speaker, reference.duration)
     return Pair(

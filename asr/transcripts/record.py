@@ -12,7 +12,7 @@ class TranscriptError(AsrError):
 
 
 @dataclass(frozen=True, slots=True)
-class Transcript:
+class TranscriptRow:
     """What was said or recognised, and in which row of the file it stands.
 
     `duration` in seconds, 0 where unknown. `confidences`: of each word, 0 to 1, or empty. Of a segment of an STM,
@@ -60,7 +60,7 @@ def shown(value: str) -> str:
     return repr(value if len(value) <= 60 else f"{value[:57]}…")
 
 
-def unique(source: Source, transcripts: Iterable[Transcript]) -> list[Transcript]:
+def unique(source: Source, transcripts: Iterable[TranscriptRow]) -> list[TranscriptRow]:
     """Return transcripts of which no two have the same id. Raises TranscriptError, also where there are none."""
     seen: dict[str, int] = {}
     found = list(transcripts)

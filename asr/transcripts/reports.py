@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from asr.transcripts.record import Source, Transcript, TranscriptError
+from asr.transcripts.record import Source, TranscriptError, TranscriptRow
 
 
 def is_report(source: Source) -> bool:
@@ -11,7 +11,7 @@ def is_report(source: Source) -> bool:
     return source.content.partition(b"\n")[0].strip() == b"{"
 
 
-def read_report(source: Source, side: str) -> list[Transcript]:
+def read_report(source: Source, side: str) -> list[TranscriptRow]:
     """Read one side of a report, its `reference` texts or its `hypothesis` texts. Raises TranscriptError."""
     try:
         body = json.loads(source.content)
@@ -25,12 +25,12 @@ def read_report(source: Source, side: str) -> list[Transcript]:
         raise TranscriptError(f"{source}: a damaged report; write it again with --json") from error
 
 
-def _transcript(row: dict[str, Any], number: int, side: str) -> Transcript:
+def _transcript(row: dict[str, Any], number: int, side: str) -> TranscriptRow:
     text = row.get(f"raw_{side}", row[side])
     if not isinstance(text, str) or not isinstance(row["id"], str):
         raise TypeError(number)
     confidences = tuple(map(float, row.get("confidences", ()))) if side == "hypothesis" else ()
-    return Transcript(
+    return TranscriptRow(
         id=row["id"],
         text=text,
         row=number,

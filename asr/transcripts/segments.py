@@ -4,37 +4,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from asr.transcripts.records import Word
+from asr.transcripts.records import PAUSE, Segment, Word, split_at_pauses
 
 # What counts against a subtitle, beside the one that each counts: how fast it must be read, and how briefly it shows.
 _HASTE = 2.0
 _SHORTEST = 1.0
-# Times are sums of frames: a pause of exactly the limit may come out a hair shorter.
-_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Segment:
-    """Words said one after the other, when they start and end (seconds) and how sure the model is of them (0 to 1).
-
-    `text` has the words with spaces between; in a subtitle a line feed is where a line ends.
-    """
-
-    start: float
-    end: float
-    text: str
-    words: tuple[Word, ...]
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Limits:
+class SubtitleLimits:
     """How much a subtitle may hold: characters in a line, lines, seconds; and the characters a second one can read.
 
     A pause of `pause` seconds ends a subtitle. `reading_speed` is a guideline: who speaks fast is written in full.
     """
 
-    pause: float = 0.8
+    pause: float = PAUSE
     line_length: int = 42
     lines: int = 2
     longest: float = 7.0
@@ -46,24 +30,19 @@ class Limits:
                 raise ValueError(f"{name} = {getattr(self, name)} is not more than 0")
 
 
-LIMITS = Limits()
+LIMITS = SubtitleLimits()
 
 
-def at_pauses(words: Sequence[Word], pause: float = LIMITS.pause) -> list[Segment]:
-    """Return the words in their order, parted where nothing is said for `pause` seconds or more."""
-    return [_segment(run) for run in _runs(_in_order(words), pause)]
-
-
-def subtitles(words: Sequence[Word], limits: Limits = LIMITS) -> list[Segment]:
+def subtitles(words: Sequence[Word], limits: SubtitleLimits = LIMITS) -> list[Segment]:
     """Return the words in their order, parted into subtitles within the limits and, best, at pauses between words.
 
     A word that is beyond the limits has one of its own. A subtitle that was said faster than it can be read stays
     after its last word, until it is read or the next one begins.
     """
-    found = [part for run in _runs(_in_order(words), limits.pause) for part in _parted(run, limits)]
+    found = [part for run in split_at_pauses(words, limits.pause) for part in _parted(run, limits)]
     held = []
     for number, part in enumerate(found, 1):
-        cue = _segment(part)
+        cue = Segment.from_words(part)
         lasting = min(max(len(cue.text) / limits.reading_speed, _SHORTEST), limits.longest)
         until = found[number][0].start if number < len(found) else cue.start + lasting
         end = max(cue.end, min(cue.start + lasting, until))
@@ -95,34 +74,7 @@ def _filled(words: Sequence[str], length: int) -> list[str]:
     return lines
 
 
-def _in_order(words: Sequence[Word]) -> list[Word]:
-    """Return the words, none of which starts before the one before it ends, or ends before it starts."""
-    found: list[Word] = []
-    for word in words:
-        start = max(word.start, found[-1].end if found else 0.0)
-        found.append(replace(word, start=start, end=max(word.end, start)))
-    return found
-
-
-def _runs(words: Sequence[Word], pause: float) -> Iterator[list[Word]]:
-    """Yield the words between pauses."""
-    run = list(words[:1])
-    for before, word in pairwise(words):
-        if word.start - before.end >= pause - _ROUNDING:
-            yield run
-            run = []
-        run.append(word)
-    if run:
-        yield run
-
-
-def _segment(words: Sequence[Word]) -> Segment:
-    text = " ".join(word.text for word in words)
-    confidence = sum(word.confidence for word in words) / len(words)
-    return Segment(words[0].start, words[-1].end, text, tuple(words), confidence)
-
-
-def _parted(run: Sequence[Word], limits: Limits) -> Iterator[Sequence[Word]]:
+def _parted(run: Sequence[Word], limits: SubtitleLimits) -> Iterator[Sequence[Word]]:
     """Yield the parts of a run which together cost least, found by dynamic programming from its first word on."""
     cost = [0.0] + [float("inf")] * len(run)
     begins = [0] * (len(run) + 1)
@@ -138,7 +90,7 @@ def _parted(run: Sequence[Word], limits: Limits) -> Iterator[Sequence[Word]]:
         yield run[first:end]
 
 
-def _reach(run: Sequence[Word], first: int, limits: Limits) -> Iterator[int]:
+def _reach(run: Sequence[Word], first: int, limits: SubtitleLimits) -> Iterator[int]:
     """Yield each word with which a subtitle that begins with the word `first` may end."""
     yield first
     lines, room = 1, limits.line_length - len(run[first].text)
@@ -155,7 +107,7 @@ def _reach(run: Sequence[Word], first: int, limits: Limits) -> Iterator[int]:
         yield last
 
 
-def _cost(run: Sequence[Word], first: int, last: int, limits: Limits) -> float:
+def _cost(run: Sequence[Word], first: int, last: int, limits: SubtitleLimits) -> float:
     """Return how bad it is to have these words as one subtitle: one, the pause it lacks, haste and briefness."""
     following = run[last + 1] if last + 1 < len(run) else None
     shown = following.start - run[first].start if following else limits.longest

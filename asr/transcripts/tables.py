@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from asr.files import JsonlError, parsed
-from asr.transcripts.record import Source, Transcript, TranscriptError, shown
+from asr.transcripts.record import Source, TranscriptError, TranscriptRow, shown
 
 # The names that a column may have; the first that is there is taken.
 _TEXT = ("text", "transcript", "transcription", "sentence", "hypothesis", "reference")
@@ -82,7 +82,7 @@ def _object(place: str, line: str) -> dict[str, Any]:
         raise TranscriptError(f"{place}: {error}; {shown(line)}") from error
 
 
-def read_jsonl(source: Source) -> list[Transcript]:
+def read_jsonl(source: Source) -> list[TranscriptRow]:
     """Read JSON lines; a row of `asr transcribe` that has an error in place of a text is left out.
 
     Raises TranscriptError.
@@ -97,7 +97,7 @@ def read_jsonl(source: Source) -> list[Transcript]:
         if column is None:
             raise TranscriptError(f"{place}: no 'text' in {shown(line)}; add it")
         found.append(
-            Transcript(
+            TranscriptRow(
                 id=_identity(place, row),
                 text=_string(place, column, row[column]),
                 row=number,
@@ -119,7 +119,7 @@ def _names(cells: list[str]) -> list[str]:
     return [cell.strip().strip('"').casefold() for cell in cells]
 
 
-def read_table(source: Source, delimiter: str) -> list[Transcript]:
+def read_table(source: Source, delimiter: str) -> list[TranscriptRow]:
     """Read a table with a header; columns other than id, audio, text, speaker and duration are ignored.
 
     Raises TranscriptError.
@@ -143,7 +143,7 @@ def read_table(source: Source, delimiter: str) -> list[Transcript]:
         row = dict(zip(names, cells, strict=True))
         text = row[_column(_TEXT, names) or ""]
         duration = _duration(place, row.get("duration"))
-        found.append(Transcript(_identity(place, row), text, number, row.get("speaker", "").strip(), duration))
+        found.append(TranscriptRow(_identity(place, row), text, number, row.get("speaker", "").strip(), duration))
     return found
 
 

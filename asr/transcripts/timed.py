@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from asr.transcripts.lines import refuse_alternatives
-from asr.transcripts.record import Source, Transcript, TranscriptError, shown, unique
+from asr.transcripts.record import Source, TranscriptError, TranscriptRow, shown, unique
 
 # What NIST writes where a stretch is not to be scored.
 _IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"
@@ -81,15 +81,15 @@ def read_ctm(source: Source) -> list[TimedWord]:
     return found
 
 
-def _joined(identity: str, words: list[TimedWord]) -> Transcript:
+def _joined(identity: str, words: list[TimedWord]) -> TranscriptRow:
     words = sorted(words, key=lambda word: word.start)
     sure = tuple(word.confidence for word in words if word.confidence is not None)
     text = " ".join(word.text for word in words)
     row = min((word.row for word in words), default=0)
-    return Transcript(identity, text, row, confidences=sure if len(sure) == len(words) else ())
+    return TranscriptRow(identity, text, row, confidences=sure if len(sure) == len(words) else ())
 
 
-def by_recording(words: list[TimedWord]) -> list[Transcript]:
+def by_recording(words: list[TimedWord]) -> list[TranscriptRow]:
     """Join words in the order of time: the id is the file, or FILE-CHANNEL where some file has two channels."""
     parts: dict[tuple[str, str], list[TimedWord]] = defaultdict(list)
     for word in words:
@@ -98,7 +98,7 @@ def by_recording(words: list[TimedWord]) -> list[Transcript]:
     return [_joined("-".join(key) if several else key[0], part) for key, part in parts.items()]
 
 
-def read_stm(source: Source) -> list[Transcript]:
+def read_stm(source: Source) -> list[TranscriptRow]:
     """Read the segments of an STM; the id is FILE-CHANNEL-START-END as they are written. Raises TranscriptError."""
     found = []
     for number, line in source.rows():
@@ -119,7 +119,7 @@ def read_stm(source: Source) -> list[Transcript]:
         refuse_alternatives(source, number, text)
         scored = speaker != _GAP and _IGNORED.casefold() not in text.casefold()
         found.append(
-            Transcript(
+            TranscriptRow(
                 id=f"{file}-{channel}-{start}-{end}",
                 text=text,
                 row=number,
@@ -133,12 +133,12 @@ def read_stm(source: Source) -> list[Transcript]:
     return unique(source, found)
 
 
-def into_segments(words: list[TimedWord], segments: list[Transcript]) -> tuple[list[Transcript], int]:
+def into_segments(words: list[TimedWord], segments: list[TranscriptRow]) -> tuple[list[TranscriptRow], int]:
     """Give each word to the segment that holds its middle; return the segments of the recordings that have words.
 
     Of segments that overlap, the one that begins last has the word. Also returned: how many words lie outside all.
     """
-    parts: dict[str, list[Transcript]] = defaultdict(list)
+    parts: dict[str, list[TranscriptRow]] = defaultdict(list)
     for segment in sorted(segments, key=lambda one: one.start):
         parts[segment.recording].append(segment)
     ends = {name: list(accumulate((one.start + one.duration for one in part), max)) for name, part in parts.items()}

@@ -7,8 +7,7 @@ import pytest
 
 from asr.recognition.inputs import Recording, gather
 from asr.recognition.output_folder import STATE, Mirror, MirrorError, stamp
-from asr.transcripts.records import Hypothesis
-from asr.transcripts.writing import Transcript
+from asr.transcripts.records import FileResult, Transcript
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def mirror(folder: Path, *formats: str, settings: str = "s", force: bool = False
 
 def save(one: Mirror, recordings: list[Recording], text: str = "TEXT") -> None:
     for recording in recordings:
-        one.save(recording, [Transcript(str(recording.path), Hypothesis(text, -1.0))], stamp(recording.path))
+        one.save(recording, [FileResult(str(recording.path), Transcript(text))], stamp(recording.path))
 
 
 def names(folder: Path) -> list[str]:
@@ -169,8 +168,8 @@ def test_each_channel_has_its_file(tmp_path: Path, recordings: list[Recording]) 
     def apart(form: str = "txt", force: bool = False) -> Mirror:
         return Mirror(tmp_path / "out", (form,), "s", force, lambda one: 2 if one.path.name == "a.wav" else 1)
 
-    def said(one: Recording, channels: int) -> list[Transcript]:
-        return [Transcript(str(one.path), Hypothesis("A", 0.0), channel=number + 1) for number in range(channels)]
+    def said(one: Recording, channels: int) -> list[FileResult]:
+        return [FileResult(str(one.path), Transcript("A"), channel=number + 1) for number in range(channels)]
 
     first, second = recordings
     one = apart()

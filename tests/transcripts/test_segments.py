@@ -1,13 +1,14 @@
 """Words -> segments and subtitles."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.transcripts.records import Word
-from asr.transcripts.segments import LIMITS, Limits, Segment, at_pauses, subtitles, wrap
+from asr.transcripts.records import Segment, Transcript, Word, split_at_pauses
+from asr.transcripts.segments import LIMITS, SubtitleLimits, subtitles, wrap
 
 
 def spoken(text: str, each: float = 0.3, gap: float = 0.1) -> list[Word]:
@@ -28,7 +29,7 @@ def any_words(draw: st.DrawFn) -> list[Word]:
 
 
 any_limits = st.builds(
-    Limits,
+    SubtitleLimits,
     pause=st.floats(0.1, 2),
     line_length=st.integers(5, 50),
     lines=st.integers(1, 3),
@@ -37,7 +38,7 @@ any_limits = st.builds(
 )
 
 
-def check_order(found: list[Segment], words: list[Word]) -> None:
+def check_order(found: Sequence[Segment], words: list[Word]) -> None:
     assert [word.text for segment in found for word in segment.words] == [word.text for word in words]
     for segment in found:
         assert segment.words and segment.start <= segment.words[0].start
@@ -51,17 +52,17 @@ def check_order(found: list[Segment], words: list[Word]) -> None:
 @settings(deadline=None)
 @given(any_words(), st.floats(0.1, 2))
 def test_segments_are_the_words_between_pauses(words: list[Word], pause: float) -> None:
-    found = at_pauses(words, pause)
+    found = [Segment.from_words(run) for run in split_at_pauses(words, pause)]
     check_order(found, words)
     for before, after in pairwise(found):
         assert after.start - before.end >= pause - 1e-6
-    for segment in found:
-        assert all(after.start - before.end < pause for before, after in pairwise(segment.words))
+    for each in found:
+        assert all(after.start - before.end < pause for before, after in pairwise(each.words))
 
 
 @settings(deadline=None, max_examples=200)
 @given(any_words(), any_limits)
-def test_subtitles_keep_their_limits_wherever_a_single_word_does(words: list[Word], limits: Limits) -> None:
+def test_subtitles_keep_their_limits_wherever_a_single_word_does(words: list[Word], limits: SubtitleLimits) -> None:
     found = subtitles(words, limits)
     check_order(found, words)
     for cue in found:
@@ -77,24 +78,24 @@ def test_subtitles_keep_their_limits_wherever_a_single_word_does(words: list[Wor
 @given(st.lists(st.floats(-5, 50), min_size=2, max_size=40))
 def test_times_that_are_out_of_order_are_put_in_order(times: list[float]) -> None:
     words = [Word("x", start, end, 1.0) for start, end in zip(times[::2], times[1::2], strict=False)]
-    for found in (at_pauses(words), subtitles(words)):
+    for found in (Transcript("", tuple(words)).segments, subtitles(words)):
         assert sum(len(segment.words) for segment in found) == len(words)
         assert all(segment.start <= segment.end for segment in found)
         assert all(before.end <= after.start for before, after in pairwise(found))
 
 
 def test_no_words_are_no_segments() -> None:
-    assert at_pauses([]) == subtitles([]) == []
+    assert (Transcript("").segments, subtitles([])) == ((), [])
 
 
 def test_a_segment_is_as_sure_as_its_words_on_average() -> None:
-    [segment] = at_pauses([Word("a", 0, 1, 0.5), Word("b", 1, 2, 1.0)])
-    assert segment == Segment(0, 2, "a b", segment.words, 0.75)
+    words = (Word("a", 0, 1, 0.5), Word("b", 1, 2, 1.0))
+    assert Transcript("a b", words).segments == (Segment(0, 2, "a b", words, 0.75),)
 
 
 def test_a_pause_ends_both() -> None:
     words = [Word("a", 0, 1, 1), Word("b", 1.79, 2, 1), Word("c", 2.8, 3, 1)]
-    assert [segment.text for segment in at_pauses(words)] == ["a b", "c"]
+    assert [segment.text for segment in Transcript("", tuple(words)).segments] == ["a b", "c"]
     assert [cue.text for cue in subtitles(words)] == ["a b", "c"]
 
 
@@ -138,4 +139,4 @@ def test_six_hours_take_seconds() -> None:
 @pytest.mark.parametrize("name", ["pause", "line_length", "lines", "longest", "reading_speed"])
 def test_limits_are_more_than_nothing(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} = 0 is not more than 0"):
-        Limits(**{name: 0})
+        SubtitleLimits(**{name: 0})

@@ -3,24 +3,24 @@
 import json
 
 from asr.transcripts import writing as output
-from asr.transcripts.records import Hypothesis, Word
-from asr.transcripts.writing import Transcript, line
+from asr.transcripts.records import FileResult, Hypothesis, Transcript, Word
+from asr.transcripts.writing import line
 
 
 def test_text_is_the_text_alone() -> None:
-    assert line(Transcript("a.wav", Hypothesis("HELLO WORLD", -1.5)), "txt") == "HELLO WORLD"
+    assert line(FileResult("a.wav", Transcript("HELLO WORLD")), "txt") == "HELLO WORLD"
 
 
 def test_a_failure_leaves_an_empty_line_so_that_lines_and_files_stay_in_step() -> None:
-    assert line(Transcript("a.wav", None, "a.wav: 0 samples"), "txt") == ""
-    assert json.loads(line(Transcript("a.wav", None, "a.wav: 0 samples"), "json")) == {
+    assert line(FileResult("a.wav", None, "a.wav: 0 samples"), "txt") == ""
+    assert json.loads(line(FileResult("a.wav", None, "a.wav: 0 samples"), "json")) == {
         "audio": "a.wav",
         "error": "a.wav: 0 samples",
     }
 
 
 def test_json_is_one_line_whatever_the_name() -> None:
-    row = line(Transcript("a\nb \udce9.wav", Hypothesis("É", -1.23456)), "json")
+    row = line(FileResult("a\nb \udce9.wav", Transcript("É", acoustic_score=-1.23456)), "json")
     assert "\n" not in row
     assert json.loads(row) == {
         "audio": "a\nb \udce9.wav",
@@ -34,8 +34,9 @@ def test_json_is_one_line_whatever_the_name() -> None:
 
 
 def test_json_has_words_and_alternatives() -> None:
-    best = Hypothesis("A B", -1.0, -2.0, (Word("A", 0.12345, 0.5, 0.87654), Word("B", 0.6, 1.0, 1.0)))
-    row = json.loads(line(Transcript("a.wav", best, alternatives=(Hypothesis("A", float("-inf")),)), "json"))
+    words = (Word("A", 0.12345, 0.5, 0.87654), Word("B", 0.6, 1.0, 1.0))
+    transcript = Transcript("A B", words, (Hypothesis("A", float("-inf")),), -1.0, -2.0)
+    row = json.loads(line(FileResult("a.wav", transcript), "json"))
     assert row["score"] == -3.0
     assert row["words"] == [
         {"word": "A", "start": 0.123, "end": 0.5, "confidence": 0.8765},
@@ -46,8 +47,7 @@ def test_json_has_words_and_alternatives() -> None:
 
 def test_channels_share_a_file_where_the_format_tells_them_apart() -> None:
     both = [
-        Transcript("in/a.wav", Hypothesis(text, -1.0), duration=2.0, channel=number)
-        for number, text in ((1, "A"), (2, "B"))
+        FileResult("in/a.wav", Transcript(text, duration=2.0), channel=number) for number, text in ((1, "A"), (2, "B"))
     ]
     assert {form: list(output.files(both, form)) for form in output.FORMATS} == {
         "txt": [".1.txt", ".2.txt"],
@@ -66,5 +66,5 @@ def test_channels_share_a_file_where_the_format_tells_them_apart() -> None:
         "in/a.wav\t1\t0.000\t2.000\t\tA",
         "in/a.wav\t2\t0.000\t2.000\t\tB",
     ]
-    mixed = [Transcript("in/a.wav", Hypothesis("A", -1.0))]
+    mixed = [FileResult("in/a.wav", Transcript("A"))]
     assert output.joined(mixed, "txt") == "A\n" and list(output.files(mixed, "json")) == [".json"]

@@ -13,19 +13,19 @@ its tiers, in one file; of the other formats each has a file of its own.
 
 from collections.abc import Callable, Sequence
 
+from asr.transcripts.records import FileResult as FileResult
 from asr.transcripts.writing.lines import json_line, labelled_txt, txt
-from asr.transcripts.writing.record import Transcript as Transcript
 from asr.transcripts.writing.subtitles import srt, vtt
 from asr.transcripts.writing.timed import ctm, textgrid, tsv, tsv_head
 
-_WRITERS: dict[str, Callable[[Transcript], str]] = {
+_WRITERS: dict[str, Callable[[FileResult], str]] = {
     "txt": txt,
     "json": json_line,
     "srt": srt,
     "vtt": vtt,
     "ctm": ctm,
     "tsv": tsv,
-    "textgrid": lambda transcript: textgrid([transcript]),
+    "textgrid": lambda result: textgrid([result]),
 }
 FORMATS = tuple(_WRITERS)
 # What of several recordings can stand in one file, one after another.
@@ -36,25 +36,25 @@ OF_CHANNELS = ("ctm", "tsv", "textgrid")
 SUFFIXES = {form: ".TextGrid" if form == "textgrid" else f".{form}" for form in FORMATS}
 
 
-def document(transcript: Transcript, form: str, head: bool = True) -> str:
+def document(result: FileResult, form: str, head: bool = True) -> str:
     """Return the whole file of a transcript; `head`: with the header, where the format has one for all its rows.
 
     A file that failed has an empty line (txt) or an object with audio and error (json), so that lines and files stay
     in step, and no words in the other formats.
     """
-    return (tsv_head(transcript) if form == "tsv" and head else "") + _WRITERS[form](transcript)
+    return (tsv_head(result) if form == "tsv" and head else "") + _WRITERS[form](result)
 
 
-def joined(transcripts: Sequence[Transcript], form: str, head: bool = True) -> str:
+def joined(results: Sequence[FileResult], form: str, head: bool = True) -> str:
     """Return the transcripts of a recording, one or its channels', in one text; otherwise as `document`.
 
     Where channels are apart, lines of txt tell file and channel.
     """
     if form == "textgrid":
-        return textgrid(transcripts)
-    if form == "txt" and transcripts[0].channel is not None:
-        return "".join(map(labelled_txt, transcripts))
-    return "".join(document(one, form, head and number == 0) for number, one in enumerate(transcripts))
+        return textgrid(results)
+    if form == "txt" and results[0].channel is not None:
+        return "".join(map(labelled_txt, results))
+    return "".join(document(one, form, head and number == 0) for number, one in enumerate(results))
 
 
 def endings(form: str, channels: int | None = None) -> list[str]:
@@ -64,15 +64,15 @@ def endings(form: str, channels: int | None = None) -> list[str]:
     return [f".{number}{SUFFIXES[form]}" for number in range(1, channels + 1)]
 
 
-def files(transcripts: Sequence[Transcript], form: str) -> dict[str, str]:
+def files(results: Sequence[FileResult], form: str) -> dict[str, str]:
     """Return the files of a recording, by what their names end in."""
-    channels = None if transcripts[0].channel is None else len(transcripts)
+    channels = None if results[0].channel is None else len(results)
     if form in OF_CHANNELS:
-        return {SUFFIXES[form]: joined(transcripts, form)}
-    made = [document(one, form) for one in transcripts]
+        return {SUFFIXES[form]: joined(results, form)}
+    made = [document(one, form) for one in results]
     return dict(zip(endings(form, channels), made, strict=True))
 
 
-def line(transcript: Transcript, form: str) -> str:
+def line(result: FileResult, form: str) -> str:
     """Return the one line of a transcript in `txt` or `json`, without its line feed."""
-    return document(transcript, form).removesuffix("\n")
+    return document(result, form).removesuffix("\n")

@@ -1,23 +1,20 @@
 """Transcripts -> a line each: text or JSON."""
 
 import json
-from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
-from asr.transcripts.records import Hypothesis, Word
-from asr.transcripts.segments import at_pauses
-from asr.transcripts.writing.record import Transcript
+from asr.transcripts.records import FileResult, Hypothesis, Segment, Transcript, Word
 
 
-def txt(transcript: Transcript) -> str:
+def txt(result: FileResult) -> str:
     """Return the text, with a line feed; of a file that failed, an empty line."""
-    return f"{transcript.text}\n"
+    return f"{result.text}\n"
 
 
-def labelled_txt(transcript: Transcript) -> str:
+def labelled_txt(result: FileResult) -> str:
     """Return a line FILE, CHANNEL, TEXT with tabs between; of a file that failed, the last two are empty."""
-    line = f"{cell(transcript.audio)}\t{transcript.channel or ''}\t{transcript.text}\n"
+    line = f"{cell(result.audio)}\t{result.channel or ''}\t{result.text}\n"
     return line.encode("utf-8", "backslashreplace").decode()
 
 
@@ -28,7 +25,7 @@ def cell(name: str) -> str:
     return name
 
 
-def json_line(transcript: Transcript) -> str:
+def json_line(result: FileResult) -> str:
     """Return an object on one line, with a line feed; of a file that failed it has audio and error.
 
     The object has audio, channel (from 1 on, where channels are apart), duration (where known), text, score (natural
@@ -36,42 +33,30 @@ def json_line(transcript: Transcript) -> str:
     confidence), segments (each with start, end, confidence and text, parted at pauses) where there are words, and
     alternatives where there are any.
     """
-    row: dict[str, Any] = {"audio": transcript.audio}
-    if transcript.channel:
-        row["channel"] = transcript.channel
-    hypothesis = transcript.hypothesis
-    if hypothesis is None:
-        row["error"] = transcript.error
+    row: dict[str, Any] = {"audio": result.audio}
+    if result.channel:
+        row["channel"] = result.channel
+    transcript = result.transcript
+    if transcript is None:
+        row["error"] = result.error
     else:
         if transcript.duration:
             row["duration"] = round(transcript.duration, 3)
-        row |= _scored(hypothesis)
-        row["words"] = [{"word": word.text} | _timed(word) for word in hypothesis.words]
-        if hypothesis.words:
-            row["segments"] = _segments(hypothesis.words)
+        row |= _scored(transcript)
+        row["words"] = [{"word": word.text} | _timed(word) for word in transcript.words]
+        if transcript.words:
+            row["segments"] = [_timed(segment) | {"text": segment.text} for segment in transcript.segments]
         if transcript.alternatives:
             row["alternatives"] = [_scored(one) for one in transcript.alternatives]
     # Bytes of a file's name that are no UTF-8 become JSON's own escapes.
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + "\n"
 
 
-def _timed(word: Word) -> dict[str, Any]:
+def _timed(word: Word | Segment) -> dict[str, Any]:
     return {"start": round(word.start, 3), "end": round(word.end, 3), "confidence": round(word.confidence, 4)}
 
 
-def _segments(words: Sequence[Word]) -> list[dict[str, Any]]:
-    return [
-        {
-            "start": round(one.start, 3),
-            "end": round(one.end, 3),
-            "confidence": round(one.confidence, 4),
-            "text": one.text,
-        }
-        for one in at_pauses(words)
-    ]
-
-
-def _scored(one: Hypothesis) -> dict[str, Any]:
+def _scored(one: Hypothesis | Transcript) -> dict[str, Any]:
     scores = {"score": one.score, "acoustic_score": one.acoustic_score, "lm_score": one.lm_score}
     # JSON has no infinity: what is impossible has no score.
     return {"text": one.text} | {name: round(value, 4) if isfinite(value) else None for name, value in scores.items()}

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from asr.transcripts.records import Word
-from asr.transcripts.segments import LIMITS, Segment, at_pauses, subtitles, wrap
-from asr.transcripts.writing.record import Transcript
+from asr.transcripts.records import FileResult, Segment, Transcript, Word
+from asr.transcripts.segments import LIMITS, subtitles, wrap
 
 # Seconds that a text is shown whose times nobody asked for, in a recording of unknown length.
 _SHOWN = 7.0
@@ -21,29 +20,30 @@ class Span:
     confidence: float | None = None
 
 
-def words(transcript: Transcript) -> list[Span]:
+def words(result: FileResult) -> list[Span]:
     """Return the words of a transcript; where they have no times, one span of all the text over the recording."""
-    return _spans(transcript, lambda found: found)
+    return _spans(result, lambda transcript: transcript.words)
 
 
-def segments(transcript: Transcript) -> list[Span]:
+def segments(result: FileResult) -> list[Span]:
     """Return what was said between pauses; without times as `words`."""
-    return _spans(transcript, at_pauses)
+    return _spans(result, lambda transcript: transcript.segments)
 
 
-def cues(transcript: Transcript) -> list[Span]:
+def cues(result: FileResult) -> list[Span]:
     """Return subtitles, with line feeds in their texts; without times as `words`."""
-    return _spans(transcript, subtitles, "\n".join(wrap(transcript.text.split(), LIMITS.line_length)))
+    whole = "\n".join(wrap(result.text.split(), LIMITS.line_length))
+    return _spans(result, lambda transcript: subtitles(transcript.words), whole)
 
 
 def _spans(
-    transcript: Transcript,
-    parted: Callable[[Sequence[Word]], Sequence[Word | Segment]],
-    whole: str | None = None,
+    result: FileResult, parted: Callable[[Transcript], Sequence[Word | Segment]], whole: str | None = None
 ) -> list[Span]:
-    said = transcript.hypothesis.words if transcript.hypothesis else ()
-    if said:
-        return _in_order(Span(_milli(one.start), _milli(one.end), one.text, one.confidence) for one in parted(said))
+    transcript = result.transcript or Transcript("")
+    if transcript.words:
+        return _in_order(
+            Span(_milli(one.start), _milli(one.end), one.text, one.confidence) for one in parted(transcript)
+        )
     text = " ".join(transcript.text.split())
     return _in_order([Span(0, _milli(transcript.duration or _SHOWN), whole or text)]) if text else []
 

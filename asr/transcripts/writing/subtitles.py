@@ -1,23 +1,22 @@
 """Transcripts -> subtitles: SubRip (srt) and WebVTT."""
 
+from asr.transcripts.records import FileResult
 from asr.transcripts.writing import spans
-from asr.transcripts.writing.record import Transcript
 
 
-def srt(transcript: Transcript) -> str:
+def srt(result: FileResult) -> str:
     """Return SubRip subtitles, numbered from 1; nothing where nothing was said."""
     # SubRip has no escapes; an arrow within a text could be taken for that between two times.
     return "\n".join(
         f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text.replace('-->', '→')}\n"
-        for number, cue in enumerate(spans.cues(transcript), 1)
+        for number, cue in enumerate(spans.cues(result), 1)
     )
 
 
-def vtt(transcript: Transcript) -> str:
+def vtt(result: FileResult) -> str:
     """Return WebVTT subtitles (W3C, 2019)."""
     cues = [
-        f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_escaped(cue.text)}\n"
-        for cue in spans.cues(transcript)
+        f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_escaped(cue.text)}\n" for cue in spans.cues(result)
     ]
     return "WEBVTT\n" + "".join(cues)
 

@@ -6,27 +6,27 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from asr.transcripts.records import FileResult
 from asr.transcripts.writing import spans
 from asr.transcripts.writing.lines import cell
-from asr.transcripts.writing.record import Transcript
 from asr.transcripts.writing.spans import Span
 
 _TSV_HEAD = ("audio", "start", "end", "confidence", "text")
 
 
-def ctm(transcript: Transcript) -> str:
+def ctm(result: FileResult) -> str:
     """Return a line FILE CHANNEL START DURATION WORD CONFIDENCE for each word (NIST).
 
     FILE is the utterance's id, or the stem of the name. White space in it becomes `_`: cells are parted by it, and CTM
     has no quotes.
     """
-    name = re.sub(r"\s|^;", "_", transcript.id or Path(transcript.audio).stem) or "_"
+    name = re.sub(r"\s|^;", "_", result.id or Path(result.audio).stem) or "_"
     lines = []
-    for one in spans.words(transcript):
+    for one in spans.words(result):
         sure = "NA" if one.confidence is None else f"{one.confidence:.4f}"
         for word, part in _shared(one):
             times = f"{_seconds(part.start)} {_seconds(part.end - part.start)}"
-            lines.append(f"{name} {transcript.channel or 1} {times} {word} {sure}\n")
+            lines.append(f"{name} {result.channel or 1} {times} {word} {sure}\n")
     return _escaped("".join(lines))
 
 
@@ -37,38 +37,38 @@ def _shared(one: Span) -> list[tuple[str, Span]]:
     return [(word, Span(edges[number], edges[number + 1], word)) for number, word in enumerate(words)]
 
 
-def tsv_head(transcript: Transcript) -> str:
+def tsv_head(result: FileResult) -> str:
     """Return the header of a table."""
     audio, *others = _TSV_HEAD
-    return "\t".join([audio, *(["channel"] if transcript.channel is not None else []), *others]) + "\n"
+    return "\t".join([audio, *(["channel"] if result.channel is not None else []), *others]) + "\n"
 
 
-def tsv(transcript: Transcript) -> str:
+def tsv(result: FileResult) -> str:
     """Return a row audio, start, end (seconds), confidence, text for each segment, without the header.
 
     Where channels are apart, channel is the second cell. Tabs, line feeds and backslashes in the name are written as
     \\t, \\n, \\r and \\\\; cells with quotes are quoted.
     """
-    name = [cell(transcript.audio), *([] if transcript.channel is None else [str(transcript.channel)])]
+    name = [cell(result.audio), *([] if result.channel is None else [str(result.channel)])]
     rows = io.StringIO()
     table = csv.writer(rows, delimiter="\t", lineterminator="\n")
-    for one in spans.segments(transcript):
+    for one in spans.segments(result):
         sure = "" if one.confidence is None else f"{one.confidence:.4f}"
         table.writerow([*name, _seconds(one.start), _seconds(one.end), sure, one.text])
     return _escaped(rows.getvalue())
 
 
-def textgrid(transcripts: Sequence[Transcript]) -> str:
+def textgrid(results: Sequence[FileResult]) -> str:
     """Return Praat's TextGrid in its long form: a tier of segments and one of words, which cover the recording.
 
     Where channels are apart, each of the transcripts has two tiers, whose names end in the channel's number.
     """
     tiers: dict[str, list[Span]] = {}
-    for transcript in transcripts:
-        apart = f" {transcript.channel}" if transcript.channel else ""
-        tiers |= {f"segments{apart}": spans.segments(transcript), f"words{apart}": spans.words(transcript)}
+    for result in results:
+        apart = f" {result.channel}" if result.channel else ""
+        tiers |= {f"segments{apart}": spans.segments(result), f"words{apart}": spans.words(result)}
     ends = [tier[-1].end for tier in tiers.values() if tier]
-    end = max([*(round(one.duration * 1000) for one in transcripts), 1, *ends])
+    end = max([*(round(one.transcript.duration * 1000) for one in results if one.transcript), 1, *ends])
     head = [
         'File type = "ooTextFile"',
         'Object class = "TextGrid"',
