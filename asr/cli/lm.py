@@ -14,7 +14,7 @@ from asr.cli.progress import Display
 
 if TYPE_CHECKING:
     from asr.lm import Perplexity
-    from asr.lm.sentences import Source
+    from asr.lm.text import TextSource
 
 
 @click.group()
@@ -41,7 +41,7 @@ def perplexity(
     sentence on each line (.gz, too), a manifest (.jsonl), or - for standard input.
     """
     from asr import lm as room
-    from asr.lm.sentences import Reader
+    from asr.lm.text import TextReader
 
     with Display(quiet) as display:
 
@@ -49,7 +49,7 @@ def perplexity(
             display.say(f"reading {model} once; from then on it is opened by way of {compact}, made now")
 
         loaded = room.load(model, on_build)
-        reader = Reader(
+        reader = TextReader(
             _source(model, texts, normaliser, ids),
             lambda done, total: display.update("read", done / 1e6, total / 1e6, "MB"),
         )
@@ -64,11 +64,11 @@ def perplexity(
     return 0
 
 
-def _source(model: Path, texts: tuple[Path, ...], normaliser: str | None, ids: bool | None) -> "Source":
+def _source(model: Path, texts: tuple[Path, ...], normaliser: str | None, ids: bool | None) -> "TextSource":
     """Return the texts as the model's own were; only recurrent models say what those were like."""
     from asr import lm
     from asr.lm import recurrent as rnnlm
-    from asr.lm.sentences import Source
+    from asr.lm.text import TextSource
     from asr.text import TextSettings
 
     settings = rnnlm.inspect(model).settings.text if lm.is_recurrent(model) else None
@@ -76,7 +76,7 @@ def _source(model: Path, texts: tuple[Path, ...], normaliser: str | None, ids: b
         chosen = TextSettings(normaliser or (settings.normaliser if settings else "upper"))
     except ValueError as error:
         raise click.UsageError(f"--{error}") from error
-    return Source(texts, chosen.normaliser, settings.alphabet if settings else None, ids)
+    return TextSource(texts, chosen.normaliser, settings.alphabet if settings else None, ids)
 
 
 def _lines(found: "Perplexity") -> Iterator[str]:

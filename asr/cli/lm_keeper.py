@@ -10,7 +10,7 @@ from asr.cli.progress import Display
 from asr.cli.stopping import Asked
 
 if TYPE_CHECKING:
-    from asr.lm.recurrent import Epoch, Perplexity, RnnLm, RnnLmTraining, Settings, Step, WordLm
+    from asr.lm.recurrent import LmEpoch, LmFileSettings, LmStep, Perplexity, RnnLm, RnnLmTraining, WordLm
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class Keeper:
     KeyboardInterrupt. `best`: the file and what is in it, empty if nothing is written.
     """
 
-    def __init__(self, display: Display, out: Path, settings: "Settings", run: Run) -> None:
+    def __init__(self, display: Display, out: Path, settings: "LmFileSettings", run: Run) -> None:
         self.display, self.out, self.settings, self.run = display, out, settings, run
         self.asked = Asked()
         self.best = ""
         self._lowest: Perplexity | None = None
         self._begin = time.monotonic()
 
-    def __call__(self, event: "Step | Epoch", model: "RnnLm | WordLm") -> None:
+    def __call__(self, event: "LmStep | LmEpoch", model: "RnnLm | WordLm") -> None:
         """Take note of a step or an epoch."""
-        from asr.lm.recurrent import Step
+        from asr.lm.recurrent import LmStep
 
         epochs = self.run.training.epochs
-        if not isinstance(event, Step):
+        if not isinstance(event, LmStep):
             self.display.close()
             best = self._keep(f"epoch {event.number} of {epochs}", event.dev, model)
             seconds, self._begin = time.monotonic() - self._begin, time.monotonic()

@@ -13,7 +13,7 @@ from asr.cli.progress import Display
 from asr.cli.stopping import stopping
 
 if TYPE_CHECKING:
-    from asr.lm.sentences import Reader
+    from asr.lm.text import TextReader
     from asr.text import TextSettings
 
 # Without --dev, one sentence in so many is held out.
@@ -152,13 +152,13 @@ def _text_settings(given: dict[str, Any], of_characters: bool) -> "TextSettings"
 
 
 def _reader(display: Display, texts: tuple[Path, ...], text: "TextSettings", alphabet: bool, ids: bool | None) -> Any:
-    from asr.lm.sentences import Reader, Source
+    from asr.lm.text import TextReader, TextSource
 
-    source = Source(texts, text.normaliser, text.alphabet if alphabet else None, ids)
-    return Reader(source, lambda done, total: display.update("read", done / 1e6, total / 1e6, "MB"))
+    source = TextSource(texts, text.normaliser, text.alphabet if alphabet else None, ids)
+    return TextReader(source, lambda done, total: display.update("read", done / 1e6, total / 1e6, "MB"))
 
 
-def _told(display: Display, reader: "Reader", sentences: Iterator[Any]) -> Iterator[Any]:
+def _told(display: Display, reader: "TextReader", sentences: Iterator[Any]) -> Iterator[Any]:
     """Go through sentences of a reader, and say in the end what they were."""
     yield from sentences
     display.close()
@@ -169,8 +169,9 @@ def _told(display: Display, reader: "Reader", sentences: Iterator[Any]) -> Itera
 
 def _ngram(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", given: dict[str, Any]) -> int:
     from asr import lm
-    from asr.lm.ngram import SPACE, NgramError, arpa
-    from asr.lm.ngram.estimate import Settings, estimate
+    from asr.lm import LmError
+    from asr.lm.ngram import SPACE, arpa
+    from asr.lm.ngram.estimate import EstimateSettings, estimate
     from asr.lm.ngram.prune import prune
 
     if not 0 <= given["prune"] < float("inf"):
@@ -187,8 +188,8 @@ def _ngram(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSett
             raise click.UsageError("--vocabulary is of words; a model of characters has its --alphabet")
         vocabulary = lm.vocabulary(given["vocabulary"], text.normaliser)
     try:
-        settings = Settings(given["order"], _cutoffs(given["cutoffs"]), vocabulary)
-    except NgramError as error:
+        settings = EstimateSettings(given["order"], _cutoffs(given["cutoffs"]), vocabulary)
+    except LmError as error:
         raise click.UsageError(f"--{error}") from error
     reader = _reader(display, texts, text, letters, given["ids"])
     model = estimate(_told(display, reader, lm.tokens(reader, given["unit"])), settings)
@@ -219,7 +220,7 @@ def _rnn(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettin
     chunk = suiting.pop("chunk")
     try:
         shape = rnnlm.RnnLmSettings(cell=given["cell"], hidden=given["hidden"], **suiting)
-        settings = rnnlm.Settings(text, shape, unit)
+        settings = rnnlm.LmFileSettings(text, shape, unit)
         training = rnnlm.RnnLmTraining(
             epochs=given["epochs"],
             seed=given["seed"],

@@ -9,7 +9,7 @@ import click
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
-    from asr.lm.sentences import Reader
+    from asr.lm.text import TextReader
     from asr.recognition.pretrained import Bundle
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -79,7 +79,7 @@ ids: Decorator = click.option(
 )
 
 
-def tell_reader(display: Display, reader: "Reader") -> None:
+def tell_reader(display: Display, reader: "TextReader") -> None:
     """Say what of some texts was left out."""
     for name in reader.with_ids:
         display.say(f"{name}: each line begins with an utterance's id, which is left out; --no-ids keeps it", True)

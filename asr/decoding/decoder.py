@@ -186,7 +186,7 @@ class Plan:
 def read(path: str | Path) -> Plan:
     """Read decoder.toml and open the language models that it names.
 
-    Raises ConfigError, LmError, NgramError and RnnLmError.
+    Raises ConfigError and LmError.
     """
     settings = read_settings(path)
     return Plan(settings, open_models(settings))
@@ -234,7 +234,7 @@ def _line(name: str, value: object) -> str:
 def open_models(
     settings: DecoderSettings, hotwords: Mapping[str, float] = NONE, on_build: Callable[[Path], None] | None = None
 ) -> Models:
-    """Open the files that the settings name; `on_build` as in `lm.load`. Raises LmError, NgramError and RnnLmError."""
+    """Open the files that the settings name; `on_build` as in `lm.load`. Raises LmError."""
     if settings.greedy:
         return NO_MODELS
     guide = lm.load(settings.lm, on_build) if settings.lm else None

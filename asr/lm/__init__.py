@@ -2,7 +2,6 @@
 
 from asr.lm.models import UNITS as UNITS
 from asr.lm.models import LanguageModel as LanguageModel
-from asr.lm.models import LmError as LmError
 from asr.lm.models import Perplexity as Perplexity
 from asr.lm.models import characters as characters
 from asr.lm.models import is_recurrent as is_recurrent
@@ -10,3 +9,4 @@ from asr.lm.models import load as load
 from asr.lm.models import perplexity as perplexity
 from asr.lm.models import tokens as tokens
 from asr.lm.models import vocabulary as vocabulary
+from asr.lm.text import LmError as LmError

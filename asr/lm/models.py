@@ -9,20 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import AsrError
 from asr.lm import recurrent as rnnlm
 from asr.lm.ngram import BEGIN, END, SPACE, NgramModel, binary, is_character_model, walk
 from asr.lm.recurrent import UNKNOWN, RnnLm, WordLm
-from asr.lm.sentences import Reader, Source
+from asr.lm.text import LmError, TextReader, TextSource
 
 LanguageModel = NgramModel | RnnLm | WordLm
 UNITS = ("word", "character")
 # Sentences that a recurrent model scores together.
 _TOGETHER = 1024
-
-
-class LmError(AsrError):
-    """A language model, or a text for one, that cannot be used; the message names it."""
 
 
 def is_recurrent(path: Path) -> bool:
@@ -43,7 +38,7 @@ def load(path: str | Path, on_build: Callable[[Path], None] | None = None) -> La
     """Open a language model: ARPA (.gz, too), the compact form of one, or a recurrent model's safetensors.
 
     `on_build` is called with the name of the compact file before an ARPA has to be read, which takes long, and that
-    file is made beside it. Raises LmError, NgramError, RnnLmError and OSError, all of which name the file.
+    file is made beside it. Raises LmError and OSError naming the file.
     """
     path = Path(path)
     if is_recurrent(path):
@@ -51,8 +46,8 @@ def load(path: str | Path, on_build: Callable[[Path], None] | None = None) -> La
     return binary.load(path, on_build)
 
 
-def tokens(reader: Reader, unit: str) -> Iterator[list[str]]:
-    """Cut sentences into words or characters, a space as SPACE. Raises LmError naming file and line, and as Reader."""
+def tokens(reader: TextReader, unit: str) -> Iterator[list[str]]:
+    """Cut sentences into words or characters, a space as SPACE. Raises LmError naming file and line."""
     for text in reader:
         found = text.split(" ") if unit == "word" else characters(text)
         for marker in (BEGIN, END):
@@ -62,8 +57,8 @@ def tokens(reader: Reader, unit: str) -> Iterator[list[str]]:
 
 
 def vocabulary(path: Path, normaliser: str) -> list[str]:
-    """Read a list of words, one on each line. Raises LmError naming the line where there are several, and as Reader."""
-    reader = Reader(Source((path,), normaliser, ids=False))
+    """Read a list of words, one on each line. Raises LmError naming the line."""
+    reader = TextReader(TextSource((path,), normaliser, ids=False))
     words = []
     for text in reader:
         if " " in text or text in (BEGIN, END):

@@ -65,7 +65,7 @@ class Place:
         return self.file("lm.arpa", f"\\data\\\nngram 1=4\n\n\\1-grams:\n{grams}\n\n\\end\\\n")
 
     def words(self) -> Path:
-        settings = rnnlm.Settings(TextSettings("none", "AB"), rnnlm.RnnLmSettings(hidden=3, embedding=4), "word")
+        settings = rnnlm.LmFileSettings(TextSettings("none", "AB"), rnnlm.RnnLmSettings(hidden=3, embedding=4), "word")
         model = settings.of(rnnlm.Vocabulary(("A",))).build()
         path = self.folder / "words.safetensors"
         rnnlm.save(path, model, settings, {})

@@ -226,17 +226,17 @@ def test_a_run_that_is_stopped_in_its_first_epoch_is_kept_too(
 
 
 def test_a_later_model_is_kept_only_if_it_is_better(tmp_path: Path) -> None:
-    settings = rnnlm.Settings(TextSettings("none", "AB"), rnnlm.RnnLmSettings(hidden=3, embedding=2))
+    settings = rnnlm.LmFileSettings(TextSettings("none", "AB"), rnnlm.RnnLmSettings(hidden=3, embedding=2))
     model = settings.build()
     out = tmp_path / "lm.safetensors"
     keeper = Keeper(Display(quiet=True), out, settings, Run(rnnlm.RnnLmTraining(epochs=3), ("text",), ["AB"]))
     for number, log_prob in enumerate((-3.0, -2.0, -2.5), 1):
-        keeper(rnnlm.Epoch(number, 1.0, rnnlm.Perplexity(log_prob, 1, 2, 1), True), model)
+        keeper(rnnlm.LmEpoch(number, 1.0, rnnlm.Perplexity(log_prob, 1, 2, 1), True), model)
     assert keeper.best.startswith(f"{out}: epoch 2 of 3, dev perplexity ")
     assert rnnlm.inspect(out).card["reached"] == "epoch 2 of 3"
     keeper.asked.yes = True
     with pytest.raises(KeyboardInterrupt):
-        keeper(rnnlm.Step(3, 1, 4, 1.0), model)
+        keeper(rnnlm.LmStep(3, 1, 4, 1.0), model)
     better = model.perplexity(["AB"]).log_prob > -2.0
     assert keeper.best.startswith(f"{out}: epoch {'3 of 3, 25%' if better else '2 of 3'}")
 

@@ -13,7 +13,7 @@ from asr.decoding import beam
 from asr.decoding.beam import BeamSettings, LmSettings
 from asr.decoding.beam.language import Prior
 from asr.lm.ngram import LOG_10, SPACE, NgramModel, arpa
-from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.text import BLANK, ENGLISH, Alphabet
 from tests.decoding.test_greedy import Matrix, enumerate_paths, random_log_probs, spoken
 
@@ -55,14 +55,14 @@ def utterances(least: float) -> list[Matrix]:
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[NgramModel, Path]:
     place = tmp_path_factory.mktemp("words") / "lm.arpa"
-    arpa.write(place, estimate([text.split() for text in SENTENCES], Settings(order=3)))
+    arpa.write(place, estimate([text.split() for text in SENTENCES], EstimateSettings(order=3)))
     return arpa.read(place), place
 
 
 @pytest.fixture(scope="module")
 def letters(tmp_path_factory: pytest.TempPathFactory) -> tuple[NgramModel, Path]:
     place = tmp_path_factory.mktemp("letters") / "lm.arpa"
-    setting = Settings(order=4, vocabulary=lm.characters(ENGLISH))
+    setting = EstimateSettings(order=4, vocabulary=lm.characters(ENGLISH))
     arpa.write(place, estimate(map(lm.characters, SENTENCES), setting))
     return arpa.read(place), place
 

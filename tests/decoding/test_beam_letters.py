@@ -10,7 +10,7 @@ from asr.decoding import beam
 from asr.decoding.beam import BeamSettings, LmSettings
 from asr.decoding.beam.language import Prior
 from asr.lm.ngram import SPACE, NgramModel
-from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.text import Alphabet
 from tests.decoding.test_beam_hotwords import added
 from tests.decoding.test_greedy import enumerate_paths, random_log_probs, spoken
@@ -23,7 +23,7 @@ WEIGHTS = [LmSettings(0.5), LmSettings(1.5, 2.0), LmSettings(0.8, -1.0), LmSetti
 
 
 def model(order: int) -> NgramModel:
-    return estimate(map(lm.characters, TEXTS), Settings(order=order, vocabulary=lm.characters(" AB")))
+    return estimate(map(lm.characters, TEXTS), EstimateSettings(order=order, vocabulary=lm.characters(" AB")))
 
 
 def share(text: str, model: NgramModel, weights: LmSettings, alphabet: Alphabet = LETTERS) -> float:

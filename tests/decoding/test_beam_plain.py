@@ -8,7 +8,7 @@ from asr.decoding.beam import EXACT, BeamSettings, plain
 from asr.decoding.beam.ending import Found, search
 from asr.decoding.beam.language import LmSettings, Prior
 from asr.decoding.decoder import DecoderSettings
-from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.text import Alphabet
 
 ALPHABET = Alphabet(" ABC")
@@ -31,7 +31,7 @@ def same(left: Found, right: Found) -> bool:
 @pytest.mark.parametrize("settings", [BeamSettings(8), EXACT])
 @pytest.mark.parametrize("hot", [{}, {"AB": 3.0}])
 def test_it_finds_the_same_as_the_compiled_search(settings: BeamSettings, hot: dict[str, float]) -> None:
-    model = estimate([["A", "AB"], ["CAB", "B"], ["AB", "CC", "A"]], Settings(2))
+    model = estimate([["A", "AB"], ["CAB", "B"], ["AB", "CC", "A"]], EstimateSettings(2))
     for seed in range(5):
         guide = Prior(ALPHABET, LmSettings(0.7, 1.0), model, hot).guide
         matrix = log_probs(12, seed)

@@ -19,7 +19,7 @@ from asr.decoding.decoder import GREEDY, Decoder, DecoderSettings, Models
 from asr.lm import LmError
 from asr.lm import recurrent as rnnlm
 from asr.lm.ngram import NgramModel, arpa
-from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.recurrent import RnnLm
 from asr.text import ENGLISH, Alphabet, TextSettings
 from asr.transcripts.records import Hypothesis
@@ -33,7 +33,7 @@ TEXTS = ["A B", "AB BA A", "BA", "", "B AB", "AB AB AB", "A", "BB A BA"]
 
 
 def words_model() -> NgramModel:
-    return estimate([text.split() for text in TEXTS], Settings(order=2))
+    return estimate([text.split() for text in TEXTS], EstimateSettings(order=2))
 
 
 def two_texts() -> Matrix:
@@ -359,7 +359,7 @@ def test_models_are_beside_the_settings(tmp_path: Path, monkeypatch: pytest.Monk
     rnnlm.save(
         folder / "rnn.safetensors",
         recurrent,
-        rnnlm.Settings(TextSettings("none", " AB"), replace(SHAPE, cell="gru")),
+        rnnlm.LmFileSettings(TextSettings("none", " AB"), replace(SHAPE, cell="gru")),
         card,
     )
     place = folder / "decoder.toml"

@@ -13,7 +13,7 @@ from asr.decoding.tuning import page as surface
 from asr.decoding.tuning.bench import BASE, Bench
 from asr.decoding.tuning.weights import BONUSES, FEW_BONUSES, FEW_WEIGHTS, WEIGHTS
 from asr.lm.ngram import NgramModel
-from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.recurrent import RnnLm
 from asr.text import Alphabet
 from tests.decoding.test_greedy import Matrix, path
@@ -23,11 +23,13 @@ SENTENCES = [["AB", "CD"], ["CD", "AB", "AB"], ["AB", "AB"], ["CD", "CD", "AB"]]
 
 
 def model() -> NgramModel:
-    return estimate(SENTENCES, Settings(2))
+    return estimate(SENTENCES, EstimateSettings(2))
 
 
 def letters() -> NgramModel:
-    return estimate(map(lm.characters, map(" ".join, SENTENCES)), Settings(4, vocabulary=lm.characters(" ABCD")))
+    return estimate(
+        map(lm.characters, map(" ".join, SENTENCES)), EstimateSettings(4, vocabulary=lm.characters(" ABCD"))
+    )
 
 
 def heard(text: str, wrong: str, frames: int, probability: float = 0.5) -> Matrix:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from asr.lm import LmError, Perplexity
 from asr.lm import models as lm
 from asr.lm import recurrent as rnnlm
-from asr.lm.ngram import LOG_10, NgramError, NgramModel, arpa, binary, is_character_model
-from asr.lm.ngram.estimate import Settings, estimate
-from asr.lm.recurrent import RnnLm, RnnLmError, RnnLmSettings
-from asr.lm.sentences import Reader, Source
+from asr.lm.ngram import LOG_10, NgramModel, arpa, binary, is_character_model
+from asr.lm.ngram.estimate import EstimateSettings, estimate
+from asr.lm.recurrent import RnnLm, RnnLmSettings
+from asr.lm.text import TextReader, TextSource
 from asr.text import Alphabet, TextError, TextSettings
 from tests.lm.test_ngram import TINY
 
@@ -31,20 +31,20 @@ def recurrent() -> RnnLm:
     return RnnLm(Alphabet(" AB"), SHAPE).eval()
 
 
-def reader(folder: Path, *texts: str, normaliser: str = "none") -> Reader:
+def reader(folder: Path, *texts: str, normaliser: str = "none") -> TextReader:
     path = folder / "text"
     path.write_text("\n".join(texts), encoding="utf-8")
-    return Reader(Source((path,), normaliser))
+    return TextReader(TextSource((path,), normaliser))
 
 
 @pytest.fixture
 def words() -> NgramModel:
-    return estimate([text.split() for text in TEXTS], Settings(order=2))
+    return estimate([text.split() for text in TEXTS], EstimateSettings(order=2))
 
 
 @pytest.fixture
 def letters() -> NgramModel:
-    return estimate(map(lm.characters, TEXTS), Settings(order=3, vocabulary=lm.characters(" AB")))
+    return estimate(map(lm.characters, TEXTS), EstimateSettings(order=3, vocabulary=lm.characters(" AB")))
 
 
 def refuse(path: Path) -> NoReturn:
@@ -64,7 +64,7 @@ def test_a_file_is_opened_by_what_is_in_it(words: NgramModel, tmp_path: Path) ->
     lm.load(str(tmp_path / "lm.arpa"), refuse)
     model = recurrent()
     for name in ("lm.safetensors", "rnn"):
-        rnnlm.save(tmp_path / name, model, rnnlm.Settings(TextSettings("none", " AB"), SHAPE), {})
+        rnnlm.save(tmp_path / name, model, rnnlm.LmFileSettings(TextSettings("none", " AB"), SHAPE), {})
         found = lm.load(tmp_path / name, refuse)
         assert isinstance(found, RnnLm)
         assert found.score(TEXTS) == model.score(TEXTS)
@@ -78,10 +78,10 @@ def test_what_is_no_language_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "text"
     for content in (b"", b"hello\n", b"\x1f\x8b", gzip.compress(b"hello")):
         path.write_bytes(content)
-        with pytest.raises(NgramError, match="text:"):
+        with pytest.raises(LmError, match="text:"):
             lm.load(path)
     (tmp_path / "x.safetensors").write_bytes(b"hello")
-    with pytest.raises(RnnLmError, match=r"x\.safetensors: not a safetensors file"):
+    with pytest.raises(LmError, match=r"x\.safetensors: not a safetensors file"):
         lm.load(tmp_path / "x.safetensors")
 
 
@@ -160,7 +160,7 @@ def test_the_counts_add_up_and_the_order_does_not_matter(texts: list[str]) -> No
     draw = random.Random(1)
     known = [" ".join("".join(draw.choices("AB", k=draw.randint(1, 3))) for _ in range(3)) for _ in range(9)]
     for cut in (str.split, lm.characters):
-        model = estimate(map(cut, known), Settings(order=2))
+        model = estimate(map(cut, known), EstimateSettings(order=2))
         found = lm.perplexity(model, texts)
         assert found.words == sum(len(text.split()) for text in texts)
         assert found.characters == sum(map(len, texts))

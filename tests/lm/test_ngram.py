@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from asr.lm.ngram import EMPTY_STATE, UNKNOWN_LOG_PROB, NgramError, NgramModel, advance, arpa, is_character_model
-from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm import LmError
+from asr.lm.ngram import EMPTY_STATE, UNKNOWN_LOG_PROB, NgramModel, advance, arpa, is_character_model
+from asr.lm.ngram.estimate import EstimateSettings, estimate
 
 TINY = r"""
 \data\
@@ -86,7 +87,7 @@ def test_states_are_the_shortest_that_matter(tiny: NgramModel) -> None:
     log_prob, state = tiny.advance(a, "x")
     assert log_prob == pytest.approx((-0.3 - 1.5) * math.log(10))
     assert state == EMPTY_STATE
-    with pytest.raises(NgramError, match=r"state 99: the model has the states 0 to 9"):
+    with pytest.raises(LmError, match=r"state 99: the model has the states 0 to 9"):
         tiny.advance(99, "a")
 
 
@@ -115,7 +116,7 @@ def test_perplexity_counts_ends_and_unknown_words(tiny: NgramModel) -> None:
     assert found.without_unknown == pytest.approx(10 ** (-known / 5))
     assert found.with_unknown == pytest.approx(10 ** (-(known - 1.9) / 6))
     assert math.isfinite(tiny.perplexity([[]]).with_unknown)
-    with pytest.raises(NgramError, match="no sentences"):
+    with pytest.raises(LmError, match="no sentences"):
         tiny.perplexity([])
 
 
@@ -124,7 +125,7 @@ def test_perplexity_counts_ends_and_unknown_words(tiny: NgramModel) -> None:
 def test_kenlm_gives_the_same_probabilities(order: int, tmp_path: Path) -> None:
     kenlm = pytest.importorskip("flashlight.lib.text.decoder.kenlm")
     dictionary = pytest.importorskip("flashlight.lib.text.dictionary")
-    model = estimate(sentences(300, "abcdefgh"), Settings(order=order))
+    model = estimate(sentences(300, "abcdefgh"), EstimateSettings(order=order))
     path = tmp_path / "lm.arpa"
     arpa.write(path, model)
     words = dictionary.Dictionary(list("abcdefghxy"))
@@ -143,4 +144,4 @@ def test_kenlm_gives_the_same_probabilities(order: int, tmp_path: Path) -> None:
     ("words", "expected"), [("a ▁ b", True), ("▁", True), ("a b", False), ("a ▁ bc", False), ("a ▁ <x>", False)]
 )
 def test_a_model_of_characters_is_known_by_its_words(words: str, expected: bool) -> None:
-    assert is_character_model(estimate([words.split()], Settings(order=2))) == expected
+    assert is_character_model(estimate([words.split()], EstimateSettings(order=2))) == expected

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.lm.ngram import NgramError, NgramModel, arpa
-from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm import LmError
+from asr.lm.ngram import NgramModel, arpa
+from asr.lm.ngram.estimate import EstimateSettings, estimate
 from tests.lm.test_ngram import TINY, sentences
 
 
@@ -28,7 +29,7 @@ def read(tmp_path: Path, text: str | bytes) -> NgramModel:
 @pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz"])
 @pytest.mark.parametrize("order", [1, 2, 4])
 def test_a_round_trip_gives_the_same_model(name: str, order: int, tmp_path: Path) -> None:
-    model = estimate([*sentences(200, "abcdé"), ["no\u00a0break", "界"]], Settings(order=order))
+    model = estimate([*sentences(200, "abcdé"), ["no\u00a0break", "界"]], EstimateSettings(order=order))
     path = tmp_path / name
     arpa.write(path, model)
     first = path.read_bytes()
@@ -87,7 +88,7 @@ def test_the_suffix_of_an_entry_may_be_missing(tmp_path: Path) -> None:
 )
 def test_a_broken_file_is_named_with_its_line(old: str, new: str, line: int, problem: str, tmp_path: Path) -> None:
     assert old in TINY
-    with pytest.raises(NgramError) as caught:
+    with pytest.raises(LmError) as caught:
         read(tmp_path, TINY.replace(old, new, 1))
     assert str(caught.value).startswith(f"{tmp_path / 'lm.arpa'}:{line}: ")
     assert problem in str(caught.value)
@@ -95,23 +96,23 @@ def test_a_broken_file_is_named_with_its_line(old: str, new: str, line: int, pro
 
 def test_a_sentence_marker_must_be_there(tmp_path: Path) -> None:
     text = "\\data\\\nngram 1=2\n\n\\1-grams:\n-1 <s>\n-1 a\n\n\\end\\\n"
-    with pytest.raises(NgramError, match="no unigram </s>"):
+    with pytest.raises(LmError, match="no unigram </s>"):
         read(tmp_path, text)
 
 
 def test_bytes_that_are_not_utf_8_are_named(tmp_path: Path) -> None:
-    with pytest.raises(NgramError, match=r"arpa:12: .*not UTF-8"):
+    with pytest.raises(LmError, match=r"arpa:12: .*not UTF-8"):
         read(tmp_path, TINY.encode().replace(b"-0.7\tb", b"-0.7\t\xff"))
 
 
 @pytest.mark.parametrize("cut", [5, 40, -12, -3])
 def test_a_cut_gz_is_an_error(cut: int, tmp_path: Path) -> None:
-    with pytest.raises(NgramError, match=r"lm.arpa:\d+: the compressed file is broken or cut off"):
+    with pytest.raises(LmError, match=r"lm.arpa:\d+: the compressed file is broken or cut off"):
         read(tmp_path, gzip.compress(TINY.encode())[:cut])
 
 
 def test_any_cut_of_a_plain_file_is_an_error(tmp_path: Path) -> None:
     whole = TINY.encode().rstrip()
     for length in range(0, len(whole), 3):
-        with pytest.raises(NgramError, match=r"lm.arpa:\d+: "):
+        with pytest.raises(LmError, match=r"lm.arpa:\d+: "):
             read(tmp_path, whole[:length])

@@ -6,15 +6,16 @@ from typing import NoReturn
 
 import pytest
 
-from asr.lm.ngram import NgramError, NgramModel, arpa, binary
-from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm import LmError
+from asr.lm.ngram import NgramModel, arpa, binary
+from asr.lm.ngram.estimate import EstimateSettings, estimate
 from tests.lm.test_ngram import sentences
 from tests.lm.test_ngram_arpa import same
 
 
 @pytest.fixture
 def model() -> NgramModel:
-    return estimate(sentences(100, "abcdé"), Settings(3))
+    return estimate(sentences(100, "abcdé"), EstimateSettings(3))
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_damaged_compact_file_is_refused_and_made_again(damage: str, model: Ng
         data = bytearray(whole)
         data[{"flip": -100, "header": 40, "format": 10}[damage]] ^= 1
     compact.write_bytes(data)
-    with pytest.raises(NgramError, match=r"lm\.arpa\.bin"):
+    with pytest.raises(LmError, match=r"lm\.arpa\.bin"):
         binary.read(compact)
     assert same(binary.load(path), model)
     assert compact.read_bytes() == whole
@@ -86,7 +87,7 @@ def test_any_cut_is_refused(path: Path) -> None:
     whole = compact.read_bytes()
     for length in range(0, len(whole), 97):
         compact.write_bytes(whole[:length])
-        with pytest.raises(NgramError):
+        with pytest.raises(LmError):
             binary.read(compact)
 
 
@@ -104,9 +105,9 @@ def test_a_folder_that_cannot_be_written_to_goes_without(
 def test_a_file_that_is_neither_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"x" * 100)
-    with pytest.raises(NgramError, match=r"x:1: the file ends without"):
+    with pytest.raises(LmError, match=r"x:1: the file ends without"):
         binary.load(path)
-    with pytest.raises(NgramError, match="not a compact language model"):
+    with pytest.raises(LmError, match="not a compact language model"):
         binary.read(path)
     with pytest.raises(FileNotFoundError):
         binary.load(tmp_path / "missing")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.lm.ngram import BEGIN, NgramError, NgramModel, score_each
-from asr.lm.ngram.estimate import FALLBACK, Settings, discounts, estimate
+from asr.lm import LmError
+from asr.lm.ngram import BEGIN, NgramModel, score_each
+from asr.lm.ngram.estimate import FALLBACK, EstimateSettings, discounts, estimate
 from asr.lm.ngram.trie import bounds, ngrams
 from tests.lm.test_ngram import sentences
 from tests.lm.test_ngram_arpa import same
@@ -41,7 +42,7 @@ def table(model: NgramModel) -> dict[str, float]:
 def test_bigrams_are_as_worked_out_by_hand() -> None:
     # Bigrams: <s> a twice; a b, a </s> and b </s> once. Words before: a 1, b 1, </s> 2. All discounts fall back.
     # Unigrams: (c - D) / 4 + 1/2 * 1/4. Bigrams: each context leaves 1/2 to the unigrams.
-    assert table(estimate([["a", "b"], ["a"]], Settings(order=2))) == pytest.approx(
+    assert table(estimate([["a", "b"], ["a"]], EstimateSettings(order=2))) == pytest.approx(
         {
             "<unk>": 0.125,
             "<s>": 1.0,
@@ -60,7 +61,7 @@ def test_what_begins_a_sentence_keeps_its_own_count() -> None:
     # a stands twice after <s>, yet only one word stands before "a </s>".
     unigram = (1 - 0.5) / 2 + 0.5 / 3
     bigram = 0.5 + 0.5 * unigram
-    found = table(estimate([["a"], ["a"]], Settings(order=3)))
+    found = table(estimate([["a"], ["a"]], EstimateSettings(order=3)))
     assert found["a"] == pytest.approx(unigram)
     assert found["<s> a"] == pytest.approx((2 - 1) / 2 + 0.5 * unigram)
     assert found["a </s>"] == pytest.approx(bigram)
@@ -77,7 +78,7 @@ def test_discounts_are_equation_26() -> None:
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 def test_probabilities_sum_to_one_after_every_history(order: int) -> None:
-    model = estimate(sentences(150, "abcdef"), Settings(order=order))
+    model = estimate(sentences(150, "abcdef"), EstimateSettings(order=order))
     assert model.order == order
     assert sums(model) == pytest.approx([1.0] * len(model.arrays.backoffs), abs=1e-6)
 
@@ -87,23 +88,23 @@ def test_probabilities_sum_to_one_after_every_history(order: int) -> None:
 def test_any_text_gives_a_normalised_model_however_often_it_spills(
     text: list[list[str]], order: int, chunk: int
 ) -> None:
-    model = estimate(text, Settings(order))
+    model = estimate(text, EstimateSettings(order))
     assert sums(model) == pytest.approx([1.0] * len(model.arrays.backoffs), abs=1e-6)
-    assert same(model, estimate(text, Settings(order, chunk=chunk)))
+    assert same(model, estimate(text, EstimateSettings(order, chunk=chunk)))
 
 
 @pytest.mark.parametrize("chunk", [20, 333])
 @pytest.mark.parametrize("cutoffs", [(0,), (0, 0, 2)])
 def test_many_spills_give_the_same_model(chunk: int, cutoffs: tuple[int, ...], tmp_path: Path) -> None:
     text = sentences(100, "abcdefghij")
-    once = estimate(text, Settings(4, cutoffs, folder=tmp_path))
-    assert same(once, estimate(text, Settings(4, cutoffs, chunk=chunk, folder=tmp_path)))
+    once = estimate(text, EstimateSettings(4, cutoffs, folder=tmp_path))
+    assert same(once, estimate(text, EstimateSettings(4, cutoffs, chunk=chunk, folder=tmp_path)))
     assert not list(tmp_path.iterdir())
 
 
 def test_cut_offs_drop_by_count_and_keep_the_sums() -> None:
     text = sentences(200, "abcdefgh")
-    model = estimate(text, Settings(3, (0, 1, 2)))
+    model = estimate(text, EstimateSettings(3, (0, 1, 2)))
     counted: dict[str, int] = {}
     for sentence in text:
         words = ["<s>", *sentence, "</s>"]
@@ -118,15 +119,15 @@ def test_cut_offs_drop_by_count_and_keep_the_sums() -> None:
 
 
 def test_words_outside_the_vocabulary_are_unknown() -> None:
-    model = estimate([["a", "b", "c"], ["c", "a"]], Settings(2, vocabulary=("a", "d")))
+    model = estimate([["a", "b", "c"], ["c", "a"]], EstimateSettings(2, vocabulary=("a", "d")))
     assert model.words == ("<unk>", "<s>", "</s>", "a", "d")
     assert "a <unk>" in table(model)
     assert sums(model) == pytest.approx([1.0] * len(model.arrays.backoffs), abs=1e-6)
 
 
 def test_an_order_that_no_sentence_reaches_is_left_out() -> None:
-    assert estimate([["a"]], Settings(9)).order == 3
-    assert estimate([[]], Settings(9)).order == 2
+    assert estimate([["a"]], EstimateSettings(9)).order == 3
+    assert estimate([[]], EstimateSettings(9)).order == 2
 
 
 @pytest.mark.parametrize(
@@ -139,17 +140,17 @@ def test_an_order_that_no_sentence_reaches_is_left_out() -> None:
     ],
 )
 def test_text_that_makes_no_model_is_refused(text: list[list[str]], problem: str) -> None:
-    with pytest.raises(NgramError, match=problem):
-        estimate(text, Settings())
+    with pytest.raises(LmError, match=problem):
+        estimate(text, EstimateSettings())
 
 
 def test_settings_that_make_no_model_are_refused() -> None:
-    with pytest.raises(NgramError, match="order = 10"):
-        Settings(order=10)
-    with pytest.raises(NgramError, match="start with 0 and must not fall"):
-        Settings(cutoffs=(0, 2, 1))
-    with pytest.raises(NgramError, match="chunk = 0"):
-        Settings(chunk=0)
+    with pytest.raises(LmError, match="order = 10"):
+        EstimateSettings(order=10)
+    with pytest.raises(LmError, match="start with 0 and must not fall"):
+        EstimateSettings(cutoffs=(0, 2, 1))
+    with pytest.raises(LmError, match="chunk = 0"):
+        EstimateSettings(chunk=0)
 
 
 def test_a_full_disk_is_told_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,5 +159,5 @@ def test_a_full_disk_is_told_with_its_folder(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("asr.lm.ngram.estimate.count", full)
     with pytest.raises(OSError, match=rf"No space left.*{tmp_path}"):
-        estimate([["a"]], Settings(folder=tmp_path))
+        estimate([["a"]], EstimateSettings(folder=tmp_path))
     assert list(tmp_path.iterdir()) == []

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.lm.ngram import NgramError, NgramModel, binary, packed
-from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm import LmError
+from asr.lm.ngram import NgramModel, binary, packed
+from asr.lm.ngram.estimate import EstimateSettings, estimate
 from tests.lm.test_ngram import sentences
 
 
 @pytest.fixture
 def model() -> NgramModel:
-    return estimate(sentences(300, "abcdé"), Settings(3))
+    return estimate(sentences(300, "abcdé"), EstimateSettings(3))
 
 
 def test_all_but_the_logs_comes_back_and_those_nearly(model: NgramModel, tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_damaged_file_is_refused_in_one_line(
     place: float, flip: int, cut: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.bin"
-    packed.write(path, estimate(sentences(30, "ab"), Settings(2)))
+    packed.write(path, estimate(sentences(30, "ab"), EstimateSettings(2)))
     content = bytearray(path.read_bytes())
     at = min(int(place * len(content)), len(content) - 1)
     if cut:
@@ -59,7 +60,7 @@ def test_a_damaged_file_is_refused_in_one_line(
     else:
         content[at] ^= flip
     path.write_bytes(content)
-    with pytest.raises(NgramError, match=str(path)) as caught:
+    with pytest.raises(LmError, match=str(path)) as caught:
         packed.read(path)
     assert "\n" not in str(caught.value)
 
@@ -70,7 +71,7 @@ def test_a_right_sum_is_not_enough(model: NgramModel, name: str, tmp_path: Path)
     wrong[-2] += 10_000
     path = tmp_path / "lm.bin"
     packed.write(path, NgramModel(model.words, model.counts, model.arrays._replace(**{name: wrong})))
-    with pytest.raises(NgramError, match=r"lm\.bin: not what a packed language model has in it"):
+    with pytest.raises(LmError, match=r"lm\.bin: not what a packed language model has in it"):
         packed.read(path)
 
 
@@ -78,5 +79,5 @@ def test_a_newer_format_is_named(model: NgramModel, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(packed, "FORMAT", 9)
     packed.write(tmp_path / "lm.bin", model)
     monkeypatch.undo()
-    with pytest.raises(NgramError, match="packed format 9, but this program reads format 1"):
+    with pytest.raises(LmError, match="packed format 9, but this program reads format 1"):
         binary.load(tmp_path / "lm.bin")

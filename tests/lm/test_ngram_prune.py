@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from asr.lm.ngram import BEGIN, END, NgramError, NgramModel, score_each
-from asr.lm.ngram.estimate import Settings, estimate
+from asr.lm import LmError
+from asr.lm.ngram import BEGIN, END, NgramModel, score_each
+from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.ngram.prune import prune, renormalised
 from asr.lm.ngram.trie import bounds, keep, parents_of
 from tests.lm.test_ngram import sentences
@@ -16,7 +17,7 @@ from tests.lm.test_ngram_estimate import sums, table
 
 @pytest.fixture(scope="module")
 def model() -> NgramModel:
-    return estimate(sentences(200, "abcdef"), Settings(3))
+    return estimate(sentences(200, "abcdef"), EstimateSettings(3))
 
 
 def after(model: NgramModel, state: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -44,7 +45,7 @@ def test_the_ends_of_the_scale(model: NgramModel) -> None:
     assert unigrams.counts == model.counts[:1]
     assert sums(unigrams) == pytest.approx([1.0], abs=1e-6)
     for threshold in (-1.0, math.nan):
-        with pytest.raises(NgramError, match="0 or more"):
+        with pytest.raises(LmError, match="0 or more"):
             prune(model, threshold)
 
 

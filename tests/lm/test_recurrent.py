@@ -17,18 +17,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asr import config
+from asr.lm import LmError
 from asr.lm import recurrent as rnnlm
 from asr.lm.recurrent import (
     BOUNDARY,
-    Epoch,
+    LmEpoch,
+    LmFileSettings,
+    LmState,
+    LmStep,
     Perplexity,
     RnnLm,
-    RnnLmError,
     RnnLmSettings,
     RnnLmTraining,
-    Settings,
-    State,
-    Step,
     WordLm,
     file,
     scoring,
@@ -237,7 +237,7 @@ def test_the_state_crosses_the_border_of_a_chunk_and_the_gradient_does_not(cell:
 
 # Three words, each as likely as the other two, and after each word one chance in three that the text ends.
 GRAMMAR = ("AB", "BA", "BBB")
-TINY = Settings(TEXT, RnnLmSettings(cell="gru", layers=1, embedding=8, hidden=24, dropout=0.0))
+TINY = LmFileSettings(TEXT, RnnLmSettings(cell="gru", layers=1, embedding=8, hidden=24, dropout=0.0))
 QUICK = RnnLmTraining(epochs=6, streams=16, chunk=16, learning_rate=2e-2)
 
 
@@ -273,11 +273,11 @@ def words_and_ends() -> int:
 
 
 def test_the_best_epoch_is_kept() -> None:
-    seen: list[Epoch] = []
+    seen: list[LmEpoch] = []
     weights: list[dict[str, Tensor]] = []
 
-    def report(event: Step | Epoch, model: RnnLm | WordLm) -> None:
-        if isinstance(event, Epoch):
+    def report(event: LmStep | LmEpoch, model: RnnLm | WordLm) -> None:
+        if isinstance(event, LmEpoch):
             seen.append(event)
             weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
@@ -299,13 +299,13 @@ def test_the_best_epoch_is_kept() -> None:
 
 
 def test_steps_say_how_far_an_epoch_has_come() -> None:
-    events: list[Step | Epoch] = []
+    events: list[LmStep | LmEpoch] = []
     texts = (text for text in ["AB BA", "AB", "BA"])
     rnnlm.train(TINY, RnnLmTraining(epochs=2, streams=5, chunk=2), texts, ["AB"], lambda event, _: events.append(event))
     # 12 tokens in streams of 3, of which the last have nothing at their ends.
-    steps = [event for event in events if isinstance(event, Step)]
+    steps = [event for event in events if isinstance(event, LmStep)]
     assert [(step.epoch, step.done, step.total) for step in steps] == [(1, 8, 12), (1, 12, 12), (2, 8, 12), (2, 12, 12)]
-    ends = [event for event in events if isinstance(event, Epoch)]
+    ends = [event for event in events if isinstance(event, LmEpoch)]
     assert [epoch.train_loss for epoch in ends] == [steps[1].loss, steps[3].loss]
 
 
@@ -339,7 +339,7 @@ def test_the_state_begins_anew_with_an_epoch_alone(monkeypatch: pytest.MonkeyPat
     begun: list[bool] = []
     inner = training.backward
 
-    def spy(model: RnnLm, chunk: training.Chunk, state: State | None) -> tuple[Tensor, State]:
+    def spy(model: RnnLm, chunk: training.Chunk, state: LmState | None) -> tuple[Tensor, LmState]:
         begun.append(state is None)
         return inner(model, chunk, state)
 
@@ -384,14 +384,14 @@ def test_texts_that_cannot_be_trained_on_are_named() -> None:
     with pytest.raises(TextError, match=r"^dev text 1: 'Z' is not"):
         rnnlm.train(TINY, QUICK, ["AB"], ["Z"])
     for texts, which in ((([], ["A"]), "train"), ((["A"], []), "dev")):
-        with pytest.raises(RnnLmError, match=f"^no {which} texts$"):
+        with pytest.raises(LmError, match=f"^no {which} texts$"):
             rnnlm.train(TINY, QUICK, *texts)
 
 
 def test_a_run_that_diverges_ends_with_a_message() -> None:
     shape = replace(TINY, model=replace(TINY.model, cell="rnn-relu"))
     wild = RnnLmTraining(epochs=20, learning_rate=1e30, clip=1e30, warmup=0.0, streams=1, chunk=8)
-    with pytest.raises(RnnLmError, match=r"^epoch \d+: the loss is no number; a lower learning_rate"):
+    with pytest.raises(LmError, match=r"^epoch \d+: the loss is no number; a lower learning_rate"):
         rnnlm.train(shape, wild, sentences(20, 1), ["AB"])
 
 
@@ -459,7 +459,7 @@ def test_perplexity_by_hand() -> None:
     assert found.per_character == pytest.approx(4.0)
     assert found.per_word == pytest.approx(4 ** (10 / 6))
     assert Perplexity(-1e6, 1, 1, 1).per_word == math.inf
-    with pytest.raises(RnnLmError, match="no texts"):
+    with pytest.raises(LmError, match="no texts"):
         model.perplexity([])
 
 
@@ -474,14 +474,16 @@ def single(shape: RnnLmSettings = SMALL, alphabet: str = " AB") -> RnnLm:
 def path(tmp_path: Path) -> Path:
     """A good file."""
     path = tmp_path / "lm.safetensors"
-    rnnlm.save(path, single(), Settings(TEXT, SMALL), CARD)
+    rnnlm.save(path, single(), LmFileSettings(TEXT, SMALL), CARD)
     return path
 
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_round_trip(cell: str, tied: bool, tmp_path: Path) -> None:
-    shape = Settings(TextSettings("none", "é' 日"), replace(SMALL, cell=cell, tied=tied, embedding=7, dropout=0.25))
+    shape = LmFileSettings(
+        TextSettings("none", "é' 日"), replace(SMALL, cell=cell, tied=tied, embedding=7, dropout=0.25)
+    )
     model = single(shape.model, shape.text.alphabet)
     rnnlm.save(tmp_path / "lm", model, shape, CARD)
     loaded, contents = rnnlm.load(tmp_path / "lm")
@@ -500,7 +502,7 @@ def refused(path: Path) -> str:
     """Return why a file is refused, in one line that names it."""
     messages = []
     for read in (rnnlm.load, rnnlm.inspect):
-        with pytest.raises(RnnLmError) as caught:
+        with pytest.raises(LmError) as caught:
             read(path)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
@@ -514,7 +516,7 @@ def rewrite(path: Path, tensors: dict[str, Tensor] | None = None, **changed: str
     good = {
         "format": file.FORMAT,
         "schema": "1",
-        "settings": json.dumps(config.to_dict(Settings(TEXT, SMALL))),
+        "settings": json.dumps(config.to_dict(LmFileSettings(TEXT, SMALL))),
         "card": "{}",
     }
     kept = {key: value for key, value in (good | changed).items() if value is not None}
@@ -572,12 +574,12 @@ def test_what_cannot_be_written_leaves_what_was_there(path: Path) -> None:
         (broken, SMALL, "its weights are not all finite numbers"),
         (single(), replace(SMALL, hidden=3), "its weights do not fit its settings"),
     ):
-        with pytest.raises(RnnLmError, match=message) as caught:
-            rnnlm.save(path, model, Settings(TEXT, shape), CARD)
+        with pytest.raises(LmError, match=message) as caught:
+            rnnlm.save(path, model, LmFileSettings(TEXT, shape), CARD)
         assert str(caught.value).startswith(f"{path}: cannot be written: ")
     with pytest.raises(TypeError, match="not JSON serializable"):
-        rnnlm.save(path, single(), Settings(TEXT, SMALL), {"path": path})
+        rnnlm.save(path, single(), LmFileSettings(TEXT, SMALL), {"path": path})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
-    with pytest.raises(RnnLmError, match="cannot be written"):
-        rnnlm.save(path / "below", single(), Settings(TEXT, SMALL), CARD)
+    with pytest.raises(LmError, match="cannot be written"):
+        rnnlm.save(path / "below", single(), LmFileSettings(TEXT, SMALL), CARD)

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr import lm
+from asr.lm import LmError
 from asr.lm import recurrent as rnnlm
 from asr.lm.recurrent import (
     BOUNDARY,
     UNKNOWN,
-    RnnLmError,
+    LmFileSettings,
     RnnLmSettings,
     RnnLmTraining,
-    Settings,
     Vocabulary,
     WordLm,
     scoring,
@@ -115,7 +115,7 @@ def test_words_are_counted_and_texts_are_their_tokens(texts: list[list[str]]) ->
     counts = {word: sum(text.count(word) for text in texts) for word in itertools.chain.from_iterable(texts)}
     frequent = [word for word, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])) if count >= 2]
     if not frequent:
-        with pytest.raises(RnnLmError, match="no word occurs 2 times or more in the train texts"):
+        with pytest.raises(LmError, match="no word occurs 2 times or more in the train texts"):
             room.count(map(" ".join, texts), 2)
         return
     with pytest.MonkeyPatch.context() as patch:
@@ -129,7 +129,7 @@ def test_words_are_counted_and_texts_are_their_tokens(texts: list[list[str]]) ->
 
 
 def test_no_texts_and_vocabularies_that_cannot_be_are_refused() -> None:
-    with pytest.raises(RnnLmError, match="no train texts"):
+    with pytest.raises(LmError, match="no train texts"):
         room.count([], 1)
     with pytest.raises(ValueError, match="'A' stands twice in it"):
         Vocabulary(("A", "B", "A"))
@@ -138,11 +138,11 @@ def test_no_texts_and_vocabularies_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="rare = -1 is not 0 or more"):
         Vocabulary(("A",), -1)
     with pytest.raises(ValueError, match="unit = 'syllable' is not one of character, word"):
-        Settings(unit="syllable")
+        LmFileSettings(unit="syllable")
     with pytest.raises(ValueError, match="vocabulary: of models of words alone"):
-        Settings(vocabulary=("A",))
+        LmFileSettings(vocabulary=("A",))
     with pytest.raises(ValueError, match=r"model\.tied = true: of models of characters alone"):
-        Settings(model=RnnLmSettings(tied=True, embedding=512), unit="word")
+        LmFileSettings(model=RnnLmSettings(tied=True, embedding=512), unit="word")
 
 
 # --- training -----------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def sentences(count: int, seed: int) -> list[str]:
 
 
 def test_training_learns_what_follows_and_repeats_itself() -> None:
-    shape = Settings(TEXT, replace(SMALL, layers=1, hidden=16, dropout=0.1), unit="word")
+    shape = LmFileSettings(TEXT, replace(SMALL, layers=1, hidden=16, dropout=0.1), unit="word")
     run = RnnLmTraining(epochs=12, streams=8, chunk=8, learning_rate=2e-2)
     found = rnnlm.train(shape, run, sentences(300, 1), sentences(40, 2))
     # Three words by chance of three, three that are sure, and the end.
@@ -164,7 +164,7 @@ def test_training_learns_what_follows_and_repeats_itself() -> None:
     assert found.epochs[0].dev.per_word > found.epochs[-1].dev.per_word
     again = rnnlm.train(shape, run, iter(sentences(300, 1)), sentences(40, 2))
     assert again.epochs == found.epochs
-    with pytest.raises(RnnLmError, match="no dev texts"):
+    with pytest.raises(LmError, match="no dev texts"):
         rnnlm.train(shape, run, sentences(9, 1), [])
 
 
@@ -174,7 +174,7 @@ def test_training_learns_what_follows_and_repeats_itself() -> None:
 @pytest.mark.parametrize("bits", [32, 8])
 def test_a_file_brings_its_vocabulary(bits: int, tmp_path: Path) -> None:
     model, path = make(replace(SMALL, embedding=64, hidden=64)), tmp_path / "lm.safetensors"
-    shape = Settings(TEXT, model.settings, "word")
+    shape = LmFileSettings(TEXT, model.settings, "word")
     rnnlm.save(path, model, shape, {"made": "here"}, bits)
     loaded, contents = rnnlm.load(path)
     assert isinstance(loaded, WordLm) and isinstance(lm.load(path), WordLm)

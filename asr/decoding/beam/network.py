@@ -9,7 +9,7 @@ from asr.decoding.beam.core import begin, proceed
 from asr.decoding.beam.ending import Found, finish
 from asr.decoding.beam.fusion import Guide
 from asr.decoding.beam.growing import Search
-from asr.lm.recurrent import BOUNDARY, RnnLm, State
+from asr.lm.recurrent import BOUNDARY, LmState, RnnLm
 
 
 class _Following:
@@ -38,7 +38,7 @@ class _Following:
         self._state = _joined(kept, self._grown(search, new)) if new else kept
         self._columns = {node: column for column, node in enumerate(known + new)}
 
-    def _grown(self, search: Search, new: list[int]) -> State:
+    def _grown(self, search: Search, new: list[int]) -> LmState:
         """Return the states of new prefixes, and keep what may come after them."""
         prefixes = search.prefixes
         if self._used:
@@ -56,9 +56,9 @@ class _Following:
         return state
 
 
-def _joined(left: State, right: State) -> State:
+def _joined(left: LmState, right: LmState) -> LmState:
     cells = None if left.cell is None or right.cell is None else torch.cat([left.cell, right.cell], 1)
-    return State(torch.cat([left.hidden, right.hidden], 1), cells)
+    return LmState(torch.cat([left.hidden, right.hidden], 1), cells)
 
 
 def search_along(model: RnnLm, log_probs: Doubles, limits: Limits, guide: Guide) -> Found:

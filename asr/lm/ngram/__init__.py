@@ -18,7 +18,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from asr.errors import AsrError
+from asr.lm.text import LmError
 
 UNKNOWN = "<unk>"
 BEGIN = "<s>"
@@ -34,10 +34,6 @@ Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-
-
-class NgramError(AsrError):
-    """A language model, or a text to make one of, that cannot be used."""
 
 
 class Arrays(NamedTuple):
@@ -159,10 +155,10 @@ class NgramModel:
     def advance(self, state: int, word: str) -> tuple[float, int]:
         """Return the natural log-probability of a word after a state, and the state after it.
 
-        Raises NgramError if the model has no such state.
+        Raises LmError if the model has no such state.
         """
         if not 0 <= state < len(self.arrays.backoffs):
-            raise NgramError(f"state {state}: the model has the states 0 to {len(self.arrays.backoffs) - 1}")
+            raise LmError(f"state {state}: the model has the states 0 to {len(self.arrays.backoffs) - 1}")
         log_prob, after = advance(self.arrays, state, self.vocabulary.get(word, 0))
         return float(log_prob), int(after)
 
@@ -176,7 +172,7 @@ class NgramModel:
         return log_probs
 
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> Perplexity:
-        """Measure the model on sentences; raises NgramError if there is none."""
+        """Measure the model on sentences; raises LmError if there is none."""
         count = words = unknown = 0
         known_sum = unknown_sum = 0.0
         for sentence in sentences:
@@ -188,7 +184,7 @@ class NgramModel:
             known_sum += float(log_probs[ids != 0].sum())
             unknown_sum += float(log_probs[ids == 0].sum())
         if not count:
-            raise NgramError("perplexity: no sentences")
+            raise LmError("perplexity: no sentences")
         return Perplexity(
             count,
             words,

@@ -26,8 +26,9 @@ from typing import BinaryIO, NoReturn
 import numpy as np
 
 from asr.files import whole
-from asr.lm.ngram import BEGIN, END, LOG_10, UNKNOWN, UNKNOWN_LOG_PROB, Doubles, Ints, Longs, NgramError, NgramModel
+from asr.lm.ngram import BEGIN, END, LOG_10, UNKNOWN, UNKNOWN_LOG_PROB, Doubles, Ints, Longs, NgramModel
 from asr.lm.ngram.trie import Level, assemble, bounds, find, keys_of, ngrams, suffixes
+from asr.lm.text import LmError
 
 # Few enough that the fields stay in the processor's cache.
 ROWS = 1 << 11
@@ -57,7 +58,7 @@ class _Lines:
                 yield line
 
     def blame(self, problem: str, number: int | None = None) -> NoReturn:
-        raise NgramError(f"{self.path}:{self.number if number is None else number}: {problem}")
+        raise LmError(f"{self.path}:{self.number if number is None else number}: {problem}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ class _Section:
 def read(path: Path) -> NgramModel:
     """Read an ARPA file, plain or compressed with gzip.
 
-    Raises OSError, and NgramError naming the line if it is broken.
+    Raises OSError, and LmError naming the line if it is broken.
     """
     with path.open("rb") as file, gzip.GzipFile(fileobj=file) as unpacked:
         compressed = file.read(2) == b"\x1f\x8b"
@@ -96,7 +97,7 @@ def read(path: Path) -> NgramModel:
     names = [UNKNOWN, *(word.decode() for word in islice(vocabulary, 1, None))]
     for marker in (BEGIN, END):
         if marker not in names:
-            raise NgramError(f"{path}: there is no unigram {marker}")
+            raise LmError(f"{path}: there is no unigram {marker}")
     return assemble(names, _levels(lines, sections))
 
 

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.files import whole
-from asr.lm.ngram import Arrays, NgramError, NgramModel, arpa, packed
+from asr.lm.ngram import Arrays, NgramModel, arpa, packed
+from asr.lm.text import LmError
 
 MAGIC = b"asr-ngram\n"
 FORMAT = 1
@@ -42,7 +43,7 @@ def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramMod
     """Load a model from a compact or packed file, or from an ARPA file by way of the compact file beside it.
 
     That file is made if it is missing, broken or older than the ARPA; a folder that cannot be written to goes without.
-    `on_build` is called with its name before the ARPA is read for it. Raises OSError and NgramError.
+    `on_build` is called with its name before the ARPA is read for it. Raises OSError and LmError.
     """
     with path.open("rb") as file:
         head = file.read(len(packed.MAGIC))
@@ -58,7 +59,7 @@ def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramMod
         log.info("%s: %s has changed", compact, path)
     except FileNotFoundError:
         pass
-    except (OSError, NgramError) as error:
+    except (OSError, LmError) as error:
         log.info("%s", error)
     if on_build:
         on_build(compact)
@@ -75,7 +76,7 @@ def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramMod
 
 
 def read(path: Path) -> NgramModel:
-    """Map a compact file into memory; raises OSError, and NgramError if it is not whole."""
+    """Map a compact file into memory; raises OSError, and LmError if it is not whole."""
     return _opened(path)[0]
 
 
@@ -105,25 +106,25 @@ def write(path: Path, model: NgramModel, source: Mapping[str, Any] | None = None
 def _opened(path: Path) -> tuple[NgramModel, Mapping[str, Any]]:
     """Map a file, and return the model and what the header says of its source."""
     if sys.byteorder != "little":
-        raise NgramError(f"{path}: compact files are for little-endian machines; load the ARPA")
+        raise LmError(f"{path}: compact files are for little-endian machines; load the ARPA")
     size = path.stat().st_size
     if size < PREFIX.size:
-        raise NgramError(f"{path}: {size} bytes are no compact language model")
+        raise LmError(f"{path}: {size} bytes are no compact language model")
     mapped = np.asarray(np.memmap(path, np.uint8, "r"))
     magic, number, length, crc = PREFIX.unpack(mapped[: PREFIX.size].tobytes())
     if magic != MAGIC:
-        raise NgramError(f"{path}: not a compact language model")
+        raise LmError(f"{path}: not a compact language model")
     if number != FORMAT:
-        raise NgramError(f"{path}: format {number}, but this program reads format {FORMAT}")
+        raise LmError(f"{path}: format {number}, but this program reads format {FORMAT}")
     packed = mapped[PREFIX.size : PREFIX.size + length].tobytes()
     if zlib.crc32(packed) != crc:
-        raise NgramError(f"{path}: the header is broken")
+        raise LmError(f"{path}: the header is broken")
     header = json.loads(packed)
     start = PREFIX.size + length
     data = mapped[start + -start % ALIGNMENT :]
     # Compiled code trusts the indices in the arrays, so a damaged file must not reach it.
     if len(data) != header["size"] or _crc(data) != header["crc32"]:
-        raise NgramError(f"{path}: broken or cut off ({len(data)} of {header['size']} bytes of arrays)")
+        raise LmError(f"{path}: broken or cut off ({len(data)} of {header['size']} bytes of arrays)")
     return _model(data, header), header["source"] or {}
 
 

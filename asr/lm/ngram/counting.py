@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.lm.ngram import BEGIN, END, UNKNOWN, Ints, Longs, NgramError
+from asr.lm.ngram import BEGIN, END, UNKNOWN, Ints, Longs
 from asr.lm.ngram.trie import LARGEST, keys_of
+from asr.lm.text import LmError
 
 BEGIN_ID, END_ID = 1, 2
 
@@ -32,7 +33,7 @@ class Counts:
 def write_text(sentences: Iterable[Sequence[str]], path: Path, vocabulary: Iterable[str] | None) -> tuple[str, ...]:
     """Write each sentence as <s>, words, </s> in ids of 32 bits, and return the words by id.
 
-    With a vocabulary all other words are <unk>. Raises NgramError if there is no sentence, or a word that an ARPA file
+    With a vocabulary all other words are <unk>. Raises LmError if there is no sentence, or a word that an ARPA file
     cannot hold.
     """
     ids: defaultdict[str, int] = defaultdict()
@@ -48,14 +49,14 @@ def write_text(sentences: Iterable[Sequence[str]], path: Path, vocabulary: Itera
             else:
                 row = array("i", (ids.get(word, 0) for word in sentence))
             if BEGIN_ID in row or END_ID in row:
-                raise NgramError(f"{BEGIN} or {END} stands inside a sentence: {' '.join(sentence)[:80]!r}")
+                raise LmError(f"{BEGIN} or {END} stands inside a sentence: {' '.join(sentence)[:80]!r}")
             out.write(array("i", (BEGIN_ID,)) + row + array("i", (END_ID,)))
     if empty:
-        raise NgramError("a language model needs text: there is no sentence")
+        raise LmError("a language model needs text: there is no sentence")
     for word in ids:
         # On bytes, split knows no white space but ASCII's, as ARPA files do.
         if word.encode().split() != [word.encode()]:
-            raise NgramError(f"the word {word!r} is empty or has white space inside")
+            raise LmError(f"the word {word!r} is empty or has white space inside")
     return tuple(ids)
 
 
@@ -77,7 +78,7 @@ def count(text: Path, words: int, order: int, chunk: int) -> Iterator[Counts]:
         folder.mkdir()
         keys, raw = _merged(_runs(ids, entries, k, chunk), folder, chunk)
         if base + len(keys) > LARGEST:
-            raise NgramError(f"more than {LARGEST} different n-grams: take a lower order or less text")
+            raise LmError(f"more than {LARGEST} different n-grams: take a lower order or less text")
         counts = Counts(base, keys, raw, _numbered(ids, entries, (k, base), keys, chunk))
         yield counts
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from asr.lm.ngram import Doubles, Ints, Longs, NgramError, NgramModel
+from asr.lm.ngram import Doubles, Ints, Longs, NgramModel
 from asr.lm.ngram.counting import BEGIN_ID, Counts, count, write_text
 from asr.lm.ngram.trie import WORD_BITS, WORD_MASK, Level, assemble
+from asr.lm.text import LmError
 
 # lmplz's --discount_fallback: what serves where a text is too small for counts of counts.
 FALLBACK = (0.5, 1.0, 1.5)
@@ -24,7 +25,7 @@ MAX_ORDER = 9
 
 
 @dataclass(frozen=True)
-class Settings:
+class EstimateSettings:
     """How to estimate a model."""
 
     order: int = 3
@@ -37,11 +38,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.order <= MAX_ORDER:
-            raise NgramError(f"order = {self.order}: 1 to {MAX_ORDER}")
+            raise LmError(f"order = {self.order}: 1 to {MAX_ORDER}")
         if not self.cutoffs or self.cutoffs[0] or any(left > right for left, right in pairwise(self.cutoffs)):
-            raise NgramError(f"cutoffs = {self.cutoffs}: they start with 0 and must not fall")
+            raise LmError(f"cutoffs = {self.cutoffs}: they start with 0 and must not fall")
         if self.chunk < 1:
-            raise NgramError(f"chunk = {self.chunk}: at least 1")
+            raise LmError(f"chunk = {self.chunk}: at least 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +54,8 @@ class _Lower:
     renumbered: Ints  # entries of the model; -1 if dropped
 
 
-def estimate(sentences: Iterable[Sequence[str]], settings: Settings) -> NgramModel:
-    """Estimate a model; raises NgramError if there is no text or a word cannot stand in an ARPA file."""
+def estimate(sentences: Iterable[Sequence[str]], settings: EstimateSettings) -> NgramModel:
+    """Estimate a model; raises LmError if there is no text or a word cannot stand in an ARPA file."""
     with tempfile.TemporaryDirectory(dir=settings.folder, prefix="asr-ngram-") as folder:
         text = Path(folder, "text")
         words = write_text(sentences, text, settings.vocabulary)
@@ -68,7 +69,7 @@ def estimate(sentences: Iterable[Sequence[str]], settings: Settings) -> NgramMod
         return assemble(words, levels)
 
 
-def _levels(counted: Sequence[Counts], settings: Settings) -> list[Level]:
+def _levels(counted: Sequence[Counts], settings: EstimateSettings) -> list[Level]:
     words = len(counted[0].keys)
     # Before the unigrams comes the empty n-gram, which gives all words but <s> the same.
     lower = _Lower(0, np.array([1 / (words - 1)]), np.zeros(1, np.int32))

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.files import whole
-from asr.lm.ngram import Ints, NgramError, NgramModel, trie
+from asr.lm.ngram import Ints, NgramModel, trie
 from asr.lm.ngram.trie import Level
+from asr.lm.text import LmError
 
 MAGIC = b"asr-ngram-packed\n"
 FORMAT = 1
@@ -51,16 +52,16 @@ def write(path: Path, model: NgramModel, step: float = STEP) -> None:
 
 
 def read(path: Path) -> NgramModel:
-    """Read a model; raises OSError, and NgramError if the file is not whole."""
+    """Read a model; raises OSError, and LmError if the file is not whole."""
     content = path.read_bytes()
     if len(content) < PREFIX.size or not content.startswith(MAGIC):
-        raise NgramError(f"{path}: not a packed language model")
+        raise LmError(f"{path}: not a packed language model")
     _, number, length, crc = PREFIX.unpack(content[: PREFIX.size])
     if number != FORMAT:
-        raise NgramError(f"{path}: packed format {number}, but this program reads format {FORMAT}")
+        raise LmError(f"{path}: packed format {number}, but this program reads format {FORMAT}")
     # Compiled code trusts the indices in the arrays, so a damaged file must not reach it.
     if _crc(length, content[PREFIX.size :]) != crc:
-        raise NgramError(f"{path}: broken or cut off")
+        raise LmError(f"{path}: broken or cut off")
     try:
         header = json.loads(content[PREFIX.size : PREFIX.size + length])
         values, start = {}, PREFIX.size + length
@@ -72,9 +73,9 @@ def read(path: Path) -> NgramModel:
         counts, step = [int(count) for count in header["counts"]], float(header["step"])
         fits = _fits(counts, values, len(words))
     except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
-        raise NgramError(f"{path}: not what a packed language model has in it ({error})") from error
+        raise LmError(f"{path}: not what a packed language model has in it ({error})") from error
     if not fits:
-        raise NgramError(f"{path}: not what a packed language model has in it (numbers that do not fit)")
+        raise LmError(f"{path}: not what a packed language model has in it (numbers that do not fit)")
     return trie.assemble(words, _levels(counts, step, values))
 
 

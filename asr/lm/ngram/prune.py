@@ -12,8 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from asr.lm.ngram import BEGIN, END, Arrays, Doubles, Floats, Longs, NgramError, NgramModel, score_each
+from asr.lm.ngram import BEGIN, END, Arrays, Doubles, Floats, Longs, NgramModel, score_each
 from asr.lm.ngram.trie import bounds, keep, parents_of
+from asr.lm.text import LmError
 
 # Below this, what is left for words not seen is rounding of floats, and gives no back-off weight.
 SMALLEST_MASS = 1e-6
@@ -36,10 +37,10 @@ def prune(model: NgramModel, threshold: float) -> NgramModel:
     """Drop each n-gram whose loss would raise the perplexity by less than `threshold`, as a fraction.
 
     Unigrams stay, and each n-gram that a longer one still needs. Each n-gram is judged by the model as it was given,
-    so a higher threshold always keeps a part of what a lower one keeps. Raises NgramError if it is negative or nan.
+    so a higher threshold always keeps a part of what a lower one keeps. Raises LmError if it is negative or nan.
     """
     if not threshold >= 0:
-        raise NgramError(f"threshold = {threshold}: 0 or more")
+        raise LmError(f"threshold = {threshold}: 0 or more")
     if threshold == 0:
         return model
     arrays = model.arrays

@@ -11,7 +11,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from asr.lm.ngram import Arrays, Ints, Longs, NgramError, NgramModel
+from asr.lm.ngram import Arrays, Ints, Longs, NgramModel
+from asr.lm.text import LmError
 
 WORD_BITS = 32
 WORD_MASK = (1 << WORD_BITS) - 1
@@ -60,14 +61,14 @@ def suffixes(keys: Longs, suffix: Ints, parents: Ints, words: Ints) -> Ints:
 def assemble(words: Sequence[str], levels: Sequence[Level]) -> NgramModel:
     """Make a model of the entries of each order, without empty orders at the top.
 
-    Raises NgramError if there are too many entries for 32 bits.
+    Raises LmError if there are too many entries for 32 bits.
     """
     while len(levels) > 1 and not len(levels[-1].words):
         levels = levels[:-1]
     counts = [len(level.words) for level in levels]
     total = 1 + sum(counts)
     if total > LARGEST:
-        raise NgramError(f"{total} n-grams are too many: {LARGEST} at most; raise the cut-offs")
+        raise LmError(f"{total} n-grams are too many: {LARGEST} at most; raise the cut-offs")
     inner = total - counts[-1]
     degrees = np.zeros(inner + 1, np.int64)
     for level in levels:

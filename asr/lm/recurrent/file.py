@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from asr.lm.recurrent.network import RnnLm, RnnLmSettings
-from asr.lm.recurrent.scoring import RnnLmError
 from asr.lm.recurrent.words import Vocabulary, WordLm
+from asr.lm.text import LmError
 from asr.model import weights
 from asr.text import Alphabet, TextSettings
 
@@ -19,7 +19,7 @@ UNITS = ("character", "word")
 
 
 @dataclass(frozen=True)
-class Settings:
+class LmFileSettings:
     """What rebuilds a language model, its weights apart.
 
     `unit`: what is foretold, a character or a word; of words the `vocabulary`, the most frequent first, and how many
@@ -44,7 +44,7 @@ class Settings:
         if self.vocabulary:
             Vocabulary(self.vocabulary, self.rare)
 
-    def of(self, vocabulary: Vocabulary) -> "Settings":
+    def of(self, vocabulary: Vocabulary) -> "LmFileSettings":
         """Return the same settings with a vocabulary."""
         return replace(self, vocabulary=vocabulary.words, rare=vocabulary.rare)
 
@@ -57,25 +57,27 @@ class Settings:
 
 
 # What the file of a language model says of itself.
-Contents = weights.Contents[Settings]
+Contents = weights.Contents[LmFileSettings]
 _KIND = weights.Kind(
-    FORMAT, SCHEMA, Settings, RnnLmError, "a language model file", ", not of a recurrent language model"
+    FORMAT, SCHEMA, LmFileSettings, LmError, "a language model file", ", not of a recurrent language model"
 )
 
 
-def save(path: str | Path, model: RnnLm | WordLm, settings: Settings, card: dict[str, Any], bits: int = 32) -> None:
-    """Write the file of a language model whole or not at all, its weights in 32, 16 or 8 bits. Raises RnnLmError."""
+def save(
+    path: str | Path, model: RnnLm | WordLm, settings: LmFileSettings, card: dict[str, Any], bits: int = 32
+) -> None:
+    """Write the file of a language model whole or not at all, its weights in 32, 16 or 8 bits. Raises LmError."""
     if isinstance(model, WordLm):
         settings = settings.of(model.vocabulary)
     weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}), bits)
 
 
 def inspect(path: str | Path) -> Contents:
-    """Read what the file of a language model says of itself. Raises RnnLmError."""
+    """Read what the file of a language model says of itself. Raises LmError."""
     return weights.read(Path(path), _KIND)[0]
 
 
 def load(path: str | Path) -> tuple[RnnLm | WordLm, Contents]:
-    """Rebuild the language model of a file, ready for inference (on the CPU). Raises RnnLmError."""
+    """Rebuild the language model of a file, ready for inference (on the CPU). Raises LmError."""
     contents, tensors = weights.read(Path(path), _KIND)
     return weights.rebuild(contents.settings, tensors), contents

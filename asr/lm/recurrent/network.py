@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asr.lm.recurrent import scoring
-from asr.lm.recurrent.scoring import Perplexity, State, inference
+from asr.lm.recurrent.scoring import LmState, Perplexity, inference
 from asr.model import CELLS, Dropout, ModelSettings, RecurrentLayer
 from asr.text import Alphabet
 
@@ -62,7 +62,7 @@ def layers_of(settings: RnnLmSettings) -> nn.ModuleList:
     return nn.ModuleList(RecurrentLayer(size, shape).recurrence for size in sizes)
 
 
-def through(layers: nn.ModuleList, dropout: Dropout, x: Tensor, state: State) -> tuple[Tensor, State]:
+def through(layers: nn.ModuleList, dropout: Dropout, x: Tensor, state: LmState) -> tuple[Tensor, LmState]:
     """Take embedded tokens (B, L, F) through the layers: what the last one says (B, L, H), and the state after it."""
     x = dropout(x)
     hidden, cell = [], []
@@ -75,13 +75,13 @@ def through(layers: nn.ModuleList, dropout: Dropout, x: Tensor, state: State) ->
             cell.append(c)
         hidden.append(h)
         x = dropout(x)
-    return x, State(torch.cat(hidden), torch.cat(cell) if cell else None)
+    return x, LmState(torch.cat(hidden), torch.cat(cell) if cell else None)
 
 
-def zeros(settings: RnnLmSettings, texts: int, like: Tensor) -> State:
+def zeros(settings: RnnLmSettings, texts: int, like: Tensor) -> LmState:
     """Return the state in which so many texts begin."""
     nothing = like.new_zeros(settings.layers, texts, settings.hidden)
-    return State(nothing, nothing if settings.cell == "lstm" else None)
+    return LmState(nothing, nothing if settings.cell == "lstm" else None)
 
 
 class RnnLm(nn.Module):
@@ -101,7 +101,7 @@ class RnnLm(nn.Module):
         """Return where the weights are."""
         return self.bias.device
 
-    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, tokens: Tensor, state: LmState | None = None) -> tuple[Tensor, LmState]:
         """Map tokens (B, L) to the log-probabilities (B, L, V) of the token after each, and the state after the last.
 
         The texts continue from `state`; without one they begin.
@@ -109,7 +109,7 @@ class RnnLm(nn.Module):
         x, following = self.remember(tokens, state)
         return self._log_probs(x), following
 
-    def remember(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def remember(self, tokens: Tensor, state: LmState | None = None) -> tuple[Tensor, LmState]:
         """Map tokens (B, L) to what the last layer says after each (B, L, H), and the state, as `forward`."""
         return through(self.layers, self.dropout, self.embedding(tokens), state or self.start(len(tokens)))
 
@@ -125,11 +125,11 @@ class RnnLm(nn.Module):
         """Return the tokens of a text. Raises TextError."""
         return self.alphabet.encode(text)
 
-    def start(self, texts: int) -> State:
+    def start(self, texts: int) -> LmState:
         """Return the state in which so many texts begin; the first token of each is BOUNDARY."""
         return zeros(self.settings, texts, self.bias)
 
-    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
+    def step(self, state: LmState, tokens: Tensor) -> tuple[Tensor, LmState]:
         """Let each of B texts grow by one token (B,); return the log-probabilities (B, V) of the next, and the state.
 
         The first call has BOUNDARY for every token and `start`'s state; column BOUNDARY is then that the text ends.
@@ -143,5 +143,5 @@ class RnnLm(nn.Module):
         return scoring.score(self, texts)
 
     def perplexity(self, texts: Sequence[str]) -> Perplexity:
-        """Return the perplexity of texts, each scored by itself. Raises RnnLmError if there are none, and TextError."""
+        """Return the perplexity of texts, each scored by itself. Raises LmError if there are none, and TextError."""
         return scoring.perplexity(self, texts)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asr.errors import AsrError
+from asr.lm.text import LmError
 from asr.text import BLANK
 
 BOUNDARY = BLANK
@@ -25,24 +25,20 @@ _ALIKE = 0.5
 _NOTHING = -1
 
 
-class RnnLmError(AsrError):
-    """A language model that cannot be trained, read or written."""
-
-
 @dataclass(frozen=True)
-class State:
+class LmState:
     """What the network remembers of B texts: h of each layer (layers, B, H), and c of an lstm."""
 
     hidden: Tensor
     cell: Tensor | None = None
 
-    def select(self, rows: Tensor) -> "State":
+    def select(self, rows: Tensor) -> "LmState":
         """Return the states of these rows of the batch, in this order; a row may be taken several times."""
-        return State(self.hidden[:, rows], None if self.cell is None else self.cell[:, rows])
+        return LmState(self.hidden[:, rows], None if self.cell is None else self.cell[:, rows])
 
-    def detach(self) -> "State":
+    def detach(self) -> "LmState":
         """Return the same numbers, through which no gradient goes back."""
-        return State(self.hidden.detach(), None if self.cell is None else self.cell.detach())
+        return LmState(self.hidden.detach(), None if self.cell is None else self.cell.detach())
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ class Foretelling(Protocol):
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
 
-    def remember(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def remember(self, tokens: Tensor, state: LmState | None = None) -> tuple[Tensor, LmState]:
         """Map tokens (B, L) to what the last layer says after each (B, L, H), and the state after the last."""
 
     def foretell(self, x: Tensor, targets: Tensor) -> Tensor:
@@ -176,9 +172,9 @@ class _Tree:
 
 
 def perplexity(model: Foretelling, texts: Sequence[str]) -> Perplexity:
-    """Return the perplexity of texts, each scored by itself. Raises RnnLmError if there are none, and TextError."""
+    """Return the perplexity of texts, each scored by itself. Raises LmError if there are none, and TextError."""
     if not texts:
-        raise RnnLmError("no texts to take a perplexity of")
+        raise LmError("no texts to take a perplexity of")
     characters, words = sum(map(len, texts)), sum(len(text.split()) for text in texts)
     return Perplexity(math.fsum(score(model, texts)), len(texts), characters, words)
 

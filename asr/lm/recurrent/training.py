@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asr.lm.recurrent.file import Settings
+from asr.lm.recurrent.file import LmFileSettings
 from asr.lm.recurrent.network import RnnLm
-from asr.lm.recurrent.scoring import BOUNDARY, Perplexity, RnnLmError, State
+from asr.lm.recurrent.scoring import BOUNDARY, LmState, Perplexity
 from asr.lm.recurrent.words import Vocabulary, WordLm, vocabulary_of
+from asr.lm.text import LmError
 from asr.text import Alphabet, TextError
 
 _LOG = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class RnnLmTraining:
 
 
 @dataclass(frozen=True)
-class Epoch:
+class LmEpoch:
     """What an epoch came to. `train_loss`: nats per character, or word.
 
     `best`: no epoch before had a lower dev perplexity.
@@ -94,7 +95,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Step:
+class LmStep:
     """How far an epoch has come: characters, or words, `done` of `total`, and their mean `loss` in nats."""
 
     epoch: int
@@ -108,7 +109,7 @@ class Trained:
     """A model with its best weights, ready for inference, and how it came to them."""
 
     model: RnnLm | WordLm
-    epochs: tuple[Epoch, ...]
+    epochs: tuple[LmEpoch, ...]
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Chunk:
 
 
 def encode(texts: Iterable[str], alphabet: Alphabet, which: str) -> Corpus:
-    """Turn the `which` texts into ids. Raises RnnLmError if there are none, TextError naming row and character."""
+    """Turn the `which` texts into ids. Raises LmError if there are none, TextError naming row and character."""
     kind = np.min_scalar_type(len(alphabet))
     parts: list[NDArray[np.unsignedinteger]] = []
     lengths: list[NDArray[np.int64]] = []
@@ -158,12 +159,12 @@ def encode(texts: Iterable[str], alphabet: Alphabet, which: str) -> Corpus:
         lengths.append(sizes + 1)
         done += len(part)
     if not parts:
-        raise RnnLmError(f"no {which} texts")
+        raise LmError(f"no {which} texts")
     return Corpus(np.concatenate(parts), np.concatenate(lengths))
 
 
 def count(texts: Iterable[str], least: int) -> tuple[Vocabulary, Corpus]:
-    """Find the words of texts that occur `least` times or more, and turn all into ids. Raises RnnLmError."""
+    """Find the words of texts that occur `least` times or more, and turn all into ids. Raises LmError."""
     first_seen: dict[str, int] = {}
     parts: list[NDArray[np.int32]] = []
     lengths: list[NDArray[np.int64]] = []
@@ -174,13 +175,13 @@ def count(texts: Iterable[str], least: int) -> tuple[Vocabulary, Corpus]:
         parts.append(np.fromiter(chain.from_iterable(numbers), np.int32))
         lengths.append(np.array([len(row) for row in numbers]))
     if not parts:
-        raise RnnLmError("no train texts")
+        raise LmError("no train texts")
     tokens = np.concatenate(parts)
     counts = np.bincount(tokens[tokens != _END], minlength=len(first_seen))
     try:
         vocabulary = vocabulary_of(zip(first_seen, counts.tolist(), strict=True), least)
     except ValueError as error:
-        raise RnnLmError(f"no word occurs {least} times or more in the train texts") from error
+        raise LmError(f"no word occurs {least} times or more in the train texts") from error
     # The last entry is that of END.
     ids = np.array([*(vocabulary.encode(word)[0] for word in first_seen), BOUNDARY])
     return vocabulary, Corpus(ids.astype(np.min_scalar_type(len(vocabulary)))[tokens], np.concatenate(lengths))
@@ -200,7 +201,7 @@ def chunks(corpus: Corpus, streams: int, length: int) -> Iterator[Chunk]:
         yield Chunk(torch.from_numpy(inputs[:, part].astype(np.int64)), torch.from_numpy(following))
 
 
-def backward(model: RnnLm | WordLm, chunk: Chunk, state: State | None) -> tuple[Tensor, State]:
+def backward(model: RnnLm | WordLm, chunk: Chunk, state: LmState | None) -> tuple[Tensor, LmState]:
     """Add the gradient of a chunk's mean loss; return the sum of its losses (nats) and the state to go on from."""
     x, following = model.remember(chunk.inputs, state)
     asked = chunk.targets != _NOTHING
@@ -212,18 +213,18 @@ def backward(model: RnnLm | WordLm, chunk: Chunk, state: State | None) -> tuple[
 
 
 def train(
-    settings: Settings,
+    settings: LmFileSettings,
     training: RnnLmTraining,
     train_texts: Iterable[str],
     dev_texts: Sequence[str],
-    report: Callable[[Step | Epoch, RnnLm | WordLm], None] | None = None,
+    report: Callable[[LmStep | LmEpoch, RnnLm | WordLm], None] | None = None,
 ) -> Trained:
     """Train a language model, and keep the weights of the epoch whose dev perplexity is lowest.
 
     One of words gets its vocabulary from the texts.
 
     `report` is called after each step and each epoch with the model as it is then. On one machine the same seed gives
-    the same weights; torch's own random numbers are left where they were. Raises RnnLmError for no texts and for a loss
+    the same weights; torch's own random numbers are left where they were. Raises LmError for no texts and for a loss
     that is no number, and TextError.
     """
     device = torch.device(training.device)
@@ -233,10 +234,10 @@ def train(
         if isinstance(model, RnnLm):
             encode(dev_texts, model.alphabet, "dev")
         elif not dev_texts:
-            raise RnnLmError("no dev texts")
+            raise LmError("no dev texts")
         model.to(device)
         optimiser = torch.optim.AdamW(model.parameters(), weight_decay=training.weight_decay)
-        epochs: list[Epoch] = []
+        epochs: list[LmEpoch] = []
         best: dict[str, Tensor] = {}
         lowest = math.inf
         for number in range(1, training.epochs + 1):
@@ -247,8 +248,8 @@ def train(
                     report(step, model)
             dev = model.perplexity(dev_texts)
             if not math.isfinite(loss) or not math.isfinite(dev.log_prob):
-                raise RnnLmError(f"epoch {number}: the loss is no number; a lower learning_rate or clip may help")
-            epochs.append(Epoch(number, loss, dev, -dev.log_prob < lowest))
+                raise LmError(f"epoch {number}: the loss is no number; a lower learning_rate or clip may help")
+            epochs.append(LmEpoch(number, loss, dev, -dev.log_prob < lowest))
             if epochs[-1].best:
                 lowest = -dev.log_prob
                 best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -259,7 +260,7 @@ def train(
     return Trained(model.eval(), tuple(epochs))
 
 
-def _begun(settings: Settings, training: RnnLmTraining, texts: Iterable[str]) -> tuple[RnnLm | WordLm, Corpus]:
+def _begun(settings: LmFileSettings, training: RnnLmTraining, texts: Iterable[str]) -> tuple[RnnLm | WordLm, Corpus]:
     """Return a network as initialised, and the texts as its tokens."""
     if settings.unit == "word":
         vocabulary, corpus = count(texts, training.least)
@@ -270,7 +271,7 @@ def _begun(settings: Settings, training: RnnLmTraining, texts: Iterable[str]) ->
 
 def _epoch(
     model: RnnLm | WordLm, optimiser: torch.optim.Optimizer, corpus: Corpus, training: RnnLmTraining, number: int
-) -> Iterator[Step]:
+) -> Iterator[LmStep]:
     """Go through the corpus once, step by step."""
     if training.shuffle:
         corpus = corpus.shuffled(np.random.default_rng([training.seed, number]))
@@ -289,4 +290,4 @@ def _epoch(
         optimiser.step()
         total += float(loss)
         done += int((chunk.targets != _NOTHING).sum())
-        yield Step(number, done, len(corpus.tokens), total / max(done, 1))
+        yield LmStep(number, done, len(corpus.tokens), total / max(done, 1))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from asr.lm.recurrent import scoring
 from asr.lm.recurrent.network import RnnLmSettings, embedding_of, layers_of, through, zeros
-from asr.lm.recurrent.scoring import BOUNDARY, LogProbs, Perplexity, State
+from asr.lm.recurrent.scoring import BOUNDARY, LmState, LogProbs, Perplexity
 from asr.model import Dropout
 from asr.text import Alphabet
 
@@ -85,7 +85,7 @@ class WordLm(nn.Module):
         """Return where the weights are."""
         return self.narrow.weight.device
 
-    def remember(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def remember(self, tokens: Tensor, state: LmState | None = None) -> tuple[Tensor, LmState]:
         """Map tokens (B, L) to what the last layer says after each (B, L, H), and the state after the last.
 
         The texts continue from `state`; without one they begin.
@@ -114,5 +114,5 @@ class WordLm(nn.Module):
         return scoring.score(self, texts)
 
     def perplexity(self, texts: Sequence[str]) -> Perplexity:
-        """Return the perplexity of texts, each scored by itself. Raises RnnLmError if there are none."""
+        """Return the perplexity of texts, each scored by itself. Raises LmError if there are none."""
         return scoring.perplexity(self, texts)

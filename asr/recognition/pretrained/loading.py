@@ -12,7 +12,7 @@ def load(model: str | Path, device: str = "cpu") -> Recognizer:
     """Load a model by name ("english-small", with its decoder) or from a file, for cpu, cuda, mps or auto.
 
     A model file decodes greedily until it is given a decoder. Raises PretrainedError, CheckpointError, DeviceError,
-    and for what is wrong with a decoder ConfigError, LmError, NgramError, RnnLmError and DecodingError.
+    and for what is wrong with a decoder ConfigError, LmError and DecodingError.
     """
     bundle = named(model) if isinstance(model, str) else None
     if bundle is None:

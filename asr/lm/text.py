@@ -26,12 +26,12 @@ _ID = re.compile(r"[^\W_][\w.]*[-_][\w.-]*")
 _OFTEN = 1000
 
 
-class SentenceError(AsrError):
-    """A text that cannot be read; the message names the file and the line."""
+class LmError(AsrError):
+    """A language model, or a text for one, that cannot be used; the message names it."""
 
 
 @dataclass(frozen=True)
-class Source:
+class TextSource:
     """Where sentences come from, and what they are to be like.
 
     `alphabet`: sentences with other characters are left out; None: all are taken. `ids`: whether each line of a text
@@ -44,15 +44,15 @@ class Source:
     ids: bool | None = None
 
 
-class Reader:
+class TextReader:
     """Reads the sentences of a source, and counts them; each iteration begins anew.
 
     `progress` is told how many bytes of how many are read, standard input apart. After an iteration: `sentences`,
     `words` and `characters` taken, sentences `left_out` with the first reason in `first_left_out`, and the files whose
-    ids were taken away in `with_ids`. Raises OSError, ManifestError, and SentenceError if no sentence is left.
+    ids were taken away in `with_ids`. Raises OSError, ManifestError, and LmError if no sentence is left.
     """
 
-    def __init__(self, source: Source, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, source: TextSource, progress: Callable[[int, int], None] | None = None) -> None:
         self.source = source
         self._progress = progress
         self._alphabet = None if source.alphabet is None else Alphabet(source.alphabet)
@@ -83,11 +83,11 @@ class Reader:
                     yield text
         if not self.sentences:
             others = f"; so it is with all {self.left_out} sentences" if self.left_out > 1 else ""
-            raise SentenceError(f"{self.first_left_out or f'{self.names}: no sentence in it'}{others}")
+            raise LmError(f"{self.first_left_out or f'{self.names}: no sentence in it'}{others}")
 
     def _usable(self, text: str) -> bool:
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise SentenceError(f"{self.place}: a surrogate, which is half a character and no text")
+            raise LmError(f"{self.place}: a surrogate, which is half a character and no text")
         if self._alphabet is None or self._letters.issuperset(text):
             return True
         self.left_out += 1
@@ -123,7 +123,7 @@ class Reader:
                     self._progress(self._read + file.tell(), total)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             problem = f"the compressed file is broken or cut off after this line ({error})"
-            raise SentenceError(f"{_name(path)}:{number}: {problem}") from error
+            raise LmError(f"{_name(path)}:{number}: {problem}") from error
 
     def _texts(self, path: Path, lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
         decoded = _decoded(path, lines)
@@ -145,7 +145,7 @@ def _decoded(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise SentenceError(f"{_name(path)}:{number}: not UTF-8 (byte {error.start + 1})") from error
+            raise LmError(f"{_name(path)}:{number}: not UTF-8 (byte {error.start + 1})") from error
         if text and not text.isspace():
             yield number, text
 

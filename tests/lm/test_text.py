@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asr.corpora import manifest
 from asr.corpora.manifest import ManifestError, Utterance
-from asr.lm.sentences import STANDARD_INPUT, Reader, SentenceError, Source
+from asr.lm.text import STANDARD_INPUT, LmError, TextReader, TextSource
 
 LINES = ["hello, world", "", "it’s  fine\r", "   ", "ÉTÉ", "…"]
 READ = ["HELLO WORLD", "IT'S FINE", "ÉTÉ"]
@@ -25,8 +25,8 @@ def text(folder: Path, lines: list[str], name: str = "a.txt") -> Path:
     return path
 
 
-def reader(*paths: Path, normaliser: str = "upper", alphabet: str | None = None, ids: bool | None = None) -> Reader:
-    return Reader(Source(paths, normaliser, alphabet, ids))
+def reader(*paths: Path, normaliser: str = "upper", alphabet: str | None = None, ids: bool | None = None) -> TextReader:
+    return TextReader(TextSource(paths, normaliser, alphabet, ids))
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a"])
@@ -107,24 +107,24 @@ def test_sentences_with_other_characters_are_left_out_and_counted(tmp_path: Path
     assert list(found) == ["A B", "C"]
     assert (found.sentences, found.words, found.characters, found.left_out) == (2, 3, 4, 3)
     assert found.first_left_out == f"{path}:2: 'F' is not in the alphabet ' ABC'"
-    with pytest.raises(SentenceError) as caught:
+    with pytest.raises(LmError) as caught:
         list(reader(path, alphabet="Z"))
     assert str(caught.value) == f"{path}:1: 'A' is not in the alphabet 'Z'; so it is with all 5 sentences"
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = text(tmp_path, ["", "…"])
-    with pytest.raises(SentenceError, match=r"a\.txt, .*a\.txt: no sentence in it$"):
+    with pytest.raises(LmError, match=r"a\.txt, .*a\.txt: no sentence in it$"):
         list(reader(path, path))
     path.write_bytes(b"a\n\n\xff\n")
-    with pytest.raises(SentenceError, match=r"a\.txt:3: not UTF-8 \(byte 1\)"):
+    with pytest.raises(LmError, match=r"a\.txt:3: not UTF-8 \(byte 1\)"):
         list(reader(path))
     path.write_bytes(gzip.compress(b"a\n" * 9999)[:-9])
-    with pytest.raises(SentenceError, match=r"a\.txt:\d+: the compressed file is broken or cut off after this line"):
+    with pytest.raises(LmError, match=r"a\.txt:\d+: the compressed file is broken or cut off after this line"):
         list(reader(path))
     row = tmp_path / "rows.jsonl"
     row.write_text('{"id": "a", "audio": "a.wav", "duration": 1, "text": "\\ud800"}\n')
-    with pytest.raises(SentenceError, match=r"rows\.jsonl:1: a surrogate"):
+    with pytest.raises(LmError, match=r"rows\.jsonl:1: a surrogate"):
         list(reader(row, normaliser="none"))
     with pytest.raises(FileNotFoundError):
         list(reader(tmp_path / "none.txt"))
@@ -134,7 +134,7 @@ def test_progress_is_told_in_bytes(tmp_path: Path) -> None:
     path = text(tmp_path, ["a"] * 2500)
     seen: list[tuple[int, int]] = []
     size = path.stat().st_size
-    assert len(list(Reader(Source((path, path)), lambda done, total: seen.append((done, total))))) == 5000
+    assert len(list(TextReader(TextSource((path, path)), lambda done, total: seen.append((done, total))))) == 5000
     assert [total for _, total in seen] == [2 * size] * 4
     assert [done for done, _ in seen] == [2000, 4000, size + 2000, size + 4000]
 
