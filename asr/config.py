@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from asr.errors import AsrError
+from asr.files import EncodingError, read_utf8
 
 Settings = TypeVar("Settings")
 
@@ -119,9 +120,9 @@ def read(path: str | Path, cls: type[Settings], overrides: Sequence[str] = ()) -
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 (byte {error.start + 1})") from error
+        values = tomllib.loads(read_utf8(path))
+    except EncodingError as error:
+        raise ConfigError(str(error)) from error
     except ValueError as error:  # TOMLDecodeError, or int's own for thousands of digits
         raise ConfigError(f"{path}: not TOML: {error}") from error
     for assignment in overrides:

@@ -1,10 +1,10 @@
-"""Files that are written whole or not at all, locks, digests, and JSON lines."""
+"""Atomic writes, folder locks, digests, UTF-8 text, tables of cells, and JSON lines."""
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,12 +17,24 @@ except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` for writing; once all is on the disk it takes the name, else it goes.
+class EncodingError(AsrError):
+    """A text file that is not UTF-8; the message names the file, the line and the byte."""
 
-    What stood under the name before stays until then. Two processes that write the same file do not mix. A link is
-    followed, and the folder must exist. Raises OSError.
+
+class LockedError(AsrError):
+    """A folder that another process writes to."""
+
+
+class JsonLineError(AsrError):
+    """A line that is not a JSON object; the message does not name the file."""
+
+
+@contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` for writing; rename it to `path` on success, delete it on failure.
+
+    Until then the old file stays. Each process writes its own temporary file. A symbolic link is followed; the folder
+    must exist. Raises OSError.
     """
     target = Path(os.path.realpath(path))
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
@@ -30,11 +42,11 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         with part.open("wb") as out:
             yield out
             out.flush()
-            # Without this a power cut may leave the new name on an empty file.
+            # Without this a power failure may leave the new name on an empty file.
             os.fsync(out.fileno())
         part.replace(target)
     except OSError as error:
-        # A full disk names no file of itself.
+        # The error of a full disk names no file.
         error.filename = error.filename or str(path)
         raise
     finally:
@@ -42,36 +54,63 @@ def whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def digest(path: Path) -> str:
-    """Return what tells a file's contents from others: the first digits of its SHA-256. Raises OSError."""
+    """Return the first 16 hexadecimal digits of a file's SHA-256. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a text file whole or not at all, with the folders above it; what is no plain file is written to as it is.
+    """Write a text file atomically and create the folders above it; write to a device or pipe directly.
 
-    Halves of surrogate pairs are written as their escapes. Raises OSError.
+    Unpaired surrogates are written as their escapes. Raises OSError.
     """
-    # What is no plain file, /dev/stdout say, cannot be renamed to.
+    # A file that is not regular, /dev/stdout for example, cannot be replaced by a rename.
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     encoded = content.encode("utf-8", "backslashreplace")
     if path.exists() and not path.is_file():
         path.write_bytes(encoded)
         return
-    with whole(path) as out:
+    with open_atomic(path) as out:
         out.write(encoded)
 
 
-class LockedError(AsrError):
-    """A folder that another process is writing to."""
+def decode_utf8(name: object, content: bytes) -> str:
+    """Decode a text file without its byte order mark; `name` is for the message. Raises EncodingError."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start]
+        line, byte = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        raise EncodingError(_not_utf8(name, line, byte, error.object[error.start])) from None
+
+
+def read_utf8(path: str | Path) -> str:
+    """Read a text file without its byte order mark. Raises EncodingError and OSError."""
+    return decode_utf8(path, Path(path).read_bytes())
+
+
+def utf8_lines(name: object, lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+    """Yield the number, from 1, and the text of each line, without the byte order mark of the first.
+
+    `name` is for the message. Raises EncodingError.
+    """
+    for number, raw in enumerate(lines, 1):
+        try:
+            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise EncodingError(_not_utf8(name, number, error.start + 1, error.object[error.start])) from None
+
+
+def _not_utf8(name: object, line: int, byte: int, value: int) -> str:
+    return f"{name}, line {line}: not UTF-8 (byte {byte} is 0x{value:02X}); save the file as UTF-8"
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Be the one process that writes to a folder, for as long as the context lasts; the lock ends with the process.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder's write lock during the context; the lock ends with the process at the latest.
 
-    Raises LockedError if there is another writer.
+    Raises LockedError if another process holds it.
     """
     with (folder / ".lock").open("wb") as lock:
         if fcntl:
@@ -82,34 +121,30 @@ def sole_writer(folder: Path) -> Iterator[None]:
         yield
 
 
-def clear_begun(folder: Path, pattern: str) -> None:
-    """Take away what processes that were killed left of the files of a pattern; what others put there stays."""
+def remove_partial(folder: Path, pattern: str) -> None:
+    """Delete the temporary files that killed processes left of files that match `pattern`; keep all other files."""
     for part in folder.glob(f"{pattern}.*.part"):
         if re.fullmatch(r".+\.\d+\.part", part.name):
             part.unlink(missing_ok=True)
 
 
-def clear(folder: Path, pattern: str) -> None:
-    """Take away the files of a pattern, whole or begun, and the folder if nothing else is in it."""
-    clear_begun(folder, pattern)
+def remove_files(folder: Path, pattern: str) -> None:
+    """Delete the files that match `pattern`, complete or partial, and the folder if it is then empty."""
+    remove_partial(folder, pattern)
     for path in folder.glob(pattern):
         path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 
-class JsonlError(AsrError):
-    """A line that is no JSON object; the message says what is wrong with it, not where it stands."""
-
-
-def parsed(line: str) -> dict[str, Any]:
-    """Return the object. Raises JsonlError, whatever the line holds."""
+def parse_json_object(line: str) -> dict[str, Any]:
+    """Parse one line of JSON. Raises JsonLineError for anything but an object."""
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise JsonlError(f"not JSON: {error.msg} at column {error.colno}") from error
+        raise JsonLineError(f"not JSON: {error.msg} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets a thousand deep
-        raise JsonlError(f"not JSON: {error}") from error
+        raise JsonLineError(f"not JSON: {error}") from error
     if not isinstance(row, dict):
-        raise JsonlError("not a JSON object {…}")
+        raise JsonLineError("not a JSON object {…}")
     return row

@@ -1,40 +1,44 @@
-"""One function over many arguments, on all cores or ahead of its use, results in order."""
+"""Map a function over many arguments in worker processes or threads, results in order."""
 
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count
-from typing import Any, Generic, TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import joblib
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
-# What the names of threads begin with that may be left behind in the middle of their work.
+# The prefix of the names of threads that may still run when the process ends.
 ABANDONED = "asr-abandoned"
 
-# Each worker has a core to itself, so its BLAS must not start threads; and once idle, it goes.
+# Each worker has one core, so its BLAS must not start threads; an idle worker exits.
 _WORKERS = {"inner_max_num_threads": 1, "idle_worker_timeout": 10}
 
 
-def spread(function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], alone: bool) -> Iterator[Result]:
-    """Yield function(*one) for each of the arguments, computed in worker processes, or in this one if `alone`.
+def map_processes(
+    function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], in_process: bool
+) -> Iterator[Result]:
+    """Yield function(*args) for each tuple of arguments, from worker processes, or from this one if `in_process`.
 
-    The function must be importable and its arguments picklable. What it raises is raised here.
+    The function must be importable and its arguments picklable. Exceptions of the function are raised here.
     """
-    if alone:
-        yield from (function(*one) for one in arguments)
+    if in_process:
+        yield from (function(*args) for args in arguments)
         return
     with joblib.parallel_config("loky", n_jobs=-1, **_WORKERS):
-        jobs = (joblib.delayed(function)(*one) for one in arguments)
+        jobs = (joblib.delayed(function)(*args) for args in arguments)
         yield from joblib.Parallel(return_as="generator", batch_size=8)(jobs)
 
 
-def ahead(function: Callable[[Argument], Result], arguments: Iterable[Argument], threads: int = 2) -> Iterator[Result]:
-    """Yield function(one) for each argument in order, a few computed ahead of their use by threads.
+def prefetch(
+    function: Callable[[Argument], Result], arguments: Iterable[Argument], threads: int = 2
+) -> Iterator[Result]:
+    """Yield function(argument) for each argument; threads compute at most 2 * `threads` results in advance.
 
-    What the function raises is raised here.
+    Exceptions of the function are raised here. Closing the iterator waits for the calls in progress.
     """
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -50,74 +54,47 @@ def ahead(function: Callable[[Argument], Result], arguments: Iterable[Argument],
                 future.cancel()
 
 
-def side_by_side(
+def map_threads(
     function: Callable[[Argument], Result], arguments: Iterable[Argument], threads: int
 ) -> Iterator[Result]:
-    """Yield function(one) for each argument in order, computed by threads, or by this one if one is enough.
+    """Yield function(argument) for each argument from daemon threads, or from this thread if `threads` is 1.
 
-    Arguments are taken as they are needed. Whoever stops early waits for nothing: the threads go once they have done
-    what each is at, or with the process. What the function or the arguments raise is raised here, in its turn.
+    A thread takes its next argument when it is free, however far the results are ahead of their use. Closing the
+    iterator waits for no thread: each ends after its call in progress. Exceptions of the function and of `arguments`
+    are raised here, in order.
     """
     if threads <= 1:
         yield from map(function, arguments)
         return
-    work = _Work(function, arguments)
-    for number in range(threads):
-        threading.Thread(target=work.go_on, name=f"{ABANDONED}-{number}", daemon=True).start()
-    try:
-        for number in count():
-            future = work.future(number)
-            if future is None:
-                return
-            yield future.result()
-    finally:
-        work.stopped = True
+    remaining, lock, stopped = iter(arguments), threading.Lock(), threading.Event()
+    futures: SimpleQueue[Future[Result] | None] = SimpleQueue()
 
-
-class _Work(Generic[Argument, Result]):
-    """What threads share: which arguments are left, and the results that wait for their turn."""
-
-    def __init__(self, function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> None:
-        self.stopped = False
-        self._function = function
-        self._left = iter(arguments)
-        self._taken = 0
-        self._ended = False
-        self._results: dict[int, Future[Result]] = {}
-        self._changed = threading.Condition()
-
-    def go_on(self) -> None:
-        """Compute one result after another until none is left."""
-        while not self.stopped:
+    def work() -> None:
+        while True:
             future: Future[Result] = Future()
-            with self._changed:
-                if self._ended:
+            with lock:
+                if stopped.is_set():
                     return
-                number = self._taken
                 try:
-                    argument = next(self._left)
+                    argument = next(remaining)
                 except StopIteration:
-                    self._ended = True
-                    self._changed.notify()
+                    futures.put(None)
                     return
                 except BaseException as error:
-                    self._ended = True
                     future.set_exception(error)
-                    self._results[number] = future
-                    self._taken += 1
-                    self._changed.notify()
+                    futures.put(future)
+                    stopped.set()
                     return
-                self._taken += 1
+                futures.put(future)
             try:
-                future.set_result(self._function(argument))
+                future.set_result(function(argument))
             except BaseException as error:
                 future.set_exception(error)
-            with self._changed:
-                self._results[number] = future
-                self._changed.notify()
 
-    def future(self, number: int) -> Future[Result] | None:
-        """Wait for one result and return it, or None where there are no more."""
-        with self._changed:
-            self._changed.wait_for(lambda: number in self._results or (self._ended and number >= self._taken))
-            return self._results.pop(number, None)
+    for number in range(threads):
+        threading.Thread(target=work, name=f"{ABANDONED}-{number}", daemon=True).start()
+    try:
+        while (future := futures.get()) is not None:
+            yield future.result()
+    finally:
+        stopped.set()

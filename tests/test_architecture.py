@@ -11,7 +11,8 @@ PACKAGE = ROOT / "asr"
 # A package imports only from rows above its own. docs/architecture.md explains the order.
 ROWS = (
     {"errors", "version"},
-    {"config", "files", "compute", "parallel"},
+    {"files", "compute", "parallel"},
+    {"config"},
     {"audio", "text", "scoring"},
     {"corpora", "transcripts"},
     {"features", "reports"},

@@ -6,24 +6,24 @@ import pytest
 import torch
 
 from asr import compute as device
-from asr.compute import DeviceError, choose
+from asr.compute import DeviceError, choose_device
 
 
 def test_auto_takes_cuda_else_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose("auto").type == "cpu"
-    assert choose("mps").type == "mps"
+    assert choose_device("auto").type == "cpu"
+    assert choose_device("mps").type == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose("auto").type == "cuda"
+    assert choose_device("auto").type == "cuda"
 
 
 def test_a_device_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match="device cuda is not there; this machine has cpu"):
-        choose("cuda")
-    assert choose("cpu").type == "cpu"
+    with pytest.raises(DeviceError, match="device cuda is not available; this machine has cpu"):
+        choose_device("cuda")
+    assert choose_device("cpu").type == "cpu"
 
 
 def test_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,34 +35,34 @@ def test_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch)
             return 1
 
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
-    device.keep_memory()
+    device.keep_freed_memory()
     assert asked == [(-3, 2**31 - 1), (-1, 2**31 - 1)]
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(ctypes, "CDLL", asked.append)
-    device.keep_memory()
+    device.keep_freed_memory()
     assert asked == [None]
 
 
 def test_a_precision_is_taken_where_the_device_can() -> None:
     cpu, cuda, mps = map(torch.device, ("cpu", "cuda", "mps"))
-    assert [device.lowered(place, "float32") for place in (cpu, cuda, mps)] == [None] * 3
-    assert device.lowered(cpu, "bfloat16") == device.lowered(cuda, "bfloat16") == torch.bfloat16
-    assert device.lowered(cuda, "float16") == torch.float16
-    with pytest.raises(DeviceError, match=r"precision = float16 is for cuda, and the device is cpu; take float32"):
-        device.lowered(cpu, "float16")
-    with pytest.raises(DeviceError, match=r"precision = bfloat16 is for cuda and cpu, and the device is mps"):
-        device.lowered(mps, "bfloat16")
+    assert [device.autocast_dtype(place, "float32") for place in (cpu, cuda, mps)] == [None] * 3
+    assert device.autocast_dtype(cpu, "bfloat16") == device.autocast_dtype(cuda, "bfloat16") == torch.bfloat16
+    assert device.autocast_dtype(cuda, "float16") == torch.float16
+    with pytest.raises(DeviceError, match=r"precision = float16 needs cuda, and the device is cpu; use float32"):
+        device.autocast_dtype(cpu, "float16")
+    with pytest.raises(DeviceError, match=r"precision = bfloat16 needs cuda or cpu, and the device is mps"):
+        device.autocast_dtype(mps, "bfloat16")
 
 
 def test_bfloat16_is_emulated_where_the_processor_has_no_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     place = torch.device("cpu")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert device.emulates(place, torch.bfloat16)
-    assert not device.emulates(place, None)
-    assert not device.emulates(torch.device("cuda"), torch.bfloat16)
+    assert device.emulates_bfloat16(place, torch.bfloat16)
+    assert not device.emulates_bfloat16(place, None)
+    assert not device.emulates_bfloat16(torch.device("cuda"), torch.bfloat16)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    assert not device.emulates(place, torch.bfloat16)
+    assert not device.emulates_bfloat16(place, torch.bfloat16)

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from asr.files import LockedError, clear, clear_begun, sole_writer, whole, write_text
+from asr.files import (
+    EncodingError,
+    LockedError,
+    decode_utf8,
+    lock_folder,
+    open_atomic,
+    read_utf8,
+    remove_files,
+    remove_partial,
+    utf8_lines,
+    write_text,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,7 +28,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_what_is_written_takes_the_name(tmp_path: Path) -> None:
-    with whole(tmp_path / "a") as out:
+    with open_atomic(tmp_path / "a") as out:
         out.write(b"one")
         out.write(b"two")
     assert (tmp_path / "a").read_bytes() == b"onetwo"
@@ -26,7 +37,7 @@ def test_what_is_written_takes_the_name(tmp_path: Path) -> None:
 
 def test_nothing_is_seen_before_all_is_written(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"old")
-    with whole(tmp_path / "a") as out:
+    with open_atomic(tmp_path / "a") as out:
         out.write(b"new")
         out.flush()
         assert (tmp_path / "a").read_bytes() == b"old"
@@ -40,7 +51,7 @@ def test_nothing_is_seen_before_all_is_written(tmp_path: Path) -> None:
 def test_an_error_leaves_what_was_there(failure: BaseException, there: bool, tmp_path: Path) -> None:
     if there:
         (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(type(failure)) as caught, whole(tmp_path / "a") as out:
+    with pytest.raises(type(failure)) as caught, open_atomic(tmp_path / "a") as out:
         out.write(b"half")
         raise failure
     assert caught.value is failure
@@ -57,7 +68,7 @@ def test_an_error_at_the_end_leaves_what_was_there(
 
     (tmp_path / "a").write_bytes(b"old")
     monkeypatch.setattr(os if broken == "fsync" else Path, broken, full)
-    with pytest.raises(OSError, match="No space left"), whole(tmp_path / "a") as out:
+    with pytest.raises(OSError, match="No space left"), open_atomic(tmp_path / "a") as out:
         out.write(b"new")
     assert names(tmp_path) == ["a"]
     assert (tmp_path / "a").read_bytes() == b"old"
@@ -77,7 +88,7 @@ def test_it_is_on_the_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(Path, "replace", watched_replace)
-    with whole(tmp_path / "a") as out:
+    with open_atomic(tmp_path / "a") as out:
         out.write(b"new")
     assert synced == [3]
 
@@ -86,7 +97,7 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "real").write_bytes(b"old")
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "real")
-    with whole(tmp_path / "link") as out:
+    with open_atomic(tmp_path / "link") as out:
         out.write(b"new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "disk" / "real").read_bytes() == b"new"
@@ -94,11 +105,11 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with whole(tmp_path / "a") as first:
+    with open_atomic(tmp_path / "a") as first:
         first.write(b"first, ")
         with monkeypatch.context() as other:
             other.setattr(os, "getpid", lambda: 2**22)
-            with whole(tmp_path / "a") as second:
+            with open_atomic(tmp_path / "a") as second:
                 assert len(names(tmp_path)) == 2
                 second.write(b"second")
         assert (tmp_path / "a").read_bytes() == b"second"
@@ -112,7 +123,7 @@ def test_two_processes_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_others_may_read_it_as_any_new_file(mask: int, mode: int, tmp_path: Path) -> None:
     before = os.umask(mask)
     try:
-        with whole(tmp_path / "a") as out:
+        with open_atomic(tmp_path / "a") as out:
             out.write(b"new")
     finally:
         os.umask(before)
@@ -120,10 +131,10 @@ def test_others_may_read_it_as_any_new_file(mask: int, mode: int, tmp_path: Path
 
 
 def test_where_it_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), whole(tmp_path / "none" / "a"):
+    with pytest.raises(FileNotFoundError), open_atomic(tmp_path / "none" / "a"):
         pytest.fail("there is no folder")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError), whole(tmp_path / "folder") as out:
+    with pytest.raises(OSError), open_atomic(tmp_path / "folder") as out:
         out.write(b"new")
     assert names(tmp_path) == ["folder"]
 
@@ -133,8 +144,8 @@ def test_where_it_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
 
 def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib; from asr.files import LockedError, sole_writer\n"
-        "try:\n    with sole_writer(pathlib.Path(sys.argv[1])): print('free')\n"
+        "import sys, pathlib; from asr.files import LockedError, lock_folder\n"
+        "try:\n    with lock_folder(pathlib.Path(sys.argv[1])): print('free')\n"
         "except LockedError as error: print(error)"
     )
 
@@ -144,36 +155,36 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
         )
         return done.stdout.strip()
 
-    with sole_writer(tmp_path):
+    with lock_folder(tmp_path):
         assert other() == f"{tmp_path}: another process is writing to it; wait for it, or stop it"
     assert other() == "free"
-    with pytest.raises(LockedError), sole_writer(tmp_path), sole_writer(tmp_path):
+    with pytest.raises(LockedError), lock_folder(tmp_path), lock_folder(tmp_path):
         pytest.fail("there are two")
-    with sole_writer(tmp_path):  # an error has let go of it
+    with lock_folder(tmp_path):  # an error has let go of it
         pass
 
 
 def test_what_never_became_whole_is_taken_away(tmp_path: Path) -> None:
     for name in ("a.txt.1.part", "a.txt", "b.txt.2.part", "a.txt.part"):
         (tmp_path / name).write_bytes(b"x")
-    clear_begun(tmp_path, "a.txt")
+    remove_partial(tmp_path, "a.txt")
     assert names(tmp_path) == ["a.txt", "a.txt.part", "b.txt.2.part"]
 
 
 def test_what_is_cleared_is_our_own(tmp_path: Path) -> None:
     for name in ("000001.safetensors", "000002.safetensors.77.part", "mine.safetensors", "big.tar.gz.part"):
         (tmp_path / name).write_text("x")
-    clear(tmp_path, "0*.safetensors")
+    remove_files(tmp_path, "0*.safetensors")
     assert {path.name for path in tmp_path.iterdir()} == {"mine.safetensors", "big.tar.gz.part"}
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "000001.safetensors").write_text("x")
-    clear(tmp_path / "own", "0*.safetensors")
+    remove_files(tmp_path / "own", "0*.safetensors")
     assert not (tmp_path / "own").exists()
-    clear(tmp_path / "nowhere", "*")
+    remove_files(tmp_path / "nowhere", "*")
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(OSError) as caught, whole(tmp_path / "a.json"):
+    with pytest.raises(OSError) as caught, open_atomic(tmp_path / "a.json"):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a.json")
 
@@ -188,3 +199,24 @@ def test_text_to_what_is_no_plain_file_is_written_there(tmp_path: Path) -> None:
     (tmp_path / "null").symlink_to("/dev/null")
     write_text(tmp_path / "null", "text")
     assert Path("/dev/null").is_char_device()
+
+
+# UTF-8
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_decode_utf8_names_file_line_and_byte(mark: bytes) -> None:
+    assert decode_utf8("a.txt", mark + "é\n".encode()) == "é\n"
+    expected = r"^a\.txt, line 2: not UTF-8 \(byte 3 is 0xE9\); save the file as UTF-8$"
+    with pytest.raises(EncodingError, match=expected):
+        decode_utf8("a.txt", mark + b"one\ntw\xe9\nthree")
+    with pytest.raises(EncodingError, match=expected):
+        list(utf8_lines("a.txt", [mark + b"one", b"tw\xe9", b"three"]))
+    with pytest.raises(EncodingError, match=r"^a\.txt, line 1: not UTF-8 \(byte 1 is 0xFF\)"):
+        decode_utf8("a.txt", mark + b"\xff")
+
+
+def test_read_utf8_strips_the_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo")
+    assert read_utf8(tmp_path / "a.txt") == "one\r\ntwo"
+    assert list(utf8_lines("a", [b"\xef\xbb\xbfone", b"two"])) == [(1, "one"), (2, "two")]

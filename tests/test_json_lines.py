@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.files import JsonlError, parsed
+from asr.files import JsonLineError, parse_json_object
 
 
 def test_an_object_is_returned() -> None:
-    assert parsed(' {"id": "a", "words": [1]} ') == {"id": "a", "words": [1]}
+    assert parse_json_object(' {"id": "a", "words": [1]} ') == {"id": "a", "words": [1]}
 
 
 @pytest.mark.parametrize(
@@ -24,13 +24,13 @@ def test_an_object_is_returned() -> None:
     ],
 )
 def test_what_is_none_is_told(line: str, message: str) -> None:
-    with pytest.raises(JsonlError, match=message):
-        parsed(line)
+    with pytest.raises(JsonLineError, match=message):
+        parse_json_object(line)
 
 
 @given(st.text(max_size=30) | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps))
 def test_nothing_else_is_raised(line: str) -> None:
     try:
-        assert isinstance(parsed(line), dict)
-    except JsonlError as error:
+        assert isinstance(parse_json_object(line), dict)
+    except JsonLineError as error:
         assert str(error)

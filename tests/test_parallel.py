@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from asr.parallel import ABANDONED, ahead, side_by_side, spread
+from asr.parallel import ABANDONED, map_processes, map_threads, prefetch
 
 
 def place(number: int) -> tuple[int, int, str | None]:
@@ -16,20 +16,20 @@ def place(number: int) -> tuple[int, int, str | None]:
 
 
 def test_results_come_in_order_from_other_processes_with_one_thread_each() -> None:
-    results = list(spread(place, ((number,) for number in range(50)), alone=False))
+    results = list(map_processes(place, ((number,) for number in range(50)), in_process=False))
     assert [number for number, _, _ in results] == list(range(50))
     assert os.getpid() not in {process for _, process, _ in results}
     assert {threads for _, _, threads in results} == {"1"}
 
 
 def test_alone_means_in_this_process() -> None:
-    assert {process for _, process, _ in spread(place, [(1,), (2,)], alone=True)} == {os.getpid()}
+    assert {process for _, process, _ in map_processes(place, [(1,), (2,)], in_process=True)} == {os.getpid()}
 
 
-@pytest.mark.parametrize("alone", [True, False])
-def test_what_the_function_raises_is_raised_here(alone: bool) -> None:
+@pytest.mark.parametrize("in_process", [True, False])
+def test_what_the_function_raises_is_raised_here(in_process: bool) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
-        list(spread(int, [("1",), ("x",)], alone=alone))
+        list(map_processes(int, [("1",), ("x",)], in_process=in_process))
 
 
 # Ahead of their use
@@ -41,9 +41,9 @@ def test_results_come_in_the_order_of_their_arguments(threads: int) -> None:
         time.sleep(0.002 * (number % 3))
         return 10 * number
 
-    assert list(ahead(slow, range(30), threads)) == list(range(0, 300, 10))
-    assert list(ahead(slow, [], threads)) == []
-    assert list(ahead(slow, [4], threads)) == [40]
+    assert list(prefetch(slow, range(30), threads)) == list(range(0, 300, 10))
+    assert list(prefetch(slow, [], threads)) == []
+    assert list(prefetch(slow, [4], threads)) == [40]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -56,7 +56,7 @@ def test_only_a_few_are_computed_ahead(threads: int) -> None:
             taken.append(number)
             yield number
 
-    results = cast(Generator[None, None, None], ahead(begun.append, arguments(), threads))
+    results = cast(Generator[None, None, None], prefetch(begun.append, arguments(), threads))
     assert not taken
     for used in range(1, 20):
         next(results)
@@ -72,11 +72,11 @@ def test_it_is_computed_while_one_waits_in_other_threads() -> None:
         met.wait(timeout=300)  # two at once, or it breaks
         return threading.current_thread().name
 
-    assert threading.current_thread().name not in set(ahead(meet, range(4)))
+    assert threading.current_thread().name not in set(prefetch(meet, range(4)))
 
 
 def test_what_fails_ahead_is_raised_in_its_turn() -> None:
-    results = ahead(int, ["1", "2", "x", "4"])
+    results = prefetch(int, ["1", "2", "x", "4"])
     assert [next(results), next(results)] == [1, 2]
     with pytest.raises(ValueError, match="invalid literal"):
         next(results)
@@ -90,7 +90,7 @@ def test_what_fails_in_the_arguments_is_raised() -> None:
         raise RuntimeError("no more")
 
     with pytest.raises(RuntimeError, match="no more"):
-        list(ahead(str, arguments()))
+        list(prefetch(str, arguments()))
 
 
 def test_whoever_stops_early_waits_for_no_more_than_what_has_begun() -> None:
@@ -104,7 +104,7 @@ def test_whoever_stops_early_waits_for_no_more_than_what_has_begun() -> None:
         return number
 
     before = threading.active_count()
-    results = cast(Generator[int, None, None], ahead(slow, range(1000)))
+    results = cast(Generator[int, None, None], prefetch(slow, range(1000)))
     assert next(results) == 0
     threading.Timer(0.3, go.set).start()
     results.close()
@@ -118,8 +118,8 @@ def test_side_by_side_keeps_the_order(threads: int) -> None:
         time.sleep(0.001 * (number % 5))
         return number
 
-    assert list(side_by_side(slow, list(range(40)), threads)) == list(range(40))
-    assert list(side_by_side(slow, [], threads)) == []
+    assert list(map_threads(slow, list(range(40)), threads)) == list(range(40))
+    assert list(map_threads(slow, [], threads)) == []
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -129,7 +129,7 @@ def test_side_by_side_raises_in_turn(threads: int) -> None:
             raise KeyError(number)
         return number
 
-    results = side_by_side(fail, range(100), threads)
+    results = map_threads(fail, range(100), threads)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(KeyError):
         next(results)
@@ -146,7 +146,7 @@ def test_side_by_side_waits_for_nobody_once_it_is_closed() -> None:
             free.wait(60)
         return number
 
-    results = cast(Generator[int], side_by_side(wait, range(100), 2))
+    results = cast(Generator[int], map_threads(wait, range(100), 2))
     assert next(results) == 0
     begun.wait(60)
     mine = [one for one in threading.enumerate() if one.name.startswith(ABANDONED)]
@@ -169,7 +169,7 @@ def test_side_by_side_takes_arguments_as_it_needs_them(threads: int) -> None:
 
     free = threading.Event()
     results = cast(
-        Generator[int], side_by_side(lambda one: one if one < 3 else free.wait(60) and one, arguments(), threads)
+        Generator[int], map_threads(lambda one: one if one < 3 else free.wait(60) and one, arguments(), threads)
     )
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     assert len(taken) <= 3 + threads
@@ -183,7 +183,7 @@ def test_side_by_side_raises_what_its_arguments_raise_in_turn(threads: int) -> N
         yield from range(5)
         raise KeyError("no more")
 
-    results = side_by_side(lambda one: 2 * one, arguments(), threads)
+    results = map_threads(lambda one: 2 * one, arguments(), threads)
     assert [next(results) for _ in range(5)] == [0, 2, 4, 6, 8]
     with pytest.raises(KeyError, match="no more"):
         next(results)

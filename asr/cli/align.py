@@ -99,26 +99,26 @@ def _check(audio: Path | None, text: Path | str | None, manifest: Path | None) -
 def _utterance(path: Path | None, text: Path | str | None) -> "Utterance":
     from asr import audio
     from asr.corpora.manifest import Utterance
-    from asr.recognition import aligning
+    from asr.files import decode_utf8
 
     if path is None or text is None:
         raise click.UsageError("AUDIO and TEXT are missing, or --manifest")
     if isinstance(text, Path):
         content = sys.stdin.buffer.read() if str(text) == "-" else text.read_bytes()
-        text = aligning.decoded(str(text), content)
+        text = decode_utf8(text, content)
     return Utterance(path.stem or path.name, str(path), audio.info(path).duration, text)
 
 
 @contextmanager
 def _written(out: Path | None) -> "Iterator[Callable[[str], object]]":
     """Give what writes to stdout, or to a file that is there whole or not at all."""
-    from asr.files import whole
+    from asr.files import open_atomic
 
     if out is None:
         yield lambda text: click.echo(text, nl=False)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
-    with whole(out) as file:
+    with open_atomic(out) as file:
         yield lambda text: file.write(text.encode("utf-8"))
 
 

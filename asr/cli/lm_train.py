@@ -228,13 +228,13 @@ def _rnn(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettin
             chunk=chunk,
             least=given["least"],
             learning_rate=given["learning_rate"],
-            device=str(device.choose(given["device"] or "cpu")),
+            device=str(device.choose_device(given["device"] or "cpu")),
         )
     except device.DeviceError:
         raise
     except ValueError as error:
         raise click.UsageError(f"--{error}".replace("learning_rate", "learning-rate")) from error
-    device.keep_memory()
+    device.keep_freed_memory()
     dev: list[str] = []
     if given["dev"]:
         dev_reader = _reader(display, (given["dev"],), text, True, given["ids"])

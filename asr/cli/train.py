@@ -74,7 +74,7 @@ def _run(recipe: Path, settings: list[str], paths: tuple[Path, Path, Path], begi
     from asr import training
     from asr.training import Options
 
-    device.keep_memory()
+    device.keep_freed_memory()
 
     # Of several processes, one speaks.
     leads = os.environ.get("RANK", "0") == "0"

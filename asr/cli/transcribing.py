@@ -96,7 +96,7 @@ class Run:
         return self._ended(current)
 
     def _each(self, recognizer: "Recognizer", pending: "list[Recording]", mirror: "Mirror | None") -> None:
-        from asr.parallel import side_by_side
+        from asr.parallel import map_threads
         from asr.recognition import files as recordings
         from asr.recognition.output_folder import stamp
 
@@ -123,7 +123,7 @@ class Run:
         waiting: dict[int, list[FileResult]] = {}
         number = 0
         try:
-            for made in side_by_side(work, recordings.plan(recognizer, paths, wishes.split, jobs), jobs):
+            for made in map_threads(work, recordings.plan(recognizer, paths, wishes.split, jobs), jobs):
                 waiting |= made
                 while number in waiting:
                     progress.done(number, self._finished(waiting.pop(number), mirror, number == 0))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asr import audio
 from asr.errors import AsrError
+from asr.files import utf8_lines
 
 Progress = Callable[[int, int], None]
 # Opening a file waits for the disk or the network, not for the processor; soundfile releases the interpreter lock.
@@ -23,18 +24,11 @@ class CorpusError(AsrError):
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number (from 1) and the text of each line that is not blank, without white space at its ends.
 
-    Raises CorpusError naming file and line for text that is not UTF-8; a byte order mark is skipped.
+    Raises EncodingError for text that is not UTF-8; a byte order mark is skipped.
     """
-    for number, raw in enumerate(path.read_bytes().split(b"\n"), 1):
-        try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise CorpusError(
-                f"{path}, line {number}: not UTF-8 (byte {error.start + 1} is 0x{raw[error.start]:02X}); "
-                "save the file as UTF-8"
-            ) from None
-        if line:
-            yield number, line
+    for number, line in utf8_lines(path, path.read_bytes().split(b"\n")):
+        if line.strip():
+            yield number, line.strip()
 
 
 def durations(places: Mapping[str, str], progress: Progress | None = None) -> dict[str, float]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import AsrError
-from asr.files import JsonlError, parsed, whole
+from asr.files import JsonLineError, open_atomic, parse_json_object, utf8_lines
 
 
 class ManifestError(AsrError):
@@ -44,8 +44,8 @@ _KINDS = {str: "a string", float: "a number"}
 
 def _parse(line: str, folder: str) -> Utterance:
     try:
-        row = parsed(line)
-    except JsonlError as error:
+        row = parse_json_object(line)
+    except JsonLineError as error:
         raise ManifestError(str(error)) from error
     for key in _REQUIRED:
         if key not in row:
@@ -90,13 +90,11 @@ def rows(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[int, Utterance]]:
     Ids are not compared. Raises ManifestError naming file and line for a broken row.
     """
     folder = str(path.resolve().parent)
-    for number, raw in enumerate(lines, 1):
-        if not raw.strip():
+    for number, line in utf8_lines(path, lines):
+        if not line.strip():
             continue
         try:
-            yield number, _parse(raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip(), folder)
-        except UnicodeDecodeError as error:
-            raise ManifestError(f"{path}, line {number}: not UTF-8 (byte {error.start + 1})") from error
+            yield number, _parse(line.rstrip(), folder)
         except ManifestError as error:
             raise ManifestError(f"{path}, line {number}: {error}") from error
 
@@ -144,7 +142,7 @@ def write(path: str | Path, utterances: Iterable[Utterance]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = str(path.resolve().parent)
     count = 0
-    with whole(path) as out:
+    with open_atomic(path) as out:
         for utterance in utterances:
             out.write(_line(utterance, folder))
             count += 1

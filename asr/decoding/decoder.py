@@ -19,7 +19,7 @@ from asr.decoding.confidence import confidences
 from asr.decoding.greedy import DecodingError, Greedy, LogProbs, with_words
 from asr.lm.ngram import NgramModel, is_character_model
 from asr.lm.recurrent import RnnLm, WordLm
-from asr.parallel import ahead
+from asr.parallel import prefetch
 from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis
 
@@ -141,7 +141,7 @@ class Decoder:
         threads = threads or os.cpu_count() or 1
         if self._prior is None or threads == 1:
             return [self.decode(row, count, words) for row in rows]
-        return list(ahead(lambda row: self.decode(row, count, words), rows, threads))
+        return list(prefetch(lambda row: self.decode(row, count, words), rows, threads))
 
     def candidates(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> Candidates:
         """Search (T', V), and let the rescorer, if it has a weight, judge what is left. Raises DecodingError."""

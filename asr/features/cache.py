@@ -27,8 +27,8 @@ from asr.errors import AsrError
 from asr.features import augment
 from asr.features import reference as mfcc
 from asr.features.settings import Features, FeatureSettings
-from asr.files import whole
-from asr.parallel import spread
+from asr.files import open_atomic
+from asr.parallel import map_processes
 
 _FORMAT = 2
 # Under this much audio, starting worker processes costs more than they save.
@@ -201,13 +201,13 @@ def _write(
     alone = sum(utterance.duration for utterance in utterances) < _ALONE
     jobs = ((utterance, settings, copy) for utterance in utterances)
     try:
-        with whole(path) as out:
-            for utterance, frames in zip(utterances, spread(_compute, jobs, alone), strict=True):
+        with open_atomic(path) as out:
+            for utterance, frames in zip(utterances, map_processes(_compute, jobs, alone), strict=True):
                 out.write(frames.tobytes())
                 lengths.append(len(frames))
                 done += utterance.duration
                 progress(done)
-        with whole(path.with_suffix(".npy")) as out:
+        with open_atomic(path.with_suffix(".npy")) as out:
             np.save(out, np.array(lengths, dtype=np.int64))
     except OSError as error:
         raise CacheError(f"{path.parent}: the features cannot be written: {error.strerror or error}") from error

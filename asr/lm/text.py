@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 
 from asr.corpora import manifest
 from asr.errors import AsrError
+from asr.files import utf8_lines
 from asr.text import Alphabet, normalise
 
 STANDARD_INPUT = Path("-")
@@ -141,11 +142,7 @@ def _name(path: Path) -> str:
 
 def _decoded(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
     """Return the lines that are not blank, with their numbers."""
-    for number, line in enumerate(lines, 1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise LmError(f"{_name(path)}:{number}: not UTF-8 (byte {error.start + 1})") from error
+    for number, text in utf8_lines(_name(path), lines):
         if text and not text.isspace():
             yield number, text
 

@@ -17,7 +17,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from asr import config
-from asr.files import whole
+from asr.files import open_atomic
 
 Network_co = TypeVar("Network_co", bound=nn.Module, covariant=True)
 
@@ -82,7 +82,7 @@ def write(path: Path, kind: Kind[Settings], network: nn.Module, contents: Conten
         restored = _restored(packed)
         _check(Contents(kind.schema, settings, card, _shapes(restored)), restored)
         # Not safetensors' save_file, which leaves a file that nobody but its owner may read.
-        with whole(path) as out:
+        with open_atomic(path) as out:
             out.write(serialise(packed | contents.extras, metadata))
     except (SafetensorError, OSError, ValueError) as error:
         raise kind.error(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error

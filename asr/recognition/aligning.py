@@ -15,7 +15,7 @@ from asr.decoding import LogProbs, alignment
 from asr.decoding.alignment import AlignmentError
 from asr.model.checkpoint import Settings
 from asr.recognition.recognizer import Recognizer
-from asr.text import TextError, normalise
+from asr.text import normalise
 from asr.transcripts import writing as output
 from asr.transcripts.records import FileResult, Hypothesis, Transcript
 
@@ -136,14 +136,6 @@ class LeftOut:
         listed = ", ".join(f"{character!r}" for character, _ in self.counts.most_common(10))
         more = ", …" if len(self.counts) > 10 else ""
         return f"left out of the texts, as the model does not write it: {listed}{more} (first in {self.first})"
-
-
-def decoded(name: str, content: bytes) -> str:
-    """Return the text of a file, whose name is for the message. Raises TextError for what is not UTF-8."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TextError(f"{name}: not UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
 
 
 def json_line(row: Aligned) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr import audio
-from asr.compute import choose
+from asr.compute import choose_device
 from asr.corpora.manifest import Utterance
 from asr.decoding import Decoder, Greedy, LogProbs
 from asr.features import batching
@@ -274,7 +274,7 @@ def _named(one: Utterance) -> Iterator[None]:
 
 def load(path: str | Path, device: str = "cpu") -> Recognizer:
     """Load a model file for transcription on cpu, cuda, mps or auto. Raises CheckpointError and DeviceError."""
-    place = choose(device)
+    place = choose_device(device)
     model, contents = checkpoint.load(path)
     matrices = checkpoint.matrices(contents)
     if matrices is None:

@@ -17,7 +17,7 @@ from asr.audio import AudioError
 from asr.corpora import manifest
 from asr.corpora.manifest import Utterance
 from asr.features.cache import Copy
-from asr.files import sole_writer
+from asr.files import lock_folder
 from asr.model.checkpoint import Settings
 from asr.text import TextError
 from asr.training import average, dataset, distributed, loop, sizing, start, state
@@ -77,12 +77,12 @@ def train(
     out = Path(out)
     paths = {"train": Path(train_manifest), "dev": Path(dev_manifest)}
     _check_out(out, list(paths.values()))
-    with distributed.joined(device.choose(recipe.training.device)) as world:
+    with distributed.joined(device.choose_device(recipe.training.device)) as world:
         if not world.leads:
             return _train(recipe, paths, out, replace(options, report=silent), world)
-        with sole_writer(out):
+        with lock_folder(out):
             for folder, pattern in _places(out):
-                files.clear_begun(folder, pattern)
+                files.remove_partial(folder, pattern)
             return _train(recipe, paths, out, options, world)
 
 
@@ -100,7 +100,7 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, 
     changed = _changes(saved, identity, options) if saved else []
     if not recipe.model.bidirectional and not recipe.features.streams:
         options.report(Note(_NO_STREAM))
-    if device.emulates(world.place, device.lowered(world.place, recipe.training.precision)):
+    if device.emulates_bfloat16(world.place, device.autocast_dtype(world.place, recipe.training.precision)):
         options.report(Note(_NO_BFLOAT16))
     try:
         data = _load_all(paths, rows, recipe, world, options)
@@ -209,7 +209,7 @@ def _places(out: Path) -> list[tuple[Path, str]]:
 def _clear(out: Path) -> None:
     """Take away what a run wrote, whole or not, and nothing else that may lie in the folder."""
     for folder, pattern in _places(out):
-        files.clear(folder, pattern)
+        files.remove_files(folder, pattern)
 
 
 def _load_all(

@@ -11,7 +11,7 @@ from asr.audio import AudioError, Waveform
 from asr.corpora.manifest import Utterance
 from asr.features import FeatureSettings, frame_count
 from asr.model import output_length
-from asr.parallel import spread
+from asr.parallel import map_processes
 from asr.text import Alphabet, TextSettings, normalise
 from asr.training.dataset import frames_needed
 
@@ -171,7 +171,7 @@ def examine(
     done = 0
     for name, utterances in manifests.items():
         jobs = ((one, check.features.sample_rate) for one in utterances)
-        for one, said in zip(utterances, spread(_listen, jobs, len(utterances) < _ALONE), strict=True):
+        for one, said in zip(utterances, map_processes(_listen, jobs, len(utterances) < _ALONE), strict=True):
             told = (*said.told, *_text(one, alphabet, check, said.samples))
             findings += [Finding(severity, kind, name, one.id, message) for severity, kind, message in told]
             done += 1

@@ -82,7 +82,7 @@ class Engine:
     def of(cls, recipe: Recipe, model: Model, world: World) -> "Engine":
         """Put a model to this process's device and give it an optimiser. Raises DeviceError for its precision."""
         settings, place = recipe.training, world.place
-        lowered = device.lowered(place, settings.precision)
+        lowered = device.autocast_dtype(place, settings.precision)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         torch.use_deterministic_algorithms(settings.deterministic)
         torch.backends.cudnn.deterministic = settings.deterministic

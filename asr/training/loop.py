@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from asr.features import batching
 from asr.features.augment import Masking
-from asr.files import whole
+from asr.files import open_atomic
 from asr.model import checkpoint
-from asr.parallel import ahead
+from asr.parallel import prefetch
 from asr.training import advice as watchdog
 from asr.training import average
 from asr.training import page as curves
@@ -79,7 +79,7 @@ def _shares(
         batches = [run.train.batch(indices, variation) for indices in own or [step[0][:1]]]
         return Share(batches, sum(map(len, step)), idle=not own), step
 
-    return ahead(build, steps)
+    return prefetch(build, steps)
 
 
 def _train_epoch(run: Run) -> bool:
@@ -158,7 +158,7 @@ def _end_epoch(run: Run, begin: float) -> None:
         checkpoint.save(run.out / "last.safetensors", engine.model, run.settings, run.card_now(), run.matrices)
         if row.best:
             checkpoint.save(run.out / "best.safetensors", engine.model, run.settings, run.card_now(), run.matrices)
-        with whole(run.out / "train.jsonl") as out:
+        with open_atomic(run.out / "train.jsonl") as out:
             out.writelines(json.dumps(asdict(one), ensure_ascii=False).encode() + b"\n" for one in progress.rows)
     run.options.report(row)
     for message in watchdog.advice(progress.rows):
@@ -169,5 +169,5 @@ def _write_page(run: Run) -> None:
     progress = run.progress
     if run.engine.world.leads:
         page = curves.page(run.engine.recipe.name or run.out.name, progress.rows, progress.notes, progress.finished)
-        with whole(run.out / "training.html") as out:
+        with open_atomic(run.out / "training.html") as out:
             out.write(page.encode())

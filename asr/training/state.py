@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
-from asr.files import whole
+from asr.files import open_atomic
 from asr.training.engine import Engine, TrainingError
 from asr.training.events import Epoch, Sample
 
@@ -85,7 +85,7 @@ def save(run: Path, engine: Engine, progress: Progress, identity: dict[str, Any]
     metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in content.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with whole(path) as out:
+        with open_atomic(path) as out:
             out.write(serialise({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata))
     except OSError as error:
         before = files(run)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.errors import AsrError
+from asr.files import utf8_lines
 
 
 class TranscriptError(AsrError):
@@ -41,18 +42,11 @@ class Source:
         return str(self.path)
 
     def rows(self) -> Iterator[tuple[int, str]]:
-        """Yield the rows that are not empty, with their numbers from 1. Raises TranscriptError if one is not UTF-8."""
-        for number, raw in enumerate(self.content.split(b"\n"), 1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip(" \r\n")
-            except UnicodeDecodeError as error:
-                byte = raw[error.start]
-                raise TranscriptError(
-                    f"{self}, row {number}: not UTF-8 (byte 0x{byte:02X}); save it as UTF-8"
-                ) from error
+        """Yield the rows that are not empty, with their numbers from 1. Raises EncodingError if one is not UTF-8."""
+        for number, line in utf8_lines(self, self.content.split(b"\n")):
             # A table may have empty cells at both ends.
             if line.strip():
-                yield number, line
+                yield number, line.strip(" \r\n")
 
 
 def shown(value: str) -> str:

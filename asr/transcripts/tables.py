@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from asr.files import JsonlError, parsed
+from asr.files import JsonLineError, parse_json_object
 from asr.transcripts.record import Source, TranscriptError, TranscriptRow, shown
 
 # The names that a column may have; the first that is there is taken.
@@ -77,8 +77,8 @@ def _duration(place: str, value: Any) -> float:
 
 def _object(place: str, line: str) -> dict[str, Any]:
     try:
-        return parsed(line)
-    except JsonlError as error:
+        return parse_json_object(line)
+    except JsonLineError as error:
         raise TranscriptError(f"{place}: {error}; {shown(line)}") from error
 
 

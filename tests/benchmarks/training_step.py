@@ -318,8 +318,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--parts", default="step,precision,layer,epoch")
     given = parser.parse_args()
-    place = device.choose(given.device)
-    device.keep_memory()
+    place = device.choose_device(given.device)
+    device.keep_freed_memory()
     recipe = config.read(given.recipe, Recipe)
     print(f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     if "step" in given.parts.split(","):

@@ -291,7 +291,7 @@ SETTINGS = [
         "precision of the device",
         with_set("training.precision=float16"),
         1,
-        r"precision = float16 is for cuda, and the device is cpu; take float32",
+        r"precision = float16 needs cuda, and the device is cpu; use float32",
     ),
     Mistake("average of", with_set("training.average_of=all"), 2, r"average_of = 'all' is not one of best, last"),
     Mistake(
@@ -356,7 +356,12 @@ LANGUAGE_MODELS = [
     ),
     Mistake("folder", lambda place: ["lm", "train", str(place.folder), "-o", "x.arpa"], 2, r"is a directory"),
     Mistake("empty text", lambda place: place.lm_train(text="\n…\n"), 1, r"text\.txt: no sentence in it"),
-    Mistake("not UTF-8", lambda place: place.lm_train(text=b"A\n\xff\n"), 1, r"text\.txt:2: not UTF-8 \(byte 1\)"),
+    Mistake(
+        "not UTF-8",
+        lambda place: place.lm_train(text=b"A\n\xff\n"),
+        1,
+        r"text\.txt, line 2: not UTF-8 \(byte 1 is 0xFF\)",
+    ),
     Mistake("cut gzip", lambda place: place.lm_train(text=b"\x1f\x8b\x08"), 1, r"text\.txt:0: the compressed file is"),
     Mistake(
         "marker",
@@ -411,7 +416,7 @@ LANGUAGE_MODELS = [
     Mistake(
         "learning rate", lambda place: place.rnn_train("--learning-rate", "0"), 2, r"--learning-rate = 0\.0 is not"
     ),
-    Mistake("no GPU", lambda place: place.rnn_train("--device", "cuda"), 1, r"device cuda is not there"),
+    Mistake("no GPU", lambda place: place.rnn_train("--device", "cuda"), 1, r"device cuda is not available"),
     Mistake("too few to hold out", lambda place: place.rnn_train(), 2, r"fewer than 50 sentences.*--dev"),
     Mistake(
         "outside the alphabet",
@@ -469,7 +474,9 @@ ARGUMENTS = [
     Mistake("no file", lambda place: ["transcribe", "--model", str(place.model)], 2, r"Missing argument 'FILE"),
     Mistake("format", lambda place: [*place.transcribe("a.wav"), "--format", "doc"], 2, r"'doc' is not one of"),
     Mistake("seed", lambda place: place.train("--seed", "many"), 2, r"'many' is not a valid integer"),
-    Mistake("no GPU", lambda place: [*place.transcribe("a.wav"), "--device", "cuda"], 1, r"device cuda is not there"),
+    Mistake(
+        "no GPU", lambda place: [*place.transcribe("a.wav"), "--device", "cuda"], 1, r"device cuda is not available"
+    ),
     Mistake("no folder", with_report, 1, r"good\.wav: (File exists|Not a directory)"),
     Mistake("device", lambda place: place.train("--device", "tpu"), 2, r"'tpu' is not one of"),
     Mistake(
@@ -483,7 +490,7 @@ SCORES = [
     Mistake("no references", lambda place: ["score", "no.txt", "no.txt"], 2, r"no\.txt' does not exist"),
     Mistake("no hypotheses", lambda place: ["score", str(place.file("r.txt", "u1 A\n"))], 2, r"argument 'HYPOTHESES'"),
     Mistake("empty", lambda place: place.score(""), 1, r"h\.txt: no transcripts in it"),
-    Mistake("not UTF-8", lambda place: place.score(b"u1 \xff\n"), 1, r"h\.txt, row 1: not UTF-8 \(byte 0xFF\)"),
+    Mistake("not UTF-8", lambda place: place.score(b"u1 \xff\n"), 1, r"h\.txt, line 1: not UTF-8 \(byte 4 is 0xFF\)"),
     Mistake("twice", lambda place: place.score("u1 A\nu1 B\n"), 1, r"row 2: id 'u1' stands already in row 1; remove"),
     Mistake("other ids", lambda place: place.score("A\n"), 1, r"no id of the references is in it \(it has 'A', they"),
     Mistake(
@@ -617,7 +624,7 @@ ALIGNING = [
         "text not UTF-8",
         lambda place: place.align(place.wav("a.wav", spell("A")), place.file("a.txt", b"A\xff")),
         1,
-        r"a\.txt: not UTF-8 \(byte 2\); save it as UTF-8",
+        r"a\.txt, line 1: not UTF-8 \(byte 2 is 0x..\); save the file as UTF-8",
     ),
     Mistake(
         "too long a text",

@@ -8,6 +8,7 @@ import soundfile
 
 from asr.corpora import CorpusError, librispeech, manifest
 from asr.corpora.manifest import Utterance
+from asr.errors import AsrError
 
 RATE = 16_000
 SPEECH = Path(os.environ.get("ASR_TEST_SPEECH", Path(__file__).resolve().parents[3] / "speech"))
@@ -198,7 +199,7 @@ def stray_transcript(path: Path) -> None:
 )
 def test_damage_is_named_with_file_and_line(tree: Path, damage: Damage, message: str) -> None:
     damage(transcript(tree))
-    with pytest.raises(CorpusError, match=message) as error:
+    with pytest.raises(AsrError, match=message) as error:
         librispeech.read(tree, "dev-clean")
     assert "\n" not in str(error.value)
 

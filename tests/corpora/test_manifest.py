@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from asr.corpora import manifest
 from asr.corpora.manifest import ManifestError, Utterance
+from asr.errors import AsrError
 
 GOOD = '{"id": "a", "audio": "a.wav", "duration": 1.5, "text": "HELLO"}'
 
@@ -189,12 +190,12 @@ def test_no_text_breaks_its_line(text: str, tmp_path: Path) -> None:
         (GOOD.replace('"a"', '""'), "id '' is empty or contains white space"),
         (GOOD.replace('"a"', '"a b"'), "id 'a b' is empty or contains white space"),
         (GOOD.replace('"a"', '"a\\u00a0b"'), "id 'a\\xa0b' is empty or contains white space"),
-        (GOOD.replace("HELLO", "H\xe9").encode("latin-1"), "not UTF-8 (byte 58)"),
+        (GOOD.replace("HELLO", "H\xe9").encode("latin-1"), "not UTF-8 (byte 58 is 0xE9)"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_named(line: str | bytes, said: str, tmp_path: Path) -> None:
     path = rows(tmp_path, GOOD.replace('"a"', '"first"'), "", line)
-    with pytest.raises(ManifestError) as caught:
+    with pytest.raises(AsrError) as caught:
         manifest.read(path)
     assert str(caught.value).startswith(f"{path}, line 3: {said}")
     assert "\n" not in str(caught.value)

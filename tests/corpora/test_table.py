@@ -6,6 +6,7 @@ import soundfile
 
 from asr.corpora import CorpusError, manifest, table
 from asr.corpora.manifest import Utterance
+from asr.files import EncodingError
 
 RATE = 16_000
 
@@ -173,7 +174,7 @@ def test_folder_with_mistakes(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"clips/a\.txt: no text in it"):
         table.read(folder)
     write(folder / "clips", b"CAF\xc9", "a.txt")
-    with pytest.raises(CorpusError, match=r"clips/a\.txt, line 1: not UTF-8"):
+    with pytest.raises(EncodingError, match=r"clips/a\.txt, line 1: not UTF-8"):
         table.read(folder)
     write(folder / "clips", "ONE", "a.txt")
     write(folder / "clips", "TWO", "b c.txt")

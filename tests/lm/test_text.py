@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from asr.corpora import manifest
 from asr.corpora.manifest import ManifestError, Utterance
+from asr.files import EncodingError
 from asr.lm.text import STANDARD_INPUT, LmError, TextReader, TextSource
 
 LINES = ["hello, world", "", "it’s  fine\r", "   ", "ÉTÉ", "…"]
@@ -117,7 +118,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(LmError, match=r"a\.txt, .*a\.txt: no sentence in it$"):
         list(reader(path, path))
     path.write_bytes(b"a\n\n\xff\n")
-    with pytest.raises(LmError, match=r"a\.txt:3: not UTF-8 \(byte 1\)"):
+    with pytest.raises(EncodingError, match=r"a\.txt, line 3: not UTF-8 \(byte 1 is"):
         list(reader(path))
     path.write_bytes(gzip.compress(b"a\n" * 9999)[:-9])
     with pytest.raises(LmError, match=r"a\.txt:\d+: the compressed file is broken or cut off after this line"):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr.files import EncodingError
 from asr.text import normalisers, numbers
 from asr.text.normalisers import NORMALISERS, NormaliserError
 
@@ -122,7 +123,7 @@ def test_broken_equivalents(content: str, says: str, tmp_path: Path) -> None:
 
 def test_equivalents_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "same.txt").write_bytes(b"a = \xff\n")
-    with pytest.raises(NormaliserError, match=r"same\.txt: not UTF-8 \(byte 5\)"):
+    with pytest.raises(EncodingError, match=r"same\.txt, line 1: not UTF-8 \(byte 5 is"):
         normalisers.together("basic", tmp_path / "same.txt")
 
 

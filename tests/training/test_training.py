@@ -11,7 +11,7 @@ import torch
 
 from asr import config, training
 from asr.corpora import manifest
-from asr.files import LockedError, sole_writer
+from asr.files import LockedError, lock_folder
 from asr.model import Model, checkpoint
 from asr.training import Options, Result, TrainingError, loop
 from asr.training.engine import Engine
@@ -358,7 +358,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(recipe: Recipe, tones: Pat
 
 
 def test_two_processes_do_not_write_one_run(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
-    with sole_writer(tmp_path), pytest.raises(LockedError, match="another process is writing"):
+    with lock_folder(tmp_path), pytest.raises(LockedError, match="another process is writing"):
         train(short(recipe), tones, tmp_path)
 
 

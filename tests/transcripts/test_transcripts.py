@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from asr import transcripts
+from asr.errors import AsrError
 from asr.transcripts import TranscriptError
 from asr.transcripts.matching import match
 
@@ -142,7 +143,7 @@ def test_a_ctm_against_other_references_goes_by_file(tmp_path: Path) -> None:
     [
         ("a.txt", "", r"a\.txt: no transcripts in it"),
         ("a.txt", "\n \n", "no transcripts in it"),
-        ("a.txt", b"u1 \xe9\n", r"a\.txt, row 1: not UTF-8 \(byte 0xE9\); save it as UTF-8"),
+        ("a.txt", b"u1 \xe9\n", r"a\.txt, line 1: not UTF-8 \(byte 4 is 0xE9\); save the file as UTF-8"),
         ("a.txt", "u1 A\nu2 B\nu1 C\n", r"a\.txt, row 3: id 'u1' stands already in row 1; remove one of them"),
         ("a.trn", "A (u1)\nB u2\n", r"row 2: 'B u2' is not of the form 'WORD WORD … \(ID\)'"),
         ("a.trn", "A { B / C } (u1)\n", r"row 1: alternatives '{ B / C }' cannot be scored; keep one"),
@@ -184,7 +185,7 @@ def test_a_ctm_against_other_references_goes_by_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_malformed_row_is_named(name: str, content: str | bytes, says: str, tmp_path: Path) -> None:
-    with pytest.raises(TranscriptError, match=says) as caught:
+    with pytest.raises(AsrError, match=says) as caught:
         transcripts.read(write(tmp_path, content, name))
     assert str(caught.value).startswith(str(tmp_path / name))
     assert len(str(caught.value)) < 400 + len(str(tmp_path))

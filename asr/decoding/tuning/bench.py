@@ -11,7 +11,7 @@ from rapidfuzz.distance import Levenshtein
 
 from asr.decoding.decoder import Candidates, Decoder, DecoderSettings, Models, Rescorer
 from asr.decoding.greedy import LogProbs
-from asr.parallel import ahead
+from asr.parallel import prefetch
 from asr.text import Alphabet
 
 BASE = DecoderSettings()
@@ -117,7 +117,7 @@ class Bench:
         search = replace(settings, rescorer_weight=1.0, guide_weight=0.0)
         if self._left is None or self._left[0] != search:
             decoder = self.decoder(search)
-            found = ahead(decoder.candidates, self._dev.rows, threads or os.cpu_count() or 1)
+            found = prefetch(decoder.candidates, self._dev.rows, threads or os.cpu_count() or 1)
             self._left = search, list(found)
         return self._left[1]
 

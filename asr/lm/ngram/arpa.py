@@ -25,7 +25,7 @@ from typing import BinaryIO, NoReturn
 
 import numpy as np
 
-from asr.files import whole
+from asr.files import open_atomic
 from asr.lm.ngram import BEGIN, END, LOG_10, UNKNOWN, UNKNOWN_LOG_PROB, Doubles, Ints, Longs, NgramModel
 from asr.lm.ngram.trie import Level, assemble, bounds, find, keys_of, ngrams, suffixes
 from asr.lm.text import LmError
@@ -262,7 +262,7 @@ def _shown(text: bytes) -> str:
 
 def write(path: Path, model: NgramModel) -> None:
     """Write an ARPA file, compressed if its name ends with .gz; what is read again is the same. Raises OSError."""
-    with whole(path) as out:
+    with open_atomic(path) as out:
         if path.suffix == ".gz":
             # Without a name and a time, the same model gives the same bytes.
             with gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0, compresslevel=6) as packed:

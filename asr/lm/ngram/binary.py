@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asr.files import whole
+from asr.files import open_atomic
 from asr.lm.ngram import Arrays, NgramModel, arpa, packed
 from asr.lm.text import LmError
 
@@ -96,7 +96,7 @@ def write(path: Path, model: NgramModel, source: Mapping[str, Any] | None = None
         parts.append(padded)
     body = {"counts": model.counts, "arrays": places, "size": offset, "crc32": crc, "source": source}
     header = json.dumps(body).encode()
-    with whole(path) as out:
+    with open_atomic(path) as out:
         out.write(PREFIX.pack(MAGIC, FORMAT, len(header), zlib.crc32(header)) + header)
         out.write(bytes(-out.tell() % ALIGNMENT))
         for part in parts:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asr.files import whole
+from asr.files import open_atomic
 from asr.lm.ngram import Ints, NgramModel, trie
 from asr.lm.ngram.trie import Level
 from asr.lm.text import LmError
@@ -47,7 +47,7 @@ def write(path: Path, model: NgramModel, step: float = STEP) -> None:
     sizes = {name: [len(values[name]), len(part)] for name, part in zip(KINDS, parts, strict=True)}
     header = json.dumps({"counts": model.counts, "step": step, "arrays": sizes}).encode()
     body = b"".join([header, *parts])
-    with whole(path) as out:
+    with open_atomic(path) as out:
         out.write(PREFIX.pack(MAGIC, FORMAT, len(header), _crc(len(header), body)) + body)
 
 

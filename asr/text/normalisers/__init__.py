@@ -19,6 +19,7 @@ from pathlib import Path
 
 from asr import text as model_text
 from asr.errors import AsrError
+from asr.files import read_utf8
 from asr.text import numbers
 
 Normaliser = Callable[[str], str]
@@ -154,13 +155,9 @@ def _parse(lines: Iterable[str], source: str) -> Iterator[Equivalent]:
 def read_equivalents(path: str | Path) -> tuple[Equivalent, ...]:
     """Read a list of equivalents: a line `written = meant` for each, several words allowed, # before a comment.
 
-    Raises NormaliserError naming the line.
+    Raises NormaliserError naming the line, EncodingError and OSError.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise NormaliserError(f"{path}: not UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
-    return tuple(_parse(lines, str(path)))
+    return tuple(_parse(read_utf8(path).splitlines(), str(path)))
 
 
 def replacing(equivalents: Iterable[Equivalent], normaliser: Normaliser, source: str = "equivalents") -> Normaliser:
