@@ -1,12 +1,10 @@
-"""From the bundled corpus to a word error rate, as a user would, in one short run; and the README's own code."""
+"""The whole pipeline on the bundled corpus: prepare, train, evaluate."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 
-import asr
 from asr.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,27 +29,3 @@ def test_the_bundled_digits_are_learnt(tmp_path: Path, capsys: pytest.CaptureFix
     model = f"{out}/run/best.safetensors"
     assert main(["evaluate", f"{out}/test.jsonl", "--model", model, "--json", report, "--quiet"]) == 0
     assert json.loads(Path(report).read_text())["wer"]["value"] < 0.9
-
-
-def test_the_python_of_the_readme_runs(
-    trained: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
-    assert code
-    places = {
-        "english-small": trained / "best.safetensors",
-        "runs/mini/best.safetensors": trained / "best.safetensors",
-        "speech.wav": tones / "dev/dev-0.wav",
-        "manifests/dev-clean-2.jsonl": tones / "dev.jsonl",
-        "recipes/an4/recipe.toml": tones / "tiny.toml",
-        "manifests/an4/train.jsonl": tones / "train.jsonl",
-        "manifests/an4/dev.jsonl": tones / "dev.jsonl",
-        "runs/an4": tmp_path / "run",
-    }
-    source = code[1]
-    for name, place in places.items():
-        assert f'"{name}"' in source
-        source = source.replace(f'"{name}"', repr(str(place)))
-    exec(source, {})
-    assert "Rate(value=" in capsys.readouterr().out
-    assert asr.load(tmp_path / "run/best.safetensors").transcribe_file(tones / "dev/dev-0.wav").text

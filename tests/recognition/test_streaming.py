@@ -1,7 +1,6 @@
 """A stream in chunks against the whole waveform."""
 
 import dataclasses
-import re
 from pathlib import Path
 
 import numpy as np
@@ -261,12 +260,3 @@ def test_training_of_a_streaming_model_goes_on_where_it_stopped(tones: Path, tmp
     for name, values in one._model.state_dict().items():
         assert torch.equal(values, other._model.state_dict()[name]), name
     assert isinstance(one.stream(), Stream)
-
-
-def test_the_readme_streams(streaming: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text(encoding="utf-8")
-    (code,) = [code for code in re.findall(r"```python\n(.*?)```", readme, re.S) if "stream.feed" in code]
-    chunks = np.array_split(audio.resample(spell("AB CA"), SAMPLE_RATE, 48_000), 9)
-    exec(code.replace('"streaming.safetensors"', repr(str(streaming))), {"asr": asr, "chunks": chunks})
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 10 and lines[-1] == "AB CA"
