@@ -72,7 +72,7 @@ def _run(recipe: Path, settings: list[str], paths: tuple[Path, Path, Path], begi
     plan = config.read(recipe, Recipe, settings)
     from asr import compute as device
     from asr import training
-    from asr.training import Options
+    from asr.training import TrainOptions
 
     device.keep_freed_memory()
 
@@ -84,7 +84,7 @@ def _run(recipe: Path, settings: list[str], paths: tuple[Path, Path, Path], begi
             _show(display, event)
             write(event)
 
-        result = training.train(plan, *paths, Options(report, stop, **begin))
+        result = training.train(plan, *paths, TrainOptions(report, stop, **begin))
     if not leads:
         return 0
     if not result.finished:

@@ -43,7 +43,7 @@ _RESIDENT = 1 << 26
 Progress = Callable[[float, float, int], None]
 
 
-class CacheError(AsrError):
+class FeatureCacheError(AsrError):
     """Features that cannot be kept; the message names the folder."""
 
 
@@ -150,7 +150,7 @@ def _make_room(folder: Path, size: int) -> None:
             continue
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise CacheError(
+        raise FeatureCacheError(
             f"{folder}: the features need {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
             "put the manifest on a larger disk, or use fewer speeds or noise copies"
         )
@@ -166,7 +166,7 @@ def open_caches(
     """Return the features of the utterances, of each copy, computing them where the folder does not have them.
 
     `progress` is told the seconds of audio done and in all, and the bytes to be written. Raises AudioError for a
-    recording that cannot be used, and CacheError where the disk is too small.
+    recording that cannot be used, and FeatureCacheError where the disk is too small.
     """
     # Normalised when read: masks need the features as they are.
     settings = replace(settings, normalisation="none", mean=(), scale=())
@@ -210,4 +210,4 @@ def _write(
         with open_atomic(path.with_suffix(".npy")) as out:
             np.save(out, np.array(lengths, dtype=np.int64))
     except OSError as error:
-        raise CacheError(f"{path.parent}: the features cannot be written: {error.strerror or error}") from error
+        raise FeatureCacheError(f"{path.parent}: the features cannot be written: {error.strerror or error}") from error

@@ -1,21 +1,22 @@
-"""Waveforms -> MFCC frames, by torch alone: the numbers of `asr.mfcc` without librosa, on any device."""
+"""Waveforms -> MFCC frames with torch: the same values as `asr.features.reference`, on any device."""
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from asr.features.settings import FeatureSettings, Matrices, statistics
+from asr.features.settings import FeatureSettings, Matrices, normalisation
 
-# What librosa.power_to_db takes for nothing, and the frames over which librosa.feature.delta fits its slopes.
-_LEAST = 1e-10
-_WIDTH = 9
-# How far a delta sees.
-EDGE = _WIDTH // 2
+# The floor of librosa.power_to_db, and the frames over which librosa.feature.delta fits its slopes.
+_POWER_FLOOR = 1e-10
+_DELTA_WIDTH = 9
+# The frames on either side of a frame that its deltas depend on.
+DELTA_CONTEXT = _DELTA_WIDTH // 2
 
 
 class Frontend:
-    """Computes features with a model's own matrices."""
+    """Computes features with the matrices of a model."""
 
     def __init__(self, settings: FeatureSettings, matrices: Matrices, device: torch.device) -> None:
         self.settings = settings
@@ -25,26 +26,29 @@ class Frontend:
         self._window = torch.hann_window(settings.window_length, device=device)
         self._slopes = [_slopes(order, device) for order in range(1, settings.deltas + 1)]
 
-    def __call__(self, waveform: np.typing.NDArray[np.float32]) -> Tensor:
-        """Return the features (T, F) of a waveform (samples,) at the settings' sample rate, normalised."""
+    def __call__(self, waveform: NDArray[np.float32]) -> Tensor:
+        """Return the normalised features (T, F) of a waveform (samples,) at the settings' sample rate."""
         return self.normalised(self.coefficients(self.energies(waveform)))
 
-    def energies(self, waveform: np.typing.NDArray[np.float32]) -> Tensor:
-        """Return the energies (mel_bands, T) in decibels, not yet bounded below by the loudest."""
+    def energies(self, waveform: NDArray[np.float32]) -> Tensor:
+        """Return the energies (mel_bands, T) in dB, before `top_db` is applied."""
         samples = torch.from_numpy(np.ascontiguousarray(waveform)).to(self.device)
         if not len(samples):
             return samples.new_zeros(self.settings.mel_bands, 0)
         return self.decibels(functional.pad(samples, (self.settings.fft_length // 2,) * 2))
 
     def decibels(self, samples: Tensor) -> Tensor:
-        """Return the energies (mel_bands, T) of the whole windows in samples, one each hop, in decibels."""
+        """Return the energies (mel_bands, T) in dB of each complete window in samples."""
         size, hop, window = self.settings.fft_length, self.settings.hop_length, self.settings.window_length
         spectrum = torch.stft(samples, size, hop, window, self._window, center=False, return_complex=True)
         power = spectrum.real.square() + spectrum.imag.square()
-        return 10.0 * torch.log10((self._mel @ power).clamp(min=_LEAST))
+        return 10.0 * torch.log10((self._mel @ power).clamp(min=_POWER_FLOOR))
 
     def coefficients(self, decibels: Tensor, loudest: float | None = None) -> Tensor:
-        """Return the features (T, F), not normalised, of energies (mel_bands, T); `loudest`: else that of these."""
+        """Return the features (T, F), not normalised, of energies (mel_bands, T).
+
+        loudest: the maximum that `top_db` refers to; the default is the maximum of these energies.
+        """
         if not decibels.shape[1]:
             return decibels.new_zeros(0, self.settings.dimension)
         if self.settings.top_db:
@@ -52,18 +56,18 @@ class Frontend:
             decibels = decibels.clamp(min=loudest - self.settings.top_db)
         rows = [self._dct @ decibels]
         for slopes in self._slopes:
-            edges = functional.pad(rows[0][:, None], (EDGE,) * 2, mode="replicate")
-            rows.append(functional.conv1d(edges, slopes)[:, 0])
+            padded = functional.pad(rows[0][:, None], (DELTA_CONTEXT,) * 2, mode="replicate")
+            rows.append(functional.conv1d(padded, slopes)[:, 0])
         return torch.cat(rows).T
 
     def normalised(self, frames: Tensor) -> Tensor:
-        """Return frames (T, F) as `settings.normalisation` says."""
-        mean, scale = statistics(frames.cpu().numpy(), self.settings)
+        """Normalise frames (T, F) as `settings.normalisation` says."""
+        mean, scale = normalisation(frames.cpu().numpy(), self.settings)
         return (frames - torch.from_numpy(mean).to(self.device)) / torch.from_numpy(scale).to(self.device)
 
 
 def _slopes(order: int, device: torch.device) -> Tensor:
-    """Return the filter (1, 1, width) that is a derivative of the polynomial fitted (Savitzky and Golay, 1964)."""
-    places = np.arange(_WIDTH) - _WIDTH // 2
-    fitted = np.linalg.pinv(np.vander(places, order + 1, increasing=True).astype(np.float64))[order]
+    """Return the filter (1, 1, width) of the polynomial's derivative (Savitzky and Golay, 1964)."""
+    positions = np.arange(_DELTA_WIDTH) - DELTA_CONTEXT
+    fitted = np.linalg.pinv(np.vander(positions, order + 1, increasing=True).astype(np.float64))[order]
     return torch.tensor(fitted * order, dtype=torch.float32, device=device)[None, None]

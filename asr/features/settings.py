@@ -111,20 +111,46 @@ def frame_count(samples: int, settings: FeatureSettings) -> int:
     return 0 if samples == 0 else 1 + samples // settings.hop_length
 
 
-def statistics(frames: Features, settings: FeatureSettings) -> tuple[Features, Features]:
-    """Return what normalisation takes away from frames (T, F) and what it divides them by, each (F,)."""
+class Statistics:
+    """Running mean and variance of frames, merged block by block (Chan et al., 1979, eq. 2.1).
+
+    Double precision: the mean of a loud coefficient is a thousand times the smallest scale.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(dimension)
+        self._squares = np.zeros(dimension)
+
+    def add(self, frames: Features) -> None:
+        """Add frames (T, F)."""
+        if not len(frames):
+            return
+        mean = frames.sum(axis=0, dtype=np.float64) / len(frames)
+        centred = frames - mean
+        total, difference = self.count + len(frames), mean - self.mean
+        self._squares += np.einsum("tf,tf->f", centred, centred) + difference**2 * (self.count * len(frames) / total)
+        self.mean += difference * (len(frames) / total)
+        self.count = total
+
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """Return the standard deviation (F,), at least 0.001."""
+        return np.maximum(np.sqrt(self._squares / max(self.count, 1)), 1e-3)
+
+
+def normalisation(frames: Features, settings: FeatureSettings) -> tuple[Features, Features]:
+    """Return what normalisation subtracts from frames (T, F) and what it divides them by, each (F,)."""
     if settings.normalisation == "corpus" and settings.mean:
         return np.array(settings.mean, np.float32), np.array(settings.scale, np.float32)
     if settings.normalisation != "utterance" or not len(frames):
         return np.zeros(settings.dimension, np.float32), np.ones(settings.dimension, np.float32)
-    # In double precision: the mean of a loud coefficient is a thousand times the smallest scale.
-    mean = frames.sum(axis=0, dtype=np.float64) / len(frames)
-    centred = frames - mean
-    variance = np.einsum("tf,tf->f", centred, centred) / len(frames)
-    return mean.astype(np.float32), np.maximum(np.sqrt(variance), 1e-3).astype(np.float32)
+    statistics = Statistics(settings.dimension)
+    statistics.add(frames)
+    return statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
 
 
 def normalise(frames: Features, settings: FeatureSettings) -> Features:
-    """Return frames (T, F) as `settings.normalisation` says."""
-    mean, scale = statistics(frames, settings)
+    """Normalise frames (T, F) as `settings.normalisation` says."""
+    mean, scale = normalisation(frames, settings)
     return (frames - mean) / scale

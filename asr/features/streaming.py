@@ -1,4 +1,4 @@
-"""A recording in blocks -> the features of all of it, in passes over the blocks, which are never all in memory."""
+"""MFCC features of a recording that is read in blocks, so that it is never in memory as a whole."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,60 +10,60 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.audio import AudioError
-from asr.features.frontend import EDGE, Frontend
-from asr.features.settings import FeatureSettings, statistics
+from asr.features.frontend import DELTA_CONTEXT, Frontend
+from asr.features.settings import Features, FeatureSettings, Statistics, normalisation
 
-# Begins anew whenever it is called: the blocks (samples,) of a waveform.
+# Returns the blocks (samples,) of a waveform from the first one on, each time it is called.
 Blocks = Callable[[], Iterable[NDArray[np.float32]]]
-# Is told the share of a recording that is done with, from 0 to 1.
-Tell = Callable[[float], None]
 _BLOCK = 1 << 17
-# How much longer the last pass takes, in which the network hears what is read, than one before it.
-_LAST = 4.0
+# The duration of the last pass, in which the network runs, relative to an earlier one.
+_LAST_PASS = 4.0
 
 
 @dataclass(frozen=True)
-class Span:
-    """The frames from `first` to before `end`."""
+class FrameRange:
+    """The frames from `first` up to, but not including, `end`."""
 
     first: int
     end: int
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
-    """What a first pass tells: the loudest energy in a mel band (dB) and the level of each frame (T,), in dB."""
+class EnergyLevels:
+    """The highest energy of any mel band, and the mean level of each frame (T,), in dB."""
 
     loudest: float
     levels: NDArray[np.float32]
 
 
-def pieces(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+def split(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     """Yield a waveform (samples,) in blocks."""
     yield from (waveform[first : first + _BLOCK] for first in range(0, len(waveform), _BLOCK))
 
 
-def told(blocks: Blocks, samples: int, count: int, tell: Tell) -> Blocks:
-    """Return the blocks of a recording of so many samples, and `tell` how far the work is as they are read.
+def with_progress(blocks: Blocks, samples: int, passes: int, on_progress: Callable[[float, float], None]) -> Blocks:
+    """Return blocks that report, as they are read, the work done and in total.
 
-    `count`: how many times they are read from the first to the last.
+    samples: the length of the recording. passes: how often it is read.
     """
-    ends = [(number + 1) / (count - 1 + _LAST) for number in range(count - 1)] + [1.0]
-    left = zip([0.0, *ends], ends, strict=False)
+    samples = max(samples, 1)
+    weights = iter([1.0] * (passes - 1) + [_LAST_PASS])
+    total, finished = samples * (passes - 1 + _LAST_PASS), 0.0
 
     def read() -> Iterator[NDArray[np.float32]]:
-        begin, end = next(left, (1.0, 1.0))
-        done = 0
+        nonlocal finished
+        weight, count = next(weights, 0.0), 0
         for block in blocks():
             yield block
-            done += len(block)
-            tell(begin + (end - begin) * min(1.0, done / max(1, samples)))
+            count += len(block)
+            on_progress(finished + weight * min(count, samples), total)
+        finished += weight * samples
 
     return read
 
 
-class Passes:
-    """The features of a recording: what `frontend` makes of the whole waveform, block by block."""
+class BlockFeatures:
+    """Computes the same features as `frontend` does of the whole waveform, in several passes over its blocks."""
 
     def __init__(self, frontend: Frontend, blocks: Blocks) -> None:
         self._frontend = frontend
@@ -71,72 +71,69 @@ class Passes:
         self._samples: int | None = None
 
     @staticmethod
-    def count(settings: FeatureSettings) -> int:
-        """Return how many times the blocks are read in all."""
+    def passes(settings: FeatureSettings) -> int:
+        """Return how often the blocks are read in all."""
         return 3 if settings.normalisation == "utterance" else 2
 
-    def survey(self) -> Survey:
-        """Pass over the recording once."""
+    def measure_levels(self) -> EnergyLevels:
+        """Read the recording once and return its levels."""
         loudest, levels = -np.inf, [np.zeros(0, np.float32)]
         for decibels in self._energies():
             loudest = max(loudest, float(decibels.max()))
             power = torch.pow(10.0, decibels / 10).mean(dim=0)
             levels.append((10 * torch.log10(power)).cpu().numpy())
-        return Survey(loudest, np.concatenate(levels))
+        return EnergyLevels(loudest, np.concatenate(levels))
 
-    def frames(self, survey: Survey, spans: Sequence[Span]) -> Iterator[Tensor]:
-        """Yield all frames (T, F) in blocks, normalised; by the frames of the spans, where by the recording's own."""
-        mean, scale = (torch.from_numpy(part).to(self._frontend.device) for part in self._statistics(survey, spans))
-        for frames in self._coefficients(survey.loudest):
+    def frames(self, levels: EnergyLevels, ranges: Sequence[FrameRange]) -> Iterator[Tensor]:
+        """Yield all frames (n, F) in blocks; `utterance` normalisation uses the statistics of the ranges only."""
+        normalising = self._normalisation(levels, ranges)
+        mean, scale = (torch.from_numpy(part).to(self._frontend.device) for part in normalising)
+        for frames in self._coefficients(levels.loudest):
             yield (frames - mean) / scale
 
-    def _statistics(self, survey: Survey, spans: Sequence[Span]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _normalisation(self, levels: EnergyLevels, ranges: Sequence[FrameRange]) -> tuple[Features, Features]:
         settings = self._frontend.settings
-        chosen = np.zeros(len(survey.levels), bool)
-        for span in spans:
-            chosen[span.first : span.end] = True
+        chosen = np.zeros(len(levels.levels), bool)
+        for part in ranges:
+            chosen[part.first : part.end] = True
         if settings.normalisation != "utterance" or not chosen.any():
-            return statistics(np.zeros((0, settings.dimension), np.float32), settings)
-        count, total, squares = 0, np.zeros(settings.dimension), np.zeros(settings.dimension)
-        first = 0
-        for frames in self._coefficients(survey.loudest):
-            rows = frames.cpu().numpy()[chosen[first : first + len(frames)]].astype(np.float64)
-            count, total, squares = count + len(rows), total + rows.sum(axis=0), squares + np.square(rows).sum(axis=0)
+            return normalisation(np.zeros((0, settings.dimension), np.float32), settings)
+        statistics, first = Statistics(settings.dimension), 0
+        for frames in self._coefficients(levels.loudest):
+            statistics.add(frames.cpu().numpy()[chosen[first : first + len(frames)]])
             first += len(frames)
-        mean = total / count
-        scale = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
-        return mean.astype(np.float32), np.maximum(scale, 1e-3).astype(np.float32)
+        return statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
 
     def _coefficients(self, loudest: float) -> Iterator[Tensor]:
-        """Yield the frames (n, F), not normalised; a block sees what deltas need of its neighbours."""
-        margin = EDGE if self._frontend.settings.deltas else 0
+        """Yield the frames (n, F), not normalised; deltas see the frames of neighbouring blocks."""
+        context = DELTA_CONTEXT if self._frontend.settings.deltas else 0
         waiting: Tensor | None = None
         done = 0
         for energies in self._energies():
             waiting = energies if waiting is None else torch.cat([waiting, energies], dim=1)
-            ready = waiting.shape[1] - margin
+            ready = waiting.shape[1] - context
             if ready > done:
                 yield self._frontend.coefficients(waiting, loudest)[done:ready]
-                first = max(0, ready - margin)
+                first = max(0, ready - context)
                 waiting, done = waiting[:, first:], ready - first
         if waiting is not None and waiting.shape[1] > done:
             yield self._frontend.coefficients(waiting, loudest)[done:]
 
     def _energies(self) -> Iterator[Tensor]:
-        """Yield the energies (mel_bands, n): a frame is centred on each hop, and beyond the ends are zeros."""
+        """Yield the energies (mel_bands, n): a frame is centred on each hop, and zeros surround the waveform."""
         settings, device = self._frontend.settings, self._frontend.device
         size, hop = settings.fft_length, settings.hop_length
         silence = np.zeros(size // 2, np.float32)
         waiting = torch.from_numpy(silence).to(device)
-        for block in chain(self._counted(), [silence]):
+        for block in chain(self._read(), [silence]):
             waiting = torch.cat([waiting, torch.from_numpy(np.ascontiguousarray(block)).to(device)])
             count = 1 + (len(waiting) - size) // hop
             if count > 0:
                 yield self._frontend.decibels(waiting[: (count - 1) * hop + size])
                 waiting = waiting[count * hop :]
 
-    def _counted(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the blocks, which must be the same in each pass: a file may still be written to."""
+    def _read(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the blocks. Raise AudioError if their length changed since the last pass: a file may still grow."""
         count = 0
         for block in self._blocks():
             count += len(block)

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr.decoding import LogProbs
 from asr.features.frontend import Frontend
-from asr.features.streaming import Blocks, Passes, Span
+from asr.features.streaming import BlockFeatures, Blocks, FrameRange
 from asr.model import Model
 from asr.recognition import vad, windows
 from asr.recognition.windows import Piece
@@ -75,17 +75,17 @@ class Listener:
 
     def pieces(self, blocks: Blocks) -> Iterator[Piece]:
         """Yield what the network says of a recording of any length, piece by piece."""
-        passes, settings = Passes(self._frontend, blocks), self._frontend.settings
-        survey = passes.survey()
+        features, settings = BlockFeatures(self._frontend, blocks), self._frontend.settings
+        energy = features.measure_levels()
         reduction = self._model.settings.time_reduction
-        spans = [Span(0, len(survey.levels))]
+        spans = [FrameRange(0, len(energy.levels))]
         if self.listening.vad:
-            spans = vad.speech(survey.levels, settings.hop, reduction)
+            spans = vad.speech(energy.levels, settings.hop, reduction)
         if not spans:
             return
         overlap = self.listening.overlap if self._model.settings.bidirectional else 0.0
         window, shared = (round(seconds / settings.hop) for seconds in (self.listening.window, overlap))
         planned = windows.plan(spans, window, shared, reduction)
         together = self.listening.batch or max(self.batch, _WINDOWS * self.listening.window)
-        frames = passes.frames(survey, spans)
+        frames = features.frames(energy, spans)
         yield from windows.log_probs(self._model, frames, planned, round(together / settings.hop))

@@ -16,7 +16,7 @@ from asr.corpora.manifest import Utterance
 from asr.decoding import Decoder, Greedy, LogProbs
 from asr.features import batching
 from asr.features.frontend import Frontend
-from asr.features.streaming import Blocks, Passes, Tell, pieces, told
+from asr.features.streaming import BlockFeatures, Blocks, split, with_progress
 from asr.model import Model, checkpoint
 from asr.model.checkpoint import CheckpointError, Contents
 from asr.recognition import segmenting as cuts
@@ -85,7 +85,7 @@ class Recognizer:
         waveform = audio.from_array(waveform, self.sample_rate, self.sample_rate)
         if self.takes_whole(len(waveform) / self.sample_rate):
             return self._decoder.decode(self._listener.together([waveform])[0], 1, words)[0]
-        return self._decode_long(lambda: pieces(waveform), 1, words)[0]
+        return self._decode_long(lambda: split(waveform), 1, words)[0]
 
     def transcribe_together(
         self, waveforms: Sequence[NDArray[np.float32]], count: int = 1, words: bool = False, threads: int = 0
@@ -120,7 +120,7 @@ class Recognizer:
         return Stream(network, self.sample_rate if rate is None else rate, decode)
 
     def alternatives(
-        self, path: str | Path, count: int, words: bool = False, tell: Tell | None = None
+        self, path: str | Path, count: int, words: bool = False, tell: Callable[[float], None] | None = None
     ) -> list[Hypothesis]:
         """Return the `count` best transcripts of a sound file, best first; `words` are those of the best one.
 
@@ -129,7 +129,7 @@ class Recognizer:
         return self._decode_file(path, count, words, None, tell)
 
     def alternatives_of_channels(
-        self, path: str | Path, count: int, words: bool = False, tell: Tell | None = None
+        self, path: str | Path, count: int, words: bool = False, tell: Callable[[float], None] | None = None
     ) -> list[list[Hypothesis]]:
         """Return the `count` best transcripts of each channel, as `alternatives` does; a silent one has an empty text.
 
@@ -192,7 +192,7 @@ class Recognizer:
 
     def _batches(
         self, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
-    ) -> Iterator[tuple[list[int], list[Utterance], Tell]]:
+    ) -> Iterator[tuple[list[int], list[Utterance], Callable[[float], None]]]:
         """Yield which utterances are heard together; a long one is alone. The share that is done of them is told."""
         hop = self.settings.features.hop
         short = [index for index, one in enumerate(utterances) if self._takes_whole(one)]
@@ -223,18 +223,19 @@ class Recognizer:
                 waveforms.append(audio.load(one.audio, self.sample_rate, one.offset, one.duration))
         return self._listener.together(waveforms)
 
-    def _blocks(self, one: Utterance, tell: Tell) -> Blocks:
+    def _blocks(self, one: Utterance, tell: Callable[[float], None]) -> Blocks:
         return self._told(
             lambda: audio.blocks(one.audio, self.sample_rate, one.offset, one.duration), one.duration, tell
         )
 
-    def _told(self, blocks: Blocks, seconds: float, tell: Tell | None) -> Blocks:
+    def _told(self, blocks: Blocks, seconds: float, tell: Callable[[float], None] | None) -> Blocks:
         if tell is None:
             return blocks
-        return told(blocks, round(seconds * self.sample_rate), Passes.count(self.settings.features), tell)
+        passes = BlockFeatures.passes(self.settings.features)
+        return with_progress(blocks, round(seconds * self.sample_rate), passes, lambda done, total: tell(done / total))
 
     def _decode_file(
-        self, path: str | Path, count: int, words: bool, channel: int | None, tell: Tell | None
+        self, path: str | Path, count: int, words: bool, channel: int | None, tell: Callable[[float], None] | None
     ) -> list[Hypothesis]:
         seconds = audio.info(path).duration
         if self.takes_whole(seconds):

@@ -7,7 +7,7 @@ until it is near the floor again, as triggers with hysteresis do; and it is not 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.features.streaming import Span
+from asr.features.streaming import FrameRange
 
 # Decibels over the floor at which speech begins and under which it ends.
 _BEGIN, _END = 10.0, 5.0
@@ -20,7 +20,7 @@ _PERCENTILE = 10.0
 Levels = NDArray[np.float32]
 
 
-def speech(levels: Levels, hop: float, reduction: int = 1) -> list[Span]:
+def speech(levels: Levels, hop: float, reduction: int = 1) -> list[FrameRange]:
     """Return where there is speech in frames of these levels (dB), `hop` seconds apart; each begins at a multiple."""
     if not len(levels):
         return []
@@ -30,14 +30,14 @@ def speech(levels: Levels, hop: float, reduction: int = 1) -> list[Span]:
     loud = smooth > np.maximum(floor + _BEGIN, least)
     going_on = runs(smooth > np.maximum(floor + _END, least - (_BEGIN - _END)))
     click, pause, padding = (round(seconds / hop) for seconds in (_CLICK, _PAUSE, _PADDING))
-    found: list[Span] = []
+    found: list[FrameRange] = []
     for first, end in going_on:
         if end - first < click or not loud[first:end].any():
             continue
         first, end = max(0, first - padding), min(end + padding, len(levels))  # noqa: PLW2901
         if found and first - found[-1].end < pause - 2 * padding:
             first = found.pop().first  # noqa: PLW2901
-        found.append(Span(first - first % reduction, end))
+        found.append(FrameRange(first - first % reduction, end))
     return found
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.decoding import LogProbs
-from asr.features.streaming import Span
+from asr.features.streaming import FrameRange
 from asr.model import Model, State, output_length
 
 
@@ -24,8 +24,8 @@ class Window:
     `begins`, `ends`: whether it is the first and the last of its span.
     """
 
-    heard: Span
-    kept: Span
+    heard: FrameRange
+    kept: FrameRange
     begins: bool
     ends: bool
 
@@ -39,7 +39,7 @@ class Piece:
     ends: bool
 
 
-def plan(spans: Iterable[Span], window: int, overlap: int, reduction: int) -> list[Window]:
+def plan(spans: Iterable[FrameRange], window: int, overlap: int, reduction: int) -> list[Window]:
     """Return the windows of spans, of which each begins at a multiple of `reduction`, the model's time reduction.
 
     `window` and `overlap` in frames; both become whole output frames. So the frames are those of the whole recording.
@@ -52,8 +52,8 @@ def plan(spans: Iterable[Span], window: int, overlap: int, reduction: int) -> li
         while kept < span.end:
             end = min(first + window, span.end)
             until = end if end == span.end else end - overlap // 2
-            output = Span(kept // reduction, output_length(until, reduction))
-            found.append(Window(Span(first, end), output, first == span.first, end == span.end))
+            output = FrameRange(kept // reduction, output_length(until, reduction))
+            found.append(Window(FrameRange(first, end), output, first == span.first, end == span.end))
             first, kept = end - overlap, until
     return found
 

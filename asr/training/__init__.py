@@ -20,14 +20,14 @@ from asr.features.cache import Copy
 from asr.files import lock_folder
 from asr.model.checkpoint import Settings
 from asr.text import TextError
-from asr.training import average, dataset, distributed, loop, sizing, start, state
-from asr.training.dataset import Dataset, Source
+from asr.training import averaging, batch_size, dataset, distributed, initial, loop, resume
+from asr.training.dataset import Dataset, DatasetSource
 from asr.training.distributed import World
-from asr.training.engine import Engine, TrainingError
 from asr.training.events import Note, Preparing
 from asr.training.recipe import Recipe
-from asr.training.run import Options, Run, silent
-from asr.training.state import Progress
+from asr.training.resume import Progress
+from asr.training.run import Run, TrainOptions, ignore_event
+from asr.training.step import Engine, TrainingError
 from asr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,11 @@ _NO_STREAM = (
 )
 _NO_BFLOAT16 = "this processor has no instructions for bfloat16: training.precision = float32 is faster on it"
 
-__all__ = ["Options", "Result", "TrainingError", "train"]
+__all__ = ["TrainOptions", "TrainResult", "TrainingError", "train"]
 
 
 @dataclass(frozen=True)
-class Result:
+class TrainResult:
     """What a run came to: the best model's file (None before the first epoch's end), its epoch and its dev WER.
 
     `finished` is False where the run was stopped and can be continued. An average of epochs has epoch 0.
@@ -65,32 +65,32 @@ def train(
     train_manifest: str | Path,
     dev_manifest: str | Path,
     out: str | Path,
-    options: Options = Options(),  # noqa: B008 - frozen
-) -> Result:
+    options: TrainOptions = TrainOptions(),  # noqa: B008 - frozen
+) -> TrainResult:
     """Train a model by the recipe, or go on with the run in the folder `out`.
 
     It gets best.safetensors, last.safetensors, train.jsonl (one line an epoch), training.html, and `resume`, all that
     is needed to go on. The feature cache is kept in `.features` beside each manifest. Under torchrun the processes
-    train together. Raises TrainingError, ManifestError, TextError, AudioError, CacheError, NoiseError or DeviceError
-    with what is wrong and where; what was saved stays.
+    train together. Raises an AsrError that names what is wrong
+    and where; what was saved stays.
     """
     out = Path(out)
     paths = {"train": Path(train_manifest), "dev": Path(dev_manifest)}
     _check_out(out, list(paths.values()))
     with distributed.joined(device.choose_device(recipe.training.device)) as world:
         if not world.leads:
-            return _train(recipe, paths, out, replace(options, report=silent), world)
+            return _train(recipe, paths, out, replace(options, on_event=ignore_event), world)
         with lock_folder(out):
             for folder, pattern in _places(out):
                 files.remove_partial(folder, pattern)
             return _train(recipe, paths, out, options, world)
 
 
-def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, world: World) -> Result:
+def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: TrainOptions, world: World) -> TrainResult:
     saved = _saved(out, options)
-    begin = start.read(options.start) if options.start else None
+    begin = initial.read(options.start) if options.start else None
     if begin:
-        recipe = _as_begun(recipe, begin, options if saved is None else Options())
+        recipe = _as_begun(recipe, begin, options if saved is None else TrainOptions())
     rows = {name: manifest.read(path) for name, path in paths.items()}
     alphabet = dataset.alphabet_of(rows["train"], recipe.text)
     recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
@@ -99,15 +99,15 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, 
         identity["from"] = begin.digest
     changed = _changes(saved, identity, options) if saved else []
     if not recipe.model.bidirectional and not recipe.features.streams:
-        options.report(Note(_NO_STREAM))
+        options.on_event(Note(_NO_STREAM))
     if device.emulates_bfloat16(world.place, device.autocast_dtype(world.place, recipe.training.precision)):
-        options.report(Note(_NO_BFLOAT16))
+        options.on_event(Note(_NO_BFLOAT16))
     try:
         data = _load_all(paths, rows, recipe, world, options)
     except KeyboardInterrupt:
-        if not options.stop():
+        if not options.should_stop():
             raise
-        return Result(None, 0, 1.0, finished=False)
+        return TrainResult(None, 0, 1.0, finished=False)
     if recipe.features.normalisation == "corpus" and not recipe.features.mean:
         recipe = replace(recipe, features=dataset.measured(data["train"]))
         data = {name: replace(one, features=recipe.features) for name, one in data.items()}
@@ -123,26 +123,26 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: Options, 
     elif world.leads:
         _clear(out)
     if not run.progress.batch_seconds:
-        run.progress.batch_seconds = sizing.batch_seconds(engine, data["train"])
+        run.progress.batch_seconds = batch_size.batch_seconds(engine, data["train"])
     return _result(run, loop.go_on(run))
 
 
-def _as_begun(recipe: Recipe, begin: start.Start, options: Options) -> Recipe:
+def _as_begun(recipe: Recipe, begin: initial.Start, options: TrainOptions) -> Recipe:
     """Return the recipe with what the model to begin with fixes, and tell what that changed."""
-    recipe, changed = start.fitted(recipe, begin)
+    recipe, changed = initial.fitted(recipe, begin)
     if changed:
-        options.report(Note(f"as {begin.path} was trained: {'; '.join(changed)}"))
+        options.on_event(Note(f"as {begin.path} was trained: {'; '.join(changed)}"))
     return recipe
 
 
-def _result(run: Run, finished: bool) -> Result:
+def _result(run: Run, finished: bool) -> TrainResult:
     out = run.out
     best, averaged = run.progress.best, run.progress.averaged
     if best is None:
-        return Result(None, 0, 1.0, finished)
+        return TrainResult(None, 0, 1.0, finished)
     if averaged and averaged == run.progress.lowest:
-        return Result(out / "best.safetensors", 0, averaged[0], finished)
-    return Result(out / "best.safetensors", best.epoch, best.dev_wer, finished)
+        return TrainResult(out / "best.safetensors", 0, averaged[0], finished)
+    return TrainResult(out / "best.safetensors", best.epoch, best.dev_wer, finished)
 
 
 def _check_out(out: Path, manifests: Sequence[Path]) -> None:
@@ -153,13 +153,13 @@ def _check_out(out: Path, manifests: Sequence[Path]) -> None:
             raise TrainingError(f"{out}: the run would write over its own manifest {path}; choose another folder")
 
 
-def _saved(out: Path, options: Options) -> state.Saved | None:
+def _saved(out: Path, options: TrainOptions) -> resume.Saved | None:
     """Return the state of the run to be continued, if there is one in the folder."""
     if options.overwrite:
         return None
-    saved, damaged = state.read(out)
+    saved, damaged = resume.read(out)
     for message in damaged:
-        options.report(Note(message))
+        options.on_event(Note(message))
     if saved is None and damaged:
         raise TrainingError(f"{out}: none of its saved states can be read; --overwrite begins anew")
     if saved is None and (out / "best.safetensors").exists():
@@ -171,7 +171,7 @@ def _saved(out: Path, options: Options) -> state.Saved | None:
     return saved
 
 
-def _changes(saved: state.Saved, identity: dict[str, Any], options: Options) -> list[str]:
+def _changes(saved: resume.Saved, identity: dict[str, Any], options: TrainOptions) -> list[str]:
     """Return what differs from how the run was begun. Raises TrainingError where that is not wished."""
     changed = [one for one in config.differences(saved.identity, identity) if not one.startswith(_FREE)]
     if changed and not options.override:
@@ -183,9 +183,9 @@ def _changes(saved: state.Saved, identity: dict[str, Any], options: Options) -> 
     return changed
 
 
-def _continue(run: Run, saved: state.Saved, changed: Sequence[str]) -> None:
+def _continue(run: Run, saved: resume.Saved, changed: Sequence[str]) -> None:
     """Put the run to where it was saved; with changes, to the beginning of the epoch that it was in."""
-    state.restore(saved, run.engine)
+    resume.restore(saved, run.engine)
     run.progress = progress = saved.progress
     if changed:
         progress.finished = progress.finished and progress.epoch > run.engine.recipe.training.epochs
@@ -197,12 +197,12 @@ def _continue(run: Run, saved: state.Saved, changed: Sequence[str]) -> None:
     if not torch.equal(run.engine.world.total(place.clone()), place * run.engine.world.size):
         raise TrainingError(f"{run.out}: the processes see different states of it; they must share one disk")
     if not progress.finished:
-        run.options.report(Note(f"{run.out}: goes on in epoch {progress.epoch}, after {progress.position} batches"))
+        run.options.on_event(Note(f"{run.out}: goes on in epoch {progress.epoch}, after {progress.position} batches"))
 
 
 def _places(out: Path) -> list[tuple[Path, str]]:
     """Return where a run writes, as folders and patterns of names."""
-    own = [(out / state.FOLDER, state.PATTERN), (out / average.FOLDER, average.PATTERN)]
+    own = [(out / resume.FOLDER, resume.PATTERN), (out / averaging.FOLDER, averaging.PATTERN)]
     return [*((out, name) for name in WRITTEN), *own]
 
 
@@ -213,7 +213,7 @@ def _clear(out: Path) -> None:
 
 
 def _load_all(
-    paths: dict[str, Path], rows: dict[str, list[Utterance]], recipe: Recipe, world: World, options: Options
+    paths: dict[str, Path], rows: dict[str, list[Utterance]], recipe: Recipe, world: World, options: TrainOptions
 ) -> dict[str, Dataset]:
     copies = {"train": dataset.copies_of(recipe.augment), "dev": ((Copy(),),)}
     # One process of each machine computes the features that are not there yet; then all have them.
@@ -222,17 +222,17 @@ def _load_all(
     data = {}
     for name, path in paths.items():
         # The rows of a large corpus are let go of once they have become columns.
-        source = Source(rows.pop(name), path.parent / CACHE, copies[name], keep=name == "dev")
+        source = DatasetSource(rows.pop(name), path.parent / CACHE, copies[name], keep=name == "dev")
         data[name] = _load(str(path), source, recipe, options)
     if not world.local_rank:
         world.wait()
     return data
 
 
-def _load(name: str, source: Source, recipe: Recipe, options: Options) -> Dataset:
+def _load(name: str, source: DatasetSource, recipe: Recipe, options: TrainOptions) -> Dataset:
     def progress(done: float, total: float, size: int) -> None:
-        options.report(Preparing(done, total, size))
-        if options.stop():
+        options.on_event(Preparing(done, total, size))
+        if options.should_stop():
             raise KeyboardInterrupt
 
     try:
@@ -251,7 +251,7 @@ def _load(name: str, source: Source, recipe: Recipe, options: Options) -> Datase
             what = "without a loss, but scored," if source.keep else "dropped"
             message = f"{name}: {what} {len(ids)} of {count} utterances: {why} ({shown})"
             log.warning(message)
-            options.report(Note(message))
+            options.on_event(Note(message))
     return data
 
 

@@ -126,7 +126,7 @@ class Dataset:
             heard = noisy[int(random.integers(len(noisy)))]
         frames = heard[row]
         # As the recogniser will normalise: by what was heard, not by what the masks left of it.
-        mean, scale = features.statistics(frames, self.features)
+        mean, scale = features.normalisation(frames, self.features)
         return (variation.masking(frames, random) - mean) / scale
 
 
@@ -161,7 +161,7 @@ def alphabet_of(utterances: Sequence[Utterance], settings: TextSettings) -> Alph
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetSource:
     """Where a dataset comes from; `folder` is that of the feature cache.
 
     `keep`: what cannot be trained on stays as an item without tokens, so that a score counts every utterance.
@@ -246,12 +246,16 @@ def _encode(utterances: Sequence[Utterance], settings: TextSettings, keep: bool)
 
 
 def load(
-    source: Source, text: TextSettings, settings: FeatureSettings, time_reduction: int, progress: Progress | None = None
+    source: DatasetSource,
+    text: TextSettings,
+    settings: FeatureSettings,
+    time_reduction: int,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Build a dataset, one item for each utterance and speed; `text.alphabet` must be spelled out.
 
     An item with fewer output frames than its transcript needs is left out (unless `source.keep`) and named in
-    `unalignable`. Raises TextError, AudioError and CacheError.
+    `unalignable`. Raises TextError, AudioError and FeatureCacheError.
     """
     encoded = _encode(source.utterances, text, source.keep)
     whole = len(encoded.rows) == len(source.utterances)

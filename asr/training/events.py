@@ -72,4 +72,4 @@ class Note:
 
 
 Event = Preparing | Step | Epoch | Note
-Report = Callable[[Event], None]
+OnEvent = Callable[[Event], None]

@@ -15,12 +15,12 @@ from asr.files import open_atomic
 from asr.model import checkpoint
 from asr.parallel import prefetch
 from asr.training import advice as watchdog
-from asr.training import average
+from asr.training import averaging
 from asr.training import page as curves
 from asr.training.dataset import Variation
-from asr.training.engine import MEND, Share, TrainingError
 from asr.training.events import Epoch, Step
 from asr.training.run import Run
+from asr.training.step import MEND, Share, TrainingError
 from asr.training.validation import validate
 
 
@@ -43,12 +43,12 @@ def go_on(run: Run) -> bool:
             run.tell(f"stopped: no better dev WER for {since} epochs")
         if impatient or progress.epoch >= settings.epochs:
             progress.finished = True
-            average.finish(run)
+            averaging.finish(run)
         progress.minutes += (time.perf_counter() - begin) / 60
         progress.begin_epoch()
         _write_page(run)
         run.save()
-        if not progress.finished and run.engine.world.total(torch.tensor([float(run.options.stop())])).item():
+        if not progress.finished and run.engine.world.total(torch.tensor([float(run.options.should_stop())])).item():
             return False
     return True
 
@@ -100,7 +100,7 @@ def _train_epoch(run: Run) -> bool:
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
         progress.learning_rate = engine.recipe.learning_rate(progress.epoch - 1 + progress.done / total)
         try:
-            outcome = engine.step(share, progress.learning_rate, run.options.stop())
+            outcome = engine.step(share, progress.learning_rate, run.options.should_stop())
         except TrainingError as error:
             ids = ", ".join(run.train[int(index)].id for indices in step for index in indices)
             raise TrainingError(f"{error} in the batch of {ids}; {MEND}") from error
@@ -117,7 +117,7 @@ def _train_epoch(run: Run) -> bool:
         asked = now
         mean = progress.loss / max(progress.characters, 1)
         waiting = progress.waiting / max(progress.seconds, 1e-9)
-        run.options.report(Step(progress.epoch, settings.epochs, progress.done, total, mean, waiting))
+        run.options.on_event(Step(progress.epoch, settings.epochs, progress.done, total, mean, waiting))
         if outcome.stop and progress.position < len(plan):
             return True
         if now - saved > 60 * settings.checkpoint_minutes and progress.position < len(plan):
@@ -154,13 +154,13 @@ def _end_epoch(run: Run, begin: float) -> None:
     )
     progress.rows.append(row)
     if engine.world.leads:
-        average.keep(run)
+        averaging.keep(run)
         checkpoint.save(run.out / "last.safetensors", engine.model, run.settings, run.card_now(), run.matrices)
         if row.best:
             checkpoint.save(run.out / "best.safetensors", engine.model, run.settings, run.card_now(), run.matrices)
         with open_atomic(run.out / "train.jsonl") as out:
             out.writelines(json.dumps(asdict(one), ensure_ascii=False).encode() + b"\n" for one in progress.rows)
-    run.options.report(row)
+    run.options.on_event(row)
     for message in watchdog.advice(progress.rows):
         run.tell(f"epoch {row.epoch}: {message}")
 

@@ -9,19 +9,19 @@ from typing import Any
 from asr.features import Matrices
 from asr.features import reference as mfcc
 from asr.model.checkpoint import Settings
-from asr.training import state
+from asr.training import resume
 from asr.training.dataset import Dataset
-from asr.training.engine import Engine
-from asr.training.events import Event, Note, Report
-from asr.training.state import Progress
+from asr.training.events import Event, Note, OnEvent
+from asr.training.resume import Progress
+from asr.training.step import Engine
 
 
-def silent(event: Event) -> None:
+def ignore_event(event: Event) -> None:
     """Take no notice."""
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainOptions:
     """How a run is begun and followed.
 
     `report` is told what goes on; `stop` is asked after each step whether the run should be saved and stopped.
@@ -30,8 +30,8 @@ class Options:
     alphabet and shape a new run takes on.
     """
 
-    report: Report = silent
-    stop: Callable[[], bool] = bool
+    on_event: OnEvent = ignore_event
+    should_stop: Callable[[], bool] = bool
     overwrite: bool = False
     resume: bool = False
     override: bool = False
@@ -50,7 +50,7 @@ class Run:
     out: Path
     card: dict[str, Any]
     identity: dict[str, Any]
-    options: Options
+    options: TrainOptions
 
     @cached_property
     def matrices(self) -> Matrices:
@@ -65,12 +65,12 @@ class Run:
     def save(self) -> None:
         """Save where the run stands; one process does it for all."""
         if self.engine.world.leads:
-            state.save(self.out, self.engine, self.progress, self.identity)
+            resume.save(self.out, self.engine, self.progress, self.identity)
 
     def tell(self, message: str) -> None:
         """Report a note and keep it."""
         self.progress.notes.append(message)
-        self.options.report(Note(message))
+        self.options.on_event(Note(message))
 
     def card_now(self) -> dict[str, Any]:
         """Return the card for a model saved now."""

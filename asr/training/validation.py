@@ -11,8 +11,8 @@ from asr.features import batching
 from asr.scoring import Score
 from asr.text import BLANK, Alphabet
 from asr.training.dataset import Dataset
-from asr.training.engine import Engine, TrainingError
 from asr.training.events import Sample
+from asr.training.step import Engine, TrainingError
 
 _SAMPLES = 3
 

@@ -27,7 +27,7 @@ from asr.features.augment import AugmentSettings
 from asr.features.cache import Copy
 from asr.text import TextSettings
 from asr.training import dataset
-from asr.training.dataset import Dataset, Source
+from asr.training.dataset import Dataset, DatasetSource
 
 CHAPTER = 100
 # With words of five characters on average, 180 characters in twelve seconds.
@@ -92,7 +92,7 @@ def opened(folder: Path) -> tuple[Dataset, float]:
     begin = time.perf_counter()
     rows = manifest.read(folder / "train.jsonl")
     seconds = time.perf_counter() - begin
-    source = Source(rows, folder / ".features", dataset.copies_of(AugmentSettings(speeds=(0.9, 1.0, 1.1))))
+    source = DatasetSource(rows, folder / ".features", dataset.copies_of(AugmentSettings(speeds=(0.9, 1.0, 1.1))))
     return dataset.load(source, TextSettings(), FeatureSettings(), 4), seconds
 
 

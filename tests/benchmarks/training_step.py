@@ -32,11 +32,11 @@ from asr.corpora import librispeech, manifest
 from asr.features import batching
 from asr.features.batching import Batch
 from asr.model import Front, Model, ModelSettings, RecurrentLayer, checkpoint
-from asr.training import Options
+from asr.training import TrainOptions
 from asr.training.distributed import World
-from asr.training.engine import Engine, Outcome, Share
 from asr.training.events import Epoch, Event
 from asr.training.recipe import AUTO, Recipe
+from asr.training.step import Engine, Outcome, Share
 
 # The deciles of the durations (s), and the characters a second, of the training sets: AN4's and train-clean-5's.
 CORPORA = {
@@ -298,7 +298,7 @@ def measure_epoch(recipe: Recipe, place: torch.device, source: str | None) -> No
             manifest.write(dev, librispeech.read("data/digits", "dev"))
         # A plain function becomes a method, so that it is given the engine.
         Engine.step = lambda *given: recorder.step(*given)  # type: ignore[method-assign] # noqa: PLW0108
-        training.train(recipe, train, dev, Path(folder) / "run", Options(report=recorder.report))
+        training.train(recipe, train, dev, Path(folder) / "run", TrainOptions(on_event=recorder.report))
     # In the first epoch the device and its libraries warm up.
     warm = recorder.rows[1:]
     last = warm[-1][0]

@@ -22,7 +22,7 @@ from asr.audio import reading as audio
 from asr.corpora.manifest import Utterance, read, write
 from asr.features import FeatureSettings, augment, frame_count
 from asr.features import reference as mfcc
-from asr.features.cache import CacheError, Copy, FeatureCache, Noise, Progress, open_caches
+from asr.features.cache import Copy, FeatureCache, FeatureCacheError, Noise, Progress, open_caches
 from asr.features.reference import unnormalised
 
 SETTINGS = FeatureSettings(coefficients=5, mel_bands=10)
@@ -422,7 +422,7 @@ def test_a_disk_too_small_is_told_of_at_once(
     long = [dataclasses.replace(one, duration=1e8) for one in utterances]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10_000_000_000))
     counted = Counted(monkeypatch)
-    with pytest.raises(CacheError) as caught:
+    with pytest.raises(FeatureCacheError) as caught:
         open_caches(long, SETTINGS, folder, [Copy(), Copy(0.5)])
     # 3 · 10^8 s, and as much again twice as slow, of 100 frames of 5 float16.
     assert str(caught.value) == (
@@ -439,7 +439,7 @@ def test_what_is_there_needs_no_room(
     first = open_cache(utterances, SETTINGS, folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0))
     np.testing.assert_array_equal(open_cache(utterances, SETTINGS, folder)[0], first[0])
-    with pytest.raises(CacheError, match=r"need 0\.0 GB, 0\.0 GB are free"):
+    with pytest.raises(FeatureCacheError, match=r"need 0\.0 GB, 0\.0 GB are free"):
         open_cache(utterances, SETTINGS, folder, 0.9)
 
 
@@ -475,7 +475,7 @@ def test_a_write_error_is_told_and_leaves_nothing(
         return Full(found) if suffix in path.name and path.name.endswith(".part") else found
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(CacheError) as caught:
+    with pytest.raises(FeatureCacheError) as caught:
         open_cache(utterances, SETTINGS, folder)
     assert str(caught.value) == f"{folder}: the features cannot be written: No space left on device"
     assert not [path for path in folder.iterdir() if path.suffix != ".f16"]

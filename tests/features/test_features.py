@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from asr.features import FeatureSettings, frame_count, normalise, statistics
+from asr.features import FeatureSettings, Statistics, frame_count, normalisation, normalise
 from asr.features.reference import mfcc, unnormalised
 
 RATE = 16_000
@@ -181,29 +181,39 @@ def test_normalisation_is_all_that_it_changes() -> None:
 
 
 @pytest.mark.parametrize("deltas", [0, 2])
-@pytest.mark.parametrize("normalisation", ["utterance", "none"])
+@pytest.mark.parametrize("kind", ["utterance", "none"])
 @pytest.mark.parametrize("samples", [0, 100, 8000])
-def test_the_whole_is_its_two_steps(samples: int, normalisation: str, deltas: int) -> None:
-    chosen = FeatureSettings(deltas=deltas, normalisation=normalisation)
-    plain = unnormalised(chirp()[:samples], chosen)
+def test_mfcc_is_normalise_of_unnormalised(samples: int, kind: str, deltas: int) -> None:
+    settings = FeatureSettings(deltas=deltas, normalisation=kind)
+    plain = unnormalised(chirp()[:samples], settings)
     np.testing.assert_array_equal(plain, mfcc(chirp()[:samples], FeatureSettings(deltas=deltas, normalisation="none")))
-    np.testing.assert_array_equal(normalise(plain, chosen), mfcc(chirp()[:samples], chosen))
-    mean, scale = statistics(plain, chosen)
-    assert (mean.shape, scale.shape) == ((chosen.dimension,), (chosen.dimension,))
-    np.testing.assert_array_equal(normalise(plain, chosen), (plain - mean) / scale)
-    assert normalise(plain, chosen).dtype == np.float32
+    np.testing.assert_array_equal(normalise(plain, settings), mfcc(chirp()[:samples], settings))
+    mean, scale = normalisation(plain, settings)
+    assert (mean.shape, scale.shape) == ((settings.dimension,), (settings.dimension,))
+    np.testing.assert_array_equal(normalise(plain, settings), (plain - mean) / scale)
+    assert normalise(plain, settings).dtype == np.float32
 
 
-def test_statistics_are_mean_and_deviation_or_nothing() -> None:
+def test_normalisation_is_mean_and_deviation_or_identity() -> None:
     plain = unnormalised(chirp(), PLAIN)
-    mean, scale = statistics(plain, FeatureSettings())
+    mean, scale = normalisation(plain, FeatureSettings())
     np.testing.assert_allclose(mean, plain.astype(np.float64).mean(axis=0), atol=1e-2)
     np.testing.assert_allclose(scale, plain.astype(np.float64).std(axis=0), rtol=1e-4)
-    mean, scale = statistics(plain, PLAIN)
+    mean, scale = normalisation(plain, PLAIN)
     assert not mean.any()
     assert (scale == 1).all()
-    _, scale = statistics(np.ones((5, 40), np.float32), FeatureSettings())
+    _, scale = normalisation(np.ones((5, 40), np.float32), FeatureSettings())
     assert (scale == np.float32(1e-3)).all()
+
+
+def test_statistics_of_blocks_equal_those_of_the_whole() -> None:
+    frames = np.random.default_rng(0).normal(-500, 3, (1000, 4)).astype(np.float32)
+    statistics = Statistics(4)
+    for block in np.split(frames, [1, 1, 10, 600]):
+        statistics.add(block)
+    assert statistics.count == 1000
+    np.testing.assert_allclose(statistics.mean, frames.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    np.testing.assert_allclose(statistics.scale, frames.std(axis=0, dtype=np.float64), rtol=1e-10)
 
 
 @pytest.mark.parametrize("level", [1e-30, 1e-6, 0.5, 1e10])

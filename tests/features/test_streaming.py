@@ -1,4 +1,4 @@
-"""Features in passes over blocks against those of the whole waveform."""
+"""Features computed block by block against those of the whole waveform."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from asr.audio import AudioError
 from asr.features import FeatureSettings
-from asr.features import streaming as passes
-from asr.features.streaming import Passes, Span
+from asr.features.streaming import BlockFeatures, Blocks, FrameRange, split, with_progress
 from tests.features.test_features import noise
 from tests.features.test_frontend import frontend
 
@@ -31,88 +30,93 @@ def chosen(variant: str) -> FeatureSettings:
     return dataclasses.replace(FeatureSettings(coefficients=13, mel_bands=40), **VARIANTS[variant])  # type: ignore[arg-type]
 
 
-def in_blocks(waveform: NDArray[np.float32], size: int) -> passes.Blocks:
+def in_blocks(waveform: NDArray[np.float32], size: int) -> Blocks:
     def blocks() -> Iterator[NDArray[np.float32]]:
         yield from (waveform[first : first + size] for first in range(0, len(waveform), size))
 
     return blocks
 
 
-def frames(found: Passes) -> NDArray[np.float32]:
-    survey = found.survey()
-    return torch.cat(list(found.frames(survey, [Span(0, len(survey.levels))]))).numpy()
+def frames(features: BlockFeatures) -> NDArray[np.float32]:
+    levels = features.measure_levels()
+    return torch.cat(list(features.frames(levels, [FrameRange(0, len(levels.levels))]))).numpy()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("size", [100, 1234, 16_000])
-def test_features_are_those_of_the_whole(variant: str, size: int) -> None:
+def test_block_features_equal_features_of_the_waveform(variant: str, size: int) -> None:
     waveform = noise(20_000) * np.linspace(0.0001, 1, 20_000, dtype=np.float32)
     whole = frontend(chosen(variant))
-    found = frames(Passes(whole, in_blocks(waveform, size)))
-    np.testing.assert_allclose(found, whole(waveform).numpy(), rtol=1e-5, atol=1e-4)
+    result = frames(BlockFeatures(whole, in_blocks(waveform, size)))
+    np.testing.assert_allclose(result, whole(waveform).numpy(), rtol=1e-5, atol=1e-4)
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.integers(1, 4000), st.integers(1, 4000), st.sampled_from(["normalised", "deltas"]))
-def test_any_length_in_any_blocks(samples: int, size: int, variant: str) -> None:
+def test_block_features_any_length_and_block_size(samples: int, size: int, variant: str) -> None:
     waveform, whole = noise(samples), frontend(chosen(variant))
-    # Of one frame the deviation is rounding.
-    found = frames(Passes(whole, in_blocks(waveform, size)))
-    assert len(found) == 1 + samples // 160
-    np.testing.assert_allclose(found, whole(waveform).numpy(), rtol=1e-4, atol=2e-2)
+    # The deviation of a single frame is rounding error.
+    result = frames(BlockFeatures(whole, in_blocks(waveform, size)))
+    assert len(result) == 1 + samples // 160
+    np.testing.assert_allclose(result, whole(waveform).numpy(), rtol=1e-4, atol=2e-2)
 
 
-def test_the_frames_of_the_spans_normalise_all() -> None:
+def test_normalisation_uses_the_frames_of_the_ranges() -> None:
     waveform, whole = noise(32_000), frontend(chosen("normalised"))
     waveform[:16_000] *= 1e-3
-    found = Passes(whole, in_blocks(waveform, 5000))
-    rows = torch.cat(list(found.frames(found.survey(), [Span(110, 150), Span(160, 190)]))).numpy()
-    spoken = np.concatenate([rows[110:150], rows[160:190]])
-    np.testing.assert_allclose(spoken.mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_allclose(spoken.std(axis=0), 1, atol=1e-4)
+    features = BlockFeatures(whole, in_blocks(waveform, 5000))
+    ranges = [FrameRange(110, 150), FrameRange(160, 190)]
+    rows = torch.cat(list(features.frames(features.measure_levels(), ranges))).numpy()
+    speech = np.concatenate([rows[110:150], rows[160:190]])
+    np.testing.assert_allclose(speech.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(speech.std(axis=0), 1, atol=1e-4)
     assert abs(rows[:90].mean(axis=0)).max() > 3
 
 
 def test_levels_follow_the_waveform() -> None:
     waveform = noise(32_000)
     waveform[16_000:] *= 0.01
-    survey = Passes(frontend(chosen("plain")), in_blocks(waveform, 4000)).survey()
-    assert len(survey.levels) == 201
-    assert survey.levels[10:90].mean() - survey.levels[110:190].mean() == pytest.approx(40, abs=1)
-    assert survey.loudest > survey.levels.max()
+    levels = BlockFeatures(frontend(chosen("plain")), in_blocks(waveform, 4000)).measure_levels()
+    assert len(levels.levels) == 201
+    assert levels.levels[10:90].mean() - levels.levels[110:190].mean() == pytest.approx(40, abs=1)
+    assert levels.loudest > levels.levels.max()
 
 
-def test_a_waveform_in_pieces_is_the_waveform(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes, "_BLOCK", 7)
-    waveform = noise(100)
-    assert [len(piece) for piece in passes.pieces(waveform)] == [7] * 14 + [2]
-    np.testing.assert_array_equal(np.concatenate(list(passes.pieces(waveform))), waveform)
+def test_split_blocks_join_to_the_waveform() -> None:
+    waveform = noise(300_000)
+    blocks = list(split(waveform))
+    assert len(blocks) > 1
+    np.testing.assert_array_equal(np.concatenate(blocks), waveform)
 
 
 @pytest.mark.parametrize("later", [9000, 10_000, 10_001, 20_000])
-def test_a_recording_that_changes_between_passes_is_refused(later: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes, "_BLOCK", 1000)
+def test_recording_that_changes_between_passes_is_refused(later: int) -> None:
     sizes = iter([10_000, later, later])
 
     def blocks() -> Iterator[NDArray[np.float32]]:
-        yield from passes.pieces(noise(next(sizes)))
+        yield from in_blocks(noise(next(sizes)), 1000)()
 
-    found = Passes(frontend(chosen("normalised")), blocks)
+    features = BlockFeatures(frontend(chosen("normalised")), blocks)
     if later == 10_000:
-        assert len(frames(found)) == 63
+        assert len(frames(features)) == 63
         return
     with pytest.raises(AudioError, match=r"^the recording changed while it was read$"):
-        frames(found)
+        frames(features)
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_how_far_the_work_is_rises_to_all_of_it(count: int) -> None:
+@pytest.mark.parametrize("passes", [2, 3])
+def test_progress_rises_to_the_total(passes: int) -> None:
     shares: list[float] = []
-    blocks = passes.told(lambda: [np.zeros(30, np.float32)] * 10, 300, count, shares.append)
+
+    def on_progress(done: float, total: float) -> None:
+        shares.append(done / total)
+
+    blocks = with_progress(lambda: [np.zeros(30, np.float32)] * 10, 300, passes, on_progress)
     ends = []
-    for _ in range(count):
+    for _ in range(passes):
         assert sum(len(block) for block in blocks()) == 300
         ends.append(shares[-1])
-    assert shares == sorted(shares) and len(set(shares)) == 10 * count
-    assert ends == pytest.approx([1 / 5, 1.0] if count == 2 else [1 / 6, 2 / 6, 1.0])
-    assert len(list(blocks())) == 10 and shares[-1] == 1.0  # once more does no harm
+    assert shares == sorted(shares) and len(set(shares)) == 10 * passes
+    assert ends == pytest.approx([1 / 5, 1.0] if passes == 2 else [1 / 6, 2 / 6, 1.0])
+    # A further pass leaves the progress at the total.
+    assert len(list(blocks())) == 10 and shares[-1] == 1.0

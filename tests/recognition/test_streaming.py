@@ -21,7 +21,7 @@ from asr.model.checkpoint import Settings
 from asr.recognition import streaming as stream
 from asr.recognition.streaming import Network, Stream, StreamError
 from asr.text import TextSettings
-from asr.training import Options
+from asr.training import TrainOptions
 from asr.training.events import Note
 from asr.training.recipe import Recipe
 from asr.transcripts.records import Hypothesis
@@ -233,7 +233,7 @@ def test_training_says_beforehand_what_a_stream_would_miss(
             notes.append(event.message)
 
     # It is stopped at once.
-    options = Options(report=report, stop=lambda: True)
+    options = TrainOptions(on_event=report, should_stop=lambda: True)
     training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", options)
     assert [note for note in notes if "to hear streams it needs" in note] == notes[:told]
     assert any("forward-only" in note for note in notes) == told
@@ -250,9 +250,9 @@ def test_training_of_a_streaming_model_goes_on_where_it_stopped(tones: Path, tmp
         told += 1
         return told > 12
 
-    first = training.train(recipe, *paths, tmp_path / "parts", Options(stop=stop))
+    first = training.train(recipe, *paths, tmp_path / "parts", TrainOptions(should_stop=stop))
     assert not first.finished
-    second = training.train(recipe, *paths, tmp_path / "parts", Options(resume=True))
+    second = training.train(recipe, *paths, tmp_path / "parts", TrainOptions(resume=True))
     assert second.finished and second.dev_wer == whole.dev_wer
     last = [(tmp_path / name / "last.safetensors") for name in ("whole", "parts")]
     one, other = (recognition.load(path) for path in last)

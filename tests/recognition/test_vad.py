@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.features.streaming import Span
+from asr.features.streaming import FrameRange
 from asr.recognition import vad
 
 HOP = 0.01
@@ -82,7 +82,7 @@ def test_spans_are_in_order_apart_and_within(levels: list[float], reduction: int
 
 def test_no_frames_have_no_speech() -> None:
     assert vad.speech(np.zeros(0, np.float32), HOP) == []
-    assert vad.speech(np.zeros(1, np.float32), HOP) in ([], [Span(0, 1)])
+    assert vad.speech(np.zeros(1, np.float32), HOP) in ([], [FrameRange(0, 1)])
 
 
 def test_runs() -> None:

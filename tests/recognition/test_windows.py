@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.features.streaming import Span
+from asr.features.streaming import FrameRange
 from asr.model import Model, ModelSettings, output_length
 from asr.recognition import windows
 
@@ -27,7 +27,7 @@ def whole(model: Model, frames: torch.Tensor) -> np.ndarray[tuple[int, int], np.
 def joined(
     model: Model, frames: torch.Tensor, window: int, overlap: int
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
-    planned = windows.plan([Span(0, len(frames))], window, overlap, model.settings.time_reduction)
+    planned = windows.plan([FrameRange(0, len(frames))], window, overlap, model.settings.time_reduction)
     pieces = list(windows.log_probs(model, torch.split(frames, 23), planned, 1000))
     assert [piece.first for piece in pieces[1:]] == np.cumsum([len(piece.log_probs) for piece in pieces])[:-1].tolist()
     assert [piece.ends for piece in pieces] == [False] * (len(pieces) - 1) + [True]
@@ -46,7 +46,7 @@ def test_every_output_frame_of_the_spans_is_kept_once(
 ) -> None:
     spans, first = [], 0
     for size in sizes:
-        spans.append(Span(first, first + size))
+        spans.append(FrameRange(first, first + size))
         first += size + 7 * reduction - (first + size) % reduction
     planned = windows.plan(spans, window, overlap, reduction)
     expected = [
@@ -93,7 +93,7 @@ def test_spans_are_heard_apart_and_what_lies_between_is_not() -> None:
     sound = torch.randn(400, 5)
     for both in (True, False):
         model = tiny(4, bidirectional=both)
-        planned = windows.plan([Span(8, 31), Span(200, 399)], 160, 140 if both else 0, 4)
+        planned = windows.plan([FrameRange(8, 31), FrameRange(200, 399)], 160, 140 if both else 0, 4)
         pieces = list(windows.log_probs(model, torch.split(sound, 10), planned, 50))
         np.testing.assert_allclose(pieces[0].log_probs, whole(model, sound[8:31]), atol=1e-5)
         assert (pieces[0].first, pieces[0].ends, pieces[1].first) == (2, True, 50)

@@ -18,7 +18,7 @@ from asr.features.cache import Copy, Noise
 from asr.features.reference import mfcc
 from asr.text import TextError, TextSettings
 from asr.training import dataset
-from asr.training.dataset import Dataset, Item, NoiseError, Source, Variation, copies_of, frames_needed
+from asr.training.dataset import Dataset, DatasetSource, Item, NoiseError, Variation, copies_of, frames_needed
 
 FEATURES = FeatureSettings(coefficients=5, mel_bands=10)
 TEXT = TextSettings(alphabet=" ABC")
@@ -36,7 +36,7 @@ def record(folder: Path, name: str, text: str, frames: int = 40) -> Utterance:
 
 def load(folder: Path, utterances: Sequence[Utterance], *speeds: float, text: TextSettings = TEXT) -> Dataset:
     copies = tuple((Copy(speed),) for speed in speeds or (1.0,))
-    return dataset.load(Source(utterances, folder / ".features", copies), text, FEATURES, 4)
+    return dataset.load(DatasetSource(utterances, folder / ".features", copies), text, FEATURES, 4)
 
 
 def items(data: Dataset) -> list[Item]:
@@ -201,7 +201,7 @@ def test_or_it_is_dropped_and_named(tmp_path: Path) -> None:
 
 def test_for_a_score_everything_is_kept(tmp_path: Path) -> None:
     rows = [record(tmp_path, name, text) for name, text in (("a", "AB"), ("b", "É A"), ("c", "A" * 20), ("d", "C"))]
-    source = Source(rows, tmp_path / ".features", keep=True)
+    source = DatasetSource(rows, tmp_path / ".features", keep=True)
     data = dataset.load(source, TextSettings(alphabet=" ABC", unknown="drop"), FEATURES, 4)
     assert [item.id for item in items(data)] == ["a", "b", "c", "d"]
     assert [item.text for item in items(data)] == ["AB", "É A", "A" * 20, "C"]
@@ -252,7 +252,7 @@ def test_a_recording_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 def test_progress_runs_over_all_speeds(tmp_path: Path) -> None:
     rows = [record(tmp_path, "a", "A"), record(tmp_path, "b", "B")]
     told: list[tuple[float, float, int]] = []
-    source = Source(rows, tmp_path / ".features", tuple((Copy(speed),) for speed in (1.0, 0.5, 2.0)))
+    source = DatasetSource(rows, tmp_path / ".features", tuple((Copy(speed),) for speed in (1.0, 0.5, 2.0)))
     dataset.load(source, TEXT, FEATURES, 4, lambda *now: told.append(now))
     assert [done for done, _, _ in told] == pytest.approx([0.39 * n for n in (1, 2, 4, 6, 6.5, 7)])
     assert [total for _, total, _ in told] == pytest.approx([0.39 * 7] * 6)
@@ -299,7 +299,7 @@ def data(recordings: Path, noise_folder: Path) -> Dataset:
     folder = recordings
     rows = [record(folder, f"u{number}", "ABC"[: number % 4], 20 + 5 * number) for number in range(12)]
     copies = copies_of(AugmentSettings(speeds=(1.0, 0.9), noise=str(noise_folder), noise_copies=2))
-    return dataset.load(Source(rows, folder / ".features", copies), TEXT, FEATURES, 4)
+    return dataset.load(DatasetSource(rows, folder / ".features", copies), TEXT, FEATURES, 4)
 
 
 def vary(

@@ -11,10 +11,10 @@ from asr.corpora import manifest
 from asr.model import checkpoint
 from asr.recognition import evaluation
 from asr.training import CACHE, dataset
-from asr.training.dataset import Dataset, Source
+from asr.training.dataset import Dataset, DatasetSource
 from asr.training.distributed import World
-from asr.training.engine import Engine, TrainingError
 from asr.training.recipe import Recipe
+from asr.training.step import Engine, TrainingError
 from asr.training.validation import validate
 
 
@@ -29,7 +29,7 @@ def engine(trained: Path) -> Engine:
 @pytest.fixture
 def data(engine: Engine, tones: Path) -> Dataset:
     recipe = engine.recipe
-    source = Source(manifest.read(tones / "dev.jsonl"), tones / CACHE, keep=True)
+    source = DatasetSource(manifest.read(tones / "dev.jsonl"), tones / CACHE, keep=True)
     return dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction)
 
 

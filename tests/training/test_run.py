@@ -13,10 +13,10 @@ from asr import config, training
 from asr.corpora import manifest
 from asr.files import LockedError, lock_folder
 from asr.model import Model, checkpoint
-from asr.training import Options, Result, TrainingError, loop
-from asr.training.engine import Engine
+from asr.training import TrainingError, TrainOptions, TrainResult, loop
 from asr.training.events import Epoch, Event, Note, Preparing, Step
 from asr.training.recipe import Recipe
+from asr.training.step import Engine
 from asr.training.validation import Validation, validate
 from tests.conftest import ROOT
 
@@ -32,7 +32,7 @@ def short(recipe: Recipe, **settings: object) -> Recipe:
     return replace(recipe, training=replace(recipe.training, **{"epochs": 1, **settings}))  # type: ignore[arg-type]
 
 
-def train(recipe: Recipe, tones: Path, out: Path, options: Options = Options()) -> Result:  # noqa: B008
+def train(recipe: Recipe, tones: Path, out: Path, options: TrainOptions = TrainOptions()) -> TrainResult:  # noqa: B008
     return training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", out, options)
 
 
@@ -98,7 +98,7 @@ def test_events_tell_what_goes_on(recipe: Recipe, tones: Path, tmp_path: Path) -
     events: list[Event] = []
     copy = tmp_path / "data" / "train.jsonl"
     manifest.write(copy, manifest.read(tones / "train.jsonl"))
-    training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run", Options(events.append))
+    training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run", TrainOptions(events.append))
     kinds = [type(event) for event in events]
     assert kinds.index(Preparing) < kinds.index(Step) < kinds.index(Epoch)
     last = [event for event in events if isinstance(event, Step)][-1]
@@ -113,7 +113,7 @@ def test_an_utterance_that_ctc_cannot_align_is_dropped_and_told(recipe: Recipe, 
     rows[3] = replace(rows[3], text="ABC" * 50)
     manifest.write(tmp_path / "train.jsonl", rows)
     events: list[Event] = []
-    options = Options(events.append)
+    options = TrainOptions(events.append)
     training.train(short(recipe), tmp_path / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", options)
     [note] = notes(events)
     assert "dropped 1 of 60 utterances: too few output frames" in note and "train-3" in note
@@ -139,7 +139,7 @@ def test_the_dev_score_counts_every_utterance(recipe: Recipe, tones: Path, tmp_p
     manifest.write(tmp_path / "dev.jsonl", rows)
     events: list[Event] = []
     dropping = replace(short(recipe), text=replace(recipe.text, unknown="drop"))
-    options = Options(events.append)
+    options = TrainOptions(events.append)
     training.train(dropping, tones / "train.jsonl", tmp_path / "dev.jsonl", tmp_path / "run", options)
     told = [note.partition(": ")[2].partition(" of ")[0] for note in notes(events)]
     assert told == ["without a loss, but scored, 1"] * 2
@@ -164,7 +164,7 @@ def test_everything_that_can_be_switched_on_works_together(recipe: Recipe, tones
         model=replace(recipe.model, layers=2),
     )
     events: list[Event] = []
-    result = train(full, tones, tmp_path / "run", Options(events.append))
+    result = train(full, tones, tmp_path / "run", TrainOptions(events.append))
     assert result.finished and result.model
     rows = [event for event in events if isinstance(event, Epoch)]
     # The last, clean epoch has one speed of two and no masks.
@@ -199,7 +199,7 @@ def test_divergence_stops_with_the_ids_and_keeps_the_last_good_model(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Engine, "of", watched)
         with pytest.raises(TrainingError, match=r"diverged: loss nan.*batch of .*train-\d+"):
-            train(short(recipe, epochs=9), tones, tmp_path, Options(spoil))
+            train(short(recipe, epochs=9), tones, tmp_path, TrainOptions(spoil))
     model, contents = checkpoint.load(tmp_path / "last.safetensors")
     assert contents.card["epoch"] >= 1
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
@@ -228,7 +228,7 @@ def test_patience_stops_a_run_that_does_not_get_better(
 ) -> None:
     events: list[Event] = []
     fixed([(0.5, 1.0)] * 20, monkeypatch)
-    result = train(short(recipe, epochs=20, patience=2), tones, tmp_path, Options(events.append))
+    result = train(short(recipe, epochs=20, patience=2), tones, tmp_path, TrainOptions(events.append))
     assert (result.epoch, result.finished) == (1, True)
     assert len(log(tmp_path)) == 3
     assert any("no better dev WER" in note for note in notes(events))
@@ -254,7 +254,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_been(recipe: Recipe, tones: Pa
     )
     train(varied, tones, tmp_path / "whole")
     stops = 0
-    while not train(varied, tones, tmp_path / "stopped", Options(stop=After(3))).finished:
+    while not train(varied, tones, tmp_path / "stopped", TrainOptions(should_stop=After(3))).finished:
         stops += 1
         assert stops < 30
     assert stops >= 5
@@ -276,32 +276,32 @@ def test_a_finished_run_is_not_trained_again(recipe: Recipe, tones: Path, tmp_pa
     first = train(short(recipe), tones, tmp_path)
     before = (tmp_path / "best.safetensors").read_bytes()
     events: list[Event] = []
-    assert train(short(recipe), tones, tmp_path, Options(events.append, resume=True)) == first
+    assert train(short(recipe), tones, tmp_path, TrainOptions(events.append, resume=True)) == first
     assert not any(isinstance(event, Step) for event in events)
     assert (tmp_path / "best.safetensors").read_bytes() == before
 
 
 def test_other_settings_are_refused_with_what_differs(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
-    train(short(recipe, epochs=2), tones, tmp_path, Options(stop=After(3)))
+    train(short(recipe, epochs=2), tones, tmp_path, TrainOptions(should_stop=After(3)))
     changed = short(recipe, epochs=3, learning_rate=0.02)
     message = r"training\.epochs: 2 -> 3; training\.learning_rate: 0\.01 -> 0\.02\).*--override"
     with pytest.raises(TrainingError, match=message):
         train(changed, tones, tmp_path)
     events: list[Event] = []
-    result = train(changed, tones, tmp_path, Options(events.append, override=True))
+    result = train(changed, tones, tmp_path, TrainOptions(events.append, override=True))
     assert result.finished
     assert len(log(tmp_path)) == 3
     assert any("went on with training.epochs" in note for note in notes(events))
 
 
 def test_how_often_it_is_saved_may_change(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
-    train(short(recipe), tones, tmp_path, Options(stop=After(2)))
+    train(short(recipe), tones, tmp_path, TrainOptions(should_stop=After(2)))
     assert train(short(recipe, checkpoint_minutes=1.0, checkpoints=5), tones, tmp_path).finished
 
 
 def test_a_finished_run_may_be_made_longer(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
     train(short(recipe), tones, tmp_path)
-    assert train(short(recipe, epochs=2), tones, tmp_path, Options(override=True)).finished
+    assert train(short(recipe, epochs=2), tones, tmp_path, TrainOptions(override=True)).finished
     assert [row["epoch"] for row in log(tmp_path)] == [1, 2]
 
 
@@ -309,28 +309,28 @@ def test_other_data_is_refused(recipe: Recipe, tones: Path, tmp_path: Path) -> N
     copy = tmp_path / "train.jsonl"
     rows = manifest.read(tones / "train.jsonl")
     manifest.write(copy, rows)
-    training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run", Options(stop=After(75)))
+    training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run", TrainOptions(should_stop=After(75)))
     manifest.write(copy, rows[1:])
     with pytest.raises(TrainingError, match=r"other settings or data \(train: "):
         training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run")
 
 
 def test_another_network_is_refused_even_with_override(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
-    train(short(recipe), tones, tmp_path, Options(stop=After(2)))
+    train(short(recipe), tones, tmp_path, TrainOptions(should_stop=After(2)))
     wider = replace(short(recipe), model=replace(recipe.model, hidden=16))
     with pytest.raises(TrainingError, match="the state of another model"):
-        train(wider, tones, tmp_path, Options(override=True))
+        train(wider, tones, tmp_path, TrainOptions(override=True))
 
 
 def test_resume_needs_a_run(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="there is no run to resume"):
-        train(short(recipe), tones, tmp_path, Options(resume=True))
+        train(short(recipe), tones, tmp_path, TrainOptions(resume=True))
 
 
 def test_a_new_run_leaves_nothing_of_the_old_one(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
     train(short(recipe, average=2), tones, tmp_path)
     with pytest.raises(TrainingError):
-        train(short(recipe, learning_rate=1e30), tones, tmp_path, Options(overwrite=True))
+        train(short(recipe, learning_rate=1e30), tones, tmp_path, TrainOptions(overwrite=True))
     assert {path.name for path in tmp_path.iterdir()} == {".lock"}
 
 
@@ -343,11 +343,11 @@ def test_a_model_without_a_state_is_not_written_over(recipe: Recipe, tones: Path
 
 def test_a_damaged_state_falls_back_to_the_one_before(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
     train(short(recipe, epochs=2), tones, tmp_path / "whole")
-    train(short(recipe, epochs=2), tones, tmp_path / "run", Options(stop=After(9)))
+    train(short(recipe, epochs=2), tones, tmp_path / "run", TrainOptions(should_stop=After(9)))
     newest, older = sorted((tmp_path / "run/resume").iterdir(), reverse=True)
     newest.write_bytes(newest.read_bytes()[:-100])
     events: list[Event] = []
-    assert train(short(recipe, epochs=2), tones, tmp_path / "run", Options(events.append)).finished
+    assert train(short(recipe, epochs=2), tones, tmp_path / "run", TrainOptions(events.append)).finished
     assert any(f"{newest}: damaged" in note for note in notes(events))
     assert torch.equal(weights(tmp_path / "whole"), weights(tmp_path / "run"))
     for path in (tmp_path / "run/resume").iterdir():
@@ -365,7 +365,9 @@ def test_two_processes_do_not_write_one_run(recipe: Recipe, tones: Path, tmp_pat
 def test_a_stop_while_features_are_computed_is_no_error(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
     copy = tmp_path / "train.jsonl"
     manifest.write(copy, manifest.read(tones / "train.jsonl"))
-    result = training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run", Options(stop=After(3)))
+    result = training.train(
+        short(recipe), copy, tones / "dev.jsonl", tmp_path / "run", TrainOptions(should_stop=After(3))
+    )
     assert (result.model, result.finished) == (None, False)
     assert training.train(short(recipe), copy, tones / "dev.jsonl", tmp_path / "run").finished
 
@@ -376,20 +378,20 @@ def test_what_others_put_into_the_folder_stays(recipe: Recipe, tones: Path, tmp_
         path.parent.mkdir()
         path.write_text("mine")
     train(short(recipe), tones, tmp_path)
-    train(short(recipe), tones, tmp_path, Options(overwrite=True))
+    train(short(recipe), tones, tmp_path, TrainOptions(overwrite=True))
     assert [path.read_text() for path in kept] == ["mine"] * 3
 
 
 def test_an_average_that_is_the_best_model_is_not_lost_when_a_run_is_made_longer(
     recipe: Recipe, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asr.training.average.validate", lambda *a: replace_wer(validate(*a), 0.0))
+    monkeypatch.setattr("asr.training.averaging.validate", lambda *a: replace_wer(validate(*a), 0.0))
     monkeypatch.setattr(loop, "validate", lambda *a: replace_wer(validate(*a), 0.5))
     first = train(short(recipe, epochs=2, average=2), tones, tmp_path)
     before = (tmp_path / "best.safetensors").read_bytes()
     assert (first.epoch, first.dev_wer) == (0, 0.0)
-    monkeypatch.setattr("asr.training.average.validate", lambda *a: replace_wer(validate(*a), 1.0))
-    again = train(short(recipe, epochs=3, average=2), tones, tmp_path, Options(override=True))
+    monkeypatch.setattr("asr.training.averaging.validate", lambda *a: replace_wer(validate(*a), 1.0))
+    again = train(short(recipe, epochs=3, average=2), tones, tmp_path, TrainOptions(override=True))
     assert (again.epoch, again.dev_wer) == (0, 0.0)
     assert (tmp_path / "best.safetensors").read_bytes() == before
 
@@ -400,7 +402,7 @@ def replace_wer(found: Validation, wer: float) -> Validation:
 
 
 def test_what_a_killed_process_left_of_a_file_goes(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
-    train(short(recipe, epochs=2), tones, tmp_path, Options(stop=After(3)))
+    train(short(recipe, epochs=2), tones, tmp_path, TrainOptions(should_stop=After(3)))
     left = [tmp_path / "best.safetensors.99.part", tmp_path / "resume/000001-00000002.safetensors.99.part"]
     for path in left:
         path.write_text("half")

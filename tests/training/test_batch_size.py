@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from asr.training import sizing
+from asr.training import batch_size
 from asr.training.distributed import World
-from tests.training.test_engine import RECIPE, engine
+from tests.training.test_step import RECIPE, engine
 
 ALONE = World()
 
@@ -65,16 +65,16 @@ def found(gpu: Gpu, data: Corpus, monkeypatch: pytest.MonkeyPatch, world: World 
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda place: gpu.model)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda place: gpu.used)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda place: None)
-    return sizing.batch_seconds(one, data)  # type: ignore[arg-type]
+    return batch_size.batch_seconds(one, data)  # type: ignore[arg-type]
 
 
 def test_a_number_is_taken_as_it_is() -> None:
-    assert sizing.batch_seconds(engine(), corpus()) == 60.0  # type: ignore[arg-type]
+    assert batch_size.batch_seconds(engine(), corpus()) == 60.0  # type: ignore[arg-type]
 
 
 def test_without_a_gpu_it_is_a_minute() -> None:
     one = engine(replace(RECIPE, training=replace(RECIPE.training, batch_seconds="auto")))
-    assert sizing.batch_seconds(one, corpus()) == 60.0  # type: ignore[arg-type]
+    assert batch_size.batch_seconds(one, corpus()) == 60.0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("total", [20e9, 80e9])

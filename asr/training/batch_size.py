@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from asr.training.dataset import Dataset
-from asr.training.engine import Engine
 from asr.training.recipe import AUTO
+from asr.training.step import Engine
 
 # Without a GPU, what suits two CPU cores; and where a trial begins.
 _SECONDS = 60.0

@@ -12,8 +12,8 @@ from asr.model import CELLS, ModelSettings
 from asr.model.checkpoint import Settings
 from asr.text import TextSettings
 from asr.training.distributed import World
-from asr.training.engine import Engine, Share, TrainingError
 from asr.training.recipe import Recipe, TrainingSettings
+from asr.training.step import Engine, Share, TrainingError
 
 RECIPE = Recipe(
     features=FeatureSettings(coefficients=6, mel_bands=12),

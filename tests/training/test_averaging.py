@@ -8,12 +8,12 @@ import torch
 
 from asr import config, training
 from asr.model import checkpoint
-from asr.training import Options, average
-from asr.training.average import chosen
+from asr.training import TrainOptions, averaging
+from asr.training.averaging import chosen
 from asr.training.events import Event, Note
 from asr.training.recipe import Recipe
 from asr.training.validation import validate
-from tests.training.test_state import ROW
+from tests.training.test_resume import ROW
 
 WERS = [0.9, 0.3, 0.5, 0.3, 0.4]
 ROWS = [replace(ROW, epoch=number, dev_wer=wer, dev_loss=1.0) for number, wer in enumerate(WERS, 1)]
@@ -46,9 +46,9 @@ def test_the_average_becomes_the_best_model_only_if_it_is(
         rate = replace(found.score.wer, value=0.0 if better else 2.0)
         return replace(found, score=replace(found.score, wer=rate))
 
-    monkeypatch.setattr(average, "validate", judged)
+    monkeypatch.setattr(averaging, "validate", judged)
     events: list[Event] = []
-    result = training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tmp_path, Options(events.append))
+    result = training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tmp_path, TrainOptions(events.append))
     assert sorted(path.stem for path in (tmp_path / "epochs").iterdir()) == ["000002", "000003", "000004"]
     parts = [checkpoint.load(path)[0].state_dict() for path in (tmp_path / "epochs").iterdir()]
     mean = {name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0]}

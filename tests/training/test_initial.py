@@ -8,7 +8,7 @@ import torch
 
 from asr import config, training
 from asr.model import checkpoint
-from asr.training import Options, TrainingError, start
+from asr.training import TrainingError, TrainOptions, initial
 from asr.training.events import Event, Note
 from asr.training.recipe import Recipe
 
@@ -18,9 +18,9 @@ def recipe(tones: Path, *settings: str) -> Recipe:
 
 
 def test_a_recipe_takes_on_what_the_model_is(tones: Path, trained: Path) -> None:
-    begin = start.read(trained / "best.safetensors")
+    begin = initial.read(trained / "best.safetensors")
     asked = recipe(tones, "model.hidden=64", "model.dropout=0.4", "features.mel_bands=50", "text.alphabet=ABCD ")
-    fitted, changed = start.fitted(asked, begin)
+    fitted, changed = initial.fitted(asked, begin)
     assert fitted.model == replace(begin.settings.model, dropout=0.4)
     assert fitted.features == begin.settings.features
     assert fitted.text.alphabet == " ABC"
@@ -33,9 +33,11 @@ def test_a_run_begins_where_the_model_stands_and_its_card_says_so(tones: Path, t
     plan = recipe(
         tones, "training.epochs=1", "training.learning_rate=1e-12", "training.weight_decay=0", "model.hidden=8"
     )
-    told: list[Event] = []
+    events: list[Event] = []
     out = tmp_path / "out"
-    result = training.train(plan, tones / "train.jsonl", tones / "dev.jsonl", out, Options(told.append, start=file))
+    result = training.train(
+        plan, tones / "train.jsonl", tones / "dev.jsonl", out, TrainOptions(events.append, start=file)
+    )
     assert result.model
     before, contents = checkpoint.load(file)
     after, now = checkpoint.load(result.model)
@@ -43,17 +45,19 @@ def test_a_run_begins_where_the_model_stands_and_its_card_says_so(tones: Path, t
         torch.testing.assert_close(after.state_dict()[name], value, atol=1e-6, rtol=0)
     assert now.settings == contents.settings
     assert now.card["from"]["file"] == "best.safetensors"
-    assert next(one.message for one in told if isinstance(one, Note)).endswith("was trained: model.hidden: 8 -> 32")
+    assert next(event.message for event in events if isinstance(event, Note)).endswith(
+        "was trained: model.hidden: 8 -> 32"
+    )
 
 
 def test_going_on_without_the_model_or_with_another_is_refused(tones: Path, trained: Path, tmp_path: Path) -> None:
     out, file = tmp_path / "out", trained / "best.safetensors"
     plan = recipe(tones, "training.epochs=1")
     paths = tones / "train.jsonl", tones / "dev.jsonl", out
-    training.train(plan, *paths, Options(start=file))
+    training.train(plan, *paths, TrainOptions(start=file))
     with pytest.raises(TrainingError, match=r"from: '[0-9a-f]{16}' -> None"):
-        training.train(plan, *paths, Options())
-    again = training.train(plan, *paths, Options(start=file))
+        training.train(plan, *paths, TrainOptions())
+    again = training.train(plan, *paths, TrainOptions(start=file))
     assert again.finished and again.epoch <= 1
 
 
@@ -62,5 +66,5 @@ def test_a_run_may_start_from_its_own_older_self(tones: Path, trained: Path, tmp
     file.write_bytes((trained / "last.safetensors").read_bytes())
     plan = recipe(tones, "training.epochs=1")
     assert training.train(
-        plan, tones / "train.jsonl", tones / "dev.jsonl", tmp_path / "o", Options(start=file)
+        plan, tones / "train.jsonl", tones / "dev.jsonl", tmp_path / "o", TrainOptions(start=file)
     ).finished

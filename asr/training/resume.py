@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
 from asr.files import open_atomic
-from asr.training.engine import Engine, TrainingError
 from asr.training.events import Epoch, Sample
+from asr.training.step import Engine, TrainingError
 
 FORMAT = "asr-training-state"
 FOLDER = "resume"

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from asr.training import state
-from asr.training.engine import Engine, Share, TrainingError
+from asr.training import resume
 from asr.training.events import Epoch, Sample
-from asr.training.state import Progress
-from tests.training.test_engine import batch, engine
+from asr.training.resume import Progress
+from asr.training.step import Engine, Share, TrainingError
+from tests.training.test_step import batch, engine
 
 ROW = Epoch(
     epoch=1,
@@ -44,13 +44,13 @@ def trained(steps: int = 3) -> Engine:
 
 def test_everything_comes_back_to_the_last_bit(tmp_path: Path) -> None:
     one = trained()
-    state.save(tmp_path, one, PROGRESS, IDENTITY)
-    saved, damaged = state.read(tmp_path)
+    resume.save(tmp_path, one, PROGRESS, IDENTITY)
+    saved, damaged = resume.read(tmp_path)
     assert saved and not damaged
     assert saved.progress == PROGRESS
     assert saved.identity == IDENTITY
     other = engine()
-    state.restore(saved, other)
+    resume.restore(saved, other)
     for again in (one, other):
         again.step(Share([batch(90, 48, seed=9)], 2), 0.01)
     for left, right in zip(one.model.parameters(), other.model.parameters(), strict=True):
@@ -58,56 +58,56 @@ def test_everything_comes_back_to_the_last_bit(tmp_path: Path) -> None:
 
 
 def test_a_state_before_the_first_step_can_be_gone_on_from(tmp_path: Path) -> None:
-    state.save(tmp_path, engine(), Progress(), IDENTITY)
-    saved, _ = state.read(tmp_path)
+    resume.save(tmp_path, engine(), Progress(), IDENTITY)
+    saved, _ = resume.read(tmp_path)
     assert saved
-    state.restore(saved, other := engine())
+    resume.restore(saved, other := engine())
     assert other.step(Share([batch(60)], 1), 0.01).loss > 0
 
 
 def test_the_last_two_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
     one = trained(1)
     for epoch, position in ((1, 9), (1, 10), (2, 0), (10, 5)):
-        state.save(tmp_path, one, Progress(epoch, position), IDENTITY)
-    assert [path.name for path in state.files(tmp_path)] == [
+        resume.save(tmp_path, one, Progress(epoch, position), IDENTITY)
+    assert [path.name for path in resume.files(tmp_path)] == [
         "000010-00000005.safetensors",
         "000002-00000000.safetensors",
     ]
-    saved, _ = state.read(tmp_path)
+    saved, _ = resume.read(tmp_path)
     assert saved and (saved.progress.epoch, saved.progress.position) == (10, 5)
 
 
 def test_a_full_disk_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = trained(1)
-    state.save(tmp_path, one, Progress(1, 9), IDENTITY)
-    [before] = state.files(tmp_path)
+    resume.save(tmp_path, one, Progress(1, 9), IDENTITY)
+    [before] = resume.files(tmp_path)
     content = before.read_bytes()
 
     def full(path: Path) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(state, "whole", full)
+    monkeypatch.setattr(resume, "open_atomic", full)
     with pytest.raises(
         TrainingError, match=r"No space left on device; .*000001-00000009.safetensors is whole: make room"
     ):
-        state.save(tmp_path, one, Progress(1, 10), IDENTITY)
-    assert [before] == state.files(tmp_path)
+        resume.save(tmp_path, one, Progress(1, 10), IDENTITY)
+    assert [before] == resume.files(tmp_path)
     assert before.read_bytes() == content
 
 
 @pytest.mark.parametrize("content", [b"", b"no such format", None])
 def test_what_is_no_state_is_told_and_passed_over(content: bytes | None, tmp_path: Path) -> None:
-    state.save(tmp_path, engine(), Progress(1, 1), IDENTITY)
-    state.save(tmp_path, engine(), Progress(2, 1), IDENTITY)
-    newest = state.files(tmp_path)[0]
+    resume.save(tmp_path, engine(), Progress(1, 1), IDENTITY)
+    resume.save(tmp_path, engine(), Progress(2, 1), IDENTITY)
+    newest = resume.files(tmp_path)[0]
     newest.write_bytes(newest.read_bytes()[:-1] if content is None else content)
-    saved, [message] = state.read(tmp_path)
+    saved, [message] = resume.read(tmp_path)
     assert saved and saved.progress.epoch == 1
     assert str(newest) in message and "an older one is used" in message
 
 
 def test_nothing_there_is_nothing(tmp_path: Path) -> None:
-    assert state.read(tmp_path) == (None, [])
+    assert resume.read(tmp_path) == (None, [])
 
 
 def test_the_best_epoch_is_the_one_with_the_lowest_rate_then_loss() -> None:
