@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from asr.corpora.manifest import Utterance
     from asr.corpora.manifest import read as read_manifest
     from asr.corpora.manifest import write as write_manifest
-    from asr.decoding.decoder import DecoderSettings, Models, Plan
-    from asr.decoding.decoder import read as read_decoder
+    from asr.decoding.decoder import DecoderConfig, DecoderSettings, LanguageModels, read_decoder
     from asr.recognition import Recognizer
     from asr.recognition.evaluation import Evaluation, evaluate
     from asr.recognition.listening import Listening
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
     from asr.transcripts.records import Hypothesis, Word
 
 _HOMES = {
+    "DecoderConfig": ("decoding.decoder", "DecoderConfig"),
     "DecoderSettings": ("decoding.decoder", "DecoderSettings"),
     "Evaluation": ("recognition.evaluation", "Evaluation"),
     "Hypothesis": ("transcripts.records", "Hypothesis"),
+    "LanguageModels": ("decoding.decoder", "LanguageModels"),
     "Listening": ("recognition.listening", "Listening"),
-    "Models": ("decoding.decoder", "Models"),
-    "Plan": ("decoding.decoder", "Plan"),
     "Recipe": ("training.recipe", "Recipe"),
     "Recognizer": ("recognition", "Recognizer"),
     "Stream": ("recognition.streaming", "Stream"),
@@ -38,7 +37,7 @@ _HOMES = {
     "Word": ("transcripts.records", "Word"),
     "evaluate": ("recognition.evaluation", "evaluate"),
     "load": ("recognition.pretrained.loading", "load"),
-    "read_decoder": ("decoding.decoder", "read"),
+    "read_decoder": ("decoding.decoder", "read_decoder"),
     "read_manifest": ("corpora.manifest", "read"),
     "read_settings": ("config", "read"),
     "train": ("training", "train"),
@@ -46,12 +45,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "DecoderConfig",
     "DecoderSettings",
     "Evaluation",
     "Hypothesis",
+    "LanguageModels",
     "Listening",
-    "Models",
-    "Plan",
     "Recipe",
     "Recognizer",
     "Stream",

@@ -2,7 +2,7 @@
 
 A settings class is a frozen dataclass whose fields all have defaults and are bool, int, float, str, a union or a tuple
 of one of them, or another settings class. Its `__post_init__` checks ranges and raises ValueError beginning with the
-key's name.
+key's name. A renamed field keeps its old key as `field(metadata={"old_name": ...})`; files may use either.
 """
 
 import contextlib
@@ -54,8 +54,13 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
 def from_dict(cls: type[Settings], values: Mapping[str, Any], section: str = "") -> Settings:
     """Build settings from nested plain values. Raises ConfigError for unknown keys, wrong types and bad values."""
     hints = typing.get_type_hints(cls)
+    fields = dataclasses.fields(typing.cast(Any, cls))
+    renamed = {field.metadata["old_name"]: field.name for field in fields if "old_name" in field.metadata}
     made: dict[str, Any] = {}
-    for key, value in values.items():
+    for given, value in values.items():
+        key = renamed.get(given, given)
+        if key != given and key in values:
+            raise ConfigError(f"{given!r} is the old name of {key!r}; give only one of them")
         name = f"{section}.{key}" if section else key
         if key not in hints:
             near = difflib.get_close_matches(key, hints, n=1)

@@ -8,12 +8,12 @@ import asr
 
 def test_the_public_names_are_these() -> None:
     assert asr.__all__ == [
+        "DecoderConfig",
         "DecoderSettings",
         "Evaluation",
         "Hypothesis",
+        "LanguageModels",
         "Listening",
-        "Models",
-        "Plan",
         "Recipe",
         "Recognizer",
         "Stream",

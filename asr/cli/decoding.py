@@ -74,9 +74,9 @@ class Decoding:
         normaliser = recognizer.settings.text.normaliser
         hot = {normalise(phrase, normaliser): weight for phrase, weight in self.hotwords}
         models = decoder.open_models(settings, hot, lambda path: tell_built(display, path))
-        if self.known_words and not decoder.knows_words(models):
+        if self.known_words and not models.has_word_ngrams:
             raise click.UsageError("--known-words needs an n-gram model of words: --lm FILE")
-        made = recognizer.with_decoder(decoder.Plan(settings, models))
+        made = recognizer.with_decoder(decoder.DecoderConfig(settings, models))
         if not decoder.is_brief(settings, seconds / recognizer.settings.seconds_per_frame):
             compile_search(display)
         return made, described(settings)
@@ -88,7 +88,7 @@ class Decoding:
         if self.file:
             base = decoder.read_settings(self.file)
         else:
-            base = decoder.from_card(recognizer.card) or decoder.GREEDY
+            base = decoder.settings_from_card(recognizer.card) or decoder.GREEDY
             # The file beside which it was tuned need not be here.
             if self.nothing and (base.lm or base.rescorer):
                 base = decoder.GREEDY
@@ -100,7 +100,7 @@ class Decoding:
             base = replace(base, greedy=False)
         if self.lm:
             # How much a rescorer counts was found beside another model, of which it may leave a fifth.
-            base = replace(base, lm=str(self.lm), rescorer="", guide_weight=1.0)
+            base = replace(base, lm=str(self.lm), rescorer="", rescoring_lm_scale=1.0)
         if self.rescorer:
             base = replace(base, rescorer=str(self.rescorer))
         if self.lm_weight is not None and not base.lm:

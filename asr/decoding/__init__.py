@@ -1,10 +1,10 @@
-"""Log-probabilities -> text: greedy, beam search with language models, confidences, forced alignment, tuning."""
+"""Log-probabilities -> text: greedy decoding, beam search with language models, forced alignment, tuning.
 
-from asr.decoding.greedy import Decoder as Decoder
+The beam decoder, which needs numba and the language models, is imported from `asr.decoding.decoder`.
+"""
+
 from asr.decoding.greedy import DecodingError as DecodingError
-from asr.decoding.greedy import Greedy as Greedy
+from asr.decoding.greedy import GreedyDecoder as GreedyDecoder
 from asr.decoding.greedy import LogProbs as LogProbs
-from asr.decoding.greedy import check as check
-from asr.decoding.greedy import greedy as greedy
-from asr.decoding.greedy import with_words as with_words
-from asr.transcripts.records import Hypothesis as Hypothesis
+from asr.decoding.greedy import best_path as best_path
+from asr.decoding.greedy import check_log_probs as check_log_probs

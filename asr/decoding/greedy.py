@@ -1,8 +1,7 @@
-"""Log-probabilities -> a hypothesis: the likeliest path, which needs no search."""
+"""Best-path (greedy) decoding of log-probabilities."""
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,42 +12,30 @@ from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis
 
 LogProbs = NDArray[np.floating]
-# Words are aligned as if nothing were less probable: where there can be but a space, a tidy text may have none.
+# Words are aligned with at least this log-probability for every token: the text of a hypothesis has no double spaces,
+# so its path may lack a space that is the only possible token of a frame.
 _LEAST = -1e4
 
 
 class DecodingError(AsrError):
-    """Log-probabilities or a setting that a decoder cannot work with."""
+    """Log-probabilities or settings that a decoder cannot use."""
 
 
-class Decoder(Protocol):
-    """What turns log-probabilities into text."""
-
-    def decode(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
-        """Return at most `count` hypotheses of (T', V), best first, that one with its words if asked."""
-
-    def decode_each(
-        self, rows: Iterable[LogProbs], count: int = 1, words: bool = False, threads: int = 0
-    ) -> list[list[Hypothesis]]:
-        """Decode each of some (T', V)."""
-
-
-def check(log_probs: LogProbs, alphabet: Alphabet) -> None:
-    """Raise DecodingError for what is not (T', V) of this alphabet, or has NaN or +inf in it."""
+def check_log_probs(log_probs: LogProbs, alphabet: Alphabet) -> None:
+    """Raise DecodingError unless the array is (T', V) for this alphabet, without NaN and +inf."""
     if log_probs.ndim != 2 or log_probs.shape[1] != len(alphabet):
-        shape = "x".join(map(str, log_probs.shape))
-        raise DecodingError(f"log_probs of shape {shape}; (T', {len(alphabet)}) is meant")
+        raise DecodingError(f"log_probs has shape {log_probs.shape}; expected (T', {len(alphabet)})")
     # A comparison with NaN is false.
     if not (log_probs < np.inf).all():
-        raise DecodingError("log_probs has NaN or +inf in it")
+        raise DecodingError("log_probs contains NaN or +inf")
 
 
-def greedy(log_probs: LogProbs, alphabet: Alphabet) -> Hypothesis:
-    """Decode (T', V): the best token of each frame, repeats merged, blanks dropped, white space tidied.
+def best_path(log_probs: LogProbs, alphabet: Alphabet) -> Hypothesis:
+    """Decode (T', V): take the best token of each frame, merge repeats, drop blanks and surplus white space.
 
-    Raises DecodingError for another shape, NaN or +inf.
+    Raises DecodingError.
     """
-    check(log_probs, alphabet)
+    check_log_probs(log_probs, alphabet)
     if len(log_probs) == 0:
         return Hypothesis("", 0.0)
     best = log_probs.argmax(axis=1)
@@ -57,28 +44,28 @@ def greedy(log_probs: LogProbs, alphabet: Alphabet) -> Hypothesis:
     return Hypothesis(" ".join(text.split()), float(log_probs.max(axis=1).sum()))
 
 
-def with_words(one: Hypothesis, log_probs: LogProbs, alphabet: Alphabet, seconds_per_frame: float) -> Hypothesis:
-    """Return a hypothesis of (T', V) with its words, their times in seconds, and how sure the model is of them."""
-    if not one.text:
-        return one
-    aligned = alignment.align(np.maximum(log_probs, _LEAST), alignment.encode(one.text, alphabet))
-    return replace(one, words=tuple(alignment.words(aligned, one.text, alphabet, seconds_per_frame)))
+def add_words(hypothesis: Hypothesis, log_probs: LogProbs, alphabet: Alphabet, seconds_per_frame: float) -> Hypothesis:
+    """Return a hypothesis of (T', V) with its words, their times in seconds and the model's confidence in them."""
+    if not hypothesis.text:
+        return hypothesis
+    aligned = alignment.align(np.maximum(log_probs, _LEAST), alignment.encode(hypothesis.text, alphabet))
+    return replace(hypothesis, words=tuple(alignment.words(aligned, hypothesis.text, alphabet, seconds_per_frame)))
 
 
-class Greedy:
-    """The decoder of the likeliest path, for models of one alphabet, whose frames are `seconds_per_frame` apart."""
+class GreedyDecoder:
+    """Decodes the best path. `seconds_per_frame` is the distance of the model's output frames."""
 
     def __init__(self, alphabet: Alphabet, seconds_per_frame: float) -> None:
         self._alphabet = alphabet
-        self._seconds = seconds_per_frame
+        self._seconds_per_frame = seconds_per_frame
 
     def decode(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
-        """Return the one hypothesis of (T', V), with its words if asked; `count` is of decoders that search."""
-        found = greedy(log_probs, self._alphabet)
-        return [with_words(found, log_probs, self._alphabet, self._seconds) if words else found]
+        """Return the one hypothesis of (T', V), with its words if `words`; `count` is ignored. Raises DecodingError."""
+        hypothesis = best_path(log_probs, self._alphabet)
+        return [add_words(hypothesis, log_probs, self._alphabet, self._seconds_per_frame) if words else hypothesis]
 
-    def decode_each(
+    def decode_batch(
         self, rows: Iterable[LogProbs], count: int = 1, words: bool = False, threads: int = 0
     ) -> list[list[Hypothesis]]:
-        """Decode each of some (T', V) as `decode` does; threads would gain nothing."""
+        """Decode each (T', V) of `rows` as `decode` does; `threads` is ignored, since threads gain nothing here."""
         return [self.decode(row, count, words) for row in rows]

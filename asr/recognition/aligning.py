@@ -88,7 +88,7 @@ def _align(settings: Settings, one: Utterance, log_probs: LogProbs) -> Aligned:
     whole = normalise(one.text, settings.text.normaliser)
     left_out = tuple(character for character in alphabet.unknown(whole) if not character.isspace())
     text = " ".join("".join(character for character in whole if character not in left_out).split())
-    free = decoding.greedy(log_probs, alphabet)
+    free = decoding.best_path(log_probs, alphabet)
     if not text:
         return Aligned(one, None, free.text, inf, left_out, f"utterance {one.id}: no text is left of {one.text!r:.60}")
     try:

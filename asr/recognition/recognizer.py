@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from asr import audio
 from asr.compute import choose_device
 from asr.corpora.manifest import Utterance
-from asr.decoding import Decoder, Greedy, LogProbs
+from asr.decoding import GreedyDecoder, LogProbs
 from asr.features import batching
 from asr.features.frontend import Frontend
 from asr.features.streaming import BlockFeatures, Blocks, split, with_progress
@@ -22,17 +22,12 @@ from asr.model.checkpoint import CheckpointError, Contents
 from asr.recognition import segmenting as cuts
 from asr.recognition.listening import Listener, Listening
 from asr.recognition.streaming import Network, Stream
-from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis
 
+if TYPE_CHECKING:
+    from asr.decoding.decoder import Decoder, DecoderConfig
+
 Read = TypeVar("Read")
-
-
-class Plan(Protocol):
-    """A decoder that is yet to learn of the alphabet."""
-
-    def decoder(self, alphabet: Alphabet, seconds_per_frame: float) -> Decoder:
-        """Return the decoder."""
 
 
 class Recognizer:
@@ -48,7 +43,7 @@ class Recognizer:
         self._model = model.eval()
         self._frontend = frontend
         self._listener = Listener(self._model, frontend, Listening())
-        self._decoder: Decoder = Greedy(settings.alphabet, settings.seconds_per_frame)
+        self._decoder: GreedyDecoder | Decoder = GreedyDecoder(settings.alphabet, settings.seconds_per_frame)
 
     @property
     def sample_rate(self) -> int:
@@ -64,10 +59,10 @@ class Recognizer:
         """Say whether a recording of so many seconds is heard at once, so that others can be computed with it."""
         return self._listener.takes_whole(seconds)
 
-    def with_decoder(self, plan: Plan) -> "Recognizer":
-        """Return the same model with another decoder, such as `asr.read_decoder` plans. Raises DecodingError."""
+    def with_decoder(self, config: "DecoderConfig") -> "Recognizer":
+        """Return the same model with another decoder, such as `asr.read_decoder` reads. Raises DecodingError."""
         other = copy(self)
-        other._decoder = plan.decoder(self.settings.alphabet, self.settings.seconds_per_frame)
+        other._decoder = config.build(self.settings.alphabet, self.settings.seconds_per_frame)
         return other
 
     def with_listening(self, listening: Listening) -> "Recognizer":
@@ -96,7 +91,7 @@ class Recognizer:
         """
         if not waveforms:
             return []
-        return self._decoder.decode_each(self._listener.together(waveforms), count, words, threads)
+        return self._decoder.decode_batch(self._listener.together(waveforms), count, words, threads)
 
     def transcribe_file(self, path: str | Path, words: bool = False) -> Hypothesis:
         """Transcribe a sound file of any rate, length and number of channels, which are averaged; `words` as above.
@@ -114,7 +109,7 @@ class Recognizer:
 
         `words` as above, of the final hypothesis. Raises StreamError for a model that needs the whole recording.
         """
-        path_is_all = isinstance(self._decoder, Greedy) and not words
+        path_is_all = isinstance(self._decoder, GreedyDecoder) and not words
         decode = None if path_is_all else lambda log_probs: self._decoder.decode(log_probs, 1, words)[0]
         network = Network(self.settings, self._frontend, self._model)
         return Stream(network, self.sample_rate if rate is None else rate, decode)
@@ -166,7 +161,7 @@ class Recognizer:
         found: dict[int, list[Hypothesis]] = {}
         for indices, chosen, tell in self._batches(utterances, progress):
             if self._takes_whole(chosen[0]):
-                decoded = self._decoder.decode_each(self._together(chosen), count, words)
+                decoded = self._decoder.decode_batch(self._together(chosen), count, words)
                 found |= zip(indices, decoded, strict=True)
             else:
                 with _named(chosen[0]):

@@ -5,14 +5,18 @@ Segments end at pauses. So a search never holds more than half a minute, and tim
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr.decoding import Decoder, LogProbs
+from asr.decoding import GreedyDecoder, LogProbs
 from asr.recognition.vad import runs
 from asr.recognition.windows import Piece
 from asr.text import BLANK, Alphabet
 from asr.transcripts.records import Hypothesis
+
+if TYPE_CHECKING:
+    from asr.decoding.decoder import Decoder
 
 # Seconds: a segment's shortest and longest; a pause without a space in it counts for so much less.
 _SHORTEST, _LONGEST, _UNPARTED = 10.0, 30.0, 1.0
@@ -71,7 +75,9 @@ def _place(log_probs: LogProbs, alphabet: Alphabet, seconds_per_frame: float) ->
     return (max(first, shortest) + end + 1) // 2
 
 
-def decode(decoder: Decoder, segments: Iterable[Segment], count: int = 1, words: bool = False) -> list[Hypothesis]:
+def decode(
+    decoder: "GreedyDecoder | Decoder", segments: Iterable[Segment], count: int = 1, words: bool = False
+) -> list[Hypothesis]:
     """Return at most `count` hypotheses of a recording, best first; `words` are those of the best one, with its times.
 
     The text is that of the segments, joined by spaces, and the scores are their sums.
@@ -83,7 +89,7 @@ def decode(decoder: Decoder, segments: Iterable[Segment], count: int = 1, words:
             starts.append(segment.start)
             yield segment.log_probs
 
-    found = decoder.decode_each(rows(), count, words)
+    found = decoder.decode_batch(rows(), count, words)
     return _combined([_moved(each, start) for each, start in zip(found, starts, strict=True)], count)
 
 

@@ -174,7 +174,7 @@ class _Path:
 
     def extend(self, log_probs: LogProbs) -> None:
         """Go on through (T', V). Raises DecodingError."""
-        decoding.check(log_probs, self._alphabet)
+        decoding.check_log_probs(log_probs, self._alphabet)
         best = log_probs.argmax(axis=1)
         first = best != np.concatenate([[self._last], best[:-1]])
         self._last = int(best[-1])

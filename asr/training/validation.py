@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from asr import scoring
-from asr.decoding import greedy
+from asr.decoding import best_path
 from asr.features import batching
 from asr.scoring import Score
 from asr.text import BLANK, Alphabet
@@ -49,7 +49,7 @@ def validate(engine: Engine, data: Dataset, alphabet: Alphabet, longest: int) ->
             for index, row, length in zip(
                 indices, found.log_probs.float().cpu().numpy(), found.lengths.tolist(), strict=True
             ):
-                text = greedy(row[:length], alphabet).text
+                text = best_path(row[:length], alphabet).text
                 written[index, : len(text)] = torch.tensor(alphabet.encode(text))
                 frames[index] = torch.tensor([(row[:length].argmax(1) == BLANK).sum(), length])
     losses, frames, written = (world.total(values) for values in (losses, frames, written))

@@ -77,7 +77,7 @@ def made_up() -> None:
     alphabet = Alphabet(ENGLISH)
     rows = [log_probs(number) for number in range(9)]
     audio = SECONDS * len(rows)
-    tried: dict[str, Decode] = {"greedy": lambda row: decoding.greedy(row, alphabet).text}
+    tried: dict[str, Decode] = {"greedy": lambda row: decoding.best_path(row, alphabet).text}
     tried |= {f"beam_{width}": ours(alphabet, None, BeamSettings(width)) for width in (10, 50, 100, 200)}
     for name, (_, seconds) in timed(tried, rows).items():
         print(f"RATIO {name}_vs_real_time {audio / seconds:.0f}")
@@ -120,7 +120,7 @@ def flashlight(alphabet: Alphabet, path: str, model: NgramModel, settings: LmSet
     options = rival.LexiconDecoderOptions(
         beam_size=search.beam_width,
         beam_size_token=size,
-        beam_threshold=search.beam_margin,
+        beam_threshold=search.beam_threshold,
         lm_weight=settings.lm_weight * math.log(10),  # KenLM's scores are of base 10
         word_score=settings.word_bonus,
         unk_score=-math.inf,
@@ -149,7 +149,7 @@ def free_flashlight(alphabet: Alphabet, search: BeamSettings) -> Decode:
     options = rival.LexiconFreeDecoderOptions(
         beam_size=search.beam_width,
         beam_size_token=len(alphabet),
-        beam_threshold=search.beam_margin,
+        beam_threshold=search.beam_threshold,
         lm_weight=0.0,
         sil_score=0.0,
         log_add=True,
@@ -230,7 +230,7 @@ def compare(arguments: Sequence[str]) -> None:
     path, rows_of, lm_path = arguments[:3]
     weight, bonus = (float(arguments[place]) if len(arguments) > place else 0.8 for place in (3, 4))
     alphabet, dev = listened(path, rows_of, int(arguments[5]) if len(arguments) > 5 else 0)
-    greedy = 100 * jiwer.wer(list(dev.texts), [decoding.greedy(row, alphabet).text for row in dev.rows])
+    greedy = 100 * jiwer.wer(list(dev.texts), [decoding.best_path(row, alphabet).text for row in dev.rows])
     print(f"{len(dev.rows)} utterances, greedy WER {greedy:.2f} %")
     model = arpa.read(Path(lm_path))
     lock = LmSettings(weight, bonus, lexicon_only=True)

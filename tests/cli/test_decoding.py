@@ -95,7 +95,7 @@ def test_another_language_model_is_not_judged_by_what_was_tuned_beside_the_first
     ]
     settings = tmp_path / "decoder.toml"
     assert main([*train, "--dev", str(tones / "dev.jsonl"), "--hidden", "8", "--alphabet", " ABC", "-q"]) == 0
-    settings.write_text('lm = "lm.arpa"\nrescorer = "judge.safetensors"\nguide_weight = 0.2\n')
+    settings.write_text('lm = "lm.arpa"\nrescorer = "judge.safetensors"\nrescoring_lm_scale = 0.2\n')
     command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--decoder", str(settings), "--quiet"]
     for more, judged in (([], True), (["--lm", str(lm)], False), (["--lm", str(lm), "--rescorer", judge], True)):
         capsys.readouterr()

@@ -87,7 +87,7 @@ def test_a_narrow_beam_gives_each_text_the_models_whole_score(
 ) -> None:
     model, weights = make(cell, seed=seed % 7), LmSettings(0.8, 0.5)
     log_probs = random_log_probs(seed, 30, 4, impossible)
-    limits = BeamSettings(width, token_margin=6.0, beam_margin=8.0, blank_skip=0.9)
+    limits = BeamSettings(width, token_threshold=6.0, beam_threshold=8.0, blank_skip=0.9)
     found = beam.beam_search(log_probs, LETTERS, limits, Prior(LETTERS, weights, model))
     assert 1 <= len(found) <= width
     assert len({one.text for one in found}) == len(found)

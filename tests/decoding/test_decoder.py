@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr import config
 from asr.config import ConfigError
-from asr.decoding import DecodingError, decoder, greedy
+from asr.decoding import DecodingError, best_path, decoder
 from asr.decoding.beam import EXACT, BeamSettings, LmSettings, beam_search
 from asr.decoding.beam.language import Prior
-from asr.decoding.decoder import GREEDY, Decoder, DecoderSettings, Models
+from asr.decoding.decoder import GREEDY, Decoder, DecoderConfig, DecoderSettings, LanguageModels
 from asr.lm import LmError
 from asr.lm import recurrent as rnnlm
 from asr.lm.ngram import NgramModel, arpa
@@ -51,14 +50,14 @@ def two_texts() -> Matrix:
 def test_greedy_and_the_beam_say_the_same_of_what_is_clear(seed: int, said: list[str]) -> None:
     text = " ".join(said)
     log_probs = spoken(text, LETTERS, seed, (14.0, 16.0))
-    (one,) = Decoder(LETTERS, SECONDS, GREEDY).decode(log_probs, count=3, words=True)
+    (one,) = DecoderConfig().build(LETTERS, SECONDS).decode(log_probs, count=3, words=True)
     other = Decoder(LETTERS, SECONDS, SEARCH).decode(log_probs, words=True)[0]
     assert one.text == other.text == text
     assert [(word.text, word.start, word.end) for word in one.words] == [
         (word.text, word.start, word.end) for word in other.words
     ]
     assert all(word.confidence > 0.9 for word in (*one.words, *other.words))
-    assert replace(one, words=()) == greedy(log_probs, LETTERS)
+    assert replace(one, words=()) == best_path(log_probs, LETTERS)
 
 
 @pytest.mark.parametrize("count", [1, 3, 1000])
@@ -66,9 +65,9 @@ def test_greedy_and_the_beam_say_the_same_of_what_is_clear(seed: int, said: list
 def test_the_best_come_first_and_the_best_alone_has_words(count: int, words: bool) -> None:
     log_probs, model = random_log_probs(4, 20, 4), words_model()
     weights = LmSettings(0.4, 0.2)
-    found = Decoder(LETTERS, SECONDS, replace(SEARCH, weights=weights), Models(model, hotwords={"AB": 1.0})).decode(
-        log_probs, count, words
-    )
+    found = Decoder(
+        LETTERS, SECONDS, replace(SEARCH, weights=weights), LanguageModels(model, hotwords={"AB": 1.0})
+    ).decode(log_probs, count, words)
     expected = beam_search(log_probs, LETTERS, EXACT, Prior(LETTERS, weights, model, {"AB": 1.0}), count)
     assert [replace(one, words=()) for one in found] == expected
     assert [bool(one.words) for one in found] == [words] + [False] * (len(expected) - 1)
@@ -79,7 +78,9 @@ def test_rescoring_reorders_as_computed_by_hand() -> None:
     first, second = model.score(["A B", "A A"])
     turning = math.log(0.6 / 0.4) / (second - first)
     for weight, best in ((0.9 * turning, "A B"), (1.1 * turning, "A A"), (0.0, "A B")):
-        with_rescorer = Decoder(LETTERS, SECONDS, replace(SEARCH, rescorer_weight=weight), Models(rescorer=model))
+        with_rescorer = Decoder(
+            LETTERS, SECONDS, replace(SEARCH, rescorer_weight=weight), LanguageModels(rescorer=model)
+        )
         found = with_rescorer.decode(two_texts(), count=2)
         assert found[0].text == best
         scores = {"A B": math.log(0.6) + weight * first, "A A": math.log(0.4) + weight * second}
@@ -94,26 +95,26 @@ def test_rescoring_reorders_as_computed_by_hand() -> None:
 def test_rescoring_adds_to_what_the_search_added() -> None:
     model, recurrent, log_probs = words_model(), make("lstm"), random_log_probs(6, 12, 4)
     setting = replace(SEARCH, weights=LmSettings(0.5, 0.3), rescorer_weight=0.8)
-    before = Decoder(LETTERS, SECONDS, setting, Models(model)).decode(log_probs, 1000)
+    before = Decoder(LETTERS, SECONDS, setting, LanguageModels(model)).decode(log_probs, 1000)
     expected = {
         one.text: one.score + 0.8 * score
         for one, score in zip(before, recurrent.score([one.text for one in before]), strict=True)
     }
-    after = Decoder(LETTERS, SECONDS, setting, Models(model, recurrent)).decode(log_probs, 1000)
+    after = Decoder(LETTERS, SECONDS, setting, LanguageModels(model, recurrent)).decode(log_probs, 1000)
     assert {one.text: one.score for one in after} == pytest.approx(expected)
     assert [one.text for one in after] == sorted(expected, key=lambda text: -expected[text])
 
 
 def test_of_the_guide_a_part_is_kept_and_no_bonus_is_lost() -> None:
     model, recurrent, log_probs = words_model(), make("lstm"), random_log_probs(6, 12, 4)
-    setting = replace(SEARCH, weights=LmSettings(0.5, 0.3), rescorer_weight=0.8, guide_weight=0.25)
-    before = Decoder(LETTERS, SECONDS, setting, Models(model, hotwords={"AB": 1.0})).decode(log_probs, 1000)
+    setting = replace(SEARCH, weights=LmSettings(0.5, 0.3), rescorer_weight=0.8, rescoring_lm_scale=0.25)
+    before = Decoder(LETTERS, SECONDS, setting, LanguageModels(model, hotwords={"AB": 1.0})).decode(log_probs, 1000)
     texts = [one.text for one in before]
     guide = [sum(model.score(text.split())) for text in texts]
     scores = [one.score for one in before]
     rows = zip(texts, scores, guide, recurrent.score(texts), strict=True)
     expected = {text: score - 0.75 * 0.5 * less + 0.8 * more for text, score, less, more in rows}
-    after = Decoder(LETTERS, SECONDS, setting, Models(model, recurrent, {"AB": 1.0})).decode(log_probs, 1000)
+    after = Decoder(LETTERS, SECONDS, setting, LanguageModels(model, recurrent, {"AB": 1.0})).decode(log_probs, 1000)
     assert {one.text: one.score for one in after} == pytest.approx(expected)
     assert [one.text for one in after] == sorted(expected, key=lambda text: -expected[text])
 
@@ -126,40 +127,39 @@ def test_a_rescorer_without_weight_is_not_asked() -> None:
     silent = Silent(LETTERS, SHAPE)
     log_probs, model = random_log_probs(6, 12, 4), words_model()
     setting = replace(SEARCH, rescorer_weight=0.0)
-    expected = Decoder(LETTERS, SECONDS, setting, Models(model)).decode(log_probs, 5)
-    assert Decoder(LETTERS, SECONDS, setting, Models(model, silent)).decode(log_probs, 5) == expected
+    expected = Decoder(LETTERS, SECONDS, setting, LanguageModels(model)).decode(log_probs, 5)
+    assert Decoder(LETTERS, SECONDS, setting, LanguageModels(model, silent)).decode(log_probs, 5) == expected
 
 
-def test_only_the_best_texts_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoder, "_JUDGED", 3)
-    setting = replace(SEARCH, rescorer_weight=0.5)
+def test_search_rescores_the_best_hundred_texts() -> None:
+    setting = replace(SEARCH, search=replace(EXACT, beam_width=500), rescorer_weight=0.5)
     log_probs, recurrent = random_log_probs(6, 12, 4), make("lstm")
     every = Decoder(LETTERS, SECONDS, replace(setting, rescorer_weight=0.0)).decode(log_probs, 1000)
-    found = Decoder(LETTERS, SECONDS, setting, Models(rescorer=recurrent)).candidates(log_probs)
-    assert found.hypotheses == every[:3]
-    assert found.rescorer == pytest.approx(recurrent.score([one.text for one in every[:3]]))
-    assert list(found.guide) == [0.0] * 3
+    found = Decoder(LETTERS, SECONDS, setting, LanguageModels(rescorer=recurrent)).search(log_probs)
+    assert len(every) > 100 and found.hypotheses == every[:100]
+    assert found.rescorer == pytest.approx(recurrent.score([one.text for one in every[:100]]))
+    assert list(found.lm) == [0.0] * 100
 
 
 def test_a_guide_that_keeps_its_weight_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
 
     def said(prior: Prior, texts: list[str]) -> list[float]:
-        asked.append(guide_weight)
+        asked.append(scale)
         return [0.0] * len(texts)
 
     monkeypatch.setattr(Prior, "log_probs", said)
-    models = Models(words_model(), make("lstm"))
-    for guide_weight in (1.0, 0.5):
-        setting = replace(SEARCH, rescorer_weight=0.5, guide_weight=guide_weight)
+    models = LanguageModels(words_model(), make("lstm"))
+    for scale in (1.0, 0.5):
+        setting = replace(SEARCH, rescorer_weight=0.5, rescoring_lm_scale=scale)
         Decoder(LETTERS, SECONDS, setting, models).decode(random_log_probs(6, 12, 4))
     assert asked == [0.5]
 
 
 @pytest.mark.parametrize(
-    "models", [Models(make(alphabet=Alphabet("AB"))), Models(rescorer=make(alphabet=Alphabet("AB")))]
+    "models", [LanguageModels(make(alphabet=Alphabet("AB"))), LanguageModels(rescorer=make(alphabet=Alphabet("AB")))]
 )
-def test_a_model_of_another_alphabet_is_refused(models: Models) -> None:
+def test_a_model_of_another_alphabet_is_refused(models: LanguageModels) -> None:
     with pytest.raises(DecodingError, match="alphabet is 'AB', the acoustic model's ' AB'"):
         Decoder(LETTERS, SECONDS, SEARCH, models)
 
@@ -181,7 +181,7 @@ def test_words_stand_in_order_within_the_audio(
     alphabet = Alphabet(characters)
     log_probs = random_log_probs(seed, frames, len(alphabet), impossible)
     setting = GREEDY if by_path else DecoderSettings(search=BeamSettings(8))
-    best = Decoder(alphabet, SECONDS, setting).decode(log_probs, words=True)[0]
+    best = DecoderConfig(setting).build(alphabet, SECONDS).decode(log_probs, words=True)[0]
     assert [word.text for word in best.words] == best.text.split()
     times = [time for word in best.words for time in (word.start, word.end)]
     assert times == sorted(times)
@@ -201,7 +201,7 @@ def test_a_confidence_is_the_share_of_the_hypotheses_that_have_the_word(temperat
 
 
 def test_greedy_is_as_sure_as_the_model_is() -> None:
-    (best,) = Decoder(LETTERS, 0.5, GREEDY).decode(path("AB-", LETTERS, 0.7), words=True)
+    (best,) = DecoderConfig().build(LETTERS, 0.5).decode(path("AB-", LETTERS, 0.7), words=True)
     assert best.words[0].confidence == pytest.approx(0.7)
 
 
@@ -223,7 +223,7 @@ CASES = [
 def test_what_is_certain(frames: list[str], text: str, by_path: bool) -> None:
     with np.errstate(divide="ignore"):
         log_probs = np.log(np.eye(4)[["- AB".index(one) for one in frames]].reshape(-1, 4))
-    (best,) = Decoder(LETTERS, SECONDS, GREEDY if by_path else SEARCH).decode(log_probs, words=True)
+    (best,) = DecoderConfig(GREEDY if by_path else SEARCH).build(LETTERS, SECONDS).decode(log_probs, words=True)
     assert (best.text, best.score) == (text, 0.0)
     assert [word.text for word in best.words] == text.split()
     assert all(0 <= word.start < word.end <= len(frames) * SECONDS for word in best.words)
@@ -232,14 +232,14 @@ def test_what_is_certain(frames: list[str], text: str, by_path: bool) -> None:
 @pytest.mark.parametrize("by_path", [True, False])
 @pytest.mark.parametrize("frames", [1, 3])
 def test_nothing_is_possible(frames: int, by_path: bool) -> None:
-    decode = Decoder(LETTERS, SECONDS, GREEDY if by_path else SEARCH).decode
+    decode = DecoderConfig(GREEDY if by_path else SEARCH).build(LETTERS, SECONDS).decode
     assert decode(np.full((frames, 4), -np.inf), words=True) == [Hypothesis("", -np.inf)]
 
 
 def test_one_impossible_frame_among_others() -> None:
     log_probs = path("A-B", LETTERS)
     log_probs[1] = -np.inf
-    best = Decoder(LETTERS, SECONDS, GREEDY).decode(log_probs, words=True)[0]
+    best = DecoderConfig().build(LETTERS, SECONDS).decode(log_probs, words=True)[0]
     assert (best.text, best.score) == ("AB", -np.inf)
     assert [word.text for word in best.words] == ["AB"]
     assert Decoder(LETTERS, SECONDS, SEARCH).decode(log_probs, words=True) == [Hypothesis("", -np.inf)]
@@ -250,13 +250,15 @@ def test_one_impossible_frame_among_others() -> None:
 def test_what_is_no_log_probability_is_refused(value: float, setting: DecoderSettings) -> None:
     log_probs = path("AB", LETTERS)
     log_probs[1, 1] = value
-    with pytest.raises(DecodingError, match=r"log_probs has NaN or \+inf in it"):
-        Decoder(LETTERS, SECONDS, setting).decode(log_probs, words=True)
+    with pytest.raises(DecodingError, match=r"log_probs contains NaN or \+inf"):
+        DecoderConfig(setting).build(LETTERS, SECONDS).decode(log_probs, words=True)
 
 
 def test_without_a_space_the_text_is_one_word() -> None:
     for setting in (GREEDY, SEARCH):
-        best = Decoder(Alphabet("BA"), 1.0, setting).decode(path("A-AB", Alphabet("BA"), 0.98), words=True)[0]
+        best = (
+            DecoderConfig(setting).build(Alphabet("BA"), 1.0).decode(path("A-AB", Alphabet("BA"), 0.98), words=True)[0]
+        )
         assert best.text == "AAB"
         assert [(word.text, word.start, word.end) for word in best.words] == [("AAB", 0.0, 4.0)]
 
@@ -269,39 +271,30 @@ def test_threads_change_no_result_and_no_order(kind: str) -> None:
     alphabet = Alphabet(ENGLISH)
     recurrent = make("gru", alphabet)
     models = {
-        "n-gram": Models(words_model(), hotwords={"AB": 2.0}),
-        "rescored": Models(words_model(), recurrent),
-        "recurrent": Models(recurrent),
-    }.get(kind, Models())
+        "n-gram": LanguageModels(words_model(), hotwords={"AB": 2.0}),
+        "rescored": LanguageModels(words_model(), recurrent),
+        "recurrent": LanguageModels(recurrent),
+    }.get(kind, LanguageModels())
     setting = GREEDY if kind == "greedy" else DecoderSettings(search=BeamSettings(12), weights=LmSettings(0.2, 0.1))
     rows = [spoken(text, alphabet, seed, (2.0, 9.0)) for seed, text in enumerate(TEXTS * 2)]
-    decode = Decoder(alphabet, SECONDS, setting, models)
+    decode = DecoderConfig(setting, models).build(alphabet, SECONDS)
     alone = [decode.decode(row, 3, words=True) for row in rows]
     assert any(len(one) == 3 for one in alone) == (kind != "greedy")
-    assert decode.decode_each(iter(rows), 3, words=True, threads=1) == alone
-    assert decode.decode_each(iter(rows), 3, words=True, threads=4) == alone
-    assert decode.decode_each(reversed(rows), 3, words=True, threads=4) == alone[::-1]
-    assert decode.decode_each(rows, 3, words=True) == alone
-    assert decode.decode_each([]) == []
+    assert decode.decode_batch(iter(rows), 3, words=True, threads=1) == alone
+    assert decode.decode_batch(iter(rows), 3, words=True, threads=4) == alone
+    assert decode.decode_batch(reversed(rows), 3, words=True, threads=4) == alone[::-1]
+    assert decode.decode_batch(rows, 3, words=True) == alone
+    assert decode.decode_batch([]) == []
 
 
 def test_an_error_of_one_is_raised() -> None:
     rows = [path("A", LETTERS), np.zeros((2, 3)), path("B", LETTERS)]
     for threads in (1, 3):
-        with pytest.raises(DecodingError, match="log_probs of shape 2x3"):
-            Decoder(LETTERS, SECONDS, SEARCH).decode_each(rows, threads=threads)
+        with pytest.raises(DecodingError, match=r"log_probs has shape \(2, 3\)"):
+            Decoder(LETTERS, SECONDS, SEARCH).decode_batch(rows, threads=threads)
 
 
 # --- settings ---------------------------------------------------------------------------------------------------
-
-
-def toml(values: dict[str, Any], section: str = "") -> str:
-    """Write nested plain values as TOML."""
-    shown = [f"{key} = {value!r}" for key, value in values.items() if isinstance(value, int | float)]
-    shown += [f"{key} = '{value}'" for key, value in values.items() if isinstance(value, str)]
-    parts = [f"[{section}]"] * bool(section) + shown
-    parts += [toml(value, key) for key, value in values.items() if isinstance(value, dict)]
-    return "\n".join(parts).replace("True", "true").replace("False", "false")
 
 
 @pytest.mark.parametrize(
@@ -320,21 +313,46 @@ def toml(values: dict[str, Any], section: str = "") -> str:
 )
 def test_settings_survive_their_file(setting: DecoderSettings, tmp_path: Path) -> None:
     place = tmp_path / "decoder.toml"
-    place.write_text(toml(config.to_dict(setting)), encoding="utf-8")
+    place.write_text(decoder.to_toml(setting, tmp_path), encoding="utf-8")
     assert decoder.read_settings(place) == setting
+
+
+def test_settings_accept_the_old_names_of_keys(tmp_path: Path) -> None:
+    place = tmp_path / "decoder.toml"
+    place.write_text("guide_weight = 0.2\n[search]\ntoken_margin = 3.0\nbeam_margin = 4.0\n")
+    settings = decoder.read_settings(place)
+    assert (settings.rescoring_lm_scale, settings.search.token_threshold, settings.search.beam_threshold) == (0.2, 3, 4)
+    assert decoder.settings_from_card({"decoder": {"search": {"beam_margin": 4}}}) == DecoderSettings(
+        search=BeamSettings(beam_threshold=4.0)
+    )
+    with pytest.raises(ConfigError, match="'guide_weight' is the old name of 'rescoring_lm_scale'; give only one"):
+        decoder.read_settings(place, ["rescoring_lm_scale=0.3"])
+
+
+@pytest.mark.parametrize("name", ["lm 𝄞.arpa", 'a"b\\c.arpa', "tab\t\x7f\n.arpa", "naïve.arpa"])
+def test_settings_survive_any_path(name: str, tmp_path: Path) -> None:
+    place = tmp_path / "decoder.toml"
+    setting = DecoderSettings(lm=str(tmp_path / name), rescorer=str(tmp_path / "folder" / name))
+    place.write_text(decoder.to_toml(setting, tmp_path), encoding="utf-8")
+    assert decoder.read_settings(place) == setting
+
+
+def test_a_path_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DecodingError, match="not a UTF-8 path"):
+        decoder.to_toml(DecoderSettings(lm=str(tmp_path / "lm\udcff.arpa")), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("temperature = 0", "temperature = 0.0 is not more than 0"),
-        ("temperature = nan", "temperature = nan is not more than 0"),
-        ("rescorer_weight = -1", "rescorer_weight = -1.0 is not 0 or more"),
-        ("guide_weight = -1", "guide_weight = -1.0 is not 0 or more"),
-        ("rescorer_weight = inf", "rescorer_weight = inf is not 0 or more"),
+        ("temperature = 0", "temperature = 0.0 is not positive and finite"),
+        ("temperature = nan", "temperature = nan is not positive and finite"),
+        ("rescorer_weight = -1", "rescorer_weight = -1.0 is negative or not finite"),
+        ("guide_weight = -1", "rescoring_lm_scale = -1.0 is negative or not finite"),
+        ("rescorer_weight = inf", "rescorer_weight = inf is negative or not finite"),
         ("[search]\nbeam_width = 0", r"\[search\] beam_width = 0 is not 1 or more"),
         ("[search]\nbeam_width = 1.5", "search.beam_width must be a whole number, not 1.5"),
-        ("[search]\nbeam_margin = 0", r"\[search\] beam_margin = 0.0 is not more than 0"),
+        ("[search]\nbeam_threshold = 0", r"\[search\] beam_threshold = 0.0 is not more than 0"),
         ("[weights]\nlm_weight = -0.5", r"\[weights\] lm_weight = -0.5 is not 0 or more"),
         ("[weights]\nword_bonus = inf", r"\[weights\] word_bonus = inf is no number"),
         ("[weights]\nlm_wieght = 1", "unknown key 'weights.lm_wieght'; did you mean 'lm_weight'?"),
@@ -373,7 +391,9 @@ def test_models_are_beside_the_settings(tmp_path: Path, monkeypatch: pytest.Monk
     assert models.rescorer.score(["A B"]) == pytest.approx(recurrent.score(["A B"]))
     assert models.hotwords == {"A": 1.0}
     log_probs = random_log_probs(3, 15, 4)
-    expected = Decoder(LETTERS, SECONDS, found, Models(words_model(), recurrent, {"A": 1.0})).decode(log_probs, 5)
+    expected = Decoder(LETTERS, SECONDS, found, LanguageModels(words_model(), recurrent, {"A": 1.0})).decode(
+        log_probs, 5
+    )
     opened = Decoder(LETTERS, SECONDS, found, models).decode(log_probs, 5)
     assert [one.text for one in opened] == [one.text for one in expected]
     # A whole path stays as it is; what is said beside the file counts as what is said in it.
@@ -387,11 +407,11 @@ def test_models_that_cannot_serve_are_named(tmp_path: Path) -> None:
     words = str(tmp_path / "lm.arpa")
     with pytest.raises(LmError, match=r"missing\.arpa: no such file"):
         decoder.open_models(DecoderSettings(lm=str(tmp_path / "missing.arpa")))
-    with pytest.raises(LmError, match=r"lm\.arpa: an n-gram model; the rescorer is meant to be a recurrent one"):
+    with pytest.raises(LmError, match=r"lm\.arpa: an n-gram model; the rescorer must be a recurrent language model"):
         decoder.open_models(DecoderSettings(rescorer=words))
-    assert decoder.open_models(DecoderSettings()) == Models()
+    assert decoder.open_models(DecoderSettings()) == LanguageModels()
     # Greedy needs no model, and asks for none.
-    assert decoder.open_models(DecoderSettings(greedy=True, lm="missing.arpa"), {"A": 1.0}) == Models()
+    assert decoder.open_models(DecoderSettings(greedy=True, lm="missing.arpa"), {"A": 1.0}) == LanguageModels()
 
 
 def test_warming_up_says_nothing() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from asr import lm
-from asr.decoding.decoder import GREEDY, Decoder, DecoderSettings, Models
+from asr.decoding.decoder import GREEDY, Decoder, DecoderSettings, LanguageModels
 from asr.decoding.tuning import Dev, Trial, difference, trials, tune, weights
 from asr.decoding.tuning import page as surface
 from asr.decoding.tuning.bench import BASE, Bench
@@ -53,7 +53,7 @@ MISHEARD = [("AB CD", "AB CC"), ("CD AB", "CB AB"), ("AB AB", "AB AB"), ("CD CD 
 
 def test_a_language_model_that_helps_is_taken_and_its_weight_is_more_than_nothing() -> None:
     told: list[Trial] = []
-    found = tune(dev(MISHEARD), ALPHABET, Models(model()), DecoderSettings(lm="words.arpa"), told.append)
+    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), DecoderSettings(lm="words.arpa"), told.append)
     assert found.greedy.settings == GREEDY
     assert (found.greedy.total, found.best.total) == (3, 0)
     assert not found.settings.greedy
@@ -61,27 +61,27 @@ def test_a_language_model_that_helps_is_taken_and_its_weight_is_more_than_nothin
     assert found.settings.lm == "words.arpa"
     assert found.settings.temperature > 0
     assert len(found.surface) == len(WEIGHTS) * len(BONUSES)
-    assert abs(len(told) - trials(Models(model()))) < 20
+    assert abs(len(told) - trials(LanguageModels(model()))) < 20
     rate = difference(found)
     assert rate.value == pytest.approx(3 / 9) and rate.low >= 0
-    again = Decoder(ALPHABET, 0.03, found.settings, Models(model()))
+    again = Decoder(ALPHABET, 0.03, found.settings, LanguageModels(model()))
     assert [again.decode(row)[0].text for row in dev(MISHEARD).rows] == [text for text, _ in MISHEARD]
 
 
 def test_a_model_of_letters_takes_fewer_trials_and_has_no_unknown_words() -> None:
     told: list[Trial] = []
-    found = tune(dev(MISHEARD), ALPHABET, Models(letters()), DecoderSettings(lm="letters.arpa"), told.append)
+    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(letters()), DecoderSettings(lm="letters.arpa"), told.append)
     assert (found.greedy.total, found.best.total) == (3, 0)
     assert found.settings.weights.lm_weight > 0
     assert {one.settings.weights.unknown_score for one in told} == {BASE.weights.unknown_score}
-    assert len(told) <= trials(Models(letters())) < trials(Models(model())) / 2
+    assert len(told) <= trials(LanguageModels(letters())) < trials(LanguageModels(model())) / 2
     widths = [one.settings.search.beam_width for one in found.searches]
     assert widths[-1] == 100 and widths[:-1] == sorted(widths[:-1])
     assert found.best.total <= found.searches[-1].total
 
 
 def test_a_model_of_letters_that_does_not_help_leaves_the_greedy_decoder() -> None:
-    found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, Models(letters()))
+    found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, LanguageModels(letters()))
     assert found.settings == GREEDY
 
 
@@ -95,7 +95,7 @@ def test_weights_are_sought_on_a_part_and_weighed_against_greedy_on_the_whole(mo
     monkeypatch.setattr(weights, "MORE_WORDS", 18)
     told: list[Trial] = []
     data = dev(MISHEARD * 5)
-    found = tune(data, ALPHABET, Models(letters()), on_trial=told.append)
+    found = tune(data, ALPHABET, LanguageModels(letters()), on_trial=told.append)
     assert (found.best.total, found.best.words, found.greedy.words) == (0, 45, 45)
     assert {one.words for one in told[1 : 1 + len(FEW_WEIGHTS) * len(FEW_BONUSES)]} == {9}
     # Twenty utterances, every second of them.
@@ -105,13 +105,13 @@ def test_weights_are_sought_on_a_part_and_weighed_against_greedy_on_the_whole(mo
 
 
 def test_a_part_of_a_bench_is_spread_over_the_set() -> None:
-    bench = Bench(dev(MISHEARD * 5), ALPHABET, Models(), None)
+    bench = Bench(dev(MISHEARD * 5), ALPHABET, LanguageModels(), None)
     assert bench.part(45) is bench and bench.part(23) is bench
     assert bench.part(9).trial(GREEDY).errors == bench.trial(GREEDY).errors[::5]
 
 
 def test_settings_no_better_than_greedy_are_not_taken() -> None:
-    found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, Models(model()))
+    found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, LanguageModels(model()))
     assert found.settings == GREEDY
     assert found.best.total == found.greedy.total == 0
 
@@ -136,24 +136,24 @@ class Teacher(RnnLm):
 
 def test_a_rescorer_is_weighed_asked_once_for_a_text_and_left_out_if_it_does_not_help() -> None:
     teacher = Teacher([text for text, _ in MISHEARD])
-    found = tune(dev(MISHEARD), ALPHABET, Models(rescorer=teacher), DecoderSettings(rescorer="r.safetensors"))
+    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(rescorer=teacher), DecoderSettings(rescorer="r.safetensors"))
     assert found.best.total == 0 and found.settings.rescorer_weight > 0 and found.settings.rescorer
     assert teacher.asked < 5000
     useless = Teacher([])
-    found = tune(dev(MISHEARD), ALPHABET, Models(model(), useless), DecoderSettings(rescorer="r.safetensors"))
+    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model(), useless), DecoderSettings(rescorer="r.safetensors"))
     assert found.settings.rescorer_weight == 0 and found.settings.rescorer == ""
 
 
 def test_what_the_base_has_beside_the_weights_is_kept() -> None:
     base = DecoderSettings()
     base = replace(base, weights=replace(base.weights, lexicon_only=True))
-    assert tune(dev(MISHEARD), ALPHABET, Models(model()), base).settings.weights.lexicon_only
+    assert tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), base).settings.weights.lexicon_only
 
 
 def test_locked_to_the_words_the_score_of_unknown_ones_is_that_of_the_lifted_lock() -> None:
     told: list[Trial] = []
     base = replace(BASE, weights=replace(BASE.weights, lexicon_only=True))
-    found = tune(dev(MISHEARD), ALPHABET, Models(model()), base, told.append).settings
+    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), base, told.append).settings
     opened = [one for one in told if not one.settings.greedy and not one.settings.weights.lexicon_only]
     assert found.weights.lexicon_only
     assert {one.settings.weights.unknown_score for one in opened} == {BASE.weights.unknown_score, *weights.UNKNOWNS}
@@ -163,7 +163,7 @@ def test_locked_to_the_words_the_score_of_unknown_ones_is_that_of_the_lifted_loc
 
 def test_the_page_shows_the_surface_and_the_searches(tmp_path: Path) -> None:
     data = dev(MISHEARD)
-    found = tune(data, ALPHABET, Models(model()))
+    found = tune(data, ALPHABET, LanguageModels(model()))
     page = surface.page(found, data, {"manifest": "<dev>.jsonl"})
     assert "&lt;dev&gt;.jsonl" in page and "<dev>" not in page
     assert page.count("<tr>") == 1 + len(WEIGHTS) + 1 + len(found.searches)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from asr import recognition
 from asr.decoding import DecodingError
-from asr.decoding.decoder import DecoderSettings, Plan
+from asr.decoding.decoder import DecoderConfig, DecoderSettings
 from asr.recognition import Recognizer
 from asr.recognition import files as recordings
 from asr.recognition.files import Way
@@ -64,7 +64,7 @@ def test_texts_and_times_do_not_depend_on_the_batch(
     recognizer: Recognizer, paths: list[Path], whole: float, search: bool
 ) -> None:
     if search:
-        recognizer = recognizer.with_decoder(Plan(DecoderSettings()))
+        recognizer = recognizer.with_decoder(DecoderConfig(DecoderSettings()))
     way = Way(count=3 if search else 1, words=True)
     expected = each(batching(recognizer, 1, whole), paths, way)
     assert [one.channels[0][0].text for one in expected] == TEXTS or whole < 120

@@ -11,7 +11,7 @@ from rapidfuzz.distance import Levenshtein
 import asr
 from asr import recognition
 from asr.audio import reading as audio
-from asr.decoding.decoder import DecoderSettings, Plan
+from asr.decoding.decoder import DecoderConfig, DecoderSettings
 from asr.features import streaming as passes
 from asr.recognition.listening import Listening
 from asr.transcripts.records import Hypothesis
@@ -111,7 +111,7 @@ def test_a_search_decodes_segments(
     windowed: recognition.Recognizer, waveform: NDArray[np.float32], tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.wav", waveform)
-    searching = windowed.with_decoder(Plan(DecoderSettings()))
+    searching = windowed.with_decoder(DecoderConfig(DecoderSettings()))
     found = searching.alternatives(path, 5, words=True)
     assert len(found) == 5
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)

@@ -1,4 +1,4 @@
-"""Models by name: found, packed small, loaded with their decoder; and the one that comes with the package."""
+"""LanguageModels by name: found, packed small, loaded with their decoder; and the one that comes with the package."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_fewer_bits_change_next_to_nothing(
 
 def test_a_model_by_name_brings_its_decoder(tiny: Bundle, parts: Parts, tones: Path) -> None:
     file = tones / "dev" / "dev-0.wav"
-    expected = recognition.load(tiny.model).with_decoder(decoder.read(parts.decoder)).transcribe_file(file)
+    expected = recognition.load(tiny.model).with_decoder(decoder.read_decoder(parts.decoder)).transcribe_file(file)
     found = asr.load("tiny").transcribe_file(file)
     assert found.text == expected.text and found.lm_score == pytest.approx(expected.lm_score, abs=0.05)
     assert found.lm_score != 0.0

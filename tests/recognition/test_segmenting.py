@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from asr import decoding
-from asr.decoding import Greedy, LogProbs
+from asr.decoding import GreedyDecoder, LogProbs
 from asr.recognition import segmenting as cuts
 from asr.recognition.segmenting import Segment
 from asr.recognition.windows import Piece
@@ -39,7 +39,7 @@ def starts(found: list[Segment]) -> list[float]:
 
 
 def text(found: list[Segment]) -> str:
-    return cuts.decode(Greedy(ALPHABET, SECONDS), found)[0].text
+    return cuts.decode(GreedyDecoder(ALPHABET, SECONDS), found)[0].text
 
 
 SPEECH = "A_BC_ " * 1000
@@ -87,7 +87,7 @@ def test_pieces_of_any_size_give_the_same_segments(size: int) -> None:
     expected = cut(spoken)
     found = cut(*(spoken[first : first + size] for first in range(0, len(spoken), size)))
     assert starts(found) == starts(expected)
-    assert text(found) == text(expected) == decoding.greedy(said(spoken), ALPHABET).text
+    assert text(found) == text(expected) == decoding.best_path(said(spoken), ALPHABET).text
     assert sum(len(segment.log_probs) for segment in found) == len(spoken)
     assert all(len(segment.log_probs) <= 300 for segment in found)
 
@@ -95,7 +95,7 @@ def test_pieces_of_any_size_give_the_same_segments(size: int) -> None:
 def test_a_segment_ends_with_its_span() -> None:
     assert starts(cut("A" * 20, "B" * 30, "C" * 10, ends=True)) == [0, 2.0, 5.0]
     far = [Piece(100, said("AB"), True), Piece(900, said("_C"), True)]
-    found = cuts.decode(Greedy(ALPHABET, SECONDS), cuts.cut(far, ALPHABET, SECONDS), words=True)[0]
+    found = cuts.decode(GreedyDecoder(ALPHABET, SECONDS), cuts.cut(far, ALPHABET, SECONDS), words=True)[0]
     assert found.text == "AB C"
     assert [word.text for word in found.words] == ["AB", "C"]
     np.testing.assert_allclose([(word.start, word.end) for word in found.words], [(10.0, 10.2), (90.1, 90.2)])
@@ -103,21 +103,18 @@ def test_a_segment_ends_with_its_span() -> None:
 
 
 def test_nothing_heard_is_nothing_said() -> None:
-    assert cuts.decode(Greedy(ALPHABET, SECONDS), [], 5, True) == [Hypothesis("", 0.0)]
+    assert cuts.decode(GreedyDecoder(ALPHABET, SECONDS), [], 5, True) == [Hypothesis("", 0.0)]
     found = cut("_" * 2000)
     assert text(found) == ""
 
 
-class Given:
+class Given(GreedyDecoder):
     """A decoder that knows the hypotheses of each segment."""
 
     def __init__(self, lists: list[list[Hypothesis]]) -> None:
         self.lists = lists
 
-    def decode(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
-        raise NotImplementedError
-
-    def decode_each(
+    def decode_batch(
         self, rows: Iterable[LogProbs], count: int = 1, words: bool = False, threads: int = 0
     ) -> list[list[Hypothesis]]:
         return [self.lists[index][:count] for index, _ in enumerate(rows)]

@@ -83,7 +83,7 @@ def test_any_chunks_as_the_whole(cell: str, time_reduction: int, samples: int, c
     whole = offline(one, waveform)
     heard(Stream(one, SAMPLE_RATE, decode), waveform, cuts)
     np.testing.assert_allclose(kept[0], whole, atol=1e-5, rtol=0)
-    expected = asr.decoding.greedy(whole, one.settings.alphabet)
+    expected = asr.decoding.best_path(whole, one.settings.alphabet)
     found = heard(Stream(one, SAMPLE_RATE), waveform, cuts)
     assert found.text == expected.text
     assert found.score == pytest.approx(expected.score, abs=1e-3)
@@ -145,7 +145,7 @@ def test_integers_and_channels(recognizer: recognition.Recognizer) -> None:
 
 
 def test_a_search_takes_the_whole(recognizer: recognition.Recognizer) -> None:
-    searching = recognizer.with_decoder(decoder.Plan(decoder.DecoderSettings(), decoder.Models()))
+    searching = recognizer.with_decoder(decoder.DecoderConfig(decoder.DecoderSettings(), decoder.LanguageModels()))
     waveform = spell("AB CA")
     whole, found = searching.transcribe(waveform), heard(searching.stream(), waveform, [3_000, 9_000])
     assert found.text == whole.text

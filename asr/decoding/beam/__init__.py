@@ -1,6 +1,6 @@
 """Log-probabilities -> hypotheses: CTC prefix beam search, with a language model and hotwords."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,29 +10,29 @@ from asr.decoding.beam.language import Prior
 from asr.decoding.beam.network import search_along
 from asr.decoding.beam.plain import pays as pays
 from asr.decoding.beam.plain import run
-from asr.decoding.greedy import LogProbs, check
+from asr.decoding.greedy import LogProbs, check_log_probs
 from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis
 
 
 @dataclass(frozen=True)
 class BeamSettings:
-    """How widely is searched.
+    """Beam width and pruning thresholds.
 
-    `beam_width`: prefixes kept after each frame. `token_margin`, `beam_margin`: nats under the frame's likeliest token
-    and under the best prefix beyond which nothing is tried. `blank_skip`: where blank has this probability or more, no
-    other token is tried.
+    `beam_width`: prefixes kept after each frame. `token_threshold`: tokens more than this many nats below the best
+    token of the frame are pruned. `beam_threshold`: so are prefixes more than this many nats below the best prefix.
+    `blank_skip`: no other token is tried in frames where blank has at least this probability.
     """
 
     beam_width: int = 100
-    token_margin: float = 12.0
-    beam_margin: float = 20.0
+    token_threshold: float = field(default=12.0, metadata={"old_name": "token_margin"})
+    beam_threshold: float = field(default=20.0, metadata={"old_name": "beam_margin"})
     blank_skip: float = 0.9999
 
     def __post_init__(self) -> None:
         if self.beam_width < 1:
             raise ValueError(f"beam_width = {self.beam_width} is not 1 or more")
-        for name in ("token_margin", "beam_margin"):
+        for name in ("token_threshold", "beam_threshold"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)} is not more than 0")
         if not self.blank_skip > 0.5:
@@ -41,7 +41,7 @@ class BeamSettings:
     @property
     def limits(self) -> Limits:
         """Return what the compiled search takes."""
-        margins = float(self.token_margin), float(self.beam_margin)
+        margins = float(self.token_threshold), float(self.beam_threshold)
         return Limits(self.beam_width, *margins, float(np.log(self.blank_skip)))
 
 
@@ -63,12 +63,12 @@ def beam_search(
     prefixes and the margins are infinite. `lm_score` is what `prior`, made for the same alphabet, adds. Texts that no
     path gives are left out. Raises DecodingError.
     """
-    check(log_probs, alphabet)
+    check_log_probs(log_probs, alphabet)
     matrix = np.ascontiguousarray(log_probs, dtype=np.float64)
     prior = prior or Prior(alphabet)
     limits, guide = settings.limits, prior.guide
     # What a hotword promises a rival is no reason to prune: it may be taken back.
-    limits = limits._replace(beam_margin=limits.beam_margin + float(guide.hot.promise.max()))
+    limits = limits._replace(beam_threshold=limits.beam_threshold + float(guide.hot.promise.max()))
     if prior.network is not None:
         found = search_along(prior.network, matrix, limits, guide)
     else:

@@ -26,8 +26,8 @@ class Limits(NamedTuple):
     """How widely is searched; see BeamSettings. `skip` is the log of `blank_skip`."""
 
     width: int
-    token_margin: float
-    beam_margin: float
+    token_threshold: float
+    beam_threshold: float
     skip: float
 
 
@@ -61,7 +61,7 @@ def bound_of(stayed: Stayed, top: float, limits: Limits, more: int) -> tuple[Row
 
     `top`: about the best value to come; `more`: how many may come.
     """
-    made, lowest = np.empty(1, BOUND), top - limits.beam_margin
+    made, lowest = np.empty(1, BOUND), top - limits.beam_threshold
     if len(stayed.beam) >= limits.width:
         lowest = max(lowest, stayed.least)
     span = min(_SPAN, top - lowest)

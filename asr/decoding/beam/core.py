@@ -98,9 +98,9 @@ def proceed(search: Search, row: Doubles, limits: Limits, guide: Guide) -> Searc
     if row[BLANK] >= limits.skip:
         skip(beam, row[BLANK])
         return search
-    frame = frame_of(row, limits.token_margin)
+    frame = frame_of(row, limits.token_threshold)
     stayed = stay(search, frame, guide.scales.space)
-    if len(frame.tried) == 0 and stayed.least >= stayed.most - limits.beam_margin and stayed.least > NOTHING:
+    if len(frame.tried) == 0 and stayed.least >= stayed.most - limits.beam_threshold and stayed.least > NOTHING:
         return Search(search.prefixes, search.used, stayed.beam)
     grown = grow(search, guide, stayed, frame, limits)
     sums = np.empty(len(stayed.beam) + len(grown.lasts))
@@ -109,5 +109,5 @@ def proceed(search: Search, row: Doubles, limits: Limits, guide: Guide) -> Searc
     for place in range(len(grown.lasts)):
         sums[len(stayed.beam) + place] = grown.lasts[place] + grown.prefixes[place]["promise"]
     # What is impossible is not kept, however wide the beam.
-    kept = best(sums, limits.width, max(sums.max() - limits.beam_margin, grown.lowest, -1e300))
+    kept = best(sums, limits.width, max(sums.max() - limits.beam_threshold, grown.lowest, -1e300))
     return _keep(search, stayed.beam, grown, kept)

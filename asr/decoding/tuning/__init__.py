@@ -12,7 +12,7 @@ import numpy as np
 
 from asr.decoding.beam import BeamSettings
 from asr.decoding.confidence import fit_temperature
-from asr.decoding.decoder import GREEDY, NO_MODELS, DecoderSettings, Models, knows_words
+from asr.decoding.decoder import GREEDY, NO_MODELS, DecoderSettings, LanguageModels
 from asr.decoding.tuning.bench import BASE, Bench
 from asr.decoding.tuning.bench import Dev as Dev
 from asr.decoding.tuning.bench import Trial as Trial
@@ -61,10 +61,10 @@ class Tuned:
         return self.best.settings
 
 
-def trials(models: Models) -> int:
+def trials(models: LanguageModels) -> int:
     """Return about how many settings `tune` tries."""
     weights, searches = len(BONUSES), len(SEARCHES)
-    if models.lm and knows_words(models):
+    if models.lm and models.has_word_ngrams:
         weights = len(WEIGHTS) * len(BONUSES) + len(UNKNOWNS) + 25
     elif models.lm:
         weights, searches = len(FEW_WEIGHTS) * len(FEW_BONUSES) + 2 * 9, 5
@@ -81,7 +81,7 @@ def difference(found: Tuned) -> Rate:
 def tune(
     dev: Dev,
     alphabet: Alphabet,
-    models: Models = NO_MODELS,
+    models: LanguageModels = NO_MODELS,
     base: DecoderSettings = BASE,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Tuned:
@@ -97,7 +97,7 @@ def tune(
     greedy = bench.trial(GREEDY, 1)
     settings = replace(base, greedy=False, search=_TRYING, rescorer_weight=0.0)
     surface: list[Trial] = []
-    slow = models.lm is not None and not knows_words(models)
+    slow = models.lm is not None and not models.has_word_ngrams
     if models.lm is None:
         settings = changed(settings, lm_weight=0.0)
         settings = bench.least(changed(settings, word_bonus=bonus) for bonus in BONUSES)
@@ -107,7 +107,7 @@ def tune(
         some = bench.part(MORE_WORDS) if slow else bench
         settings = some.least(_rescored(settings, models.lm is not None))
         if not settings.rescorer_weight:
-            settings = replace(settings, rescorer="", guide_weight=1.0)
+            settings = replace(settings, rescorer="", rescoring_lm_scale=1.0)
     searches = list(_widened(bench, settings) if slow else (_searched(bench, settings, one) for one in SEARCHES))
     best = min((one for one in searches if one.total <= searches[-1].total), key=lambda one: one.seconds)
     if best.total >= greedy.total and not models.hotwords:
@@ -136,7 +136,7 @@ def _widened(bench: Bench, settings: DecoderSettings) -> Iterator[Trial]:
 def _rescored(settings: DecoderSettings, guided: bool) -> list[DecoderSettings]:
     """Return settings with each weight of the rescorer, and with less of the language model, or other bonuses."""
     if guided:
-        others = [replace(settings, guide_weight=part) for part in GUIDE_WEIGHTS]
+        others = [replace(settings, rescoring_lm_scale=part) for part in GUIDE_WEIGHTS]
     else:
         others = [settings, *(changed(settings, word_bonus=bonus) for bonus in BONUSES)]
     return [replace(other, rescorer_weight=weight) for other in others for weight in RESCORER_WEIGHTS]

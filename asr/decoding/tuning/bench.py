@@ -9,8 +9,8 @@ from itertools import product
 
 from rapidfuzz.distance import Levenshtein
 
-from asr.decoding.decoder import Candidates, Decoder, DecoderSettings, Models, Rescorer
-from asr.decoding.greedy import LogProbs
+from asr.decoding.decoder import Candidates, Decoder, DecoderSettings, LanguageModels, Rescorer
+from asr.decoding.greedy import GreedyDecoder, LogProbs
 from asr.parallel import prefetch
 from asr.text import Alphabet
 
@@ -64,7 +64,9 @@ class _Memory:
 class Bench:
     """Tries settings on a dev set, each once; `on_trial` is told each."""
 
-    def __init__(self, dev: Dev, alphabet: Alphabet, models: Models, on_trial: Callable[[Trial], None] | None) -> None:
+    def __init__(
+        self, dev: Dev, alphabet: Alphabet, models: LanguageModels, on_trial: Callable[[Trial], None] | None
+    ) -> None:
         self._dev = dev
         self._references = [text.split() for text in dev.texts]
         self._tried: dict[tuple[DecoderSettings, int], Trial] = {}
@@ -73,7 +75,7 @@ class Bench:
         self._honest = Decoder(alphabet, dev.seconds_per_frame, BASE, models)
         models = replace(models, rescorer=models.rescorer and _Memory(models.rescorer))
         self._decoder = Decoder(alphabet, dev.seconds_per_frame, BASE, models)
-        self._greedy = Decoder(alphabet, dev.seconds_per_frame)
+        self._greedy = GreedyDecoder(alphabet, dev.seconds_per_frame)
         self._on_trial = on_trial
         # The last search whose texts were judged: weights of the judges need no other one.
         self._left: tuple[DecoderSettings, list[Candidates]] | None = None
@@ -91,19 +93,19 @@ class Bench:
         return other
 
     def decoder(self, settings: DecoderSettings) -> Decoder:
-        """Return the decoder of some settings."""
-        return self._greedy if settings.greedy else self._decoder.having(settings)
+        """Return the beam decoder with these settings."""
+        return self._decoder.with_settings(settings)
 
     def trial(self, settings: DecoderSettings, threads: int = 0) -> Trial:
         """Try settings, on so many threads (0: one for each core; the seconds then say little)."""
         # What several threads or a remembered search took says nothing of the time that one thread takes.
         if (settings, threads) not in self._tried:
-            decoder = self.decoder(settings)
+            decoder = self._greedy if settings.greedy else self.decoder(settings)
             begin = time.perf_counter()
-            if settings.rescorer_weight and self._rescores and not settings.greedy:
-                best = [decoder.judged(one)[0] for one in self._candidates(settings, threads)]
+            if settings.rescorer_weight and self._rescores and isinstance(decoder, Decoder):
+                best = [decoder.rescore(one)[0] for one in self._candidates(settings, threads)]
             else:
-                best = [one[0] for one in decoder.decode_each(self._dev.rows, threads=threads)]
+                best = [one[0] for one in decoder.decode_batch(self._dev.rows, threads=threads)]
             found = [one.text.split() for one in best]
             seconds = time.perf_counter() - begin
             pairs = zip(self._references, found, strict=True)
@@ -114,10 +116,10 @@ class Bench:
         return self._tried[settings, threads]
 
     def _candidates(self, settings: DecoderSettings, threads: int) -> list[Candidates]:
-        search = replace(settings, rescorer_weight=1.0, guide_weight=0.0)
+        search = replace(settings, rescorer_weight=1.0, rescoring_lm_scale=0.0)
         if self._left is None or self._left[0] != search:
             decoder = self.decoder(search)
-            found = prefetch(decoder.candidates, self._dev.rows, threads or os.cpu_count() or 1)
+            found = prefetch(decoder.search, self._dev.rows, threads or os.cpu_count() or 1)
             self._left = search, list(found)
         return self._left[1]
 
@@ -125,7 +127,7 @@ class Bench:
         """Return a trial with the time that its settings take by themselves."""
         if trial.settings.greedy or not trial.settings.rescorer_weight:
             return trial
-        decoder = self._honest.having(trial.settings)
+        decoder = self._honest.with_settings(trial.settings)
         begin = time.perf_counter()
         for row in self._dev.rows:
             decoder.decode(row)

@@ -87,7 +87,7 @@ def _searches(found: Tuned, dev: Dev) -> str:
     for trial in found.searches:
         search = trial.settings.search
         taken = not found.settings.greedy and search == found.settings.search
-        margins = f"<td>{search.token_margin:g}</td><td>{search.beam_margin:g}</td>"
+        margins = f"<td>{search.token_threshold:g}</td><td>{search.beam_threshold:g}</td>"
         speed = f"<td>{dev.audio_seconds / trial.seconds:,.0f}</td>"
         lines.append(f"<tr><td>{search.beam_width}</td>{margins}{_cell(trial, span, taken)}{speed}</tr>")
     head = "<tr><th>beam width</th><th>token margin</th><th>beam margin</th><th>WER %</th><th>times real time</th></tr>"

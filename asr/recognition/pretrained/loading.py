@@ -18,4 +18,4 @@ def load(model: str | Path, device: str = "cpu") -> Recognizer:
     if bundle is None:
         return recognition.load(model, device)
     recognizer = recognition.load(bundle.model, device)
-    return recognizer.with_decoder(decoder.read(bundle.decoder)) if bundle.decoder else recognizer
+    return recognizer.with_decoder(decoder.read_decoder(bundle.decoder)) if bundle.decoder else recognizer

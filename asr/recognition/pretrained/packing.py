@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asr.decoding import decoder
-from asr.decoding.decoder import DecoderSettings, Models
+from asr.decoding.decoder import DecoderConfig, DecoderSettings, LanguageModels
 from asr.lm import recurrent as rnnlm
 from asr.lm.ngram import NgramModel, packed
 from asr.model import checkpoint
@@ -52,7 +52,7 @@ def pack(parts: Parts, name: str, out: Path) -> Bundle:
     _check_place(Bundle(name, out), parts, settings)
     models = decoder.open_models(settings)
     # Refuses what does not fit the model's alphabet.
-    decoder.Plan(settings, models).decoder(contents.settings.alphabet, contents.settings.seconds_per_frame)
+    DecoderConfig(settings, models).build(contents.settings.alphabet, contents.settings.seconds_per_frame)
     card = parts.card.read_bytes()
     out.mkdir(parents=True, exist_ok=True)
     # In the same folder, so that what is made needs but a new name.
@@ -76,7 +76,7 @@ def _check_place(final: Bundle, parts: Parts, settings: DecoderSettings) -> None
         raise PretrainedError(f"{there[0]}: there already, and not of a bundle; choose another --name or --out")
 
 
-def _with_models(draft: Bundle, settings: DecoderSettings, models: Models, bits: int) -> DecoderSettings:
+def _with_models(draft: Bundle, settings: DecoderSettings, models: LanguageModels, bits: int) -> DecoderSettings:
     """Write the language models, and return the settings that name them."""
     if settings.greedy:
         return replace(settings, lm="", rescorer="")
