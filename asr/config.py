@@ -80,6 +80,22 @@ def from_dict(cls: type[Settings], values: Mapping[str, Any], section: str = "")
         raise ConfigError(f"[{section}] {error}" if section else str(error)) from error
 
 
+def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
+    """Raise ValueError for the first field that is below its lowest or above its highest value."""
+    for name, (lowest, highest) in ranges.items():
+        value = getattr(settings, name)
+        if not lowest <= value <= highest:
+            raise ValueError(f"{name} = {value} is not within {lowest} to {highest}")
+
+
+def check_choices(settings: Any, **choices: Sequence[Any]) -> None:
+    """Raise ValueError for the first field whose value is not one of its choices."""
+    for name, known in choices.items():
+        value = getattr(settings, name)
+        if value not in known:
+            raise ValueError(f"{name} = {value!r} is not one of {', '.join(map(str, known))}")
+
+
 def to_dict(settings: Any) -> dict[str, Any]:
     """Return the settings as nested plain values, tuples as lists, ready for JSON."""
     return {

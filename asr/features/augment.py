@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
 
+from asr.config import check_ranges
 from asr.features.settings import Features, FeatureSettings
 
 
@@ -52,23 +53,22 @@ class AugmentSettings:
                 raise ValueError(f"speeds: {speed} is not within 0.5 to 2")
         if len(set(self.speeds)) < len(self.speeds):
             raise ValueError(f"speeds = {list(self.speeds)} names one speed twice")
-        for name, lowest, highest in (
-            ("mel_masks", 0, 100),
-            ("mel_mask_width", 0, 256),
-            ("coefficient_masks", 0, 100),
-            ("coefficient_mask_width", 0, 256),
-            ("time_masks", 0, 100),
-            ("time_mask_duration", 0, 100),
-            ("mask_start", 0, 1),
-            ("mask_growth", 0, 100_000),
-            ("warp", 0, 0.5),
-            ("noise_copies", 1, 100),
-            ("noise_share", 0, 1),
-            ("noise_snr_low", -50, 100),
-            ("noise_snr_high", self.noise_snr_low, 100),
-        ):
-            if not lowest <= getattr(self, name) <= highest:
-                raise ValueError(f"{name} = {getattr(self, name)} is not within {lowest} to {highest}")
+        check_ranges(
+            self,
+            mel_masks=(0, 100),
+            mel_mask_width=(0, 256),
+            coefficient_masks=(0, 100),
+            coefficient_mask_width=(0, 256),
+            time_masks=(0, 100),
+            time_mask_duration=(0, 100),
+            mask_start=(0, 1),
+            mask_growth=(0, 100_000),
+            warp=(0, 0.5),
+            noise_copies=(1, 100),
+            noise_share=(0, 1),
+            noise_snr_low=(-50, 100),
+            noise_snr_high=(self.noise_snr_low, 100),
+        )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from asr.config import check_choices, check_ranges
+
 CELLS = ("rnn-tanh", "rnn-relu", "gru", "lstm")
 KERNEL = 3
 
@@ -34,13 +36,8 @@ class ModelSettings:
     layer_norm: bool = True
 
     def __post_init__(self) -> None:
-        if self.cell not in CELLS:
-            raise ValueError(f"cell = {self.cell!r} is not one of {', '.join(CELLS)}")
-        for name, lowest, highest in (("layers", 1, 32), ("hidden", 1, 8192), ("channels", 1, 1024)):
-            if not lowest <= getattr(self, name) <= highest:
-                raise ValueError(f"{name} = {getattr(self, name)} is not within {lowest} to {highest}")
-        if self.time_reduction not in _STRIDES:
-            raise ValueError(f"time_reduction = {self.time_reduction} is not one of {', '.join(map(str, _STRIDES))}")
+        check_choices(self, cell=CELLS, time_reduction=tuple(_STRIDES))
+        check_ranges(self, layers=(1, 32), hidden=(1, 8192), channels=(1, 1024))
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout} is not within 0 to 1")
 

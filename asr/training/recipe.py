@@ -1,12 +1,14 @@
-"""All settings of a training run, as recipe.toml has them."""
+"""The settings of a training run, as recipe.toml has them."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from asr.config import check_choices, check_ranges
 from asr.features import FeatureSettings
 from asr.features.augment import AugmentSettings
 from asr.model import ModelSettings
+from asr.model.schedule import learning_rate_factor
 from asr.text import TextSettings
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -15,22 +17,22 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a model is trained.
+    """Settings of the optimiser and the training loop.
 
-    AdamW's `learning_rate` rises over `warmup_epochs`, holds until the fraction `hold` of the run and falls to 0 as a
-    cosine. `batch_seconds`: audio of a batch, padding included, or "auto": as much as the GPU's memory holds.
-    `accumulate`: batches (of each process) in one step. `clip`: the largest gradient norm. `patience`: epochs without
-    a better dev WER after which training stops (0: never).
+    AdamW's `learning_rate` rises over `warmup_epochs`, is constant until the fraction `hold` of the run, and falls to
+    0 along a cosine. `batch_seconds`: audio per batch including padding, or "auto": as much as fits in GPU memory.
+    `accumulate`: batches per process and step. `clip`: the maximum gradient norm. `patience`: stop after this many
+    epochs without a lower dev WER (0: never).
 
-    `intermediate_weight`: the share of the loss that is the CTC loss of the middle layer (Lee and Watanabe, 2021).
-    `clean_epochs`: this many last epochs have neither masks nor noise nor other speeds. `average`: at the end, the
-    weights of so many epochs are averaged, those with the `average_of` "best" dev WER or the "last" ones; the average
+    `intermediate_weight`: the weight of the CTC loss of the middle layer (Lee and Watanabe, 2021). `clean_epochs`: the
+    number of final epochs without masks, noise and speed perturbation. `average`: the number of epochs whose weights
+    are averaged after the last epoch, those with the `average_of` "best" dev WER or the "last" ones; the average
     becomes the best model if its dev WER is lower.
 
-    `checkpoint_minutes`: how often what `--resume` needs is saved, besides after every epoch; the `checkpoints` last
-    ones are kept. `device`: auto, cpu, cuda or mps. `precision`: of the network's products;
-    weights and loss are float32 always. bfloat16 is for CUDA and for CPUs with instructions for it, float16 for CUDA
-    alone. `deterministic`: only operations that give the same numbers each time, where a GPU has quicker ones.
+    `checkpoint_minutes`: the interval between saves of the training state, which is also saved after every epoch; the
+    last `checkpoints` of them are kept. `precision`: of matrix products; weights and loss are always float32. bfloat16
+    needs CUDA or a CPU with bfloat16 instructions, float16 needs CUDA. `deterministic`: use only operations whose
+    results are reproducible, even if a GPU has faster ones.
     """
 
     epochs: int = 30
@@ -54,18 +56,17 @@ class TrainingSettings:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
-        for name, lowest, highest in (
-            ("epochs", 1, 100_000),
-            ("seed", 0, 2**31 - 1),
-            ("accumulate", 1, 10_000),
-            ("hold", 0, 1),
-            ("intermediate_weight", 0, 0.9),
-            ("clean_epochs", 0, self.epochs),
-            ("average", 0, 1000),
-            ("checkpoints", 1, 1000),
-        ):
-            if not lowest <= getattr(self, name) <= highest:
-                raise ValueError(f"{name} = {getattr(self, name)} is not within {lowest} to {highest}")
+        check_ranges(
+            self,
+            epochs=(1, 100_000),
+            seed=(0, 2**31 - 1),
+            accumulate=(1, 10_000),
+            hold=(0, 1),
+            intermediate_weight=(0, 0.9),
+            clean_epochs=(0, self.epochs),
+            average=(0, 1000),
+            checkpoints=(1, 1000),
+        )
         if isinstance(self.batch_seconds, str) and self.batch_seconds != AUTO:
             raise ValueError(f'batch_seconds = {self.batch_seconds!r} is neither a number nor "auto"')
         for name in ("batch_seconds", "learning_rate", "clip"):
@@ -74,13 +75,7 @@ class TrainingSettings:
         for name in ("weight_decay", "warmup_epochs", "patience", "checkpoint_minutes"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)} is not 0 or more")
-        for name, known in (
-            ("average_of", ("best", "last")),
-            ("device", ("auto", "cpu", "cuda", "mps")),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is not one of {', '.join(known)}")
+        check_choices(self, average_of=("best", "last"), device=("auto", "cpu", "cuda", "mps"), precision=PRECISIONS)
 
 
 @dataclass(frozen=True)
@@ -95,21 +90,16 @@ class Recipe:
     training: TrainingSettings = TrainingSettings()
 
     def learning_rate(self, progress: float) -> float:
-        """Return the learning rate when `progress` epochs, fractions included, are done."""
+        """Return the learning rate after `progress` epochs, fractions included."""
         settings = self.training
-        if progress < settings.warmup_epochs:
-            return settings.learning_rate * max(progress / settings.warmup_epochs, 1e-3)
-        held = max(settings.hold * settings.epochs, settings.warmup_epochs)
-        if progress <= held:
-            return settings.learning_rate
-        fraction = min((progress - held) / max(settings.epochs - held, 1e-9), 1.0)
-        return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * fraction))
+        hold = settings.hold * settings.epochs
+        return settings.learning_rate * learning_rate_factor(progress, settings.epochs, settings.warmup_epochs, hold)
 
     def mask_strength(self, dev_wers: Sequence[float], progress: float) -> float:
-        """Return the fraction of the masks to use when `progress` epochs, fractions included, are done.
+        """Return the fraction of the masks to use after `progress` epochs, fractions included.
 
-        `dev_wers`: of all finished epochs, as fractions. Masks grow once the model has left the plateau on which
-        it writes blanks alone.
+        dev_wers: of all finished epochs, as fractions. Masks grow from the first epoch whose dev WER is below 90 %,
+        when the model no longer outputs only blanks.
         """
         learning = next((epoch for epoch, wer in enumerate(dev_wers, 1) if wer < 0.9), None)
         start, growth = self.augment.mask_start, self.augment.mask_growth

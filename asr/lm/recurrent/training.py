@@ -16,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from asr.config import check_ranges
 from asr.lm.recurrent.file import LmFileSettings
 from asr.lm.recurrent.network import RnnLm
 from asr.lm.recurrent.scoring import BOUNDARY, LmState, Perplexity
 from asr.lm.recurrent.words import Vocabulary, WordLm, vocabulary_of
 from asr.lm.text import LmError
+from asr.model.schedule import learning_rate_factor
 from asr.text import Alphabet, TextError
 
 _LOG = logging.getLogger(__name__)
@@ -57,16 +59,15 @@ class RnnLmTraining:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name, lowest, highest in (
-            ("epochs", 1, 100_000),
-            ("seed", 0, 2**31 - 1),
-            ("streams", 0, 100_000),
-            ("chunk", 1, 1_000_000),
-            ("least", 1, 1_000_000),
-            ("warmup", 0, 1),
-        ):
-            if not lowest <= getattr(self, name) <= highest:
-                raise ValueError(f"{name} = {getattr(self, name)} is not within {lowest} to {highest}")
+        check_ranges(
+            self,
+            epochs=(1, 100_000),
+            seed=(0, 2**31 - 1),
+            streams=(0, 100_000),
+            chunk=(1, 1_000_000),
+            least=(1, 1_000_000),
+            warmup=(0, 1),
+        )
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)} is not more than 0")
@@ -75,10 +76,7 @@ class RnnLmTraining:
 
     def rate(self, progress: float) -> float:
         """Return the learning rate when the fraction `progress` of all steps is done."""
-        if progress < self.warmup:
-            return self.learning_rate * max(progress / self.warmup, 1e-3)
-        fraction = (progress - self.warmup) / max(1 - self.warmup, 1e-9)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
+        return self.learning_rate * learning_rate_factor(progress, total=1.0, warmup=self.warmup, hold=self.warmup)
 
 
 @dataclass(frozen=True)
