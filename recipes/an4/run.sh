@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# CMU AN4 from the distribution to word error rates.
+# CMU AN4: from the distribution to word error rates.
 # usage: recipes/an4/run.sh AN4 [RUN] [SETTING...]     AN4: the folder an4/ or the one that holds it
-#        RUN: where the runs are written (runs/an4); SETTING: more words for asr train, such as --seed 2
-# Two models are trained. The first learns without the eight speakers of dev, who then choose how much a language model
-# counts. The second learns from all of the training list for as many epochs; test is scored with its last one.
+#        RUN: the output folder (runs/an4); SETTING: more arguments of asr train, such as --seed 2
+# Two models are trained. The first is trained without the eight dev speakers; the decoder is tuned on those. The second is
+# trained on the whole training list for the same number of epochs; test is scored with its last epoch.
 set -euo pipefail
 root=$(realpath "${1:?usage: run.sh AN4 [RUN] [SETTING...]}")
 run=${2:-}
@@ -18,7 +18,7 @@ asr prepare an4 "$root" --out "$manifests"
 asr prepare join "$manifests/train.jsonl" "$manifests/dev.jsonl" --out "$manifests" --name train-dev
 asr doctor "$manifests/train.jsonl" "$manifests/dev.jsonl" --recipe $recipe
 
-# Chosen on dev: the settings of the search, with language models of the transcripts that this model learnt from.
+# The decoder is tuned on dev, with language models of the transcripts that this model was trained on.
 asr train $recipe --train "$manifests/train.jsonl" --dev "$manifests/dev.jsonl" --out "$run/dev" "${@:3}"
 asr lm train "$manifests/train.jsonl" --order 3 --out "$run/dev/words.arpa"
 asr lm train "$manifests/train.jsonl" --dev "$manifests/dev.jsonl" --kind rnn --model "$run/dev/best.safetensors" \

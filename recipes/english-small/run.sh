@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A small English model by name: from corpora to a bundle.
+# The bundled English model: from corpora to a packed, named model.
 # usage: recipes/english-small/run.sh ROOT TEXT [RUN] [SETTING...]
 #        ROOT: the folder that holds LibriSpeech/ (train-clean-5, train-clean-100 or a part of it, dev-clean) and an4/
-#        TEXT: what the language model is made of, a sentence on each line (.gz, too)
-#        RUN: where the run is written (runs/english-small); SETTING: more words for asr train, such as --seed 2
-#        TRAIN="SUBSET..." in the environment: the subsets to train on (train-clean-5 train-clean-100), which
-#        may share no utterance: of a whole train-clean-100, train-clean-5 is a part
-#        TEST="SUBSET..." in the environment: the subsets to evaluate on in the end (none)
-#        CARD=FILE in the environment: the card of the bundle (a short one is written)
+#        TEXT: training text of the language models, one sentence per line (.gz too)
+#        RUN: the output folder (runs/english-small); SETTING: more arguments of asr train, such as --seed 2
+#        TRAIN="SUBSET..." in the environment: the subsets to train on (train-clean-5 train-clean-100). They must not share
+#        utterances: train-clean-5 is part of the complete train-clean-100
+#        TEST="SUBSET..." in the environment: the subsets to evaluate on at the end (none)
+#        CARD=FILE in the environment: the card of the model (default: a short one is written)
 set -euo pipefail
 root=$(realpath "${1:?usage: run.sh ROOT TEXT [RUN] [SETTING...]}")
 text=$(realpath "${2:?usage: run.sh ROOT TEXT [RUN] [SETTING...]}")
@@ -30,15 +30,15 @@ asr prepare join "${joined[@]}" --out "$manifests" --name train
 data=(--train "$manifests/train.jsonl" --dev "$manifests/dev-clean.jsonl")
 asr train recipes/$name/recipe.toml "${data[@]}" --out "$run/first" "${@:4}"
 
-# On from there, more of it masked and dropped: what the first run learnt by heart is unlearnt. Two batches a step, as two
-# processes take them.
+# The second training starts from the first, with more masks and dropout against overfitting. It accumulates two batches per
+# step, which gives the steps of two processes.
 asr train recipes/$name/recipe.toml --from "$run/first/best.safetensors" "${data[@]}" --out "$run" \
     --epochs 7 --set training.learning_rate=1e-3 --set training.warmup_epochs=0.2 --set training.hold=0.3 \
     --set training.batch_seconds=200 --set training.accumulate=2 --set model.dropout=0.4 --set augment.speeds=[0.92,1.0,1.08] \
     --set augment.mask_start=1 --set augment.time_masks=1.5 --set augment.mel_masks=1 --set augment.mel_mask_width=16 \
     --set augment.coefficient_mask_width=8 --set augment.warp=0.12 "${@:4}"
 
-# AN4's sentences bring the letters and the words that no book has. No n-gram is pruned: packed, a million of them take 3.5 MB.
+# AN4's sentences add spelled letters and words that do not occur in books. No n-gram is pruned: a packed million takes 3.5 MB.
 asr lm train "$text" "$manifests/an4/train.jsonl" --out "$run/words.arpa.gz"
 asr lm train "$text" --kind rnn --unit word --epochs 8 --batch 32 --out "$run/words.safetensors"
 asr tune "$manifests/dev-clean.jsonl" --model "$run/best.safetensors" --lm "$run/words.arpa.gz" \
@@ -46,13 +46,13 @@ asr tune "$manifests/dev-clean.jsonl" --model "$run/best.safetensors" --lm "$run
 
 if [[ -z $card ]]; then
     card=$run/card.md
-    printf -- '---\nlanguage: English\n---\n# %s\n\nMade by recipes/%s; asr inspect tells how.\n' $name $name > "$card"
+    printf -- '---\nlanguage: English\n---\n# %s\n\nTrained with recipes/%s; asr inspect shows the settings.\n' $name $name > "$card"
 fi
 asr models pack "$run/best.safetensors" --decoder "$run/decoder.toml" --card "$card" --name $name --out "$run/bundle"
-# By its files: one of the name that is in the package would go before it.
+# Use the files' paths: the packaged model of the same name would be found first.
 bundle=$run/bundle/$name
 for subset in dev-clean "${test[@]}"; do
     asr evaluate "$manifests/$subset.jsonl" --model "$bundle.safetensors" --decoder "$bundle.toml" \
         --json "$run/$subset.json" --report "$run/$subset.html"
 done
-echo "To bundle it: cp $run/bundle/$name.* asr/pretrained/"
+echo "To package it: cp $run/bundle/$name.* asr/recognition/pretrained/"

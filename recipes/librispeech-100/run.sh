@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# LibriSpeech, 100 hours, from the distribution to word error rates.
+# LibriSpeech, 100 hours: from the distribution to word error rates.
 # usage: recipes/librispeech-100/run.sh ROOT [RUN] [SETTING...]
-#        ROOT: the folder that holds LibriSpeech/; what is not there is downloaded to it (8 GB)
-#        RUN: where the run is written (runs/librispeech-100); SETTING: more words for asr train, such as --device cuda
+#        ROOT: the folder that contains LibriSpeech/; missing subsets are downloaded to it (8 GB)
+#        RUN: the output folder (runs/librispeech-100); SETTING: more arguments of asr train, such as --device cuda
 set -euo pipefail
 root=$(realpath "${1:?usage: run.sh ROOT [RUN] [SETTING...]}")
 run=${2:-}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Mini LibriSpeech from the distribution to a word error rate.
+# Mini LibriSpeech: from the distribution to word error rates.
 # usage: recipes/librispeech-mini/run.sh ROOT [RUN] [SETTING...]
-#        ROOT: the folder that holds LibriSpeech/; what is not there is downloaded to it (0.5 GB)
-#        RUN: where the run is written (runs/librispeech-mini); SETTING: more words for asr train, such as --epochs 20
-#        DEV=SUBSET in the environment: the subset to choose the best epoch by (dev-clean-2)
-#        TEST="SUBSET..." in the environment: the subsets to evaluate on in the end (none)
-#        TEXT=FILE in the environment: what a language model is made of, tuned on DEV and then used, too (.gz or not)
+#        ROOT: the folder that contains LibriSpeech/; missing subsets are downloaded to it (0.5 GB)
+#        RUN: the output folder (runs/librispeech-mini); SETTING: more arguments of asr train, such as --epochs 20
+#        DEV=SUBSET in the environment: the development set (dev-clean-2)
+#        TEST="SUBSET..." in the environment: the subsets to evaluate on at the end (none)
+#        TEXT=FILE in the environment: training text of a language model, which is tuned on DEV and evaluated too (.gz or not)
 set -euo pipefail
 root=$(realpath "${1:?usage: run.sh ROOT [RUN] [SETTING...]}")
 run=${2:-}
