@@ -41,7 +41,7 @@ def test_it_finds_the_same_as_the_compiled_search(settings: BeamSettings, hot: d
 
 def test_the_interpreter_gives_way_when_compiling_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
-    monkeypatch.setattr(plain, "is_kept", lambda function: False)
+    monkeypatch.setattr(plain, "is_compiled", lambda function: False)
     monkeypatch.setattr(plain, "_spent", [0])
     monkeypatch.setattr(plain, "PATIENCE", 250)
     monkeypatch.setattr(plain, "_interpreted", lambda *given: ran.append("plain"))
@@ -50,7 +50,7 @@ def test_the_interpreter_gives_way_when_compiling_pays(monkeypatch: pytest.Monke
     for _ in range(3):
         plain.run(log_probs(10, 0), BeamSettings(10).limits, guide)
     assert ran == ["plain", "plain", "compiled"]
-    monkeypatch.setattr(plain, "is_kept", lambda function: True)
+    monkeypatch.setattr(plain, "is_compiled", lambda function: True)
     monkeypatch.setattr(plain, "_spent", [0])
     plain.run(log_probs(10, 0), BeamSettings(10).limits, guide)
     assert ran[3:] == ["compiled"]

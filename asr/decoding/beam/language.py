@@ -10,10 +10,11 @@ from types import MappingProxyType
 import numpy as np
 
 from asr.decoding.beam import hotwords, lexicon
-from asr.decoding.beam.compiling import Ints, Rows, interpreted
+from asr.decoding.beam.compiling import Ints, Rows
 from asr.decoding.beam.fusion import Guide, Scales
 from asr.decoding.beam.lexicon import UNKNOWN
 from asr.decoding.greedy import DecodingError
+from asr.lm.compiling import interpreted
 from asr.lm.ngram import END, UNKNOWN_LOG_PROB, Arrays, NgramModel, advance, is_character_model
 from asr.lm.ngram import SPACE as VISIBLE_SPACE
 from asr.lm.recurrent import RnnLm

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.beam.bound import Limits
-from asr.decoding.beam.compiling import Doubles, interpreted, is_kept
+from asr.decoding.beam.compiling import Doubles, is_compiled
 from asr.decoding.beam.ending import Found, search
 from asr.decoding.beam.fusion import Guide
+from asr.lm.compiling import interpreted
 
 # Frames times prefixes in the beam that the interpreter searches in the time that compiling takes: 60 seconds of speech
 # with 100 prefixes.
@@ -43,7 +44,7 @@ def pays(frames: float, width: int) -> bool:
 
 def run(log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
     """Search (T', V), compiled if that is there or pays; the result is the same."""
-    if is_kept(search) or pays(len(log_probs), limits.width):
+    if is_compiled(search) or pays(len(log_probs), limits.width):
         return search(log_probs, limits, guide)
     _spent[0] += len(log_probs) * limits.width
     return interpret(log_probs, limits, guide)

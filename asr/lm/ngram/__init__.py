@@ -12,13 +12,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from asr.lm.compiling import Compiler
 from asr.lm.text import LmError
+
+compiled = Compiler(Path(__file__).parent).compiled
 
 UNKNOWN = "<unk>"
 BEGIN = "<s>"
@@ -49,7 +52,7 @@ class Arrays(NamedTuple):
     suffix: Ints  # (N,) the longest n-gram of the model that ends this one and is shorter
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def shortest_state(arrays: Arrays, entry: int) -> int:
     """Return the shortest context that gives every word the same probability, so that hypotheses meet early."""
     state = int(entry)
@@ -58,7 +61,7 @@ def shortest_state(arrays: Arrays, entry: int) -> int:
     return state
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def child(arrays: Arrays, entry: int, word: int) -> int:
     """Return the entry that has one word more, or -1 if there is none."""
     low, high = int(arrays.first_child[entry]), int(arrays.first_child[entry + 1])
@@ -74,7 +77,7 @@ def child(arrays: Arrays, entry: int, word: int) -> int:
     return low if low < high and arrays.words[low] == word else -1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def advance(arrays: Arrays, state: int, word: int) -> tuple[float, int]:
     """Return the natural log-probability of a word after a state, and the state after it; nothing is checked."""
     log_prob = 0.0
@@ -88,7 +91,7 @@ def advance(arrays: Arrays, state: int, word: int) -> tuple[float, int]:
     return log_prob, shortest_state(arrays, entry if entry < len(arrays.backoffs) else arrays.suffix[entry])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def walk(arrays: Arrays, state: int, words: Longs) -> Doubles:
     """Return the natural log-probability of each of some words in a row."""
     log_probs = np.empty(len(words), np.float64)
@@ -97,7 +100,7 @@ def walk(arrays: Arrays, state: int, words: Longs) -> Doubles:
     return log_probs
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def score_each(arrays: Arrays, states: Longs, words: Longs) -> Doubles:
     """Return the natural log-probability of each word after its own state."""
     log_probs = np.empty(len(words), np.float64)

@@ -1,0 +1,62 @@
+"""Where compiled functions are cached, and that they work where nothing can be written."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import asr
+from asr.lm.compiling import cache_folder
+
+CODE = """
+import numpy as np
+from asr.decoding import beam
+from asr.lm.ngram.estimate import EstimateSettings, estimate
+from asr.text import Alphabet
+model = estimate([["A", "B"]], EstimateSettings(2))
+print(len(model.score(["A", "B"])), beam.beam_search(np.zeros((1, 2)), Alphabet("A"), beam.EXACT)[0].score)
+"""
+
+
+def test_cache_folders_of_other_versions_stay_until_unused_for_a_month(tmp_path: Path) -> None:
+    first, second = (cache_folder(name, [tmp_path]) for name in ("first", "second"))
+    assert first and second and first.is_dir() and second.is_dir()
+    month_ago = time.time() - 31 * 86_400
+    os.utime(first, (month_ago, month_ago))
+    other = tmp_path / "other"
+    other.mkdir()
+    os.utime(other, (month_ago, month_ago))
+    # Its use makes it recent.
+    assert cache_folder("first", [tmp_path]) == first
+    os.utime(second, (month_ago, month_ago))
+    assert cache_folder("first", [tmp_path]) == first
+    assert first.is_dir() and not second.exists() and other.is_dir()
+
+
+def test_the_cache_folder_is_the_first_that_can_be_written(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    writable = tmp_path / "new" / "folder"
+    found = cache_folder("name", [blocked, writable])
+    assert found and found.parent == writable
+    assert cache_folder("name", [blocked, blocked / "inner"]) is None
+
+
+def test_functions_compile_in_memory_if_no_folder_can_be_written(tmp_path: Path) -> None:
+    shutil.copytree(Path(asr.__file__).parent, tmp_path / "asr", ignore=shutil.ignore_patterns("__pycache__", "*.bin"))
+    blocked = tmp_path / "file"
+    blocked.touch()
+    # A file in place of a folder blocks writing for root too.
+    for folder in ("asr/lm/ngram", "asr/decoding/beam"):
+        (tmp_path / folder / "__pycache__").touch()
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    paths = {"HOME": str(blocked), "XDG_CACHE_HOME": str(blocked), "TMPDIR": str(temporary)}
+    environment = os.environ | paths | {"PYTHONPATH": str(tmp_path)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    command = [sys.executable, "-c", CODE]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["3", "0.0"]), done.stderr
+    assert not list(temporary.iterdir())
