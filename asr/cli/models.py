@@ -66,7 +66,7 @@ def _seen(bundle: "Bundle") -> tuple[str, str, str]:
 
     try:
         contents = checkpoint.inspect(bundle.model)
-    except checkpoint.CheckpointError:
+    except checkpoint.ModelFileError:
         return "cannot be read", "?", "?"
     card: Any = contents.card
     try:

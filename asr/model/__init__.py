@@ -10,6 +10,6 @@ from asr.model.network import Model as Model
 from asr.model.network import ModelSettings as ModelSettings
 from asr.model.network import Output as Output
 from asr.model.network import RecurrentLayer as RecurrentLayer
-from asr.model.network import State as State
+from asr.model.network import StreamState as StreamState
 from asr.model.network import output_length as output_length
 from asr.model.network import reverse as reverse

@@ -19,12 +19,12 @@ FORMAT = "asr-model"
 SCHEMA = 2
 
 
-class CheckpointError(AsrError):
+class ModelFileError(AsrError):
     """A model file that cannot be used or written; the message names it."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class ModelFileSettings:
     """What rebuilds a model, its weights apart."""
 
     features: FeatureSettings = FeatureSettings()
@@ -51,23 +51,23 @@ class Settings:
 
 
 # What a model file says of itself.
-Contents = weights.Contents[Settings]
+Contents = weights.Contents[ModelFileSettings]
 _MEL, _DCT = "features.mel", "features.dct"
 _KIND = weights.Kind(
-    FORMAT, SCHEMA, Settings, CheckpointError, "a model file", "; asr train writes model files", (_MEL, _DCT)
+    FORMAT, SCHEMA, ModelFileSettings, ModelFileError, "a model file", "; asr train writes model files", (_MEL, _DCT)
 )
 
 
 def save(  # noqa: PLR0913 - all that a file has
     path: str | Path,
     model: Model,
-    settings: Settings,
+    settings: ModelFileSettings,
     card: dict[str, Any],
     matrices: Matrices | None = None,
     *,
     bits: int = 32,
 ) -> None:
-    """Write a model file whole or not at all; recognition needs the features' `matrices`. Raises CheckpointError.
+    """Write a model file whole or not at all; recognition needs the features' `matrices`. Raises ModelFileError.
 
     With 16 or 8 `bits` the weights are rounded, to a half or a quarter of the size.
     """
@@ -78,23 +78,23 @@ def save(  # noqa: PLR0913 - all that a file has
 
 
 def matrices(contents: Contents) -> Matrices | None:
-    """Return what a file's features are computed with, if it has that. Raises CheckpointError if that is of no use."""
+    """Return what a file's features are computed with, if it has that. Raises ModelFileError if that is of no use."""
     if not contents.extras:
         return None
     found = Matrices(contents.extras[_MEL].numpy(), contents.extras[_DCT].numpy())
     shape = contents.settings.features
     bins = shape.fft_length // 2 + 1
     if found.mel.shape != (shape.mel_bands, bins) or found.dct.shape != (shape.coefficients, shape.mel_bands):
-        raise CheckpointError("the model's matrices of features do not fit its settings")
+        raise ModelFileError("the model's matrices of features do not fit its settings")
     return found
 
 
 def inspect(path: str | Path) -> Contents:
-    """Read what a model file says of itself. Raises CheckpointError."""
+    """Read what a model file says of itself. Raises ModelFileError."""
     return weights.read(Path(path), _KIND)[0]
 
 
 def load(path: str | Path) -> tuple[Model, Contents]:
-    """Rebuild the model of a file, ready for inference (on the CPU). Raises CheckpointError."""
+    """Rebuild the model of a file, ready for inference (on the CPU). Raises ModelFileError."""
     contents, tensors = weights.read(Path(path), _KIND)
     return weights.rebuild(contents.settings, tensors), contents

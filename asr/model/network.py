@@ -46,7 +46,7 @@ _STRIDES = {2: (2, 1), 3: (3, 1), 4: (2, 2)}
 
 
 @dataclass(frozen=True)
-class State:
+class StreamState:
     """Where a forward-only model stands in a stream: the last input frames of each convolution and h (and c) of each
     recurrent layer, all for a batch B."""
 
@@ -63,7 +63,7 @@ class Output:
 
     log_probs: Tensor
     lengths: Tensor
-    state: State | None
+    state: StreamState | None
     tapped: Tensor | None = None
 
 
@@ -254,7 +254,7 @@ class Model(nn.Module):
         self.output = nn.Linear(width, tokens)
         self.dropout = Dropout(settings.dropout)
 
-    def forward(self, features: Tensor, lengths: Tensor, state: State | None = None, tap: int = 0) -> Output:
+    def forward(self, features: Tensor, lengths: Tensor, state: StreamState | None = None, tap: int = 0) -> Output:
         """Map features (B, T, F) with lengths (B,) to `Output`; `tapped` is that of the first `tap` layers, if any.
 
         A forward-only model continues a stream from `state`, its last output's: B is then 1 or all utterances of the
@@ -280,10 +280,10 @@ class Model(nn.Module):
             recurrent.append(last)
             if index + 1 == tap:
                 tapped = self._log_probs(x, packing)
-        following = None if self.settings.bidirectional else State(front, tuple(recurrent))
+        following = None if self.settings.bidirectional else StreamState(front, tuple(recurrent))
         return Output(self._log_probs(x, packing), lengths, following, tapped)
 
-    def _packs(self, x: Tensor, state: State | None) -> bool:
+    def _packs(self, x: Tensor, state: StreamState | None) -> bool:
         return x.is_cuda and state is None
 
     def _log_probs(self, x: Tensor, packing: PackedSequence | None) -> Tensor:

@@ -13,7 +13,7 @@ from asr.audio import AudioError
 from asr.corpora.manifest import Utterance
 from asr.decoding import LogProbs, alignment
 from asr.decoding.alignment import AlignmentError
-from asr.model.checkpoint import Settings
+from asr.model.checkpoint import ModelFileSettings
 from asr.recognition.recognizer import Recognizer
 from asr.text import normalise
 from asr.transcripts import writing as output
@@ -83,7 +83,7 @@ def _log_probs(recognizer: Recognizer, group: Sequence[Utterance]) -> Sequence[L
     return [row for one in group for row in _log_probs(recognizer, [one])]
 
 
-def _align(settings: Settings, one: Utterance, log_probs: LogProbs) -> Aligned:
+def _align(settings: ModelFileSettings, one: Utterance, log_probs: LogProbs) -> Aligned:
     alphabet = settings.alphabet
     whole = normalise(one.text, settings.text.normaliser)
     left_out = tuple(character for character in alphabet.unknown(whole) if not character.isspace())

@@ -18,7 +18,7 @@ from asr.features import batching
 from asr.features.frontend import Frontend
 from asr.features.streaming import BlockFeatures, Blocks, split, with_progress
 from asr.model import Model, checkpoint
-from asr.model.checkpoint import CheckpointError, Contents
+from asr.model.checkpoint import Contents, ModelFileError
 from asr.recognition import segmenting as cuts
 from asr.recognition.listening import Listener, Listening
 from asr.recognition.streaming import Network, Stream
@@ -269,10 +269,10 @@ def _named(one: Utterance) -> Iterator[None]:
 
 
 def load(path: str | Path, device: str = "cpu") -> Recognizer:
-    """Load a model file for transcription on cpu, cuda, mps or auto. Raises CheckpointError and DeviceError."""
+    """Load a model file for transcription on cpu, cuda, mps or auto. Raises ModelFileError and DeviceError."""
     place = choose_device(device)
     model, contents = checkpoint.load(path)
     matrices = checkpoint.matrices(contents)
     if matrices is None:
-        raise CheckpointError(f"{path}: without the matrices of its features; an older asr wrote it: train it again")
+        raise ModelFileError(f"{path}: without the matrices of its features; an older asr wrote it: train it again")
     return Recognizer(model.to(place), Frontend(contents.settings.features, matrices, place), contents)

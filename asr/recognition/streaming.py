@@ -17,8 +17,8 @@ from asr.audio import AudioError, Waveform
 from asr.decoding import LogProbs
 from asr.errors import AsrError
 from asr.features.frontend import Frontend
-from asr.model import Model, State
-from asr.model.checkpoint import Settings
+from asr.model import Model, StreamState
+from asr.model.checkpoint import ModelFileSettings
 from asr.text import BLANK, Alphabet
 from asr.transcripts.records import Hypothesis
 
@@ -35,7 +35,7 @@ class StreamError(AsrError):
 class Network:
     """What a stream is heard with."""
 
-    settings: Settings
+    settings: ModelFileSettings
     frontend: Frontend
     model: Model
 
@@ -61,7 +61,7 @@ class Stream:
         # The first window is centred on the first sample.
         self._padding = np.zeros(network.settings.features.fft_length // 2, np.float32)
         self._pieces, self._waiting = [self._padding], len(self._padding)
-        self._state: State | None = None
+        self._state: StreamState | None = None
         self._taken = self._heard = 0
         self._held = 0.0
         self._ended = False
@@ -186,7 +186,7 @@ class _Path:
                 self.text += " "
 
 
-def check(settings: Settings) -> None:
+def check(settings: ModelFileSettings) -> None:
     """Raise StreamError if a model of these settings needs the whole utterance."""
     model, features = settings.model, settings.features
     amiss = [

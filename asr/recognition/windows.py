@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr.decoding import LogProbs
 from asr.features.streaming import FrameRange
-from asr.model import Model, State, output_length
+from asr.model import Model, StreamState, output_length
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _heard(model: Model, batch: Sequence[tuple[Window, Tensor]]) -> Iterator[Pie
 
 
 def _continued(model: Model, rows: Iterable[tuple[Window, Tensor]]) -> Iterator[Piece]:
-    state: State | None = None
+    state: StreamState | None = None
     for window, row in rows:
         with torch.inference_mode():
             output = model(row[None], torch.tensor([len(row)], device=row.device), None if window.begins else state)

@@ -18,7 +18,7 @@ from asr.corpora import manifest
 from asr.corpora.manifest import Utterance
 from asr.features.cache import Copy
 from asr.files import lock_folder
-from asr.model.checkpoint import Settings
+from asr.model.checkpoint import ModelFileSettings
 from asr.text import TextError
 from asr.training import averaging, batch_size, dataset, distributed, initial, loop, resume
 from asr.training.dataset import Dataset, DatasetSource
@@ -36,7 +36,7 @@ log.addHandler(logging.NullHandler())
 
 CACHE = ".features"
 WRITTEN = ("best.safetensors", "last.safetensors", "train.jsonl", "training.html")
-# Settings that may differ when a run goes on: they change nothing that is learnt.
+# ModelFileSettings that may differ when a run goes on: they change nothing that is learnt.
 _FREE = ("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:")
 _NO_STREAM = (
     "the model is forward-only, yet its features need the whole recording: to hear streams it needs, besides, "
@@ -111,7 +111,7 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: TrainOpti
     if recipe.features.normalisation == "corpus" and not recipe.features.mean:
         recipe = replace(recipe, features=dataset.measured(data["train"]))
         data = {name: replace(one, features=recipe.features) for name, one in data.items()}
-    settings = Settings(recipe.features, recipe.text, recipe.model)
+    settings = ModelFileSettings(recipe.features, recipe.text, recipe.model)
     torch.manual_seed(recipe.training.seed)
     engine = Engine.of(recipe, begin.model if begin else settings.build(), world)
     card = _card(recipe, {name: (paths[name], data[name]) for name in paths})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from asr import config, files
 from asr.model import Model, checkpoint
-from asr.model.checkpoint import Settings
+from asr.model.checkpoint import ModelFileSettings
 from asr.training.recipe import Recipe
 
 
@@ -15,12 +15,12 @@ class Start:
 
     path: Path
     model: Model
-    settings: Settings
+    settings: ModelFileSettings
     digest: str
 
 
 def read(path: Path) -> Start:
-    """Read the model to start from. Raises CheckpointError."""
+    """Read the model to start from. Raises ModelFileError."""
     model, contents = checkpoint.load(path)
     return Start(path, model, contents.settings, files.digest(path))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from asr.features import Matrices
 from asr.features import reference as mfcc
-from asr.model.checkpoint import Settings
+from asr.model.checkpoint import ModelFileSettings
 from asr.training import resume
 from asr.training.dataset import Dataset
 from asr.training.events import Event, Note, OnEvent
@@ -45,7 +45,7 @@ class Run:
     engine: Engine
     train: Dataset
     dev: Dataset
-    settings: Settings
+    settings: ModelFileSettings
     progress: Progress
     out: Path
     card: dict[str, Any]

@@ -161,7 +161,7 @@ def step_times(engine: Engine, theirs: Packed, data: list[Batch]) -> list[tuple[
 
 def measure_steps(recipe: Recipe, place: torch.device, rounds: int) -> None:
     """Print the ratios of whole steps, no batch seen twice."""
-    settings = checkpoint.Settings(recipe.features, recipe.text, recipe.model)
+    settings = checkpoint.ModelFileSettings(recipe.features, recipe.text, recipe.model)
     features, tokens = recipe.features.dimension, len(settings.alphabet)
     every: list[float] = []
     for corpus in CORPORA:
@@ -181,7 +181,7 @@ def measure_steps(recipe: Recipe, place: torch.device, rounds: int) -> None:
 
 def measure_precision(recipe: Recipe, place: torch.device, rounds: int) -> None:
     """Print how many times as fast a whole step is in bfloat16 as in float32, by turns on the same batches."""
-    settings = checkpoint.Settings(recipe.features, recipe.text, recipe.model)
+    settings = checkpoint.ModelFileSettings(recipe.features, recipe.text, recipe.model)
     how = recipe.training
     for corpus in CORPORA:
         data = batches(corpus, BATCH_SECONDS[-1], recipe.features.dimension, len(settings.alphabet))[: WARM + rounds]
@@ -200,7 +200,7 @@ def measure_precision(recipe: Recipe, place: torch.device, rounds: int) -> None:
 
 def measure_rate(recipe: Recipe, place: torch.device, rounds: int) -> None:
     """Print how many hours of audio a second whole steps of the recipe take, on batches of random features."""
-    settings = checkpoint.Settings(recipe.features, recipe.text, recipe.model)
+    settings = checkpoint.ModelFileSettings(recipe.features, recipe.text, recipe.model)
     own = 60.0 if recipe.training.batch_seconds == AUTO else float(recipe.training.batch_seconds)
     for batch_seconds in (round(own), round(2 * own)):
         torch.manual_seed(1)

@@ -37,7 +37,7 @@ def main() -> None:
         soundfile.write(wav, np.random.default_rng(1).normal(0, 0.1, 160_000), 16_000)
         model = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "model.safetensors"
         if len(sys.argv) < 2:
-            settings = checkpoint.Settings()
+            settings = checkpoint.ModelFileSettings()
             checkpoint.save(model, settings.build(), settings, {}, mfcc.matrices(settings.features))
         ours = [sys.executable, "-m", "asr", "transcribe", str(wav), "--model", str(model)]
         bare = [sys.executable, "-c", BARE]

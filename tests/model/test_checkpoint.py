@@ -18,10 +18,10 @@ from torch import Tensor
 from asr import config
 from asr.features import FeatureSettings
 from asr.model import CELLS, Model, ModelSettings, checkpoint
-from asr.model.checkpoint import FORMAT, SCHEMA, CheckpointError, Settings
+from asr.model.checkpoint import FORMAT, SCHEMA, ModelFileError, ModelFileSettings
 from asr.text import TextSettings
 
-SMALL = Settings(
+SMALL = ModelFileSettings(
     FeatureSettings(sample_rate=8_000, coefficients=3, mel_bands=8, window=0.032, high_frequency=3_800.0, deltas=1),
     TextSettings(normaliser="none", alphabet="é' 日", unknown="drop"),
     ModelSettings(cell="gru", layers=2, hidden=2, channels=1, time_reduction=3, dropout=0.1, layer_norm=False),
@@ -29,7 +29,7 @@ SMALL = Settings(
 CARD: dict[str, Any] = {"recipe": {"name": "é\n日"}, "epoch": 3, "dev_wer": 0.125, "data": [None, True, "x"]}
 
 
-def make(shape: Settings = SMALL, seed: int = 0) -> Model:
+def make(shape: ModelFileSettings = SMALL, seed: int = 0) -> Model:
     torch.manual_seed(seed)
     return shape.build().eval()
 
@@ -51,7 +51,7 @@ def path(tmp_path: Path) -> Path:
 
 def refused(path: Path, read: Callable[[Path], object] = checkpoint.load) -> str:
     """Return why a file is refused, in one line that names it."""
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(ModelFileError) as caught:
         read(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
@@ -91,7 +91,7 @@ def test_round_trip(cell: str, bidirectional: bool, tmp_path: Path) -> None:
 
 
 def test_the_defaults_go_round(tmp_path: Path) -> None:
-    shape = Settings(model=ModelSettings(layers=1, hidden=4))
+    shape = ModelFileSettings(model=ModelSettings(layers=1, hidden=4))
     checkpoint.save(str(tmp_path / "model"), make(shape), shape, {})
     assert checkpoint.inspect(str(tmp_path / "model")).settings == shape
 
@@ -133,7 +133,7 @@ def test_a_loaded_model_does_not_change_with_its_file(path: Path) -> None:
 
 def test_settings_need_a_real_alphabet() -> None:
     with pytest.raises(ValueError, match=r"text\.alphabet = 'auto'"):
-        Settings(text=TextSettings(alphabet="auto"))
+        ModelFileSettings(text=TextSettings(alphabet="auto"))
 
 
 # --- whole or not at all ----------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_a_failing_save_leaves_nothing_behind(
         raise failure
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises((CheckpointError, KeyboardInterrupt)) as caught:
+    with pytest.raises((ModelFileError, KeyboardInterrupt)) as caught:
         checkpoint.save(path, make(seed=1), SMALL, CARD)
     if isinstance(failure, OSError):
         assert str(caught.value) == f"{path}: cannot be written: No space left on device"
@@ -286,7 +286,7 @@ def test_a_pickle_is_refused_and_never_unpickled(read: Callable[[Path], object],
 @READERS
 @pytest.mark.parametrize("schema", [SCHEMA + 1, 10**9])
 def test_newer_schema(read: Callable[[Path], object], schema: int, path: Path) -> None:
-    # Settings of a newer schema may be of another form altogether.
+    # ModelFileSettings of a newer schema may be of another form altogether.
     rewrite(path, schema=str(schema), settings="of another form", card=None)
     assert refused(path, read) == f"of schema {schema}, this asr reads up to {SCHEMA}: a newer asr is needed"
 
@@ -414,7 +414,7 @@ def test_random_damage(
     path.write_bytes(damaged)
     try:
         model, _ = checkpoint.load(path)
-    except CheckpointError as error:
+    except ModelFileError as error:
         assert str(error).startswith(f"{path}: ")
         assert "\n" not in str(error)
     else:
@@ -430,5 +430,5 @@ def test_single_bits_of_the_header(good: tuple[Path, bytes]) -> None:
         path.write_bytes(damaged)
         try:
             checkpoint.load(path)
-        except CheckpointError as error:
+        except ModelFileError as error:
             assert str(error).startswith(f"{path}: ")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asr.model import CELLS, Dropout, Model, ModelSettings, Output, RecurrentLayer, State, output_length, reverse
+from asr.model import CELLS, Dropout, Model, ModelSettings, Output, RecurrentLayer, StreamState, output_length, reverse
 
 FEATURES, TOKENS = 6, 4
 REDUCTIONS = (2, 3, 4)
@@ -35,7 +35,7 @@ def make(shape: ModelSettings, seed: int = 0, features: int = FEATURES) -> Model
     return model.eval()
 
 
-def run(model: Model, features: Tensor, lengths: list[int], state: State | None = None) -> Output:
+def run(model: Model, features: Tensor, lengths: list[int], state: StreamState | None = None) -> Output:
     with torch.no_grad():
         output = model(features, torch.tensor(lengths), state)
     assert isinstance(output, Output)

@@ -17,7 +17,7 @@ from asr.features import FeatureSettings
 from asr.features.frontend import Frontend
 from asr.features.reference import matrices
 from asr.model import CELLS, ModelSettings
-from asr.model.checkpoint import Settings
+from asr.model.checkpoint import ModelFileSettings
 from asr.recognition import streaming as stream
 from asr.recognition.streaming import Network, Stream, StreamError
 from asr.text import TextSettings
@@ -40,7 +40,7 @@ def network(cell: str = "gru", time_reduction: int = 4, **features: object) -> N
     shape = FeatureSettings(coefficients=13, mel_bands=40, normalisation="none", top_db=0.0)
     shape = dataclasses.replace(shape, **features)  # type: ignore[arg-type]
     small = ModelSettings(cell, 2, 16, bidirectional=False, channels=4, time_reduction=time_reduction)
-    chosen = Settings(shape, TextSettings("upper", " ABCDEFGHI"), small)
+    chosen = ModelFileSettings(shape, TextSettings("upper", " ABCDEFGHI"), small)
     torch.manual_seed(3)
     model = chosen.build().eval()
     with torch.no_grad():

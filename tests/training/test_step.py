@@ -9,7 +9,7 @@ import torch
 from asr.features import FeatureSettings, batching
 from asr.features.batching import Batch
 from asr.model import CELLS, ModelSettings
-from asr.model.checkpoint import Settings
+from asr.model.checkpoint import ModelFileSettings
 from asr.text import TextSettings
 from asr.training.distributed import World
 from asr.training.recipe import Recipe, TrainingSettings
@@ -25,7 +25,7 @@ RECIPE = Recipe(
 
 def engine(recipe: Recipe = RECIPE) -> Engine:
     torch.manual_seed(5)
-    return Engine.of(recipe, Settings(recipe.features, recipe.text, recipe.model).build(), World())
+    return Engine.of(recipe, ModelFileSettings(recipe.features, recipe.text, recipe.model).build(), World())
 
 
 def batch(*lengths: int, seed: int = 0) -> Batch:

@@ -11,7 +11,7 @@ from asr.recognition.recognizer import Recognizer
 def load(model: str | Path, device: str = "cpu") -> Recognizer:
     """Load a model by name ("english-small", with its decoder) or from a file, for cpu, cuda, mps or auto.
 
-    A model file decodes greedily until it is given a decoder. Raises PretrainedError, CheckpointError, DeviceError,
+    A model file decodes greedily until it is given a decoder. Raises PretrainedError, ModelFileError, DeviceError,
     and for what is wrong with a decoder ConfigError, LmError and DecodingError.
     """
     bundle = named(model) if isinstance(model, str) else None

@@ -31,7 +31,7 @@ def pack(parts: Parts, name: str, out: Path) -> Bundle:
     """Write the bundle of a name into a folder, all of it or nothing; one that has the name is replaced, no other file.
 
     Where the program is killed just as one takes the other's place, neither is found. Raises PretrainedError, OSError,
-    and for what is wrong with the files CheckpointError, ConfigError, LmError and
+    and for what is wrong with the files ModelFileError, ConfigError, LmError and
     DecodingError.
     """
     if not is_name(name) or name == "pack":
