@@ -27,10 +27,13 @@ ROOT = Path(__file__).resolve().parent.parent
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", *GUIDES]
 RESULTS = sorted((ROOT / "recipes").glob("*/RESULTS.md"))
-LINKED = [*PAGES, ROOT / "data/README.md", ROOT / "CHANGELOG.md", *RESULTS]
+CARD = ROOT / "asr/recognition/pretrained/english-small.md"
+LINKED = [*PAGES, CARD, ROOT / "data/README.md", ROOT / "CHANGELOG.md", *RESULTS]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 SEPARATORS = {"|", "||", "&&", ";", "&", "(", ")"}
 REDIRECTIONS = {">", ">>", "<"}
+# Options of the asr program itself, and of torchrun and mypy.
+OTHER_OPTIONS = {"--help", "--version", "--max-restarts", "--standalone", "--nproc-per-node", "--strict"}
 
 
 def read(path: Path) -> str:
@@ -112,6 +115,21 @@ def test_documented_command_exists_with_its_options(page: Path, arguments: list[
         return
     assert context.parent
     check_values(command, context.parent, rest)
+
+
+def options(command: click.Command) -> set[str]:
+    """Return the long options of a command and of its subcommands."""
+    own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return {name for name in own if name.startswith("--")}.union(*map(options, inner))
+
+
+@pytest.mark.parametrize("page", [*PAGES, *RESULTS, CARD], ids=lambda page: str(page.relative_to(ROOT)))
+def test_options_in_the_text_exist(page: Path) -> None:
+    named = {
+        name for code in re.findall(r"`([^`]+)`", prose(page)) for name in re.findall(r"(?<![\w-])--[a-z-]+", code)
+    }
+    assert named - OTHER_OPTIONS <= options(program)
 
 
 def test_every_command_is_in_the_readme() -> None:
