@@ -127,7 +127,7 @@ def options(command: click.Command) -> set[str]:
 @pytest.mark.parametrize("page", [*PAGES, *RESULTS, CARD], ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_in_the_text_exist(page: Path) -> None:
     named = {
-        name for code in re.findall(r"`([^`]+)`", prose(page)) for name in re.findall(r"(?<![\w-])--[a-z-]+", code)
+        name for code in re.findall(r"`([^`]+)`", prose(page)) for name in re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)
     }
     assert named - OTHER_OPTIONS <= options(program)
 
