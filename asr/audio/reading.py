@@ -1,47 +1,40 @@
-"""Sound files and arrays -> mono float32 waveforms at the model's sample rate."""
+"""Sound files -> mono float32 waveforms at the model's sample rate."""
 
-import re
+import math
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
-from numpy.typing import NDArray
 
 from asr.audio import containers
-from asr.errors import AsrError
+from asr.audio.waveforms import (
+    SAMPLE_RATE,
+    AudioError,
+    Waveform,
+    block_resampler,
+    check_length,
+    check_rate,
+    check_samples,
+    resample,
+    to_mono,
+)
 
-SAMPLE_RATE = 16_000
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".sph"}
-LOWEST_RATE, HIGHEST_RATE = 2_000, 768_000
 LONGEST = 24 * 3600.0
-# libsndfile's limit; more "channels" are samples.
-_MOST_CHANNELS = 1024
+# Seconds by which a duration may miss the end of the file and still mean all of it.
 _ROUNDING = 0.010
-# Far above integers written as floats, far below where the power of a spectrum overflows float32.
-_LOUDEST = 1e10
-_NOT_AUDIO = "not a sound file that can be read; WAV, FLAC, OGG, Opus, MP3, AIFF and NIST SPHERE can"
-_SILENCE = "digital silence: all {} samples are 0; was the right channel or device recorded?"
-_TOO_SHORT = "too short: {} samples at {} Hz are less than one at {} Hz"
-_BLOCK, _PIECE = 1 << 16, 1 << 17
-Waveform = NDArray[np.float32]
-
-
-class AudioError(AsrError):
-    """A recording that cannot be used; the message names the file and what is wrong with it."""
-
-
-class SilenceError(AudioError):
-    """A recording of which all samples are 0."""
+_NOT_AUDIO = "not a sound file of a supported format (WAV, FLAC, OGG, Opus, MP3, AIFF, NIST SPHERE)"
+_BLOCK_SIZE = 1 << 17
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a sound file says; `duration` in seconds."""
+    """The header of a sound file; `frames` is the number of samples of each channel."""
 
     sample_rate: int
     channels: int
@@ -53,79 +46,178 @@ class AudioInfo:
         return self.frames / self.sample_rate
 
 
+class AudioReader:
+    """A sound file that is opened and checked once and read any number of times, from one thread at a time.
+
+    `info` is its header; `block_size` the number of samples, of all channels together, that are decoded at once.
+    Raises AudioError for a file that is missing, empty, truncated, too long or not audio.
+    """
+
+    def __init__(self, path: str | Path, block_size: int = _BLOCK_SIZE) -> None:
+        self.path = Path(path)
+        self._block_size = block_size
+        self._open: Callable[[], soundfile.SoundFile] = partial(containers.open_file, self.path)
+        with _errors(self.path):
+            _check_file(self.path)
+            try:
+                # The first read uses this decoder. Each later one opens its own: after a seek, MP3 decodes differently.
+                self._unused: soundfile.SoundFile | None = self._open()
+            except (RuntimeError, TypeError, UnicodeError) as error:
+                raise AudioError(_NOT_AUDIO) from error
+            with_length = containers.with_length(self.path, self._unused)
+            if with_length is not None:
+                self._unused.close()
+                self._open, self._unused = with_length, with_length()
+            self.info = _info(self._unused)
+            try:
+                _check_header(self.path, self._unused)
+            except AudioError:
+                self.close()
+                raise
+
+    def __enter__(self) -> "AudioReader":
+        """Return the reader."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a later read opens it again."""
+        if self._unused is not None:
+            self._unused.close()
+            self._unused = None
+
+    def read(
+        self,
+        sample_rate: int = SAMPLE_RATE,
+        offset: float = 0.0,
+        duration: float | None = None,
+        channel: int | None = None,
+    ) -> Waveform:
+        """Return the waveform, float32 (samples,), at `sample_rate` Hz.
+
+        Channels are averaged, or one `channel` (from 0 on) is taken. `offset` and `duration` (seconds) select a
+        segment; a duration within 10 ms of the rest of the file, as rounding leaves it, means all of it. Raises
+        AudioError for a segment that exceeds the file, damaged or truncated samples and digital silence.
+        """
+        with _errors(self.path):
+            start, count = self._range(offset, duration)
+            samples = np.concatenate([np.zeros(0, np.float32), *self._decode(start, count, channel)])
+            check_length(count, bool(samples.any()), self.info.sample_rate, sample_rate)
+            return resample(samples, self.info.sample_rate, sample_rate)
+
+    def blocks(
+        self,
+        sample_rate: int = SAMPLE_RATE,
+        offset: float = 0.0,
+        duration: float | None = None,
+        channel: int | None = None,
+    ) -> Iterator[Waveform]:
+        """Yield the waveform that `read` returns, in blocks of seconds. Raises AudioError as `read` does."""
+        with _errors(self.path):
+            start, count = self._range(offset, duration)
+            resample_block = block_resampler(self.info.sample_rate, sample_rate)
+            done, audible = 0, False
+            for mono in self._decode(start, count, channel):
+                done += len(mono)
+                audible = audible or bool(mono.any())
+                yield resample_block(mono, done == count)
+            check_length(count, audible, self.info.sample_rate, sample_rate)
+
+    def _range(self, offset: float, duration: float | None) -> tuple[int, int]:
+        """Return the index of the first sample of a segment and the number of its samples."""
+        rate, frames = self.info.sample_rate, self.info.frames
+        if not 0 <= offset < math.inf:
+            raise AudioError(f"offset {offset:g} s; expected 0 or more seconds")
+        if duration is not None and not 0 < duration < math.inf:
+            raise AudioError(f"duration {duration:g} s; expected more than 0 seconds")
+        start = round(offset * rate)
+        if start >= frames:
+            raise AudioError(f"offset {offset:g} s is not before the end of the file ({self.info.duration:.3f} s)")
+        count = frames - start if duration is None else round(duration * rate)
+        if abs(start + count - frames) <= _ROUNDING * rate:
+            count = frames - start
+        if start + count > frames:
+            segment = f"{offset:g}–{offset + (duration or 0):g} s"
+            raise AudioError(f"segment {segment} exceeds the file ({self.info.duration:.3f} s)")
+        return start, count
+
+    def _decode(self, start: int, count: int, channel: int | None) -> Iterator[Waveform]:
+        """Yield `count` samples from index `start` on, mono, in blocks: a header may claim any number of samples."""
+        if channel is not None and not 0 <= channel < self.info.channels:
+            raise AudioError(f"no channel {channel + 1}; the file has {self.info.channels}")
+        sound, self._unused = self._unused or self._open(), None
+        with sound:
+            if _info(sound) != self.info:
+                raise AudioError("the file was changed while it was read")
+            if start:
+                sound.seek(start)
+            # soundfile would seek after each block, after which MP3 and Opus decode differently.
+            sound.seekable = lambda: False
+            done = 0
+            while done < count:
+                size = min(max(1, self._block_size // sound.channels), count - done)
+                samples = sound.read(size, dtype="float32", always_2d=True)
+                if len(samples) < size:
+                    read = start + done + len(samples)
+                    raise AudioError(f"truncated: the header announces {sound.frames} samples, the file has {read}")
+                mono = to_mono(samples if channel is None else samples[:, channel])
+                check_samples(mono, done)
+                done += size
+                yield mono
+
+
 @contextmanager
-def _open(path: Path) -> Iterator[soundfile.SoundFile]:
+def _errors(path: Path) -> Iterator[None]:
+    """Raise what reading a file raises as AudioError with the file's name."""
     try:
-        _check_file(path)
-        sound = containers.opened(path)
-        mended = _mended(path, sound)
+        yield
+    except AudioError as error:
+        raise type(error)(f"{path}: {error}") from error.__cause__
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AudioError(f"{path}: no such file") from error
     except PermissionError as error:
         raise AudioError(f"{path}: no permission to read it") from error
     except OSError as error:
         raise AudioError(f"{path}: {error.strerror or error}") from error
-    except (RuntimeError, TypeError, UnicodeError) as error:
-        raise AudioError(f"{path}: {_NOT_AUDIO}") from error
-    with mended:
-        _check_header(path, mended)
-        yield mended
-
-
-def _mended(path: Path, sound: soundfile.SoundFile) -> soundfile.SoundFile:
-    """Return the sound file, opened anew with its length in the header where its writer could not know it."""
-    try:
-        whole = containers.with_length(path, sound)
-    except RuntimeError as error:
+    except RuntimeError as error:  # libsndfile's
         raise AudioError(f"{path}: damaged: {str(error).rstrip('.')}") from error
-    if whole is None:
-        return sound
-    sound.close()
-    return soundfile.SoundFile(whole)
+
+
+def _info(sound: soundfile.SoundFile) -> AudioInfo:
+    return AudioInfo(sound.samplerate, sound.channels, sound.frames)
 
 
 def _check_file(path: Path) -> None:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise AudioError(f"{path}: a folder, not a sound file")
+        raise AudioError("a folder, not a sound file")
     if not stat.S_ISREG(status.st_mode):
-        raise AudioError(f"{path}: not a regular file")
+        raise AudioError("not a regular file")
     if status.st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes)")
-    if containers.is_cut_off(path):
-        raise AudioError(f"{path}: truncated: its last Ogg page is cut off")
+        raise AudioError("the file is empty (0 bytes)")
+    if containers.is_truncated_ogg(path):
+        raise AudioError("truncated: its last Ogg page is not complete")
 
 
 def _check_header(path: Path, sound: soundfile.SoundFile) -> None:
-    if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
-        raise AudioError(f"{path}: {sound.samplerate} Hz; speech needs {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+    check_rate(sound.samplerate)
     if sound.frames <= 0:
-        raise AudioError(f"{path}: 0 samples")
+        raise AudioError("0 samples")
     if sound.frames > LONGEST * sound.samplerate:
         hours = sound.frames / sound.samplerate / 3600
-        raise AudioError(f"{path}: {hours:.0f} hours long; at most {LONGEST / 3600:.0f} can be read at once")
-    # libsndfile notes in its log, as "data : 32000 (should be 15956)", that fewer bytes follow than the header claims.
-    sizes = re.findall(r"^\s*(?:data|SSND|Data Size)\s*:\s*(\d+)\s*\(should be (\d+)", sound.extra_info, re.M)
-    for declared, actual in sizes:
-        if int(declared) > int(actual) and not _is_unknown(int(declared)):
-            raise AudioError(f"{path}: truncated: the header announces {declared} bytes of samples, {actual} are there")
-    if sound.format == "NIST":
-        with path.open("rb") as file:
-            count = re.search(rb"^sample_count -i (\d+)", file.read(1024), re.M)
-        if count and int(count[1]) > sound.frames:
-            found = f"{int(count[1])} samples, {sound.frames} are there"
-            raise AudioError(f"{path}: truncated: the header announces {found}")
-
-
-def _is_unknown(size: int) -> bool:
-    """Tell the sizes that streaming writers leave: just under 2 or 4 GiB (whole blocks, less the header)."""
-    return 2**31 - _BLOCK <= size <= 2**31 or size >= 2**32 - _BLOCK
+        raise AudioError(f"{hours:.0f} hours long; the limit is {LONGEST / 3600:.0f} hours")
+    missing = containers.missing_samples(path, sound)
+    if missing:
+        raise AudioError(f"truncated: the header announces {missing}")
 
 
 def info(path: str | Path) -> AudioInfo:
     """Read the header of a sound file. Raises AudioError."""
-    with _open(Path(path)) as sound:
-        return AudioInfo(sound.samplerate, sound.channels, sound.frames)
+    with AudioReader(path) as reader:
+        return reader.info
 
 
 def load(
@@ -135,20 +227,9 @@ def load(
     duration: float | None = None,
     channel: int | None = None,
 ) -> Waveform:
-    """Read a sound file as a mono waveform, float32 (samples,), at `sample_rate` Hz.
-
-    Channels are averaged, or one `channel` (from 0 on) is taken. `offset` and `duration` (seconds) choose a part; a
-    duration that differs from what is left of the file by no more than 10 ms, as rounding makes it, means all of it.
-    Raises AudioError for a file that is missing, empty, truncated, silent, too long or not audio.
-    """
-    path = Path(path)
-    with _open(path) as sound:
-        wanted = _seek(path, sound, offset, duration)
-        samples = np.concatenate([np.zeros(0, np.float32), *_pieces(path, sound, wanted, channel)])
-        try:
-            return from_array(samples, sound.samplerate, sample_rate)
-        except AudioError as error:
-            raise type(error)(f"{path}: {error}") from None
+    """Read a sound file as a mono waveform, float32 (samples,), as `AudioReader.read` does. Raises AudioError."""
+    with AudioReader(path) as reader:
+        return reader.read(sample_rate, offset, duration, channel)
 
 
 def blocks(
@@ -158,142 +239,6 @@ def blocks(
     duration: float | None = None,
     channel: int | None = None,
 ) -> Iterator[Waveform]:
-    """Yield the waveform that `load` returns, in blocks of seconds. Raises AudioError as `load` does."""
-    path = Path(path)
-    with _open(path) as sound:
-        wanted = _seek(path, sound, offset, duration)
-        change = _changer(sound.samplerate, sample_rate)
-        done, heard, made = 0, False, 0
-        for mono in _pieces(path, sound, wanted, channel):
-            done += len(mono)
-            heard = heard or bool(mono.any())
-            block = change(mono, done == wanted)
-            made += len(block)
-            yield block
-        if not heard:
-            raise SilenceError(f"{path}: {_SILENCE.format(wanted)}")
-        if not made:
-            raise AudioError(f"{path}: {_TOO_SHORT.format(wanted, sound.samplerate, sample_rate)}")
-
-
-def _seek(path: Path, sound: soundfile.SoundFile, offset: float, duration: float | None) -> int:
-    """Go to the offset; return the samples that the duration has."""
-    start = round(offset * sound.samplerate)
-    if start >= sound.frames:
-        seconds = sound.frames / sound.samplerate
-        raise AudioError(f"{path}: offset {offset:g} s lies behind its end ({seconds:.3f} s)")
-    left = int(sound.frames) - start
-    wanted: int = left if duration is None else round(duration * sound.samplerate)
-    if abs(wanted - left) <= _ROUNDING * sound.samplerate:
-        wanted = left
-    if wanted > left:
-        raise AudioError(
-            f"{path}: {duration:g} s from {offset:g} s on are wanted, {left / sound.samplerate:.3f} s are there"
-        )
-    try:
-        if start:
-            sound.seek(start)
-    except RuntimeError as error:
-        raise _damaged(path, error) from error
-    return wanted
-
-
-def _pieces(path: Path, sound: soundfile.SoundFile, wanted: int, channel: int | None) -> Iterator[Waveform]:
-    """Yield so many samples, mono, in pieces: a header may claim any number of samples and channels."""
-    start, done = sound.tell(), 0
-    # soundfile would seek after each piece, after which MP3 and Opus sound otherwise than read on.
-    sound.seekable = lambda: False
-    while done < wanted:
-        count = min(max(1, _PIECE // sound.channels), wanted - done)
-        samples = _channel(path, _read(path, sound, count, start + done), channel)
-        try:
-            mono = _mono(samples)
-            _check_samples(mono, done)
-        except AudioError as error:
-            raise AudioError(f"{path}: {error}") from None
-        done += count
-        yield mono
-
-
-def _read(path: Path, sound: soundfile.SoundFile, wanted: int, start: int) -> Waveform:
-    """Read so many samples (samples, channels); the file stands at sample `start`."""
-    try:
-        samples: Waveform = sound.read(wanted, dtype="float32", always_2d=True)
-    except RuntimeError as error:
-        raise _damaged(path, error) from error
-    if len(samples) < wanted:
-        raise AudioError(f"{path}: truncated: {start + len(samples)} of {sound.frames} samples are there")
-    return samples
-
-
-def _damaged(path: Path, error: RuntimeError) -> AudioError:
-    return AudioError(f"{path}: damaged: {str(error).rstrip('.')}")
-
-
-def _channel(path: Path, samples: Waveform, channel: int | None) -> Waveform:
-    if channel is None:
-        return samples
-    if not 0 <= channel < samples.shape[1]:
-        raise AudioError(f"{path}: no channel {channel + 1}; it has {samples.shape[1]}")
-    return samples[:, channel]
-
-
-def from_array(samples: NDArray[np.generic], rate: int, sample_rate: int = SAMPLE_RATE) -> Waveform:
-    """Turn an array (samples,) or (samples, channels) at `rate` Hz into a mono float32 waveform at `sample_rate` Hz.
-
-    Integers are scaled by their type's range to [-1, 1]. Raises AudioError for an array that is empty, transposed,
-    digital silence, or has samples that are NaN, infinite or absurdly large, and for an absurd rate.
-    """
-    array = np.asarray(samples)
-    if array.ndim not in (1, 2):
-        raise AudioError(f"an array of {array.ndim} dimensions; (samples,) or (samples, channels) is meant")
-    if array.size == 0:
-        raise AudioError("0 samples")
-    if array.ndim == 2 and array.shape[1] > _MOST_CHANNELS:
-        raise AudioError(f"{array.shape[1]} channels; (samples, channels) is meant, is the array transposed?")
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise AudioError(f"{rate} Hz; speech needs {LOWEST_RATE} to {HIGHEST_RATE} Hz")
-    mono = _mono(array)
-    _check_samples(mono)
-    if not mono.any():
-        raise SilenceError(_SILENCE.format(len(mono)))
-    waveform = resample(np.ascontiguousarray(mono), rate, sample_rate)
-    if len(waveform) == 0:
-        raise AudioError(_TOO_SHORT.format(len(mono), rate, sample_rate))
-    return waveform
-
-
-def _mono(samples: NDArray[np.generic]) -> Waveform:
-    array = np.asarray(samples)
-    if array.dtype.kind == "i":
-        array = array.astype(np.float32) / np.float32(-float(np.iinfo(array.dtype).min))
-    elif array.dtype.kind != "f":
-        raise AudioError(f"samples of type {array.dtype}; floating point or signed integers are meant")
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and refused later
-        mono = array.astype(np.float32, copy=False)
-        if array.ndim == 2:
-            mono = mono[:, 0] if array.shape[1] == 1 else mono.mean(axis=1, dtype=np.float32)
-    return mono
-
-
-def _check_samples(mono: Waveform, before: int = 0) -> None:
-    usable = np.abs(mono) <= _LOUDEST
-    if not usable.all():
-        index = int(np.argmin(usable))
-        why = f"{mono[index]:g}, far outside [-1, 1]" if np.isfinite(mono[index]) else "not a number (NaN or infinite)"
-        raise AudioError(f"sample {before + index} is {why}")
-
-
-def _changer(rate: int, sample_rate: int) -> Callable[[Waveform, bool], Waveform]:
-    """Return what changes the sample rate block by block; with True, of the last block."""
-    if rate == sample_rate:
-        return lambda block, last: np.ascontiguousarray(block)
-    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
-    return lambda block, last: np.asarray(stream.resample_chunk(np.ascontiguousarray(block), last=last), np.float32)
-
-
-def resample(waveform: Waveform, rate: float, sample_rate: float) -> Waveform:
-    """Change the sample rate of a waveform (samples,) from `rate` to `sample_rate` Hz (soxr, high quality)."""
-    if rate == sample_rate:
-        return waveform
-    return np.asarray(soxr.resample(waveform, rate, sample_rate), dtype=np.float32)
+    """Yield the waveform that `load` returns, in blocks of seconds. Raises AudioError."""
+    with AudioReader(path) as reader:
+        yield from reader.blocks(sample_rate, offset, duration, channel)

@@ -49,8 +49,7 @@ class Stream:
 
     def __init__(self, network: Network, rate: int, decode: Decode | None = None) -> None:
         check(network.settings)
-        if not audio.LOWEST_RATE <= rate <= audio.HIGHEST_RATE:
-            raise AudioError(f"{rate} Hz; speech needs {audio.LOWEST_RATE} to {audio.HIGHEST_RATE} Hz")
+        audio.check_rate(rate)
         self._network = network
         self._rate = rate
         own_rate = network.settings.features.sample_rate

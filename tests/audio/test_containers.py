@@ -1,4 +1,4 @@
-"""Containers seen from inside; what users see of them is in test_audio."""
+"""Lengths in headers, truncated Ogg files, and files with replaced bytes."""
 
 from pathlib import Path
 
@@ -17,19 +17,19 @@ def test_a_whole_file_is_left_as_it_is(suffix: str, tmp_path: Path) -> None:
     soundfile.write(path, tone(440, 1.0), SAMPLE_RATE)
     with soundfile.SoundFile(path) as sound:
         assert containers.with_length(path, sound) is None
-    assert not containers.is_cut_off(path)
+    assert not containers.is_truncated_ogg(path)
 
 
-def test_an_ogg_file_is_cut_off_wherever_its_last_page_does_not_end(tmp_path: Path) -> None:
+def test_an_ogg_file_is_truncated_ogg_wherever_its_last_page_does_not_end(tmp_path: Path) -> None:
     path = tmp_path / "a.ogg"
     soundfile.write(path, tone(440, 3.0), SAMPLE_RATE)
     whole = path.read_bytes()
     last = whole.rfind(b"OggS")
     for end in (last + 4, last + 20, last + 30, len(whole) - 1):
         path.write_bytes(whole[:end])
-        assert containers.is_cut_off(path)
+        assert containers.is_truncated_ogg(path)
     path.write_bytes(whole[:last])
-    assert not containers.is_cut_off(path)
+    assert not containers.is_truncated_ogg(path)
 
 
 @given(place=st.integers(0, 40), content=st.binary(max_size=10), size=st.integers(1, 50))
@@ -37,7 +37,7 @@ def test_an_ogg_file_is_cut_off_wherever_its_last_page_does_not_end(tmp_path: Pa
 def test_bytes_are_replaced_wherever_a_read_begins(place: int, content: bytes, size: int, tmp_path: Path) -> None:
     original = bytes(range(50))
     (tmp_path / "a").write_bytes(original)
-    mended = containers.Mended(tmp_path / "a", place, content)
+    mended = containers.PatchedFile(tmp_path / "a", place, content)
     expected = original[:place] + content + original[place + len(content) :]
     read = b"".join(iter(lambda: mended.read(size), b""))
     assert read == expected
@@ -56,5 +56,5 @@ def test_a_recording_that_was_never_finished_gets_its_length(tmp_path: Path) -> 
         assert sound.frames == 0
         mended = containers.with_length(path, sound)
     assert mended is not None
-    with soundfile.SoundFile(mended) as sound:
+    with mended() as sound:
         assert sound.frames == SAMPLE_RATE

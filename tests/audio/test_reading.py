@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from asr.audio import AudioError
-from asr.audio import reading as audio
+from asr import audio
+from asr.audio import AudioError, AudioReader
 
 FREQUENCY, AMPLITUDE, DURATION = 440.0, 0.5, 0.6
 RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
@@ -45,7 +45,7 @@ FORMATS = {
 }
 # MP3 has one channel or two.
 CHANNELS = [(name, channels) for name in FORMATS for channels in range(1, 7) if name != "mp3" or channels <= 2]
-NOT_AUDIO = "not a sound file that can be read; WAV, FLAC, OGG, Opus, MP3, AIFF and NIST SPHERE can"
+NOT_AUDIO = "not a sound file of a supported format (WAV, FLAC, OGG, Opus, MP3, AIFF, NIST SPHERE)"
 
 
 def sine(rate: int = audio.SAMPLE_RATE, duration: float = DURATION) -> NDArray[np.float64]:
@@ -191,10 +191,18 @@ def message(path: Path, offset: float = 0.0, duration: float | None = None) -> s
 
 def test_a_part_beyond_the_end_is_refused(tmp_path: Path) -> None:
     path = ramp(tmp_path)
-    assert message(path, duration=1.011) == "1.011 s from 0 s on are wanted, 1.000 s are there"
-    assert message(path, offset=0.5, duration=0.6) == "0.6 s from 0.5 s on are wanted, 0.500 s are there"
-    assert message(path, offset=1.0) == "offset 1 s lies behind its end (1.000 s)"
-    assert message(path, offset=7.5, duration=1) == "offset 7.5 s lies behind its end (1.000 s)"
+    assert message(path, duration=1.011) == "segment 0–1.011 s exceeds the file (1.000 s)"
+    assert message(path, offset=0.5, duration=0.6) == "segment 0.5–1.1 s exceeds the file (1.000 s)"
+    assert message(path, offset=1.0) == "offset 1 s is not before the end of the file (1.000 s)"
+    assert message(path, offset=7.5, duration=1) == "offset 7.5 s is not before the end of the file (1.000 s)"
+
+
+@pytest.mark.parametrize("seconds", [-0.1, -1e-9, np.nan, np.inf, -np.inf])
+def test_load_refuses_an_offset_or_duration_that_is_no_time(seconds: float, tmp_path: Path) -> None:
+    path = ramp(tmp_path)
+    assert message(path, offset=seconds) == f"offset {seconds:g} s; expected 0 or more seconds"
+    assert message(path, duration=seconds) == f"duration {seconds:g} s; expected more than 0 seconds"
+    assert message(path, duration=0) == "duration 0 s; expected more than 0 seconds"
 
 
 # What is no sound file
@@ -273,11 +281,11 @@ def test_a_file_that_is_cut_off_says_how_much_is_there(tmp_path: Path) -> None:
         return path
 
     said = "truncated: the header announces"
-    assert message(cut("wav-16", 44 + 1000)) == f"{said} 19200 bytes of samples, 1000 are there"
-    assert message(cut("sphere", 1024 + 1000)) == f"{said} 9600 samples, 500 are there"
+    assert message(cut("wav-16", 44 + 1000)) == f"{said} 19200 bytes of samples, the file has 1000"
+    assert message(cut("sphere", 1024 + 1000)) == f"{said} 9600 samples, the file has 500"
     assert message(cut("aiff", 1000)).startswith(f"{said} 19208 bytes of samples, ")
-    assert message(cut("ogg-opus", 1000)) == "truncated: its last Ogg page is cut off"
-    assert re.fullmatch(r"truncated: \d+ of 9600 samples are there", message(cut("mp3", 1000)))
+    assert message(cut("ogg-opus", 1000)) == "truncated: its last Ogg page is not complete"
+    assert re.fullmatch(rf"{said} 9600 samples, the file has \d+", message(cut("mp3", 1000)))
     assert message(cut("flac-16", 3000)).startswith("damaged: ")
 
 
@@ -397,7 +405,7 @@ def test_more_than_a_day_is_refused_before_it_is_read(tmp_path: Path) -> None:
     content[4:8], content[40:44] = struct.pack("<I", size + 36), struct.pack("<I", size)
     path.write_bytes(content)
     os.truncate(path, 44 + size)  # a hole, which takes no room on the disk
-    assert message(path) == "25 hours long; at most 24 can be read at once"
+    assert message(path) == "25 hours long; the limit is 24 hours"
 
 
 def test_a_header_that_claims_more_than_a_day_is_refused(tmp_path: Path) -> None:
@@ -405,7 +413,7 @@ def test_a_header_that_claims_more_than_a_day_is_refused(tmp_path: Path) -> None
     content = bytearray(path.read_bytes())
     content[22:26] = struct.pack(">I", 16_000 * 3600 * 30)
     path.write_bytes(content)
-    assert message(path) == "30 hours long; at most 24 can be read at once"
+    assert message(path) == "30 hours long; the limit is 24 hours"
     content[22:26] = struct.pack(">I", 16_000 * 3600 * 20)
     path.write_bytes(content)
     assert re.match(r"damaged: |truncated: ", message(path))
@@ -449,13 +457,13 @@ def test_digital_silence_is_refused(samples: NDArray[np.float64], tmp_path: Path
         (np.zeros(0), "0 samples"),
         (np.zeros((0, 2)), "0 samples"),
         (np.zeros((5, 0)), "0 samples"),
-        (np.float32(1), "an array of 0 dimensions; (samples,) or (samples, channels) is meant"),
-        (np.ones((2, 3, 4)), "an array of 3 dimensions; (samples,) or (samples, channels) is meant"),
-        (np.ones((1, 16_000)), "16000 channels; (samples, channels) is meant, is the array transposed?"),
-        (np.ones(9, np.uint8), "samples of type uint8; floating point or signed integers are meant"),
-        (np.ones(9, bool), "samples of type bool; floating point or signed integers are meant"),
-        (np.ones(9, complex), "samples of type complex128; floating point or signed integers are meant"),
-        (np.array(["a"]), "samples of type <U1; floating point or signed integers are meant"),
+        (np.float32(1), "an array of 0 dimensions; expected (samples,) or (samples, channels)"),
+        (np.ones((2, 3, 4)), "an array of 3 dimensions; expected (samples,) or (samples, channels)"),
+        (np.ones((1, 16_000)), "16000 channels; expected (samples, channels), is the array transposed?"),
+        (np.ones(9, np.uint8), "samples of type uint8; expected floating point or signed integers"),
+        (np.ones(9, bool), "samples of type bool; expected floating point or signed integers"),
+        (np.ones(9, complex), "samples of type complex128; expected floating point or signed integers"),
+        (np.array(["a"]), "samples of type <U1; expected floating point or signed integers"),
         (np.array([0.1, 1e300]), "sample 1 is not a number (NaN or infinite)"),
     ],
 )
@@ -516,24 +524,24 @@ def test_resampling_there_and_back_changes_nothing(
 # Block by block
 
 
-def in_blocks(path: Path, monkeypatch: pytest.MonkeyPatch, size: int = 1000, **part: object) -> audio.Waveform:
-    monkeypatch.setattr(audio, "_PIECE", size)
-    return np.concatenate(list(audio.blocks(path, **part)))  # type: ignore[arg-type]
+def in_blocks(path: Path, size: int = 1000, **part: object) -> audio.Waveform:
+    with AudioReader(path, size) as reader:
+        return np.concatenate(list(reader.blocks(**part)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "rate"), [(name, rate) for name in FORMATS for rate in FORMATS[name][3][::3]])
-def test_blocks_are_the_waveform(name: str, rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_the_waveform(name: str, rate: int, tmp_path: Path) -> None:
     noise = np.random.default_rng(rate).normal(0, 0.1, round(0.7 * rate))
     path = write(tmp_path, name, np.stack([sine(rate, 0.7) + noise, noise], axis=1), rate)
-    np.testing.assert_allclose(in_blocks(path, monkeypatch), audio.load(path), atol=1e-6)
+    np.testing.assert_allclose(in_blocks(path), audio.load(path), atol=1e-6)
     part = {"offset": 0.21, "duration": 0.35, "channel": 1}
-    np.testing.assert_allclose(in_blocks(path, monkeypatch, 777, **part), audio.load(path, **part), atol=1e-6)  # type: ignore[arg-type]
+    np.testing.assert_allclose(in_blocks(path, 777, **part), audio.load(path, **part), atol=1e-6)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [1, 2, 599, 600, 601])
-def test_blocks_of_any_size(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_any_size(size: int, tmp_path: Path) -> None:
     path = write(tmp_path, "wav-float", np.random.default_rng(1).uniform(-1, 1, 600), 44_100)
-    np.testing.assert_allclose(in_blocks(path, monkeypatch, size), audio.load(path), atol=1e-6)
+    np.testing.assert_allclose(in_blocks(path, size), audio.load(path), atol=1e-6)
 
 
 def test_a_channel_is_taken_alone(tmp_path: Path) -> None:
@@ -542,7 +550,7 @@ def test_a_channel_is_taken_alone(tmp_path: Path) -> None:
     for channel in range(3):
         np.testing.assert_array_equal(audio.load(path, channel=channel), samples[:, channel])
     for read in (audio.load, lambda path, channel: list(audio.blocks(path, channel=channel))):
-        with pytest.raises(AudioError, match=r"wav-float\.wav: no channel 4; it has 3$"):
+        with pytest.raises(AudioError, match=r"wav-float\.wav: no channel 4; the file has 3$"):
             read(path, channel=3)
 
 
@@ -564,19 +572,78 @@ def wrong(samples: NDArray[np.float64], at: int, value: float) -> NDArray[np.flo
     ],
 )
 def test_blocks_are_refused_as_the_whole_is(
-    samples: NDArray[np.float64], rate: int, part: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    samples: NDArray[np.float64], rate: int, part: dict[str, float], tmp_path: Path
 ) -> None:
     path = write(tmp_path, "wav-float", samples, rate)
     with pytest.raises(AudioError) as of_all:
         audio.load(path, **part)  # type: ignore[arg-type]
     with pytest.raises(type(of_all.value)) as of_blocks:
-        in_blocks(path, monkeypatch, 1000, **part)
+        in_blocks(path, 1000, **part)
     assert str(of_blocks.value) == str(of_all.value)
 
 
-def test_damaged_blocks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_blocks_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "flac-16", np.random.default_rng(0).uniform(-1, 1, 60_000))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(AudioError, match=r"flac-16\.flac: (damaged|truncated): "):
-        in_blocks(path, monkeypatch)
+        in_blocks(path)
+
+
+# One reader, read many times
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_reader_gives_the_same_samples_each_time(name: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (40_000, 2))
+    path = write(tmp_path, name, noise, 8000)
+    whole, part = audio.load(path), audio.load(path, 8000, 1.23, 2.5, 1)
+    with AudioReader(path, 5000) as reader:
+        assert reader.info == audio.info(path)
+        for _ in range(2):
+            np.testing.assert_array_equal(reader.read(), whole)
+            np.testing.assert_array_equal(reader.read(8000, 1.23, 2.5, 1), part)
+            np.testing.assert_array_equal(np.concatenate(list(reader.blocks(8000, 1.23, 2.5, 1))), part)
+        first, second = reader.blocks(8000), reader.blocks(8000)
+        for one, other in zip(first, second, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["flac-16", "mp3", "wav-16"])
+def test_a_reader_reads_a_streamed_file_again(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path, name, sine())
+    if name == "flac-16":
+        without_length(path)
+    elif name == "wav-16":
+        path = streamed_wav(tmp_path, 0, 0)
+    with AudioReader(path) as reader:
+        np.testing.assert_array_equal(reader.read(), reader.read())
+
+
+def test_a_reader_refuses_a_file_that_changed(tmp_path: Path) -> None:
+    path = write(tmp_path, "wav-16", sine())
+    with AudioReader(path) as reader:
+        reader.read()
+        write(tmp_path, "wav-16", sine(duration=0.5))
+        with pytest.raises(AudioError, match=r"wav-16\.wav: the file was changed while it was read$"):
+            reader.read()
+
+
+def test_a_reader_closes_its_file(tmp_path: Path) -> None:
+    def is_open(path: Path) -> bool:
+        return any(link.exists() and link.resolve() == path for link in Path("/proc/self/fd").iterdir())
+
+    path = write(tmp_path, "wav-16", sine())
+    with AudioReader(path) as reader:
+        assert is_open(path)
+    assert not is_open(path)
+    reader.read()
+    assert not is_open(path)
+    blocks = reader.blocks()
+    next(blocks)
+    blocks.close()  # type: ignore[attr-defined]
+    assert not is_open(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(AudioError, match="truncated"):
+        AudioReader(path)
+    assert not is_open(path)

@@ -16,9 +16,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from asr import features
+from asr import audio, features
 from asr.audio import AudioError
-from asr.audio import reading as audio
 from asr.corpora.manifest import Utterance, read, write
 from asr.features import FeatureSettings, augment, frame_count
 from asr.features import reference as mfcc
