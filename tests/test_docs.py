@@ -90,7 +90,7 @@ def check_values(command: click.Command, parent: click.Context, arguments: list[
     for parameter in command.params:
         name = str(parameter.name)
         if parameter.required:
-            assert values.get(name), f"{parameter.opts[0]} is missing"
+            assert not parameter.value_is_missing(values.get(name)), f"{name} is missing"
         if isinstance(parameter.type, click.Choice | click.types.IntParamType | click.types.FloatParamType):
             given = values.get(name)
             if given not in (None, ()) and not isinstance(given, bool):
