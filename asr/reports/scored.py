@@ -6,7 +6,7 @@ from pathlib import Path
 
 from asr.scoring import Score, score
 from asr.scoring.groups import Detail
-from asr.text import normalisers
+from asr.text import normaliser as find_normaliser
 from asr.transcripts.matching import Pair
 
 # What the scores of texts as they were given are of.
@@ -31,11 +31,11 @@ class Scored:
 def scored(pairs: Sequence[Pair], normaliser: str = RAW, equivalents: Path | None = None) -> Scored:
     """Score pairs, both texts normalised alike.
 
-    Raises NormaliserError, and ScoringError where there are no pairs, or no words in the references.
+    Raises TextError, and ScoringError where there are no pairs, or no words in the references.
     """
-    normalise = normalisers.together(normaliser, equivalents)
+    normalise = find_normaliser(normaliser, equivalents)
     ids = [pair.id for pair in pairs]
-    plain = normalisers.named(RAW)
+    plain = find_normaliser(RAW)
     given = [(plain(pair.reference), plain(pair.hypothesis)) for pair in pairs]
     written = [(normalise(pair.reference), normalise(pair.hypothesis)) for pair in pairs]
     result = score([one for one, _ in written], [two for _, two in written], ids)

@@ -8,7 +8,7 @@ import pytest
 from asr import transcripts
 from asr.cli import main, outputs
 from asr.cli.score import FORMATS
-from asr.text import normalisers
+from asr.text import NORMALISERS
 
 REFERENCES = "u1 THE CAT SAT\nu2 A DOG\nu3 BIRDS SING\n"
 FIRST = "u3 BIRDS SING\nu1 the bat sat\nu2 A DOG\n"
@@ -27,7 +27,7 @@ def run(folder: Path, *arguments: str) -> int:
 
 
 def test_names_in_the_help_are_those_of_the_rooms() -> None:
-    assert sorted(outputs.NORMALISERS) == sorted(normalisers.NORMALISERS)
+    assert sorted(outputs.NORMALISERS) == sorted(NORMALISERS)
     assert FORMATS == transcripts.FORMATS
 
 

@@ -1,0 +1,160 @@
+"""Normalisers by name: the form in which references and hypotheses are compared.
+
+`none`         white space collapsed, nothing else
+`upper`        the form of this toolkit's models: upper case, letters, marks, digits and apostrophes
+`basic`        lower case without punctuation; hyphens separate words; apostrophes within words are kept
+`librispeech`  A to Z and apostrophes in upper case, without accents, numbers spelled out
+`english`      `basic` with numbers spelled out, contractions expanded and British spellings made American
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+from asr.files import read_utf8
+from asr.text import equivalents
+from asr.text.alphabet import TextError
+from asr.text.equivalents import Normaliser
+from asr.text.numbers import remove_and, spell_numbers
+
+_APOSTROPHES = dict.fromkeys("’‘ʼ`´＇", "'")
+# Soft hyphen, joiners, marks of direction, byte order mark, variation selectors: none of them separates words.
+_INVISIBLE = dict.fromkeys("\u00ad\u200c\u200d\u200e\u200f\u2060\ufeff" + "".join(map(chr, range(0xFE00, 0xFE10))), "")
+_UNIFIED = str.maketrans(_APOSTROPHES | _INVISIBLE)
+# Text that `upper` does not change: most transcripts of most corpora, which a regular expression recognises faster.
+_PLAIN = re.compile(r"[A-Z0-9']+(?: [A-Z0-9']+)*")
+# Letters without a Unicode decomposition.
+_LETTERS = {"Æ": "AE", "Œ": "OE", "Ø": "O", "Đ": "D", "Ð": "D", "Ł": "L", "Þ": "TH", "ẞ": "SS", "&": " AND "}
+_PLAIN_LETTERS = str.maketrans(_LETTERS)
+_IRREGULAR = {
+    "can't": "can not",
+    "cannot": "can not",
+    "won't": "will not",
+    "shan't": "shall not",
+    "ain't": "is not",
+    "let's": "let us",
+    "y'all": "you all",
+    "ma'am": "madam",
+    "gonna": "going to",
+    "wanna": "want to",
+    "gotta": "got to",
+    "gimme": "give me",
+    "lemme": "let me",
+    "dunno": "do not know",
+    "kinda": "kind of",
+    "sorta": "sort of",
+    "mr": "mister",
+    "mrs": "missus",
+    "dr": "doctor",
+    "prof": "professor",
+    "ok": "okay",
+    "vs": "versus",
+    "etc": "et cetera",
+}
+_ENDINGS = (("n't", " not"), ("'re", " are"), ("'ll", " will"), ("'ve", " have"), ("'m", " am"), ("'d", " would"))
+# After these words "'s" is "is" (or "has", which has the same form); after others it is a possessive.
+_IS = frozenset(
+    [
+        "it",
+        "he",
+        "she",
+        "that",
+        "this",
+        "there",
+        "here",
+        "what",
+        "who",
+        "where",
+        "when",
+        "why",
+        "how",
+        "everything",
+        "nothing",
+        "something",
+    ]
+)
+
+
+def _none(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _upper(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
+    text = unicodedata.normalize("NFKC", text.translate(_UNIFIED)).translate(_UNIFIED)
+    # Some upper-case letters come decomposed (of "ΐ", for example), so they are composed again.
+    text = unicodedata.normalize("NFKC", text.upper())
+    kept = (character if character == "'" or unicodedata.category(character)[0] in "LMN" else " " for character in text)
+    return " ".join("".join(kept).split())
+
+
+def _strip_apostrophes(words: list[str]) -> str:
+    # Quotation marks, and "'tis" as "tis".
+    return " ".join(stripped for word in words if (stripped := word.strip("'")))
+
+
+def _basic(text: str) -> str:
+    return _strip_apostrophes(_upper(text).lower().split())
+
+
+def _librispeech(text: str) -> str:
+    text = _upper(spell_numbers(text).replace("&", " and ")).translate(_PLAIN_LETTERS)
+    text = "".join(char for char in unicodedata.normalize("NFD", text) if not unicodedata.combining(char))
+    return _strip_apostrophes(re.sub(r"[^A-Z']", " ", text).split())
+
+
+def _expand(word: str) -> str:
+    """Return a word with its contractions written out: "i'd've" is "i would have"."""
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    for ending, expanded in _ENDINGS:
+        if word.endswith(ending) and len(word) > len(ending):
+            return _expand(word.removesuffix(ending)) + expanded
+    stem = word.removesuffix("'s")
+    return f"{stem} is" if stem != word and stem in _IS else word
+
+
+def _english(text: str) -> str:
+    words = _basic(spell_numbers(text).replace("&", " and ").replace("%", " percent ")).split()
+    # A possessive is spelled as the word itself.
+    expanded = re.sub(r"'s\b", " 's", " ".join(map(_expand, words)))
+    american = _american()(expanded).replace(" 's", "'s")
+    return " ".join(remove_and(american.split()))
+
+
+@lru_cache(maxsize=1)
+def _american() -> Normaliser:
+    lines = files("asr.text").joinpath("spellings.txt").read_text(encoding="utf-8").splitlines()
+    return equivalents.replacer(equivalents.parse(lines, "spellings.txt"), _none, "spellings.txt")
+
+
+NORMALISERS: dict[str, Normaliser] = {
+    "upper": _upper,
+    "none": _none,
+    "basic": _basic,
+    "librispeech": _librispeech,
+    "english": _english,
+}
+
+
+def normaliser(name: str, equivalents_file: Path | None = None) -> Normaliser:
+    """Return a normaliser, followed by the replacements of a file of equivalents.
+
+    Raises TextError for an unknown name or a bad line, EncodingError and OSError.
+    """
+    if name not in NORMALISERS:
+        raise TextError(f"unknown normaliser {name!r}; known are {', '.join(NORMALISERS)}")
+    normalise = NORMALISERS[name]
+    if equivalents_file is None:
+        return normalise
+    rows = equivalents.parse(read_utf8(equivalents_file).splitlines(), str(equivalents_file))
+    replace = equivalents.replacer(rows, normalise, str(equivalents_file))
+    return lambda text: replace(normalise(text))
+
+
+def normalise(text: str, name: str = "upper") -> str:
+    """Return the text in the form of a normaliser. Raises TextError for an unknown name."""
+    return normaliser(name)(text)
