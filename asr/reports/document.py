@@ -1,4 +1,4 @@
-"""Scores -> the JSON document of SCHEMA.md, from which programs and the HTML pages are made."""
+"""Scores -> the JSON document of SCHEMA.md, which programs and the HTML pages read."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.files import write_text
-from asr.reports.scored import RAW, Scored
+from asr.reports.score import RAW, ScoredPairs
 from asr.scoring import Rate, Score, UtteranceScore
 from asr.scoring.alignment import CORRECT, INSERTION, Edit
 from asr.scoring.calibration import calibration
@@ -27,12 +27,12 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _rate(rate: Rate) -> Document:
-    # Not rounded: 0.1 % of a large corpus is a few words.
+    # Not rounded: at six decimals the error count of a large corpus could not be recovered.
     return asdict(rate)
 
 
@@ -58,13 +58,13 @@ def _harm(words: Iterable[Harm]) -> list[Document]:
 
 def compact(edits: Iterable[Edit]) -> list[list[str]]:
     """Return an alignment as ["=", "correct words in a row"] and [operation, reference word, hypothesis word]."""
-    found: list[list[str]] = []
+    items: list[list[str]] = []
     for correct, run in groupby(edits, key=lambda edit: edit.operation == CORRECT):
         if correct:
-            found.append([CORRECT, " ".join(edit.reference for edit in run)])
+            items.append([CORRECT, " ".join(edit.reference for edit in run)])
         else:
-            found += [[edit.operation, edit.reference, edit.hypothesis] for edit in run]
-    return found
+            items += [[edit.operation, edit.reference, edit.hypothesis] for edit in run]
+    return items
 
 
 def expanded(alignment: Iterable[Sequence[str]]) -> Iterator[Edit]:
@@ -80,15 +80,15 @@ def expanded(alignment: Iterable[Sequence[str]]) -> Iterator[Edit]:
             position += operation != INSERTION
 
 
-def _made(row: UtteranceScore) -> Document:
-    """Return what a system made of an utterance."""
+def _result(row: UtteranceScore) -> Document:
+    """Return a system's hypothesis for an utterance and its errors."""
     names = ("substitutions", "deletions", "insertions", *_CHARACTERS)
     counts = {name: getattr(row, name) for name in names}
     return {"hypothesis": row.hypothesis, "errors": row.errors, **counts, "alignment": compact(row.edits())}
 
 
-def _said(row: UtteranceScore, pair: Pair) -> Document:
-    """Return what is known of an utterance, whoever recognises it."""
+def _utterance(row: UtteranceScore, pair: Pair) -> Document:
+    """Return the fields of an utterance that do not depend on the system."""
     return {
         "id": row.id,
         "speaker": pair.speaker,
@@ -98,15 +98,15 @@ def _said(row: UtteranceScore, pair: Pair) -> Document:
     }
 
 
-def _utterances(result: Scored) -> list[Document]:
+def _utterances(result: ScoredPairs) -> list[Document]:
     rows = []
     for row, raw, pair in zip(result.score.utterance_scores, result.raw.utterance_scores, result.pairs, strict=True):
-        one = _said(row, pair) | _made(row)
+        fields = _utterance(row, pair) | _result(row)
         if raw is not row and (raw.reference, raw.hypothesis) != (row.reference, row.hypothesis):
-            one |= {"raw_reference": raw.reference, "raw_hypothesis": raw.hypothesis}
+            fields |= {"raw_reference": raw.reference, "raw_hypothesis": raw.hypothesis}
         if pair.confidences:
-            one["confidences"] = [round(confidence, 4) for confidence in pair.confidences]
-        rows.append(one)
+            fields["confidences"] = [round(confidence, 4) for confidence in pair.confidences]
+        rows.append(fields)
     return rows
 
 
@@ -121,8 +121,8 @@ def _timing(pairs: Sequence[Pair], seconds: float | None) -> Document:
     }
 
 
-def evaluation(result: Scored, facts: Document, seconds: float | None = None) -> Document:
-    """Return the document of one system; `seconds` is how long it took to recognise all."""
+def evaluation(result: ScoredPairs, facts: Document, seconds: float | None = None) -> Document:
+    """Return the document of one system; `seconds` is the time that recognition took."""
     score, details = result.score, result.details
     calibrated = calibration(score, details)
     return {
@@ -146,7 +146,7 @@ def evaluation(result: Scored, facts: Document, seconds: float | None = None) ->
     }
 
 
-def _system(name: str, result: Scored, facts: Document) -> Document:
+def _system(name: str, result: ScoredPairs, facts: Document) -> Document:
     raw = {"normaliser": RAW, **_rates(result.raw), **_counts(result.raw)}
     return {"name": name, **facts, **_rates(result.score), **_counts(result.score), "raw": raw}
 
@@ -167,10 +167,10 @@ def _contrast(contrast: Contrast) -> Document:
     }
 
 
-def comparison(results: dict[str, Scored], facts: Document, sources: dict[str, Document]) -> Document:
-    """Return the document of several systems by name; `sources` says of each where its hypotheses are from.
+def comparison(results: dict[str, ScoredPairs], facts: Document, sources: dict[str, Document]) -> Document:
+    """Return the document of several systems by name; `sources` holds each system's own facts.
 
-    `utterance_scores` holds those alone that the systems recognised differently. Raises ScoringError.
+    `utterance_scores` holds only the utterances whose hypotheses differ. Raises ScoringError.
     """
     systems = [System(name, result.score) for name, result in results.items()]
     pairs = next(iter(results.values())).pairs
@@ -178,9 +178,9 @@ def comparison(results: dict[str, Scored], facts: Document, sources: dict[str, D
     first = systems[0].score
     rows = []
     for index, (row, pair) in enumerate(zip(first.utterance_scores, pairs, strict=True)):
-        made = [system.score.utterance_scores[index] for system in systems]
-        if len({one.hypothesis for one in made}) > 1:
-            rows.append(_said(row, pair) | {"systems": list(map(_made, made))})
+        scores = [system.score.utterance_scores[index] for system in systems]
+        if len({one.hypothesis for one in scores}) > 1:
+            rows.append(_utterance(row, pair) | {"systems": list(map(_result, scores))})
     return {
         "schema": SCHEMA,
         "kind": "comparison",
@@ -196,11 +196,11 @@ def comparison(results: dict[str, Scored], facts: Document, sources: dict[str, D
 
 
 def dumps(document: Document) -> str:
-    """Return the document as JSON: a line for each key, and for each item of a list of objects."""
+    """Return the document as JSON with one line per key and per item of a list of objects."""
     lines = []
     for key, value in document.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            items = ",\n  ".join(json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in value)
+            items = ",\n  ".join(json.dumps(item, ensure_ascii=False, separators=(",", ":")) for item in value)
             lines.append(f"{json.dumps(key)}: [\n  {items}\n ]")
         else:
             lines.append(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
@@ -208,5 +208,5 @@ def dumps(document: Document) -> str:
 
 
 def write(path: str | Path, document: Document) -> None:
-    """Write a document as JSON, whole or not at all. Raises OSError."""
+    """Write a document as JSON atomically. Raises OSError."""
     write_text(Path(path), dumps(document))

@@ -100,7 +100,7 @@ def test_weights_are_sought_on_a_part_and_weighed_against_greedy_on_the_whole(mo
     assert {one.words for one in told[1 : 1 + len(FEW_WEIGHTS) * len(FEW_BONUSES)]} == {9}
     # Twenty utterances, every second of them.
     assert {len(one.errors) for one in found.surface} == {10}
-    assert "on a part of the set, 20 words" in surface.page(found, data, {})
+    assert "on a part of the set, 20 words" in surface.render(found, data, {})
     assert {len(one.errors) for one in found.searches} == {20}
 
 
@@ -168,5 +168,5 @@ def test_the_page_shows_the_surface_and_the_searches(tmp_path: Path) -> None:
     assert "&lt;dev&gt;.jsonl" in page and "<dev>" not in page
     assert page.count("<tr>") == 1 + len(WEIGHTS) + 1 + len(found.searches)
     assert "http" not in page
-    nothing = surface.page(tune(dev([("AB", "AB")]), ALPHABET), data, {})
+    nothing = surface.render(tune(dev([("AB", "AB")]), ALPHABET), data, {})
     assert "nothing that was tried makes fewer errors" in nothing and "Language model" not in nothing

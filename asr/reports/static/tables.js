@@ -1,4 +1,4 @@
-// Tables that are sorted by a click on the name of a column; a second click turns the order round.
+// Sort a table by the column whose name is clicked; a second click reverses the order.
 
 function keyOf(row, column) {
   const cell = row.cells[column];

@@ -1,4 +1,4 @@
-// The list of utterances: sorted, filtered and found in; rows are made when they come into sight.
+// The list of utterances: sort, filter, search; rows are created when they come into view.
 
 const BATCH = 40;
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -12,7 +12,7 @@ const counted = (value, thing) => `${number(value)} ${thing}${value === 1 ? "" :
 const percent = (errors, words) => (words ? `${((100 * errors) / words).toFixed(2)} %` : "–");
 
 const rows = data.utterances.map((row, index) => {
-  const errors = row.made.map((one) => sum(one.kinds));
+  const errors = row.results.map((one) => sum(one.kinds));
   const most = Math.max(...errors);
   const rate = row.words ? most / row.words : most ? Infinity : 0;
   return { ...row, index, errors, most, rate, spread: most - Math.min(...errors) };
@@ -27,7 +27,7 @@ function fields() {
 }
 
 function haystack(row, where) {
-  row.texts ??= texts(row.made.map((one) => one.alignment)).map((line) => line.toLowerCase());
+  row.texts ??= texts(row.results.map((one) => one.alignment)).map((line) => line.toLowerCase());
   if (where === "r") return row.texts[0];
   if (where) return row.texts[Number(where) + 1];
   return [row.id.toLowerCase(), ...row.texts, ...(row.raw ?? []).map((line) => line.toLowerCase())].join("\n");
@@ -40,7 +40,7 @@ function within(value, from, to) {
 function hasKind(row, kind) {
   if (!kind) return true;
   if (kind === "some" || kind === "none") return row.most > 0 === (kind === "some");
-  return row.made[0].kinds[Number(kind)] > 0;
+  return row.results[0].kinds[Number(kind)] > 0;
 }
 
 function isBest(row, best) {
@@ -49,15 +49,15 @@ function isBest(row, best) {
   return row.spread > 0 && row.errors[Number(best)] === Math.min(...row.errors);
 }
 
-function chosen(row, wanted) {
-  const words = (wanted.find ?? "").toLowerCase().split(/\s+/u).filter(Boolean).join(" ");
+function matches(row, filter) {
+  const words = (filter.find ?? "").toLowerCase().split(/\s+/u).filter(Boolean).join(" ");
   return (
-    (!wanted.speaker || row.speaker === wanted.speaker) &&
-    hasKind(row, wanted.kind) &&
-    isBest(row, wanted.best) &&
-    within(100 * row.rate, wanted.wer_from, wanted.wer_to) &&
-    within(row.words, wanted.words_from, wanted.words_to) &&
-    (!words || haystack(row, wanted.where).includes(words))
+    (!filter.speaker || row.speaker === filter.speaker) &&
+    hasKind(row, filter.kind) &&
+    isBest(row, filter.best) &&
+    within(100 * row.rate, filter.wer_from, filter.wer_to) &&
+    within(row.words, filter.words_from, filter.words_to) &&
+    (!words || haystack(row, filter.where).includes(words))
   );
 }
 
@@ -81,61 +81,61 @@ function order(name) {
   return ORDERS[name];
 }
 
-function told(row) {
+function details(row) {
   const parts = [counted(row.words, "word")];
   if (row.speaker) parts.unshift(`speaker ${row.speaker}`);
   if (row.duration) parts.push(`${row.duration.toFixed(1)} s`);
   if (several) parts.push(...data.systems.map((name, index) => `${name}: ${counted(row.errors[index], "error")}`));
   else parts.push(counted(row.most, "error"), `WER ${percent(row.most, row.words)}`);
-  const made = make("span", undefined, "soft");
-  // Each is isolated, as a name may be written from right to left.
-  parts.forEach((part, index) => made.append(index ? " · " : "", make("bdi", part)));
-  return made;
+  const element = make("span", undefined, "soft");
+  // Each part is isolated, as a name may be written from right to left.
+  parts.forEach((part, index) => element.append(index ? " · " : "", make("bdi", part)));
+  return element;
 }
 
-// Confidences are of the words as they were given, which a normaliser may have joined or parted.
+// Confidences belong to the words as given, which a normaliser may have joined or split.
 function confidenceOf(row) {
-  const words = texts([row.made[0].alignment])[1].split(" ").filter(Boolean).length;
+  const words = texts([row.results[0].alignment])[1].split(" ").filter(Boolean).length;
   if (row.confidences?.length !== words) return () => "";
   return (index) => `confidence ${row.confidences[index]}`;
 }
 
 function asGiven(row) {
-  const made = make("details", make("summary", "as given"));
+  const element = make("details", make("summary", "as given"));
   row.raw.forEach((line, index) => {
     const shown = make("bdi", line);
     shown.dir = "auto";
     const whole = make("p", make("span", `${lineNames[index]} `, "soft"), "raw");
     whole.append(shown);
-    made.append(whole);
+    element.append(whole);
   });
-  return made;
+  return element;
 }
 
 function rowElement(row) {
-  const made = make("li");
-  made.id = `utterance-${row.index}`;
-  made.tabIndex = -1;
+  const element = make("li");
+  element.id = `utterance-${row.index}`;
+  element.tabIndex = -1;
   const link = make("a", make("bdi", row.id));
-  link.href = `#${made.id}`;
+  link.href = `#${element.id}`;
   const heading = make("p", link, "heading");
-  heading.append(" ", told(row));
-  const alignments = row.made.map((one) => one.alignment);
-  made.append(heading, alignmentElement(alignments, lineNames, confidenceOf(row)));
-  if (row.raw) made.append(asGiven(row));
+  heading.append(" ", details(row));
+  const alignments = row.results.map((one) => one.alignment);
+  element.append(heading, alignmentElement(alignments, lineNames, confidenceOf(row)));
+  if (row.raw) element.append(asGiven(row));
   if (row.audio) {
     const sound = make("audio");
     Object.assign(sound, { controls: true, preload: "metadata", src: row.audio });
-    made.append(sound);
+    element.append(sound);
   }
-  return made;
+  return element;
 }
 
 function render(upTo) {
   const from = list.children.length;
   if (from < upTo) list.append(...shown.slice(from, upTo).map(rowElement));
   more.hidden = list.children.length >= shown.length;
-  // Told anew, it looks whether the button is still near.
+  // Observing again reports whether the button is still near.
   nearing.unobserve(more);
   nearing.observe(more);
 }
@@ -150,12 +150,12 @@ function summary() {
 }
 
 function refresh() {
-  const wanted = fields();
-  // Array.prototype.sort is stable: what is equal stays in the order of the references.
-  shown = rows.filter((row) => chosen(row, wanted)).sort(order(wanted.sort));
+  const filter = fields();
+  // Array.prototype.sort is stable: equal rows stay in the order of the references.
+  shown = rows.filter((row) => matches(row, filter)).sort(order(filter.sort));
   list.replaceChildren();
   render(BATCH);
-  const none = `None of ${counted(rows.length, "utterance")} is so; "Show all" brings them back.`;
+  const none = `None of ${counted(rows.length, "utterance")} matches; "Show all" clears the filters.`;
   count.textContent = shown.length || !rows.length ? summary() : none;
 }
 
@@ -170,8 +170,8 @@ function reveal(index) {
   if (!shown.includes(row)) showAll();
   render(shown.indexOf(row) + BATCH / 2);
   const element = document.getElementById(`utterance-${index}`);
-  list.querySelector(".found")?.classList.remove("found");
-  element.classList.add("found");
+  list.querySelector(".target-row")?.classList.remove("target-row");
+  element.classList.add("target-row");
   element.focus({ preventScroll: true });
   element.scrollIntoView({ block: "center" });
 }
