@@ -46,9 +46,10 @@ def compare(
     Paired bootstrap (Bisani and Ney 2004) and matched-pairs sentence-segment word error test (MAPSSWE, Gillick and Cox
     1989), corrected for the number of comparisons (Holm). A difference is shown where both are below 5 %.
     """
-    from asr import reports as report
     from asr import transcripts
-    from asr.reports import document, page
+    from asr.files import write_text
+    from asr.reports import document, page, text
+    from asr.reports.score import score_pairs
     from asr.transcripts.matching import match
 
     if len(systems) < 2:
@@ -62,14 +63,14 @@ def compare(
     for name, path in zip(names, systems, strict=True):
         made, outside = transcripts.read_hypotheses(path, said, hypothesis_format)
         matched = match(said, made, str(path), allow_missing)
-        results[name] = report.scored(matched.pairs, normaliser, equivalents)
+        results[name] = score_pairs(matched.pairs, normaliser, equivalents)
         counts = {"missing": len(matched.missing), "extra": len(matched.extra), "outside": outside}
         sources[name] = {"hypotheses": str(path), **counts}
     given = outs.facts(references=references, equivalents=equivalents)
     body = document.comparison(results, given, sources)
-    click.echo(report.comparison_text(body, worst))
+    click.echo(text.comparison(body, text.TextOptions(worst=worst, width=outs.terminal_width())))
     if json_file:
-        report.write_json(json_file, body)
+        document.write(json_file, body)
     if report_file:
-        page.write_comparison(report_file, body)
+        write_text(report_file, page.comparison(body))
     return 0

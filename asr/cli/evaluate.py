@@ -1,4 +1,4 @@
-"""asr evaluate: a manifest and a model -> a WER report."""
+"""asr evaluate: transcribe a manifest with a model and report the word error rate."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from asr.cli.outputs import Outputs, equivalents, facts, normaliser, outputs
 from asr.cli.progress import Display
 
 
-@click.command(short_help="Score a model on a manifest: WER and CER.")
+@click.command(short_help="Score a model on a manifest: WER, CER and SER.")
 @click.argument("manifest", type=options.FILE)
 @options.model_or_default
-@normaliser(None, "; else as the model's training text")
+@normaliser(None, "; the default is that of the model's training text")
 @equivalents
 @outputs
 @click.option(
-    "--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Tell the WER of the best of N texts, too."
+    "--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Report the oracle WER of N-best lists too."
 )
 @decoding
 @options.batch_seconds
@@ -37,32 +37,38 @@ def evaluate(
 ) -> int:
     """Transcribe MANIFEST and score it: WER, CER and SER with 95 % intervals, and the worst utterances."""
     from asr import recognition
-    from asr import reports as report
     from asr.corpora import manifest as manifests
     from asr.recognition import evaluation
     from asr.recognition.listening import Listening
+    from asr.reports import text
+    from asr.reports.score import score_pairs
     from asr.transcripts.matching import Pair
 
     utterances = manifests.read(manifest)
     recognizer = recognition.load(model, device or "cpu").with_listening(Listening(batch=batch_seconds))
     with Display(quiet) as display:
-        recognizer, decoder = decoding.equip(recognizer, display, nbest, sum(one.duration for one in utterances))
+        duration = sum(utterance.duration for utterance in utterances)
+        recognizer, decoder = decoding.equip(recognizer, display, nbest, duration)
 
         def progress(done: float, total: float) -> None:
             display.update("transcribe", done / 60, total / 60, "minutes")
 
         result = evaluation.evaluate(recognizer, utterances, progress, nbest)
-    rows = zip(utterances, result.hypotheses, strict=True)
     pairs = [
-        Pair(one.id, one.text, row.text, one.speaker, one.duration, tuple(word.confidence for word in row.words))
-        for one, row in rows
+        Pair(
+            utterance.id,
+            utterance.text,
+            hypothesis.text,
+            utterance.speaker,
+            utterance.duration,
+            tuple(word.confidence for word in hypothesis.words),
+        )
+        for utterance, hypothesis in zip(utterances, result.hypotheses, strict=True)
     ]
-    scored = report.scored(pairs, normaliser or result.normaliser, equivalents)
-    speed = result.audio_seconds / result.seconds
-    shown = {"manifest": str(manifest), "model": str(model), "decoder": decoder}
-    shown |= {"audio": f"{result.audio_seconds / 60:.1f} minutes, {speed:.0f} times real time"}
-    if result.oracle:
-        shown["oracle"] = f"{report.percent(result.oracle)}, the best of {nbest} texts of each"
-    click.echo(report.text(scored, shown, outputs.worst))
+    scored = score_pairs(pairs, normaliser or result.normaliser, equivalents)
     given = facts(manifest=manifest, model=model, decoder=decoder, equivalents=equivalents)
+    notes = {"speed": f"{result.audio_seconds / result.seconds:.1f} × real time"}
+    if result.oracle:
+        notes["oracle WER"] = f"{text.rate(result.oracle)}, the best of {nbest} texts per utterance"
+    outputs.print_report(scored, given, notes, result.normaliser)
     return outputs.write(scored, given, model.name, result.seconds, outputs.sounds(utterances, quiet))

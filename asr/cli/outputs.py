@@ -1,11 +1,12 @@
 """What the commands that score write beside their report: files for programs and people, and an exit code for CI."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -16,7 +17,7 @@ from asr.version import __version__
 if TYPE_CHECKING:
     from asr.corpora.manifest import Utterance
     from asr.reports.document import Document
-    from asr.reports.scored import Scored
+    from asr.reports.score import ScoredPairs
 
 # Those of asr.normalisers, which --help does not wait for.
 NORMALISERS = ("none", "upper", "basic", "librispeech", "english")
@@ -31,7 +32,12 @@ report_file: Decorator = click.option(
     "--report", "report_file", type=_OUT, help="Write the report as an HTML page too."
 )
 worst: Decorator = click.option(
-    "--worst", type=click.IntRange(min=0), default=5, show_default=True, help="Utterances to show in full."
+    "--worst",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=5,
+    show_default=True,
+    help="Utterances to print.",
 )
 
 
@@ -50,7 +56,9 @@ class Outputs:
     pra: Path | None
     dtl: Path | None
     fail_above: float | None
+    show: Literal["worst", "all", "none"]
     worst: int
+    verbose: bool
     audio: bool
 
     def prepare(self) -> None:
@@ -61,20 +69,34 @@ class Outputs:
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
 
+    def print_report(
+        self,
+        result: "ScoredPairs",
+        facts: "Document",
+        notes: Mapping[str, str],
+        default_normaliser: str = "none",
+    ) -> None:
+        """Print the report; `facts` are the settings that --verbose shows, `notes` are always shown."""
+        from asr.reports import text
+
+        options = text.TextOptions(self.show, self.worst, self.verbose, terminal_width())
+        settings = {name: value for name, value in facts.items() if name not in text.HIDDEN_FACTS}
+        click.echo(text.evaluation(result, settings, notes, options, default_normaliser))
+
     def sounds(self, utterances: Sequence["Utterance"], quiet: bool = False) -> dict[str, str]:
         """Return the audio of utterances by id as data URIs, if it was asked for. Raises AudioError."""
-        from asr.reports.page.sound import data_uri
+        from asr.reports.page import sound
 
         found: dict[str, str] = {}
         with Display(quiet) as display:
             for one in utterances if self.audio else ():
-                found[one.id] = data_uri(one.audio, one.offset, one.duration)
+                found[one.id] = sound(one.audio, one.offset, one.duration)
                 display.update("audio", len(found), len(utterances), "utterances")
         return found
 
     def write(
         self,
-        result: "Scored",
+        result: "ScoredPairs",
         given: "Document",
         title: str,
         seconds: float | None = None,
@@ -84,19 +106,16 @@ class Outputs:
 
         `given`: the facts; `seconds`: how long recognition took; `sounds`: ids to data URIs.
         """
-        from asr import reports as report
         from asr.files import write_text
-        from asr.reports import page, sclite
-        from asr.reports.document import evaluation
+        from asr.reports import document, page, sclite
 
-        document = evaluation(result, given, seconds) if self.json_file or self.report_file else {}
+        body = document.evaluation(result, given, seconds) if self.json_file or self.report_file else {}
         if self.json_file:
-            report.write_json(self.json_file, document)
+            document.write(self.json_file, body)
         if self.report_file:
-            page.write(self.report_file, document, sounds or {})
-            if sounds:
-                megabytes = self.report_file.stat().st_size / 1e6
-                click.echo(f"{self.report_file}: {megabytes:.1f} MB with the audio", err=True)
+            write_text(self.report_file, page.evaluation(body, sounds))
+            size = f" ({self.report_file.stat().st_size / 1e6:.1f} MB with the audio)" if sounds else ""
+            click.echo(f"\nReport: {self.report_file}{size}")
         if self.pra:
             write_text(self.pra, sclite.pra(result.score))
         if self.dtl:
@@ -118,16 +137,31 @@ def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--fail-above", type=click.FloatRange(min=0), metavar="PERCENT", help="Exit with 1 if the WER is above this."
     )
+    @click.option(
+        "--show",
+        type=click.Choice(["worst", "all", "none"]),
+        default="worst",
+        show_default=True,
+        help="Utterances to print, aligned: those with the most errors (--worst N of them), all, or none.",
+    )
     @worst
+    @click.option(
+        "--verbose", "-v", is_flag=True, help="Print the settings, the WER as given, speakers and frequent errors too."
+    )
     @click.option("--audio", is_flag=True, help="Put the audio into the page of --report, to listen to utterances.")
     @wraps(command)
     def gathered(**given: Any) -> Any:
-        names = ("json_file", "report_file", "pra", "dtl", "fail_above", "worst", "audio")
+        names = ("json_file", "report_file", "pra", "dtl", "fail_above", "show", "worst", "verbose", "audio")
         chosen = Outputs(**{name: given.pop(name) for name in names})
         chosen.prepare()
         return command(**given, outputs=chosen)
 
     return gathered
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal, 100 if the output is not a terminal."""
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def facts(**named: object) -> "Document":

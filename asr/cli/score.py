@@ -46,9 +46,9 @@ def score(
     Both are files of transcripts with ids: lines 'ID WORDS' (Kaldi's text), trn, CTM, STM, JSON lines (a manifest, or
     what asr transcribe --format json writes), CSV, TSV, or a report of --json. Ids are matched, whatever their order.
     """
-    from asr import reports as report
     from asr import transcripts
     from asr.corpora import manifest
+    from asr.reports.score import score_pairs
     from asr.transcripts.matching import listed, match
 
     try:
@@ -61,14 +61,13 @@ def score(
     made, outside = transcripts.read_hypotheses(hypotheses, said, hypothesis_format)
     matched = match(said, made, str(hypotheses), allow_missing)
     missing, extra = matched.missing, matched.extra
-    result = report.scored(matched.pairs, normaliser, equivalents)
+    result = score_pairs(matched.pairs, normaliser, equivalents)
     given = facts(references=references, hypotheses=hypotheses, equivalents=equivalents)
     counted = {
         "missing": f"{len(missing)}, counted as deleted: {listed(missing)}" if missing else "",
         "extra": f"{len(extra)} without reference, left out: {listed(extra)}" if extra else "",
         "outside": f"{outside} words outside the segments, left out" if outside else "",
     }
-    given |= {name: told for name, told in counted.items() if told}
-    shown = {name: told for name, told in given.items() if name not in report.UNSHOWN}
-    click.echo(report.text(result, shown, outputs.worst))
-    return outputs.write(result, given, hypotheses.name, sounds=outputs.sounds(spoken))
+    notes = {name: note for name, note in counted.items() if note}
+    outputs.print_report(result, given, notes)
+    return outputs.write(result, given | notes, hypotheses.name, sounds=outputs.sounds(spoken))

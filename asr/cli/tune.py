@@ -104,11 +104,11 @@ def _told(found: "Tuned", dev: "Dev", out: Path) -> str:
 
 def _write(out: Path, found: "Tuned", dev: "Dev", facts: dict[str, str]) -> None:
     from asr.decoding import decoder
-    from asr.decoding.tuning import page as surface
+    from asr.decoding.tuning import page
     from asr.files import write_text
 
     write_text(out, decoder.to_toml(found.settings, out.parent))
-    write_text(out.with_suffix(".html"), surface.page(found, dev, facts))
+    write_text(out.with_suffix(".html"), page.render(found, dev, facts))
 
 
 def _keep(model: Path, settings: "DecoderSettings") -> None:

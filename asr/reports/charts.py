@@ -27,7 +27,7 @@ _CAP = 5.0
 _SMALL_GROUP = 0.01
 
 
-def _tag(name: str, *children: object, **attributes: object) -> Markup:
+def _tag(name: str, *children: str, **attributes: object) -> Markup:
     """Return an element; an underscore in an attribute's name becomes a hyphen, a trailing one is dropped."""
     pairs = [(key.removesuffix("_").replace("_", "-"), value) for key, value in attributes.items()]
     written = Markup().join(Markup(' {}="{}"').format(*pair) for pair in pairs)
@@ -146,9 +146,7 @@ class LineChart:
                 drawn.append(_tag("circle", class_=f"series-{number}", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3))
                 ends.append((f"{label} {formats.number(value)}{self.unit}".strip(), y))
         heights = _spread([y for _, y in ends])
-        drawn += [
-            _text(_LINE_RIGHT + 2, y + 4, text) for (text, _), y in zip(ends, heights, strict=True)
-        ]
+        drawn += [_text(_LINE_RIGHT + 2, y + 4, text) for (text, _), y in zip(ends, heights, strict=True)]
         stride = max(round(_step(max(last - first, 1), 7)), 1)
         marks = [epoch for epoch in range(first, last + 1) if epoch % stride == 0 or first == last]
         names = [
@@ -267,9 +265,7 @@ def reliability_chart(calibration: Mapping[str, Any]) -> Markup:
 
 
 def _bar(*drawing: Markup) -> Markup:
-    return _tag(
-        "svg", *drawing, class_="bar", viewBox="0 0 100 12", preserveAspectRatio="none", aria_hidden="true"
-    )
+    return _tag("svg", *drawing, class_="bar", viewBox="0 0 100 12", preserveAspectRatio="none", aria_hidden="true")
 
 
 def interval_bar(rate: Mapping[str, float] | None, highest: float) -> Markup:

@@ -30,7 +30,9 @@ _UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef
 # Those, and what could end the script element or a line of old JavaScript.
 _NOT_IN_SCRIPT = re.compile(_UNSHOWABLE.pattern[:-1] + "<>&\u2028\u2029]")
 # File names that say less than their folder's name.
-_GENERIC_NAMES = ("train", "dev", "test", "valid", "eval", "text", "references", "hypotheses", "manifest", "best", "last")
+_GENERIC_NAMES = frozenset(
+    {"train", "dev", "test", "valid", "eval", "text", "references", "hypotheses", "manifest", "best", "last"}
+)
 _KINDS = ("substitutions", "deletions", "insertions")
 _FILTERS: tuple[Callable[..., str], ...] = (
     formats.percent,
@@ -72,8 +74,11 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    script = '"use strict";\n(() => {\n' + "".join(map(_static, ("alignment.js", "utterances.js", "tables.js"))) + "})();\n"
+    script = (
+        '"use strict";\n(() => {\n' + "".join(map(_static, ("alignment.js", "utterances.js", "tables.js"))) + "})();\n"
+    )
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment.globals |= {"style": _static("page.css"), "script": script, "script_digest": digest, "charts": charts}
     environment.filters |= {

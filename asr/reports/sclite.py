@@ -1,6 +1,6 @@
-"""Scores -> text laid out as NIST's sclite writes its .pra (alignments) and .dtl (counts) files.
+"""Scores -> the .pra (alignments) and .dtl (counts) files of NIST's sclite.
 
-The alignments are ours, with errors of equal cost; sclite's weights (4, 3, 3) may align a few utterances otherwise.
+All errors have the same cost here; sclite's costs (4, 3, 3) align a few utterances differently.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from asr.scoring.words import Confusion, word_errors
 
 
 def pra(score: Score) -> str:
-    """Return the alignment of each utterance: its counts, reference, hypothesis and a line of S, D and I."""
+    """Return the counts, reference, hypothesis and error marks (S, D, I) of each utterance."""
     blocks = []
     for row in score.utterance_scores:
         upper, lower, marks = [], [], []
@@ -36,7 +36,7 @@ def _share(name: str, width: int, part: int, whole: int) -> str:
 def _sentences(score: Score) -> list[str]:
     rows, count = score.utterance_scores, score.utterances
     kinds = {
-        "substitions": sum(row.substitutions > 0 for row in rows),  # sclite's own spelling, which scripts look for
+        "substitions": sum(row.substitutions > 0 for row in rows),  # sclite's spelling, which scripts search for
         "deletions": sum(row.deletions > 0 for row in rows),
         "insertions": sum(row.insertions > 0 for row in rows),
     }
@@ -81,19 +81,19 @@ def _list(title: str, items: Iterable[tuple[str, int]]) -> list[str]:
 
 def _summed(confusions: Iterable[Confusion], reference: bool) -> list[tuple[str, int]]:
     counts: Counter[str] = Counter()
-    for one in confusions:
-        counts[one.reference if reference else one.hypothesis] += one.count
+    for confusion in confusions:
+        counts[confusion.reference if reference else confusion.hypothesis] += confusion.count
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def dtl(score: Score, title: str) -> str:
-    """Return the overall counts of a system and the lists of all its errors."""
+    """Return the counts of a system and the lists of all its errors."""
     errors = word_errors(score, score.errors)
-    pairs = [(f"{one.reference} ==> {one.hypothesis}", one.count) for one in errors.substitutions]
+    pairs = [(f"{pair.reference} ==> {pair.hypothesis}", pair.count) for pair in errors.substitutions]
     lines = [f"DETAILED OVERALL REPORT FOR THE SYSTEM: {title}", "", *_sentences(score), "", "", *_words(score)]
     lines += _list("CONFUSION PAIRS", pairs)
-    lines += _list("INSERTIONS", [(one.hypothesis, one.count) for one in errors.insertions])
-    lines += _list("DELETIONS", [(one.reference, one.count) for one in errors.deletions])
+    lines += _list("INSERTIONS", [(error.hypothesis, error.count) for error in errors.insertions])
+    lines += _list("DELETIONS", [(error.reference, error.count) for error in errors.deletions])
     lines += _list("SUBSTITUTIONS", _summed(errors.substitutions, reference=True))
     lines += ["* NOTE: The 'Substitution' words are those reference words"]
     lines += ["        for which the recognizer supplied an incorrect word."]

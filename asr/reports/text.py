@@ -89,7 +89,11 @@ def _frequent_errors(result: ScoredPairs) -> list[tuple[str, str]]:
 
 
 def _speakers(result: ScoredPairs) -> list[tuple[str, str]]:
-    rated = [(formats.percent(group.wer.value), group.name) for group in by_speaker(result.score, result.details) if group.wer]
+    rated = [
+        (formats.percent(group.wer.value), group.name)
+        for group in by_speaker(result.score, result.details)
+        if group.wer
+    ]
     if len(rated) < 2:
         return []
     (most, last), (least, first) = rated[0], rated[-1]

@@ -168,6 +168,6 @@ def _end_epoch(run: Run, begin: float) -> None:
 def _write_page(run: Run) -> None:
     progress = run.progress
     if run.engine.world.leads:
-        page = curves.page(run.engine.recipe.name or run.out.name, progress.rows, progress.notes, progress.finished)
+        page = curves.render(run.engine.recipe.name or run.out.name, progress.rows, progress.notes, progress.finished)
         with open_atomic(run.out / "training.html") as out:
             out.write(page.encode())

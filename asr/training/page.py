@@ -1,7 +1,7 @@
 """The epochs of a training run -> one self-contained HTML page with its curves."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from statistics import median
 
@@ -55,9 +55,9 @@ def _facts(rows: Sequence[Epoch], running: bool) -> list[tuple[str, str, str]]:
     return facts
 
 
-def _samples(rows: Sequence[Epoch]) -> list[dict[str, object]]:
+def _samples(rows: Sequence[Epoch]) -> list[Mapping[str, object]]:
     """Return each sample of the last epoch: its reference and the hypotheses of a few epochs."""
-    samples = []
+    samples: list[Mapping[str, object]] = []
     for sample in rows[-1].samples:
         texts = [(f"epoch {row.epoch}", one.hypothesis) for row in rows for one in row.samples if one.id == sample.id]
         chosen = [texts[index] for index in _spaced(len(texts), _SAMPLE_EPOCHS)]
@@ -73,7 +73,7 @@ def render(name: str, rows: Sequence[Epoch], notes: Sequence[str], finished: boo
     last = rows[-1]
     running = not finished and last.epoch < last.epochs
     names = [field.name for field in fields(Epoch) if field.name not in _NOT_IN_TABLE]
-    factors = [100 if name in _PERCENT else 1 for name in names]
+    factors = {name: 100 if name in _PERCENT else 1 for name in names}
     return page.render(
         "training.html.j2",
         name=name,
@@ -85,7 +85,7 @@ def render(name: str, rows: Sequence[Epoch], notes: Sequence[str], finished: boo
         samples=_samples(rows),
         columns=[name.replace("_", " ") + (" %" if name in _PERCENT else "") for name in names],
         table=[
-            (row.best, [formats.number(factor * getattr(row, name)) for name, factor in zip(names, factors, strict=True)])
+            (row.best, [formats.number(factor * getattr(row, name)) for name, factor in factors.items()])
             for row in rows
         ],
     )

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from asr.reports.scored import scored
 
 from asr import scoring
 from asr.reports.document import evaluation
-from asr.reports.scored import scored
 from asr.scoring.comparison import System, compare
 from asr.transcripts.matching import Pair
 

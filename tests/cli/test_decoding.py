@@ -96,7 +96,7 @@ def test_another_language_model_is_not_judged_by_what_was_tuned_beside_the_first
     settings = tmp_path / "decoder.toml"
     assert main([*train, "--dev", str(tones / "dev.jsonl"), "--hidden", "8", "--alphabet", " ABC", "-q"]) == 0
     settings.write_text('lm = "lm.arpa"\nrescorer = "judge.safetensors"\nrescoring_lm_scale = 0.2\n')
-    command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--decoder", str(settings), "--quiet"]
+    command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--decoder", str(settings), "-qv"]
     for more, judged in (([], True), (["--lm", str(lm)], False), (["--lm", str(lm), "--rescorer", judge], True)):
         capsys.readouterr()
         assert main([*command, *more]) == 0
@@ -127,7 +127,7 @@ def test_tune_writes_settings_that_the_other_commands_take(
         assert "greedy = true" in told
     else:
         assert Path(settings.lm).resolve() == lm.resolve() and card["decoder"]["lm"] == lm.name
-    assert main(["evaluate", dev, "--model", str(model), "--decoder", str(written), "--quiet"]) == 0
+    assert main(["evaluate", dev, "--model", str(model), "--decoder", str(written), "-qv"]) == 0
     assert ("greedy" if settings.greedy else "beam ") in capsys.readouterr().out
 
 
@@ -139,9 +139,9 @@ def test_settings_in_the_model_file_hold_for_a_language_model_that_is_given(
     weights = {"lm_weight": 1.25, "word_bonus": 4.5}
     tuned = {"lm": "gone.arpa", "weights": weights, "search": {"beam_width": 7}}
     checkpoint.save(model, network, contents.settings, contents.card | {"decoder": tuned}, matrices)
-    command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--quiet"]
+    command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "-qv"]
     assert main(command) == 0
-    assert "decoder      greedy" in capsys.readouterr().out
+    assert "decoder     greedy\n" in capsys.readouterr().out
     assert main([*command, "--lm", str(lm)]) == 0
     assert f"beam 7, {lm}, weight 1.25" in capsys.readouterr().out
     # The bonus was tuned against the language model's price of a word.
@@ -149,7 +149,7 @@ def test_settings_in_the_model_file_hold_for_a_language_model_that_is_given(
     told = capsys.readouterr().out
     assert "beam 7" in told and "word bonus" not in told
     assert main([*command, "--greedy"]) == 0
-    assert "decoder      greedy" in capsys.readouterr().out
+    assert "decoder     greedy\n" in capsys.readouterr().out
     checkpoint.save(
         model, network, contents.settings, contents.card | {"decoder": {"search": {"beam_width": 9}}}, matrices
     )
@@ -185,8 +185,7 @@ def test_evaluate_tells_the_best_of_several_texts(
         str(tmp_path / "r.json"),
     ]
     assert main([*command, "--nbest", "20", "--beam-width", "20"]) == 0
-    lines = dict(
-        line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.startswith(("WER", "or"))
-    )
-    assert float(lines["oracle"].split(" %")[0]) <= float(lines["WER"].split(" %")[0])
-    assert lines["oracle"].endswith("the best of 20 texts of each")
+    lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    rates = {name.strip(): value.strip() for name, value in lines.items()}
+    assert float(rates["oracle WER"].split(" %")[0]) <= float(rates["WER"].split(" %")[0])
+    assert rates["oracle WER"].endswith("the best of 20 texts per utterance")

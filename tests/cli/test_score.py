@@ -31,16 +31,51 @@ def test_names_in_the_help_are_those_of_the_rooms() -> None:
     assert FORMATS == transcripts.FORMATS
 
 
+def rows(text: str) -> dict[str, str]:
+    """Return the names and values of a block of a report."""
+    lines = [line.partition("  ") for line in text.splitlines()]
+    return {name.strip(): value.strip() for name, _, value in lines}
+
+
 def test_score_prints_the_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "score", "refs.txt", "a.txt", "--normaliser", "basic", "--worst", "1") == 0
     output = capsys.readouterr()
-    lines = dict(line.split("  ", 1) for line in output.out.split("\n\n")[0].splitlines())
-    assert lines["normaliser"].strip() == "basic"
-    assert lines["WER"].strip().startswith("14.29 %  (95 % interval ")
-    assert lines["WER as given"].strip().startswith("42.86 %")
-    assert lines["SER"].strip().startswith("33.33 %")
-    assert "  u1: errors 1, words 3\n    the [cat] sat\n    the [bat] sat\n" in output.out
+    values = rows(output.out.split("\n\n")[0])
+    assert list(values) == ["WER", "WER as given", "CER", "SER", "words", "utterances"]
+    assert values["WER"].startswith("14.29 %  (95 % interval ")
+    assert values["WER as given"].startswith("42.86 %")
+    assert values["SER"].startswith("33.33 %")
+    assert values["words"] == "1 error in 7 words: 1 substitution, 0 deletions, 0 insertions"
+    assert "  u1: 1 error in 3 words\n    the [cat] sat\n    the [bat] sat\n" in output.out
     assert output.err == ""
+
+
+def test_score_verbose_prints_the_settings_first(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "score", "refs.txt", "a.txt", "-v") == 0
+    settings, result = map(rows, capsys.readouterr().out.split("\n\n")[:2])
+    assert settings == {
+        "references": str(folder / "refs.txt"),
+        "hypotheses": str(folder / "a.txt"),
+        "normaliser": "none",
+    }
+    assert next(iter(result)) == "WER"
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        (["--show", "all"], ["u1", "u2", "u3"]),
+        (["--show", "worst"], ["u1"]),
+        (["--show", "none"], []),
+        (["--worst", "0"], []),
+    ],
+)
+def test_score_show_selects_the_utterances(
+    options: list[str], ids: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "score", "refs.txt", "a.txt", *options) == 0
+    out = capsys.readouterr().out
+    assert [line.strip().partition(":")[0] for line in out.splitlines() if line.startswith("  u")] == ids
 
 
 def test_score_writes_every_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,23 +105,23 @@ def test_missing_ids_are_refused_or_counted(folder: Path, capsys: pytest.Capture
     assert run(folder, "score", "refs.txt", "few.txt") == 1
     assert "1 id of the references missing ('u3'); 1 id in no reference ('u9')" in capsys.readouterr().err
     assert run(folder, "score", "refs.txt", "few.txt", "--allow-missing", "--json", str(folder / "r.json")) == 0
-    assert "missing      1, counted as deleted: 'u3'\n" in capsys.readouterr().out
+    assert rows(capsys.readouterr().out)["missing"] == "1, counted as deleted: 'u3'"
     body = json.loads((folder / "r.json").read_text())
     assert (body["deletions"], body["words"], body["facts"]["extra"][:1]) == (2, 7, "1")
 
 
 def test_equivalents_are_the_users_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "same.txt").write_text("bat = cat\n")
-    assert run(folder, "score", "refs.txt", "a.txt", "--normaliser", "basic", "--equivalents", "same.txt") == 0
+    assert run(folder, "score", "refs.txt", "a.txt", "--normaliser", "basic", "--equivalents", "same.txt", "-v") == 0
     out = capsys.readouterr().out
-    assert "WER           0.00 %" in out and "equivalents   " in out
+    assert rows(out)["WER"].startswith("0.00 %") and rows(out)["equivalents"] == str(folder / "same.txt")
 
 
 def test_ctm_against_stm(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "r.stm").write_text("r 1 ann 0 2 THE CAT\nr 1 bob 2 4 A DOG\n")
     (folder / "h.ctm").write_text("r 1 2.5 0.5 A 0.9\nr 1 0.1 0.5 THE 0.8\nr 1 1.0 0.5 BAT 0.3\nr 1 9 1 X 1\n")
     assert run(folder, "score", "r.stm", "h.ctm", "--json", str(folder / "r.json")) == 0
-    assert "outside      1 words outside the segments, left out\n" in capsys.readouterr().out
+    assert rows(capsys.readouterr().out)["outside"] == "1 words outside the segments, left out"
     body = json.loads((folder / "r.json").read_text())
     assert (body["substitutions"], body["deletions"], body["audio_seconds"]) == (1, 1, 4.0)
     assert body["calibration"]["words"] == 3
@@ -119,7 +154,7 @@ def test_evaluate_writes_every_file_and_fails_above(
     arguments += [part for option, name in names.items() for part in (option, str(tmp_path / name))]
     (tmp_path / "same.txt").write_text("a = b\n")
     arguments += ["--normaliser", "english", "--equivalents", str(tmp_path / "same.txt")]
-    assert main([*arguments, "--fail-above", "100"]) == 0
+    assert main([*arguments, "-v", "--fail-above", "100"]) == 0
     output = capsys.readouterr()
     assert ["normaliser", "english"] in [line.split() for line in output.out.splitlines()]
     assert output.err == ""
@@ -174,7 +209,9 @@ def test_audio_goes_into_the_page(
     manifest, model = str(tones / "dev.jsonl"), str(trained / "best.safetensors")
     page = tmp_path / "r.html"
     assert main(["evaluate", manifest, "--model", model, "--report", str(page), "--audio", "--quiet"]) == 0
-    assert capsys.readouterr().err == f"{page}: {page.stat().st_size / 1e6:.1f} MB with the audio\n"
+    output = capsys.readouterr()
+    assert output.out.endswith(f"\nReport: {page} ({page.stat().st_size / 1e6:.1f} MB with the audio)\n")
+    assert output.err == ""
     assert page.read_text(encoding="utf-8").count('"audio":"data:audio/ogg;base64,') == 12
     rows = [json.loads(line) for line in (tones / "dev.jsonl").read_text().splitlines()]
     (tmp_path / "h.txt").write_text("".join(f"{row['id']} A\n" for row in rows))

@@ -1,7 +1,6 @@
 """Tuning on utterances made so that the best settings are known."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from asr import lm
 from asr.decoding.decoder import GREEDY, Decoder, DecoderSettings, LanguageModels
 from asr.decoding.tuning import Dev, Trial, difference, trials, tune, weights
-from asr.decoding.tuning import page as surface
 from asr.decoding.tuning.bench import BASE, Bench
 from asr.decoding.tuning.weights import BONUSES, FEW_BONUSES, FEW_WEIGHTS, WEIGHTS
 from asr.lm.ngram import NgramModel
@@ -100,7 +98,6 @@ def test_weights_are_sought_on_a_part_and_weighed_against_greedy_on_the_whole(mo
     assert {one.words for one in told[1 : 1 + len(FEW_WEIGHTS) * len(FEW_BONUSES)]} == {9}
     # Twenty utterances, every second of them.
     assert {len(one.errors) for one in found.surface} == {10}
-    assert "on a part of the set, 20 words" in surface.render(found, data, {})
     assert {len(one.errors) for one in found.searches} == {20}
 
 
@@ -159,14 +156,3 @@ def test_locked_to_the_words_the_score_of_unknown_ones_is_that_of_the_lifted_loc
     assert {one.settings.weights.unknown_score for one in opened} == {BASE.weights.unknown_score, *weights.UNKNOWNS}
     best = min(opened, key=lambda one: one.total)
     assert found.weights.unknown_score == best.settings.weights.unknown_score
-
-
-def test_the_page_shows_the_surface_and_the_searches(tmp_path: Path) -> None:
-    data = dev(MISHEARD)
-    found = tune(data, ALPHABET, LanguageModels(model()))
-    page = surface.page(found, data, {"manifest": "<dev>.jsonl"})
-    assert "&lt;dev&gt;.jsonl" in page and "<dev>" not in page
-    assert page.count("<tr>") == 1 + len(WEIGHTS) + 1 + len(found.searches)
-    assert "http" not in page
-    nothing = surface.render(tune(dev([("AB", "AB")]), ALPHABET), data, {})
-    assert "nothing that was tried makes fewer errors" in nothing and "Language model" not in nothing

@@ -121,14 +121,14 @@ def test_a_model_by_name_brings_its_decoder(tiny: Bundle, parts: Parts, tones: P
 
 def test_commands_take_a_name(tiny: Bundle, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dev = str(tones / "dev.jsonl")
-    command = ["evaluate", dev, "--model", "tiny", "--quiet"]
+    command = ["evaluate", dev, "--model", "tiny", "-qv"]
     for more, how in (
         ([], f"beam 17, {tiny.folder / 'tiny.lm.bin'}, weight 0.25"),
         (["--greedy"], "greedy"),
         (["--beam-width", "9", "--lm-weight", "0.5"], f"beam 9, {tiny.folder / 'tiny.lm.bin'}, weight 0.5"),
     ):
         assert main([*command, *more]) == 0
-        assert f"decoder      {how}" in capsys.readouterr().out
+        assert f"decoder     {how}" in capsys.readouterr().out
     assert main(["inspect", "tiny"]) == 0
     file = tones / "dev" / "dev-0.wav"
     assert main(["transcribe", str(file), "--model", "tiny"]) == 0

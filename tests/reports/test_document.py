@@ -1,4 +1,4 @@
-"""The JSON document: the names that scripts rely on, as SCHEMA.md tells them."""
+"""The JSON document: the names that scripts rely on, as SCHEMA.md describes them."""
 
 import json
 import re
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from asr import reports as report
+from asr import reports
 from asr.reports import document
-from asr.reports.scored import scored
+from asr.reports.score import score_pairs
 from asr.scoring import score
 from asr.transcripts.matching import Pair
-from tests.reports.test_report import made
+from tests.reports.test_score import scored
 
-SCHEMA = (Path(report.__file__).parent / "SCHEMA.md").read_text(encoding="utf-8")
+SCHEMA = (Path(reports.__file__).parent / "SCHEMA.md").read_text(encoding="utf-8")
 PAIRS = [
     Pair("one", "A b, c d", "A c d e", "ann", 1.5, (0.9, 0.8, 0.7, 0.6)),
     Pair("two", "É", "É", "bob", 2.0),
@@ -27,8 +27,8 @@ def names(value: object) -> set[str]:
     return set().union(*map(names, value)) if isinstance(value, list) else set()
 
 
-def test_an_evaluation_holds_what_the_schema_says() -> None:
-    body = document.evaluation(scored(PAIRS, "upper"), {"model": "m", "date": "today"}, seconds=0.35)
+def test_evaluation_has_the_fields_of_the_schema() -> None:
+    body = document.evaluation(score_pairs(PAIRS, "upper"), {"model": "m", "date": "today"}, seconds=0.35)
     assert (body["schema"], body["kind"]) == (2, "evaluation")
     assert body["facts"] == {"model": "m", "date": "today", "normaliser": "upper"}
     assert body["wer"]["value"] == pytest.approx(2 / 5)
@@ -44,8 +44,8 @@ def test_an_evaluation_holds_what_the_schema_says() -> None:
         assert body[name], name
 
 
-def test_the_rows_of_an_evaluation() -> None:
-    first, second = document.evaluation(scored(PAIRS, "upper"), {})["utterance_scores"]
+def test_rows_of_an_evaluation() -> None:
+    first, second = document.evaluation(score_pairs(PAIRS, "upper"), {})["utterance_scores"]
     assert first == {
         "id": "one",
         "speaker": "ann",
@@ -67,8 +67,8 @@ def test_the_rows_of_an_evaluation() -> None:
     assert "raw_reference" not in second and "confidences" not in second
 
 
-def test_what_is_unknown_is_null_or_empty() -> None:
-    body = document.evaluation(made(["A"], ["A"]), {})
+def test_unknown_fields_are_null_or_empty() -> None:
+    body = document.evaluation(scored(["A"], ["A"]), {})
     assert body["audio_seconds"] is body["seconds"] is body["real_time_factor"] is body["calibration"] is None
     assert body["speakers"] == body["by_duration"] == body["by_speaking_rate"] == []
     assert (body["utterance_scores"][0]["duration"], body["utterance_scores"][0]["speaker"]) == (None, "")
@@ -76,12 +76,12 @@ def test_what_is_unknown_is_null_or_empty() -> None:
 
 def comparison() -> document.Document:
     references = ["A B C D"] * 4
-    results = {"x": made(references, ["A B C", *references[1:]], speakers="ann ann bob bob")}
-    results["y"] = made(references, references, speakers="ann ann bob bob")
+    results = {"x": scored(references, ["A B C", *references[1:]], speakers="ann ann bob bob")}
+    results["y"] = scored(references, references, speakers="ann ann bob bob")
     return document.comparison(results, {"date": "today"}, {"x": {"hypotheses": "x.txt"}})
 
 
-def test_a_comparison_holds_what_the_schema_says() -> None:
+def test_comparison_has_the_fields_of_the_schema() -> None:
     body = comparison()
     assert (body["schema"], body["kind"], body["level"]) == (2, "comparison", 0.05)
     assert [system["name"] for system in body["systems"]] == ["x", "y"]
@@ -101,23 +101,23 @@ def test_a_comparison_holds_what_the_schema_says() -> None:
     assert row["systems"][0]["alignment"] == [["=", "A B C"], ["D", "D", ""]]
 
 
-def test_every_name_is_documented() -> None:
-    told = set(re.findall(r"`([a-z_]+)`", SCHEMA))
+def test_every_field_is_documented() -> None:
+    documented = set(re.findall(r"`([a-z_]+)`", SCHEMA))
     facts = {"date"}
-    for body in (document.evaluation(scored(PAIRS, "upper"), {}, 1.0), comparison()):
-        assert names(body) - facts <= told, names(body) - facts - told
+    for body in (document.evaluation(score_pairs(PAIRS, "upper"), {}, 1.0), comparison()):
+        assert names(body) - facts <= documented, names(body) - facts - documented
     assert "schema 2" in SCHEMA
 
 
-def test_a_compact_alignment_can_be_expanded() -> None:
+def test_compact_alignment_can_be_expanded() -> None:
     for reference, hypothesis in (("A B C", "X A C C D"), ("", "A"), ("A B", ""), ("A", "A")):
         [row, _] = score([reference, "X"], [hypothesis, "X"]).utterance_scores
         assert list(document.expanded(document.compact(row.edits()))) == list(row.edits())
 
 
-def test_the_file_is_whole_and_has_a_line_for_each_utterance(tmp_path: Path) -> None:
+def test_write_creates_one_file_with_a_line_per_utterance(tmp_path: Path) -> None:
     hostile = '</script><b> "\u2028" \U0001f600'
-    body = document.evaluation(made(["A", hostile], ["A", "É"]), {"path": "caf\udce9"})
+    body = document.evaluation(scored(["A", hostile], ["A", "É"]), {"path": "caf\udce9"})
     document.write(tmp_path / "deep" / "report.json", body)
     text = (tmp_path / "deep" / "report.json").read_text(encoding="utf-8")
     assert json.loads(text) == body
@@ -125,14 +125,14 @@ def test_the_file_is_whole_and_has_a_line_for_each_utterance(tmp_path: Path) -> 
     assert sum(line.startswith('  {"id":') for line in text.split("\n")) == 2
 
 
-def test_a_link_is_followed_and_a_device_is_written_to(tmp_path: Path) -> None:
+def test_write_follows_links_and_writes_to_devices(tmp_path: Path) -> None:
     target, link = tmp_path / "target.json", tmp_path / "link.json"
     target.write_text("old")
     link.symlink_to(target)
-    body = document.evaluation(made(["A"], ["A"]), {})
-    report.write_json(link, body)
+    body = document.evaluation(scored(["A"], ["A"]), {})
+    document.write(link, body)
     assert link.is_symlink()
     assert json.loads(target.read_text())["words"] == 1
     (tmp_path / "null").symlink_to("/dev/null")
-    report.write_json(tmp_path / "null", body)
+    document.write(tmp_path / "null", body)
     assert Path("/dev/null").is_char_device()

@@ -1,4 +1,4 @@
-"""sclite's .pra and .dtl, to the letter where scripts read them."""
+"""sclite's .pra and .dtl files, exact where scripts read them."""
 
 from asr.reports import sclite
 from asr.scoring import score
@@ -6,7 +6,7 @@ from asr.scoring import score
 RESULT = score(["THE CAT SAT", "A B", "C"], ["THE BAT SAT DOWN", "B", "C"], ["u1", "u2", "u3"])
 
 
-def test_pra() -> None:
+def test_pra_is_laid_out_as_by_sclite() -> None:
     assert sclite.pra(RESULT) == (
         "id: (u1)\n"
         "Scores: (#C #S #D #I) 2 1 0 1\n"
@@ -28,7 +28,7 @@ def test_pra() -> None:
     )
 
 
-def test_dtl() -> None:
+def test_dtl_is_laid_out_as_by_sclite() -> None:
     text = sclite.dtl(RESULT, "mine")
     assert text.startswith("DETAILED OVERALL REPORT FOR THE SYSTEM: mine\n\nSENTENCE RECOGNITION PERFORMANCE\n")
     for line in (
@@ -50,7 +50,7 @@ def test_dtl() -> None:
         assert f"\n{line}\n" in text, line
 
 
-def test_dtl_sums_the_words_of_pairs() -> None:
+def test_dtl_adds_up_words_of_confusion_pairs() -> None:
     text = sclite.dtl(score(["A A B"], ["X Y X"]), "mine")
     heads = ["SUBSTITUTIONS", "FALSELY RECOGNIZED"]
     left, right = (text.split(head)[1].split("-------")[0] for head in heads)
@@ -58,5 +58,5 @@ def test_dtl_sums_the_words_of_pairs() -> None:
     assert "   1:    2  ->  X\n   2:    1  ->  Y\n" in right
 
 
-def test_dtl_without_errors() -> None:
+def test_dtl_without_errors_has_zero_rates() -> None:
     assert "Percent Total Error       =    0.0%   (   0)" in sclite.dtl(score(["A"], ["A"]), "mine")
