@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from asr.reports.scored import scored
 
 from asr import scoring
 from asr.reports.document import evaluation
+from asr.reports.score import score_pairs
 from asr.scoring.comparison import System, compare
 from asr.transcripts.matching import Pair
 
@@ -49,7 +49,7 @@ def main() -> None:
     print(found.verdict)
     rows = enumerate(zip(references, first, strict=True))
     pairs = [Pair(str(index), *texts, f"s{index % 100}", 2 + index % 9) for index, texts in rows]
-    _, reported = timed("scored and analysed, as for --json", lambda: evaluation(scored(pairs), {}))
+    _, reported = timed("scored and analysed, as for --json", lambda: evaluation(score_pairs(pairs), {}))
     print(f"RATIO scored_words_per_second {one.words / seconds:.0f}")
     print(f"RATIO compared_words_per_second {one.words / compared:.0f}")
     print(f"RATIO reported_words_per_second {one.words / reported:.0f}")
