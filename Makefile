@@ -1,4 +1,4 @@
-# Two commands do everything: `make demo` and `make test`. Both install into .venv first.
+# `make demo` shows what asr does, `make test` checks it. Both install into .venv first.
 VENV ?= .venv
 BIN := $(VENV)/bin
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -10,19 +10,13 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .PHONY: demo train-demo test test-all format update clean
 
-# What an install gives: the model that comes with it hears ten recordings, and a page tells how well.
+# The bundled model transcribes ten recordings: each transcript under its reference, and a page of the result.
 demo: $(VENV)/.installed
-	@echo "== 1. transcribe: recordings become text, by the English model that comes with asr"
-	$(BIN)/asr transcribe data/samples/*.opus
-	@echo; echo "== 2. the same as subtitles"
-	$(BIN)/asr transcribe data/samples/sample-01.opus --format srt
-	@echo; echo "== 3. evaluate: a table of texts becomes a manifest, and the word error rate a page"
-	$(BIN)/asr prepare table data/samples/samples.csv --out runs/demo
-	$(BIN)/asr evaluate runs/demo/samples.jsonl --report runs/demo/report.html --audio
-	@echo; echo "The samples are synthetic voices, which the model never heard; asr models english-small tells how it hears people."
-	@echo "Open runs/demo/report.html in a browser. Next: $(BIN)/asr transcribe FILE..., or make train-demo"
+	@$(BIN)/asr prepare table data/samples/samples.csv --out runs/demo --quiet > /dev/null
+	@$(BIN)/asr evaluate runs/demo/samples.jsonl --show all --report runs/demo/report.html --audio
+	@echo "Try it on a recording of yours: $(BIN)/asr transcribe FILE"
 
-# From a corpus to a model: the bundled digits, prepared, trained, transcribed and evaluated.
+# Trains a model on the bundled digits, then transcribes and evaluates the test set.
 train-demo: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/digits/run.sh
 
@@ -54,16 +48,16 @@ update:
 	rm -rf .venv-update
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found; install one, or give its path: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing asr and what it needs into $(VENV): torch alone is large, so this takes a few minutes once."
+	@echo "Installing asr into $(VENV). torch is large: this takes a few minutes, once."
 	$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing asr, what it needs and the tools for tests into $(VENV): a few minutes once."
+	@echo "Installing asr and the development tools into $(VENV). torch is large: this takes a few minutes, once."
 	$(INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
