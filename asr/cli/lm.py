@@ -1,8 +1,7 @@
-"""asr lm: language models, from texts and on texts."""
+"""asr lm: train and measure language models."""
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,7 @@ from asr.cli.lm_train import train
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
-    from asr.lm import Perplexity
-    from asr.lm.text import TextSource
+    from asr.lm import Perplexity, TextSource
 
 
 @click.group()
@@ -25,7 +23,7 @@ def lm() -> None:
 lm.add_command(train)
 
 
-@lm.command(short_help="Measure a language model on texts.")
+@lm.command(short_help="Print the perplexity of a language model on text.")
 @click.argument("model", metavar="LM", type=options.FILE)
 @click.argument("texts", nargs=-1, required=True, type=options.TEXT, metavar="TEXT...")
 @options.normaliser
@@ -35,43 +33,42 @@ lm.add_command(train)
 def perplexity(
     model: Path, texts: tuple[Path, ...], normaliser: str | None, ids: bool | None, as_json: bool, quiet: bool
 ) -> int:
-    """Tell how well a language model foretells TEXT: perplexity per word and per character, and unknown words.
+    """Print the perplexity of a language model on TEXT, per word and per character, and the rate of unknown words.
 
-    LM is an ARPA file (.gz, too), its compact form (.bin) or a recurrent model (.safetensors). TEXT is a text with a
-    sentence on each line (.gz, too), a manifest (.jsonl), or - for standard input.
+    LM is an ARPA file (also .gz), its binary form (.bin) or a recurrent model (.safetensors). TEXT is a text file with
+    one sentence per line (also .gz), a manifest (.jsonl), or - for standard input.
     """
-    from asr import lm as room
-    from asr.lm.text import TextReader
+    from asr.lm import TextReader, load
+    from asr.lm import perplexity as measure
 
     with Display(quiet) as display:
-
-        def on_build(compact: Path) -> None:
-            display.say(f"reading {model} once; from then on it is opened by way of {compact}, made now")
-
-        loaded = room.load(model, on_build)
+        loaded = load(model, lambda path: display.say(f"reading {model}; the binary form {path} is faster to load"))
         reader = TextReader(
             _source(model, texts, normaliser, ids),
             lambda done, total: display.update("read", done / 1e6, total / 1e6, "MB"),
         )
-        found = room.perplexity(loaded, reader)
+        result = measure(loaded, reader)
         display.close()
         options.tell_reader(display, reader)
     if as_json:
-        click.echo(json.dumps(_figures(model, found, reader.left_out)))
-    else:
-        for line in _lines(found):
-            click.echo(line)
+        click.echo(json.dumps(_to_json(model, result, reader.left_out)))
+        return 0
+    click.echo(f"{result.sentences:,} sentences, {result.words:,} words, {result.characters:,} characters")
+    click.echo(f"unknown words: {result.unknown_words:,} ({100 * result.unknown_rate:.2f} %)")
+    for unit, value, known in (
+        ("word", result.per_word, result.per_known_word),
+        ("character", result.per_character, result.per_known_character),
+    ):
+        click.echo(f"perplexity per {unit}: {_format(value)}; without unknown words: {_format(known)}")
     return 0
 
 
 def _source(model: Path, texts: tuple[Path, ...], normaliser: str | None, ids: bool | None) -> "TextSource":
-    """Return the texts as the model's own were; only recurrent models say what those were like."""
-    from asr import lm
-    from asr.lm import recurrent as rnnlm
-    from asr.lm.text import TextSource
+    """Return the source of texts; a recurrent model brings its normaliser and its alphabet."""
+    from asr.lm import TextSource, is_recurrent, recurrent
     from asr.text import TextSettings
 
-    settings = rnnlm.inspect(model).settings.text if lm.is_recurrent(model) else None
+    settings = recurrent.inspect(model).settings.text if is_recurrent(model) else None
     try:
         chosen = TextSettings(normaliser or (settings.normaliser if settings else "upper"))
     except ValueError as error:
@@ -79,38 +76,22 @@ def _source(model: Path, texts: tuple[Path, ...], normaliser: str | None, ids: b
     return TextSource(texts, chosen.normaliser, settings.alphabet if settings else None, ids)
 
 
-def _lines(found: "Perplexity") -> Iterator[str]:
-    yield f"{found.sentences:,} sentences, {found.words:,} words, {found.characters:,} characters"
-    yield f"unknown words: {found.unknown_words:,} ({100 * found.unknown_rate:.2f} %)"
-    for unit, all_of_them, known in (
-        ("word", found.per_word, found.per_known_word),
-        ("character", found.per_character, found.per_known_character),
-    ):
-        yield f"perplexity per {unit}: {_shown(all_of_them)}; without unknown words: {_shown(known)}"
-
-
-def _shown(value: float) -> str:
+def _format(value: float) -> str:
     return f"{value:,.2f}" if value < 1e6 else f"{value:.3g}"
 
 
-def _figures(model: Path, found: "Perplexity", left_out: int) -> dict[str, Any]:
+def _to_json(model: Path, result: "Perplexity", left_out: int) -> dict[str, Any]:
+    figures = ("per_word", "per_known_word", "per_character", "per_known_character")
+    values = {name: getattr(result, name) for name in figures}
     return {
         "model": str(model),
-        "sentences": found.sentences,
+        "sentences": result.sentences,
         "sentences_left_out": left_out,
-        "words": found.words,
-        "characters": found.characters,
-        "unknown_words": found.unknown_words,
-        "unknown_rate": found.unknown_rate,
-        "log_prob": found.log_prob,
-        "perplexity": {
-            # JSON has no infinity.
-            name: value if math.isfinite(value) else None
-            for name, value in (
-                ("per_word", found.per_word),
-                ("per_known_word", found.per_known_word),
-                ("per_character", found.per_character),
-                ("per_known_character", found.per_known_character),
-            )
-        },
+        "words": result.words,
+        "characters": result.characters,
+        "unknown_words": result.unknown_words,
+        "unknown_rate": result.unknown_rate,
+        "log_prob": result.log_prob,
+        # JSON has no infinity.
+        "perplexity": {name: value if math.isfinite(value) else None for name, value in values.items()},
     }

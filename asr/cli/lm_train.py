@@ -1,27 +1,29 @@
-"""asr lm train: texts -> a language model."""
+"""asr lm train: train a language model from text."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from asr.cli import options
-from asr.cli.lm_keeper import Keeper, Run
 from asr.cli.progress import Display
 from asr.cli.stopping import stopping
 
 if TYPE_CHECKING:
-    from asr.lm.text import TextReader
+    from asr.lm import Perplexity, RnnLm, TextReader
+    from asr.lm.recurrent import LmEpoch, LmFileSettings, LmStep, RnnLmTraining
     from asr.text import TextSettings
 
-# Without --dev, one sentence in so many is held out.
+# Without --dev, every _HELD_OUT-th sentence is held out.
 _HELD_OUT = 50
-_NAMES = {"ngram": (".arpa", ".arpa.gz"), "rnn": (".safetensors",)}
-_OF_KIND = {
-    "ngram": ("order", "cutoffs", "prune", "vocabulary"),
-    "rnn": (
+_SUFFIXES = {"ngram": (".arpa", ".arpa.gz"), "rnn": (".safetensors",)}
+_KIND_OPTIONS = {
+    "ngram": ["order", "cutoffs", "prune", "vocabulary"],
+    "rnn": [
         "dev",
         "epochs",
         "hidden",
@@ -30,136 +32,147 @@ _OF_KIND = {
         "dropout",
         "chunk",
         "batch",
+        "min_count",
         "least",
         "learning_rate",
         "seed",
         "device",
-    ),
+    ],
 }
 _COUNT = click.IntRange(min=1)
-# What suits recurrent models of each unit; of a small text a network of words easily learns too much.
-_SUITING: dict[str, dict[str, Any]] = {
+# Defaults of recurrent models by unit. Word models overfit small texts more easily.
+_DEFAULTS: dict[str, dict[str, Any]] = {
     "character": {"layers": 2, "embedding": 64, "dropout": 0.1, "chunk": 128},
     "word": {"layers": 1, "embedding": 256, "dropout": 0.5, "chunk": 32},
 }
 
 
-@click.command(short_help="Train a language model on texts.")
+@click.command(short_help="Train a language model from text.")
 @click.argument("texts", nargs=-1, required=True, type=options.TEXT, metavar="TEXT...")
 @click.option(
-    "--out", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The model's file to write."
+    "--out", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Model file to write."
 )
-@click.option("--kind", type=click.Choice(["ngram", "rnn"]), default="ngram", show_default=True)
+@click.option("--kind", type=click.Choice(["ngram", "rnn"]), default="ngram", show_default=True, help="Kind of model.")
 @options.normaliser
 @click.option(
     "--alphabet",
     metavar="CHARACTERS",
-    help="Of recurrent models and those of characters.  [default: space, ' and A to Z]",
+    help="rnn and character models: the characters of the texts.  [default: space, ' and A to Z]",
 )
-@click.option("--model", "-m", type=options.MODEL, help="Take normaliser and alphabet from this model file.")
+@click.option("--model", "-m", type=options.MODEL, help="Take normaliser and alphabet from this acoustic model.")
 @options.ids
-@click.option("--order", type=click.IntRange(1, 9), default=3, show_default=True, help="n-gram: words in the longest.")
+@click.option("--order", type=click.IntRange(1, 9), default=3, show_default=True, help="ngram: longest n-gram.")
 @click.option(
     "--cutoffs",
     default="0",
     metavar="N,N,…",
-    help="n-gram: drop, order by order, what occurs so often or less; 0,0,1 drops trigrams that occur once.",
+    help="ngram: by order, drop n-grams that occur at most N times; 0,0,1 drops trigrams that occur once.",
 )
 @click.option(
     "--prune",
     type=float,
     default=0.0,
-    metavar="RISE",
-    help="n-gram: drop what would raise the perplexity by less than this fraction; 1e-7 is little, 1e-5 much.",
+    metavar="THRESHOLD",
+    help="ngram: drop n-grams whose removal raises the perplexity by less than this fraction, such as 1e-7 or 1e-5.",
 )
 @click.option(
     "--unit",
     type=click.Choice(["word", "character"]),
-    help="What is foretold.  [default: n-gram: word, rnn: character]",
+    help="Token of the model.  [default: ngram: word, rnn: character]",
 )
-@click.option("--vocabulary", type=options.FILE, help="n-gram: the only words to know, one on each line of this file.")
-@click.option("--dev", type=options.TEXT, help=f"rnn: chooses the best epoch.  [default: 1 in {_HELD_OUT} sentences]")
-@click.option("--epochs", type=_COUNT, default=10, show_default=True, help="rnn.")
-@click.option("--hidden", type=_COUNT, default=512, show_default=True, help="rnn: the size of a layer.")
-@click.option("--layers", type=_COUNT, help="rnn.  [default: 2, of words 1]")
+@click.option("--vocabulary", type=options.FILE, help="ngram: file with the known words, one per line.")
+@click.option(
+    "--dev", type=options.TEXT, help=f"rnn: text that selects the best epoch.  [default: 1 in {_HELD_OUT} sentences]"
+)
+@click.option("--epochs", type=_COUNT, default=10, show_default=True, help="rnn: number of epochs.")
+@click.option("--hidden", type=_COUNT, default=512, show_default=True, help="rnn: size of a layer.")
+@click.option("--layers", type=_COUNT, help="rnn: number of layers.  [default: 2, for words 1]")
 @click.option("--cell", default="lstm", show_default=True, help="rnn: rnn-tanh, rnn-relu, gru or lstm.")
-@click.option("--dropout", type=float, help="rnn.  [default: 0.1, of words 0.5]")
-@click.option("--chunk", type=_COUNT, help="rnn: units the gradient goes back.  [default: 128, of words 32]")
+@click.option("--dropout", type=float, help="rnn: dropout probability.  [default: 0.1, for words 0.5]")
+@click.option("--chunk", type=_COUNT, help="rnn: tokens per step and stream.  [default: 128, for words 32]")
 @click.option(
-    "--batch", type=click.IntRange(1, 100_000), help="rnn: chunks side by side.  [default: 64, fewer of a small text]"
+    "--batch", type=click.IntRange(1, 100_000), help="rnn: parallel streams.  [default: 64, fewer for small texts]"
 )
 @click.option(
-    "--least", type=_COUNT, default=2, show_default=True, help="rnn of words: what occurs less often is unknown."
+    "--min-count", type=_COUNT, default=2, show_default=True, help="rnn: rarer words are unknown (--unit word)."
 )
-@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: the highest.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="rnn.")
+@click.option("--least", type=_COUNT, hidden=True)
+@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: peak learning rate.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="rnn: random seed.")
 @options.device
 @options.quiet
 @click.pass_context
-def train(context: click.Context, /, texts: tuple[Path, ...], out: Path, kind: str, quiet: bool, **given: Any) -> int:
-    """Train a language model on TEXT: an n-gram model, written as ARPA, or a recurrent one of characters or words.
+def train(context: click.Context, /, texts: tuple[Path, ...], out: Path, kind: str, quiet: bool, **values: Any) -> int:
+    """Train a language model from TEXT: an n-gram model in an ARPA file, or a recurrent model of characters or words.
 
-    A recurrent model of words judges the texts of a search (--rescorer); one of characters can guide it, too (--lm).
+    A recurrent word model can only rescore hypotheses (--rescorer); other models can also be used in the search (--lm).
 
-    TEXT is a text with a sentence on each line (.gz, too), a manifest (.jsonl), or - for standard input. It is read
-    sentence by sentence; n-grams are sorted in files in the system's temporary folder (TMPDIR).
+    TEXT is a text file with one sentence per line (also .gz), a manifest (.jsonl), or - for standard input. It is read
+    in a stream; n-grams are sorted in temporary files (TMPDIR).
     """
-    given["unit"] = given["unit"] or ("word" if kind == "ngram" else "character")
+    values["unit"] = values["unit"] or ("word" if kind == "ngram" else "character")
     _check(context, texts, out, kind)
-    settings = _text_settings(given, of_characters=kind == "rnn" or given["unit"] == "character")
+    if (least := values.pop("least")) is not None:
+        click.echo("--least is now --min-count", err=True)
+        values["min_count"] = least
+    settings = _text_settings(values, by_characters=kind == "rnn" or values["unit"] == "character")
     out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(out.parent, os.W_OK):
-        raise click.UsageError(f"--out {out}: its folder cannot be written to")
+        raise click.UsageError(f"--out {out}: the folder is not writable")
     with Display(quiet) as display:
-        return (_ngram if kind == "ngram" else _rnn)(display, texts, out, settings, given)
+        return (_train_ngram if kind == "ngram" else _train_rnn)(display, texts, out, settings, values)
 
 
 def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str) -> None:
+    def is_given(name: str) -> bool:
+        return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+
     other = "rnn" if kind == "ngram" else "ngram"
-    for name in _OF_KIND[other]:
-        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-            raise click.UsageError(f"--{name.replace('_', '-')} is of --kind {other}, not of {kind}")
-    if not out.name.endswith(_NAMES[kind]):
-        raise click.UsageError(f"--out {out}: a model of --kind {kind} is written as {' or '.join(_NAMES[kind])}")
-    if (
-        context.params["unit"] != "word"
-        and context.get_parameter_source("least") is not click.core.ParameterSource.DEFAULT
-    ):
-        raise click.UsageError("--least is of --unit word")
-    read = [*texts, *filter(None, (context.params[name] for name in ("dev", "model", "vocabulary")))]
-    if read.count(Path("-")) > 1:
+    for name in _KIND_OPTIONS[other]:
+        if is_given(name):
+            raise click.UsageError(f"--{name.replace('_', '-')} needs --kind {other}")
+    if not out.name.endswith(_SUFFIXES[kind]):
+        raise click.UsageError(f"--out {out}: the name of an {kind} model ends with {' or '.join(_SUFFIXES[kind])}")
+    if context.params["unit"] != "word" and (is_given("min_count") or is_given("least")):
+        raise click.UsageError("--min-count needs --unit word")
+    inputs = [*texts, *filter(None, (context.params[name] for name in ("dev", "model", "vocabulary")))]
+    if inputs.count(Path("-")) > 1:
         raise click.UsageError("standard input (-) can be read only once")
-    if any(out.exists() and path.exists() and out.samefile(path) for path in read):
-        raise click.UsageError(f"--out {out} would be written over a file that is read")
+    if any(out.exists() and path.exists() and out.samefile(path) for path in inputs):
+        raise click.UsageError(f"--out {out} would overwrite an input file")
 
 
-def _text_settings(given: dict[str, Any], of_characters: bool) -> "TextSettings":
+def _text_settings(values: dict[str, Any], by_characters: bool) -> "TextSettings":
     from asr.model import checkpoint
     from asr.text import ENGLISH, TextSettings
 
-    if given["alphabet"] is not None and not of_characters:
-        raise click.UsageError("--alphabet is of models of characters: --kind rnn or --unit character")
-    if given["model"]:
-        if given["alphabet"] is not None or given["normaliser"]:
-            raise click.UsageError("--model brings normaliser and alphabet; give it or them")
-        return checkpoint.inspect(given["model"]).settings.text
-    if given["alphabet"] == "auto":
+    if values["alphabet"] is not None and not by_characters:
+        raise click.UsageError("--alphabet needs --kind rnn or --unit character")
+    if values["model"]:
+        if values["alphabet"] is not None or values["normaliser"]:
+            raise click.UsageError("--model brings its normaliser and alphabet; leave out --normaliser and --alphabet")
+        return checkpoint.inspect(values["model"]).settings.text
+    if values["alphabet"] == "auto":
         raise click.UsageError("--alphabet auto: give the characters themselves")
     try:
-        return TextSettings(given["normaliser"] or "upper", ENGLISH if given["alphabet"] is None else given["alphabet"])
+        return TextSettings(
+            values["normaliser"] or "upper", ENGLISH if values["alphabet"] is None else values["alphabet"]
+        )
     except ValueError as error:
         raise click.UsageError(f"--{error}") from error
 
 
-def _reader(display: Display, texts: tuple[Path, ...], text: "TextSettings", alphabet: bool, ids: bool | None) -> Any:
-    from asr.lm.text import TextReader, TextSource
+def _reader(
+    display: Display, texts: tuple[Path, ...], text: "TextSettings", alphabet: bool, ids: bool | None
+) -> "TextReader":
+    from asr.lm import TextReader, TextSource
 
     source = TextSource(texts, text.normaliser, text.alphabet if alphabet else None, ids)
     return TextReader(source, lambda done, total: display.update("read", done / 1e6, total / 1e6, "MB"))
 
 
-def _told(display: Display, reader: "TextReader", sentences: Iterator[Any]) -> Iterator[Any]:
-    """Go through sentences of a reader, and say in the end what they were."""
+def _reported(display: Display, reader: "TextReader", sentences: Iterator[Any]) -> Iterator[Any]:
+    """Yield the sentences of a reader, then show their counts."""
     yield from sentences
     display.close()
     options.tell_reader(display, reader)
@@ -167,39 +180,40 @@ def _told(display: Display, reader: "TextReader", sentences: Iterator[Any]) -> I
     display.say(f"{reader.names}: {counts}")
 
 
-def _ngram(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", given: dict[str, Any]) -> int:
+def _train_ngram(
+    display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", values: dict[str, Any]
+) -> int:
     from asr import lm
-    from asr.lm import LmError
     from asr.lm.ngram import SPACE, arpa
     from asr.lm.ngram.estimate import EstimateSettings, estimate
     from asr.lm.ngram.prune import prune
 
-    if not 0 <= given["prune"] < float("inf"):
-        raise click.UsageError(f"--prune {given['prune']}: 0 or more")
-    letters = given["unit"] == "character"
+    if not 0 <= values["prune"] < float("inf"):
+        raise click.UsageError(f"--prune {values['prune']} must be 0 or more")
+    by_characters = values["unit"] == "character"
     vocabulary = None
-    if letters:
+    if by_characters:
         if SPACE in text.alphabet:
-            raise click.UsageError(f"{SPACE} in the alphabet: it stands for the space in n-grams of characters")
-        # So that a space that is in no text is there, too: by it a model of characters is known.
+            raise click.UsageError(f"--alphabet: {SPACE} stands for the space in character models")
+        # A character model is recognised by its space, so it has one even if the alphabet has none.
         vocabulary = lm.characters(" " + text.alphabet.replace(" ", ""))
-    if given["vocabulary"]:
-        if letters:
-            raise click.UsageError("--vocabulary is of words; a model of characters has its --alphabet")
-        vocabulary = lm.vocabulary(given["vocabulary"], text.normaliser)
+    if values["vocabulary"]:
+        if by_characters:
+            raise click.UsageError("--vocabulary needs --unit word; a character model has its --alphabet")
+        vocabulary = lm.read_vocabulary(values["vocabulary"], text.normaliser)
     try:
-        settings = EstimateSettings(given["order"], _cutoffs(given["cutoffs"]), vocabulary)
-    except LmError as error:
+        settings = EstimateSettings(values["order"], _cutoffs(values["cutoffs"]), vocabulary)
+    except lm.LmError as error:
         raise click.UsageError(f"--{error}") from error
-    reader = _reader(display, texts, text, letters, given["ids"])
-    model = estimate(_told(display, reader, lm.tokens(reader, given["unit"])), settings)
+    reader = _reader(display, texts, text, by_characters, values["ids"])
+    model = estimate(_reported(display, reader, lm.tokens(reader, values["unit"])), settings)
     before = sum(model.counts)
-    if given["prune"]:
-        model = prune(model, given["prune"])
+    if values["prune"]:
+        model = prune(model, values["prune"])
         display.say(f"pruned to {sum(model.counts):,} of {before:,} n-grams")
     arpa.write(out, model)
     counts = ", ".join(f"{count:,} {order}-grams" for order, count in enumerate(model.counts, 1))
-    click.echo(f"{out}: {counts} of {given['unit']}s, {out.stat().st_size / 1e6:.1f} MB")
+    click.echo(f"{out}: {counts} of {values['unit']}s, {out.stat().st_size / 1e6:.1f} MB")
     return 0
 
 
@@ -207,51 +221,54 @@ def _cutoffs(value: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in value.split(","))
     except ValueError:
-        raise click.UsageError(f"--cutoffs {value}: whole numbers with commas between them are meant") from None
+        raise click.UsageError(f"--cutoffs {value}: expected whole numbers separated by commas") from None
 
 
-def _rnn(display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", given: dict[str, Any]) -> int:
-    from asr import compute as device
-    from asr.lm import recurrent as rnnlm
+def _train_rnn(
+    display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", values: dict[str, Any]
+) -> int:
+    from asr import compute
+    from asr.lm import recurrent
 
-    unit = given["unit"]
-    # Also where words are foretold: by its alphabet a model is known to go with an acoustic one.
-    suiting = {name: value if given.get(name) is None else given[name] for name, value in _SUITING[unit].items()}
-    chunk = suiting.pop("chunk")
+    unit = values["unit"]
+    defaults = {name: value if values.get(name) is None else values[name] for name, value in _DEFAULTS[unit].items()}
+    chunk = defaults.pop("chunk")
+    device = str(compute.choose_device(values["device"] or "cpu"))
     try:
-        shape = rnnlm.RnnLmSettings(cell=given["cell"], hidden=given["hidden"], **suiting)
-        settings = rnnlm.LmFileSettings(text, shape, unit)
-        training = rnnlm.RnnLmTraining(
-            epochs=given["epochs"],
-            seed=given["seed"],
-            streams=given["batch"] or 0,
+        shape = recurrent.RnnLmSettings(cell=values["cell"], hidden=values["hidden"], **defaults)
+        # A word model keeps the alphabet too, which must be that of the acoustic model.
+        settings = recurrent.LmFileSettings(text, shape, unit)
+        training = recurrent.RnnLmTraining(
+            epochs=values["epochs"],
+            seed=values["seed"],
+            streams=values["batch"] or 0,
             chunk=chunk,
-            least=given["least"],
-            learning_rate=given["learning_rate"],
-            device=str(device.choose_device(given["device"] or "cpu")),
+            min_count=values["min_count"],
+            learning_rate=values["learning_rate"],
+            device=device,
         )
-    except device.DeviceError:
-        raise
     except ValueError as error:
-        raise click.UsageError(f"--{error}".replace("learning_rate", "learning-rate")) from error
-    device.keep_freed_memory()
+        raise click.UsageError(f"--{error}".replace("_", "-")) from error
+    compute.keep_freed_memory()
     dev: list[str] = []
-    if given["dev"]:
-        dev_reader = _reader(display, (given["dev"],), text, True, given["ids"])
-        dev += _told(display, dev_reader, iter(dev_reader))
-    reader = _reader(display, texts, text, True, given["ids"])
-    sentences = _told(display, reader, iter(reader))
-    keeper = Keeper(display, out, settings, Run(training, tuple(map(str, texts)), dev))
-    # What is held out is in `dev` when the sentences have been read, which is before it is needed.
-    try:
-        with stopping() as keeper.asked:
-            rnnlm.train(settings, training, sentences if given["dev"] else _hold_out(sentences, dev), dev, keeper)
-    except KeyboardInterrupt:
-        display.close()
-        kept = f"the best so far is kept: {keeper.best}" if keeper.best else "nothing is written yet"
-        display.say(f"stopped; {kept}", always=True)
-        return 130
-    click.echo(keeper.best)
+    if values["dev"]:
+        dev_reader = _reader(display, (values["dev"],), text, True, values["ids"])
+        dev += _reported(display, dev_reader, iter(dev_reader))
+    reader = _reader(display, texts, text, True, values["ids"])
+    sentences = _reported(display, reader, iter(reader))
+    if not values["dev"]:
+        # `dev` is complete when the sentences have been read, before training uses it.
+        sentences = _hold_out(sentences, dev)
+    with stopping() as should_stop:
+        writer = Writer(display, out, settings, training, tuple(map(str, texts)), dev, should_stop)
+        try:
+            recurrent.train(settings, training, sentences, dev, writer)
+        except KeyboardInterrupt:
+            display.close()
+            kept = f"the best model so far is kept: {writer.best}" if writer.best else "nothing is written yet"
+            display.say(f"stopped; {kept}", always=True)
+            return 130
+    click.echo(writer.best)
     return 0
 
 
@@ -262,4 +279,66 @@ def _hold_out(sentences: Iterator[str], dev: list[str]) -> Iterator[str]:
         else:
             dev.append(sentence)
     if not dev:
-        raise click.UsageError(f"with fewer than {_HELD_OUT} sentences none is held out; give others with --dev")
+        raise click.UsageError(f"fewer than {_HELD_OUT} sentences: none is held out; give a text with --dev")
+
+
+@dataclass
+class Writer:
+    """Shows the progress of training and writes the model of each epoch that is the best so far.
+
+    When `should_stop` returns True, the current model is measured, written if it is the best, and training ends with
+    KeyboardInterrupt. `best` describes the written model; it is empty if none is written.
+    """
+
+    display: Display
+    out: Path
+    settings: "LmFileSettings"
+    training: "RnnLmTraining"
+    texts: Sequence[str]
+    dev: Sequence[str]
+    should_stop: Callable[[], bool]
+    best: str = ""
+    highest: float = float("-inf")
+    start: float = field(default_factory=time.monotonic)
+
+    def __call__(self, event: "LmStep | LmEpoch", model: "RnnLm") -> None:
+        """Handle a step or an epoch."""
+        from asr.lm.recurrent import LmStep
+
+        epochs = self.training.epochs
+        if not isinstance(event, LmStep):
+            self.display.close()
+            best = self._write_if_best(f"epoch {event.number} of {epochs}", event.dev, model)
+            seconds, self.start = time.monotonic() - self.start, time.monotonic()
+            line = f"epoch {event.number}/{epochs}: loss {event.train_loss:.3f}, {_figures(event.dev)}"
+            self.display.say(f"{line}{' (best)' if best else ''}, {seconds:.1f} s")
+        elif self.should_stop():
+            self.display.close()
+            reached = f"epoch {event.epoch} of {epochs} ({event.done / event.total:.0%} done)"
+            self._write_if_best(reached, model.perplexity(self.dev), model)
+            raise KeyboardInterrupt
+        else:
+            title, note = f"epoch {event.epoch}/{epochs}", f"loss {event.loss:.3f}"
+            self.display.update(title, event.done, event.total, f"{self.settings.unit}s", note)
+
+    def _write_if_best(self, reached: str, dev: "Perplexity", model: "RnnLm") -> bool:
+        from asr.lm import recurrent
+        from asr.version import __version__
+
+        if dev.log_prob <= self.highest:
+            return False
+        card = {
+            "texts": list(self.texts),
+            "training": asdict(self.training),
+            "reached": reached,
+            "dev_perplexity_per_character": dev.per_character,
+            "dev_perplexity_per_word": dev.per_word,
+            "asr": __version__,
+        }
+        recurrent.save(self.out, model, self.settings, card)
+        self.highest, self.best = dev.log_prob, f"{self.out}: {reached}, {_figures(dev)}"
+        return True
+
+
+def _figures(dev: "Perplexity") -> str:
+    return f"dev perplexity {dev.per_character:.4f} per character, {dev.per_word:.2f} per word"

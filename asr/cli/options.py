@@ -9,7 +9,7 @@ import click
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
-    from asr.lm.text import TextReader
+    from asr.lm import TextReader
     from asr.recognition.pretrained import Bundle
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -18,7 +18,7 @@ from asr.decoding.beam.language import Prior
 from asr.decoding.confidence import confidences
 from asr.decoding.greedy import DecodingError, GreedyDecoder, LogProbs, add_words
 from asr.lm.ngram import NgramModel, is_character_model
-from asr.lm.recurrent import RnnLm, WordLm
+from asr.lm.recurrent import RnnLm
 from asr.parallel import prefetch
 from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis
@@ -58,7 +58,7 @@ GREEDY = DecoderSettings(greedy=True)
 
 
 class Rescorer(Protocol):
-    """A language model that scores whole texts, such as WordLm and RnnLm."""
+    """A language model that scores whole texts, such as RnnLm."""
 
     alphabet: Alphabet
 
@@ -237,7 +237,7 @@ def open_models(
     if settings.greedy:
         return NO_MODELS
     model = lm.load(settings.lm, on_build) if settings.lm else None
-    if isinstance(model, WordLm):
+    if isinstance(model, RnnLm) and model.vocabulary:
         raise lm.LmError(
             f"{settings.lm}: a recurrent model of words scores whole texts only; give it as the rescorer (--rescorer)"
         )

@@ -1,12 +1,15 @@
-"""Language models: open a file, measure a model; n-gram and recurrent models."""
+"""Language models: n-gram and recurrent models, the texts they are trained on, and their perplexity."""
 
-from asr.lm.models import UNITS as UNITS
+from asr.lm.evaluation import Perplexity as Perplexity
 from asr.lm.models import LanguageModel as LanguageModel
-from asr.lm.models import Perplexity as Perplexity
-from asr.lm.models import characters as characters
 from asr.lm.models import is_recurrent as is_recurrent
 from asr.lm.models import load as load
 from asr.lm.models import perplexity as perplexity
-from asr.lm.models import tokens as tokens
-from asr.lm.models import vocabulary as vocabulary
+from asr.lm.ngram import NgramModel as NgramModel
+from asr.lm.recurrent import RnnLm as RnnLm
 from asr.lm.text import LmError as LmError
+from asr.lm.text import TextReader as TextReader
+from asr.lm.text import TextSource as TextSource
+from asr.lm.text import characters as characters
+from asr.lm.text import read_vocabulary as read_vocabulary
+from asr.lm.text import tokens as tokens

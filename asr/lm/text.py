@@ -1,14 +1,14 @@
-"""Sentences for language models: text files, manifests and standard input -> normalised sentences, one at a time.
+"""Training and test texts of language models: files, manifests and standard input -> normalised sentences.
 
-A text has a sentence on each line, plain or compressed with gzip, and may begin each line with an utterance's id
-(LibriSpeech's .trans.txt, Kaldi's text); of a manifest (.jsonl) the `text` fields are taken. Nothing is held in memory.
+A text file has one sentence per line, is plain or compressed with gzip, and may begin each line with an utterance id
+(LibriSpeech's .trans.txt, Kaldi's text). Of a manifest (.jsonl) the `text` fields are read. Texts are read in a stream.
 """
 
 import gzip
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -20,11 +20,15 @@ from asr.files import utf8_lines
 from asr.text import Alphabet, normalise
 
 STANDARD_INPUT = Path("-")
-# Lines that are looked at to see whether each begins with an id, and how few are too few to tell.
-_HEAD, _FEW = 100, 5
+BEGIN = "<s>"
+END = "</s>"
+# The space between words in character models: U+2581, since ARPA files separate tokens by spaces.
+SPACE = "▁"
+# The first lines decide whether each line begins with an id; fewer than _MIN_LINES are not enough to decide.
+_HEAD, _MIN_LINES = 100, 5
 _ID = re.compile(r"[^\W_][\w.]*[-_][\w.-]*")
-# Lines between two reports of progress.
-_OFTEN = 1000
+# Lines between two progress reports.
+_REPORT_EVERY = 1000
 
 
 class LmError(AsrError):
@@ -33,10 +37,10 @@ class LmError(AsrError):
 
 @dataclass(frozen=True)
 class TextSource:
-    """Where sentences come from, and what they are to be like.
+    """Where sentences come from and how they are normalised.
 
-    `alphabet`: sentences with other characters are left out; None: all are taken. `ids`: whether each line of a text
-    begins with an utterance's id; None: to be seen from its first lines.
+    `alphabet`: skip sentences with other characters; None: keep all. `ids`: whether each line of a text file begins
+    with an utterance id; None: decide by the first lines.
     """
 
     paths: tuple[Path, ...]
@@ -46,87 +50,79 @@ class TextSource:
 
 
 class TextReader:
-    """Reads the sentences of a source, and counts them; each iteration begins anew.
+    """Iterates over the sentences of a source and counts them; each iteration starts over.
 
-    `progress` is told how many bytes of how many are read, standard input apart. After an iteration: `sentences`,
-    `words` and `characters` taken, sentences `left_out` with the first reason in `first_left_out`, and the files whose
-    ids were taken away in `with_ids`. Raises OSError, ManifestError, and LmError if no sentence is left.
+    `on_progress(done, total)` gets the bytes read, without standard input. After an iteration: the counts `sentences`,
+    `words` and `characters`, the number of sentences `left_out` with the first reason in `first_left_out`, and in
+    `with_ids` the files whose ids were removed. Raises OSError, ManifestError, EncodingError, and
+    LmError if no sentence is left.
     """
 
-    def __init__(self, source: TextSource, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, source: TextSource, on_progress: Callable[[int, int], None] | None = None) -> None:
         self.source = source
-        self._progress = progress
+        self._on_progress = on_progress
         self._alphabet = None if source.alphabet is None else Alphabet(source.alphabet)
-        self._letters = frozenset(source.alphabet or "")
-        self._begin()
+        self._characters = frozenset(source.alphabet or "")
+        self._total = sum(path.stat().st_size for path in source.paths if path != STANDARD_INPUT and path.exists())
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self.sentences = self.words = self.characters = self.left_out = 0
-        self.place = self.first_left_out = ""
+        self.location = self.first_left_out = ""
         self.with_ids: list[str] = []
-        self._read = 0
+        self._done = 0
 
     @property
     def names(self) -> str:
-        """Return what is read, for a message."""
+        """Return the names of the files, for messages."""
         return ", ".join(map(_name, self.source.paths))
 
     def __iter__(self) -> Iterator[str]:
-        self._begin()
+        self._reset()
         for path in self.source.paths:
             for number, line in self._lines(path):
-                self.place = f"{_name(path)}:{number}"
+                self.location = f"{_name(path)}:{number}"
                 text = normalise(line, self.source.normaliser)
-                if text and self._usable(text):
+                if text and self._is_usable(text):
                     self.sentences += 1
                     self.words += text.count(" ") + 1
                     self.characters += len(text)
                     yield text
         if not self.sentences:
-            others = f"; so it is with all {self.left_out} sentences" if self.left_out > 1 else ""
-            raise LmError(f"{self.first_left_out or f'{self.names}: no sentence in it'}{others}")
+            others = f"; all {self.left_out} sentences are left out" if self.left_out > 1 else ""
+            raise LmError(f"{self.first_left_out or f'{self.names}: no sentences'}{others}")
 
-    def _usable(self, text: str) -> bool:
+    def _is_usable(self, text: str) -> bool:
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise LmError(f"{self.place}: a surrogate, which is half a character and no text")
-        if self._alphabet is None or self._letters.issuperset(text):
+            raise LmError(f"{self.location}: an unpaired surrogate is not a character")
+        if self._alphabet is None or self._characters.issuperset(text):
             return True
         self.left_out += 1
         if self.left_out == 1:
             unknown = self._alphabet.unknown(text)[0]
-            self.first_left_out = f"{self.place}: {unknown!r} is not in the alphabet {self._alphabet.characters!r}"
+            self.first_left_out = f"{self.location}: {unknown!r} is not in the alphabet {self._alphabet.characters!r}"
         return False
 
     def _lines(self, path: Path) -> Iterator[tuple[int, str]]:
         if path == STANDARD_INPUT:
-            yield from self._texts(path, self._unpacked(path, sys.stdin.buffer))
+            yield from self._text_lines(path, read_lines(path, sys.stdin.buffer))
             return
         with path.open("rb") as file:
-            lines = self._unpacked(path, file)
+            lines = self._counted(file, read_lines(path, file))
             if path.name.removesuffix(".gz").endswith(".jsonl"):
                 for number, utterance in manifest.rows(path, lines):
                     yield number, utterance.text
             else:
-                yield from self._texts(path, lines)
-            self._read += file.tell()
+                yield from self._text_lines(path, lines)
+            self._done += file.tell()
 
-    def _unpacked(self, path: Path, file: BinaryIO) -> Iterator[bytes]:
-        """Return the lines of a file as they are once unpacked, and tell how far it has come."""
-        # Files opened for reading are of the one kind that can look ahead.
-        compressed = cast(gzip.GzipFile, file).peek(2)[:2] == b"\x1f\x8b"
-        stream = gzip.GzipFile(fileobj=file) if compressed else file
-        total = sum(one.stat().st_size for one in self.source.paths if one != STANDARD_INPUT)
-        number = 0
-        try:
-            for number, line in enumerate(stream, 1):
-                yield line
-                if self._progress and number % _OFTEN == 0 and path != STANDARD_INPUT:
-                    self._progress(self._read + file.tell(), total)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            problem = f"the compressed file is broken or cut off after this line ({error})"
-            raise LmError(f"{_name(path)}:{number}: {problem}") from error
+    def _counted(self, file: BinaryIO, lines: Iterator[bytes]) -> Iterator[bytes]:
+        for number, line in enumerate(lines, 1):
+            yield line
+            if self._on_progress and number % _REPORT_EVERY == 0:
+                self._on_progress(self._done + file.tell(), self._total)
 
-    def _texts(self, path: Path, lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+    def _text_lines(self, path: Path, lines: Iterator[bytes]) -> Iterator[tuple[int, str]]:
         decoded = _decoded(path, lines)
         head = list(islice(decoded, _HEAD))
         ids = _have_ids([line for _, line in head]) if self.source.ids is None else self.source.ids
@@ -136,19 +132,59 @@ class TextReader:
             yield number, " ".join(line.split(maxsplit=1)[1:]) if ids else line
 
 
+def read_lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a file, plain or gzip. Raises LmError naming the line if the compressed file is damaged."""
+    # Files opened for reading in binary mode are buffered and have `peek`.
+    compressed = cast(gzip.GzipFile, file).peek(2)[:2] == b"\x1f\x8b"
+    number = 0
+    try:
+        for line in gzip.GzipFile(fileobj=file) if compressed else file:
+            number += 1
+            yield line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        problem = f"the compressed file is damaged or truncated after this line ({error})"
+        raise LmError(f"{_name(path)}:{number}: {problem}") from error
+
+
+def tokens(reader: TextReader, unit: str) -> Iterator[list[str]]:
+    """Yield the words or characters of each sentence, a space as SPACE. Raises LmError naming file and line."""
+    for text in reader:
+        row = text.split(" ") if unit == "word" else characters(text)
+        for marker in (BEGIN, END):
+            if marker in row:
+                raise LmError(f"{reader.location}: {marker} marks the end of a sentence and cannot be a word of it")
+        yield row
+
+
+def characters(text: str) -> list[str]:
+    """Return the characters of a text as character models write them, a space as SPACE."""
+    return list(text.replace(" ", SPACE))
+
+
+def read_vocabulary(path: Path, normaliser: str) -> list[str]:
+    """Read a list of words, one per line. Raises LmError naming the line."""
+    reader = TextReader(TextSource((path,), normaliser, ids=False))
+    words = []
+    for text in reader:
+        if " " in text or text in (BEGIN, END):
+            raise LmError(f"{reader.location}: {text[:80]!r} is not a word; the file has one word per line")
+        words.append(text)
+    return words
+
+
 def _name(path: Path) -> str:
     return "standard input" if path == STANDARD_INPUT else str(path)
 
 
-def _decoded(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    """Return the lines that are not blank, with their numbers."""
+def _decoded(path: Path, lines: Iterator[bytes]) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank, with their numbers."""
     for number, text in utf8_lines(_name(path), lines):
         if text and not text.isspace():
             yield number, text
 
 
 def _have_ids(lines: list[str]) -> bool:
-    """Say whether the first words of lines are ids: all different, each of parts joined by - or _, with a digit."""
-    firsts = [line.split(maxsplit=1)[0] for line in lines]
-    alike = all(_ID.fullmatch(first) and any(map(str.isdigit, first)) for first in firsts)
-    return len(firsts) >= _FEW and alike and len(set(firsts)) == len(firsts)
+    """Return whether the first words of lines are ids: all different, each of parts joined by - or _, with a digit."""
+    first_words = [line.split(maxsplit=1)[0] for line in lines]
+    alike = all(_ID.fullmatch(word) and any(map(str.isdigit, word)) for word in first_words)
+    return len(first_words) >= _MIN_LINES and alike and len(set(first_words)) == len(first_words)

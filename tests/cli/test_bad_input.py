@@ -65,10 +65,10 @@ class Place:
         return self.file("lm.arpa", f"\\data\\\nngram 1=4\n\n\\1-grams:\n{grams}\n\n\\end\\\n")
 
     def words(self) -> Path:
-        settings = rnnlm.LmFileSettings(TextSettings("none", "AB"), rnnlm.RnnLmSettings(hidden=3, embedding=4), "word")
-        model = settings.of(rnnlm.Vocabulary(("A",))).build()
+        shape = rnnlm.RnnLmSettings(hidden=3, embedding=4)
+        settings = rnnlm.LmFileSettings(TextSettings("none", "AB"), shape, "word", ("A",))
         path = self.folder / "words.safetensors"
-        rnnlm.save(path, model, settings, {})
+        rnnlm.save(path, settings.build(), settings, {})
         return path
 
     def train(self, *more: str, recipe: str | None = None, train: Path | None = None) -> list[str]:
@@ -353,7 +353,7 @@ LANGUAGE_MODELS = [
         "no text", lambda place: ["lm", "train", str(place.folder / "no.txt"), "-o", "x.arpa"], 2, r"no\.txt.*exist"
     ),
     Mistake("folder", lambda place: ["lm", "train", str(place.folder), "-o", "x.arpa"], 2, r"is a directory"),
-    Mistake("empty text", lambda place: place.lm_train(text="\n…\n"), 1, r"text\.txt: no sentence in it"),
+    Mistake("empty text", lambda place: place.lm_train(text="\n…\n"), 1, r"text\.txt: no sentences"),
     Mistake(
         "not UTF-8",
         lambda place: place.lm_train(text=b"A\n\xff\n"),
@@ -365,7 +365,7 @@ LANGUAGE_MODELS = [
         "marker",
         lambda place: place.lm_train("--normaliser", "none", text="a\nb </s> c\n"),
         1,
-        r"text\.txt:2: </s> stands for an end of a sentence",
+        r"text\.txt:2: </s> marks the end of a sentence",
     ),
     Mistake(
         "broken manifest",
@@ -373,41 +373,35 @@ LANGUAGE_MODELS = [
         1,
         r"rows\.jsonl, line 1: not JSON",
     ),
-    Mistake("name", lambda place: place.lm_train(out="lm.bin"), 2, r"--kind ngram is written as \.arpa or \.arpa\.gz"),
-    Mistake("name of rnn", lambda place: place.lm_train("--kind", "rnn"), 2, r"--kind rnn is written as \.safetensors"),
-    Mistake(
-        "option of rnn", lambda place: place.lm_train("--epochs", "3"), 2, r"--epochs is of --kind rnn, not of ngra"
-    ),
-    Mistake(
-        "option of ngram", lambda place: place.rnn_train("--order", "3"), 2, r"--order is of --kind ngram, not of r"
-    ),
+    Mistake("name", lambda place: place.lm_train(out="lm.bin"), 2, r"an ngram model ends with \.arpa or \.arpa\.gz"),
+    Mistake("name of rnn", lambda place: place.lm_train("--kind", "rnn"), 2, r"an rnn model ends with \.safetensors"),
+    Mistake("option of rnn", lambda place: place.lm_train("--epochs", "3"), 2, r"--epochs needs --kind rnn"),
+    Mistake("option of ngram", lambda place: place.rnn_train("--order", "3"), 2, r"--order needs --kind ngram"),
     Mistake("order", lambda place: place.lm_train("--order", "0"), 2, r"0 is not in the range 1<=x<=9"),
+    Mistake("cutoffs", lambda place: place.lm_train("--cutoffs", "1,x"), 2, r"--cutoffs 1,x: expected whole numbers"),
     Mistake(
-        "cutoffs", lambda place: place.lm_train("--cutoffs", "1,x"), 2, r"--cutoffs 1,x: whole numbers with commas"
+        "falling cutoffs", lambda place: place.lm_train("--cutoffs", "0,2,1"), 2, r"must start with 0 and not decrease"
     ),
-    Mistake(
-        "falling cutoffs", lambda place: place.lm_train("--cutoffs", "0,2,1"), 2, r"they start with 0 and must not"
-    ),
-    Mistake("prune", lambda place: place.lm_train("--prune", "nan"), 2, r"--prune nan: 0 or more"),
+    Mistake("prune", lambda place: place.lm_train("--prune", "nan"), 2, r"--prune nan must be 0 or more"),
     Mistake(
         "normaliser", lambda place: place.lm_train("--normaliser", "lower"), 2, r"normaliser = 'lower' is not one of"
     ),
     Mistake(
-        "alphabet of words", lambda place: place.lm_train("--alphabet", "AB"), 2, r"--alphabet is of models of chara"
+        "alphabet of words", lambda place: place.lm_train("--alphabet", "AB"), 2, r"--alphabet needs --kind rnn or"
     ),
     Mistake("alphabet", lambda place: place.rnn_train("--alphabet", "ABA"), 2, r"alphabet: 'A' stands twice"),
     Mistake(
         "visible space",
         lambda place: place.lm_train("--unit", "character", "--alphabet", "A▁"),
         2,
-        r"▁ in the alphabet",
+        r"▁ stands for the space",
     ),
     Mistake("auto", lambda place: place.rnn_train("--alphabet", "auto"), 2, r"give the characters themselves"),
     Mistake(
         "model and alphabet",
         lambda place: place.rnn_train("--alphabet", "AB", "--model", str(place.model)),
         2,
-        r"--model brings normaliser and alphabet",
+        r"--model brings its normaliser and alphabet",
     ),
     Mistake("cell", lambda place: place.rnn_train("--cell", "elman"), 2, r"cell = 'elman' is not one of rnn-tanh"),
     Mistake("dropout", lambda place: place.rnn_train("--dropout", "1"), 2, r"dropout = 1\.0 is not within 0 to 1"),
@@ -426,21 +420,21 @@ LANGUAGE_MODELS = [
         "vocabulary",
         lambda place: place.lm_train("--vocabulary", str(place.file("words", "THE 12\n"))),
         1,
-        r"words:1: 'THE 12' is no word; one word on each line is meant",
+        r"words:1: 'THE 12' is not a word; the file has one word per line",
     ),
     Mistake(
         "over a text",
         lambda place: ["lm", "train", str(place.file("a.arpa", "A\n")), "--out", str(place.folder / "a.arpa")],
         2,
-        r"a\.arpa would be written over a file that is read",
+        r"a\.arpa would overwrite an input file",
     ),
     Mistake("twice", lambda place: ["lm", "train", "-", "-", "--out", "x.arpa"], 2, r"can be read only once"),
     Mistake("no model", lambda place: place.perplexity(place.folder / "no.arpa"), 2, r"no\.arpa.* does not exist"),
     Mistake(
-        "text as model", lambda place: place.perplexity(place.file("x", "hello")), 1, r"x:1: .*this is no ARPA file"
+        "text as model", lambda place: place.perplexity(place.file("x", "hello")), 1, r"x:1: .*it is not an ARPA file"
     ),
     Mistake("acoustic model", lambda place: place.perplexity(place.model), 1, r"of something else, not of a recurrent"),
-    Mistake("no words", lambda place: place.perplexity(arpa(place), "\n"), 1, r"text\.txt: no sentence in it"),
+    Mistake("no words", lambda place: place.perplexity(arpa(place), "\n"), 1, r"text\.txt: no sentences"),
 ]
 TRANSCRIBING = [
     Mistake(

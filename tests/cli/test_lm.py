@@ -1,4 +1,4 @@
-"""asr lm in-process: what it writes, what it prints where, and how it ends."""
+"""asr lm, run in-process: files, output and exit codes."""
 
 import gzip
 import json
@@ -14,8 +14,9 @@ import pytest
 
 from asr import lm
 from asr.cli import lm_train, main
-from asr.cli.lm_keeper import Keeper, Run
+from asr.cli.lm_train import Writer
 from asr.cli.progress import Display
+from asr.lm import Perplexity
 from asr.lm import recurrent as rnnlm
 from asr.lm.ngram import NgramModel, is_character_model
 from asr.text import TextSettings
@@ -39,7 +40,7 @@ def ngram(path: Path) -> NgramModel:
 
 
 @pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz"])
-def test_an_n_gram_model_is_trained_and_measured(
+def test_train_and_measure_an_ngram_model(
     name: str, texts: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / name
@@ -52,13 +53,13 @@ def test_an_n_gram_model_is_trained_and_measured(
     first, second, *figures = output.out.splitlines()
     assert first.startswith("212 sentences, ") and second.startswith("unknown words: ")
     assert [line.split(": ")[0] for line in figures] == ["perplexity per word", "perplexity per character"]
-    assert output.err == f"reading {out} once; from then on it is opened by way of {out}.bin, made now\n"
-    # The second time nothing has to be made.
+    assert output.err == f"reading {out}; the binary form {out}.bin is faster to load\n"
+    # The second time the binary form is there.
     assert main(["lm", "perplexity", str(out), str(tones / "dev.jsonl")]) == 0
     assert capsys.readouterr().err == ""
 
 
-def test_options_reach_the_estimator(texts: Path, tmp_path: Path) -> None:
+def test_options_of_ngram_models(texts: Path, tmp_path: Path) -> None:
     words = tmp_path / "words"
     words.write_text("a\nb\nabc\n")
     sizes = []
@@ -74,7 +75,7 @@ def test_options_reach_the_estimator(texts: Path, tmp_path: Path) -> None:
     assert sorted(sizes[3].words) == ["</s>", "<s>", "<unk>", "A", "ABC", "B"]
 
 
-def test_character_models_know_every_character(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_a_character_ngram_model(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "lm.arpa"
     arguments = ["lm", "train", str(texts), "--out", str(out), "--unit", "character", "--alphabet", " ABCZ"]
     assert main(arguments) == 0
@@ -89,7 +90,7 @@ def test_character_models_know_every_character(texts: Path, tmp_path: Path, caps
     assert set(body["perplexity"]) == {"per_word", "per_known_word", "per_character", "per_known_character"}
 
 
-def test_what_is_left_out_is_told_even_when_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_left_out_sentences_are_reported_even_with_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "text"
     path.write_text("".join(f"1-2-{number} {'ABCÉDE'[number]}\n" for number in range(6)))
     arguments = ["lm", "train", str(path), "--out", str(tmp_path / "lm.arpa"), "--unit", "character", "--quiet"]
@@ -99,14 +100,14 @@ def test_what_is_left_out_is_told_even_when_quiet(tmp_path: Path, capsys: pytest
     assert left_out.startswith(f"left out 1 of 6 sentences; the first: {path}:4: 'É' is not in the alphabet ")
 
 
-def test_a_model_gives_normaliser_and_alphabet(texts: Path, trained: Path, tmp_path: Path) -> None:
+def test_model_option_brings_normaliser_and_alphabet(texts: Path, trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "lm.safetensors"
     arguments = ["lm", "train", str(texts), "--out", str(out), *RNN[:2], *RNN[4:], "--epochs", "1", "--quiet"]
     assert main([*arguments, "--model", str(trained / "best.safetensors")]) == 0
     assert rnnlm.inspect(out).settings.text.alphabet == " ABC"
 
 
-def test_a_recurrent_model_is_trained_and_measured(
+def test_train_and_measure_a_recurrent_character_model(
     texts: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "lm.safetensors"
@@ -118,10 +119,10 @@ def test_a_recurrent_model_is_trained_and_measured(
     assert (contents.card["training"]["seed"], contents.card["texts"]) == (7, [str(texts)])
     assert output.out.startswith(f"{out}: {contents.card['reached']}, dev perplexity ")
     assert contents.card["reached"] in [f"epoch {number} of 3" for number in (1, 2, 3)]
-    told = output.err.splitlines()
-    assert told[0].startswith(f"{tones / 'dev.jsonl'}: 12 sentences")
-    assert told[1].startswith(f"{texts}: 200 sentences")
-    assert [line.split(":")[0] for line in told[2:]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    lines = output.err.splitlines()
+    assert lines[0].startswith(f"{tones / 'dev.jsonl'}: 12 sentences")
+    assert lines[1].startswith(f"{texts}: 200 sentences")
+    assert [line.split(":")[0] for line in lines[2:]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert main(["lm", "perplexity", str(out), str(tones / "dev.jsonl"), "--json"]) == 0
     output = capsys.readouterr()
     body = json.loads(output.out)
@@ -129,34 +130,18 @@ def test_a_recurrent_model_is_trained_and_measured(
     assert output.err == ""
 
 
-def test_a_recurrent_model_of_words_is_trained_and_measured(
-    texts: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("option", ["--min-count", "--least"])
+def test_train_and_measure_a_recurrent_word_model(
+    option: str, texts: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "lm.safetensors"
     dev = ["--dev", str(tones / "dev.jsonl")]
-    assert (
-        main(
-            [
-                "lm",
-                "train",
-                str(texts),
-                "--out",
-                str(out),
-                *RNN,
-                "--unit",
-                "word",
-                *dev,
-                "--epochs",
-                "2",
-                "--least",
-                "9",
-            ]
-        )
-        == 0
-    )
+    arguments = ["lm", "train", str(texts), "--out", str(out), *RNN, "--unit", "word", *dev, "--epochs", "2"]
+    assert main([*arguments, option, "9"]) == 0
+    assert ("--least is now --min-count\n" in capsys.readouterr().err) == (option == "--least")
     contents = rnnlm.inspect(out)
     assert (contents.settings.unit, contents.settings.model.layers) == ("word", 1)
-    assert contents.card["training"]["chunk"] == 32
+    assert (contents.card["training"]["chunk"], contents.card["training"]["min_count"]) == (32, 9)
     words = {word for text in random_texts(200, 1) for word in text.split()}
     assert set(contents.settings.vocabulary) < words
     assert len(contents.settings.vocabulary) + contents.settings.rare == len(words)
@@ -166,9 +151,9 @@ def test_a_recurrent_model_of_words_is_trained_and_measured(
     assert body["perplexity"]["per_word"] == pytest.approx(contents.card["dev_perplexity_per_word"], rel=1e-5)
 
 
-def test_what_is_of_words_is_refused_for_characters(texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lm", "train", str(texts), "--out", "lm.safetensors", *RNN, "--least", "3"]) == 2
-    assert "--least is of --unit word" in capsys.readouterr().err
+def test_min_count_of_a_character_model(texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lm", "train", str(texts), "--out", "lm.safetensors", *RNN, "--min-count", "3"]) == 2
+    assert "--min-count needs --unit word" in capsys.readouterr().err
 
 
 def test_sentences_are_held_out_without_dev(
@@ -189,7 +174,7 @@ def test_sentences_are_held_out_without_dev(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_keeps_the_best_so_far(number: int, texts: Path, tmp_path: Path) -> None:
+def test_signal_keeps_the_best_model(number: int, texts: Path, tmp_path: Path) -> None:
     out = tmp_path / "lm.safetensors"
     command = [sys.executable, "-m", "asr", "lm", "train", str(texts), "--out", str(out), *RNN, "--epochs", "99999"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -200,11 +185,11 @@ def test_a_signal_keeps_the_best_so_far(number: int, texts: Path, tmp_path: Path
     assert (process.returncode, printed) == (130, "")
     first, last = error.splitlines()[-2:]
     assert first == "stopping after this step; once more to stop at once"
-    assert last.startswith(f"stopped; the best so far is kept: {out}: {rnnlm.inspect(out).card['reached']}, dev ")
+    assert last.startswith(f"stopped; the best model so far is kept: {out}: {rnnlm.inspect(out).card['reached']}, dev ")
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_run_that_is_stopped_in_its_first_epoch_is_kept_too(
+def test_signal_in_the_first_epoch_keeps_the_current_model(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     update = Display.update
@@ -220,25 +205,26 @@ def test_a_run_that_is_stopped_in_its_first_epoch_is_kept_too(
     assert main(["lm", "train", str(texts), "--out", str(out), *RNN, "--chunk", "10"]) == 130
     assert signal.getsignal(signal.SIGINT) == before
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"stopped; the best so far is kept: {out}: epoch 1 of 10, ")
-    assert "% of it, dev perplexity" in last
+    assert last.startswith(f"stopped; the best model so far is kept: {out}: epoch 1 of 10 (")
+    assert "% done), dev perplexity" in last
     assert isinstance(lm.load(out), rnnlm.RnnLm)
 
 
-def test_a_later_model_is_kept_only_if_it_is_better(tmp_path: Path) -> None:
+def test_writer_keeps_the_best_model(tmp_path: Path) -> None:
     settings = rnnlm.LmFileSettings(TextSettings("none", "AB"), rnnlm.RnnLmSettings(hidden=3, embedding=2))
     model = settings.build()
     out = tmp_path / "lm.safetensors"
-    keeper = Keeper(Display(quiet=True), out, settings, Run(rnnlm.RnnLmTraining(epochs=3), ("text",), ["AB"]))
+    stop = False
+    writer = Writer(Display(quiet=True), out, settings, rnnlm.RnnLmTraining(epochs=3), ("text",), ["AB"], lambda: stop)
     for number, log_prob in enumerate((-3.0, -2.0, -2.5), 1):
-        keeper(rnnlm.LmEpoch(number, 1.0, rnnlm.Perplexity(log_prob, 1, 2, 1), True), model)
-    assert keeper.best.startswith(f"{out}: epoch 2 of 3, dev perplexity ")
+        writer(rnnlm.LmEpoch(number, 1.0, Perplexity(1, 1, 2, log_prob=log_prob), True), model)
+    assert writer.best.startswith(f"{out}: epoch 2 of 3, dev perplexity ")
     assert rnnlm.inspect(out).card["reached"] == "epoch 2 of 3"
-    keeper.asked.yes = True
+    stop = True
     with pytest.raises(KeyboardInterrupt):
-        keeper(rnnlm.LmStep(3, 1, 4, 1.0), model)
+        writer(rnnlm.LmStep(3, 1, 4, 1.0), model)
     better = model.perplexity(["AB"]).log_prob > -2.0
-    assert keeper.best.startswith(f"{out}: epoch {'3 of 3, 25%' if better else '2 of 3'}")
+    assert writer.best.startswith(f"{out}: epoch {'3 of 3 (25% done)' if better else '2 of 3'}")
 
 
 def test_ctrl_c_before_the_first_step_writes_nothing(
@@ -255,15 +241,13 @@ def test_ctrl_c_before_the_first_step_writes_nothing(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
-    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_out_in_a_folder_that_is_not_writable(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     assert main(["lm", "train", str(texts), "--out", str(tmp_path / "locked" / "lm.arpa")]) == 2
-    assert "its folder cannot be written to" in capsys.readouterr().err
+    assert "the folder is not writable" in capsys.readouterr().err
 
 
-def test_help_is_quick_and_says_what_can_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     for command in (["lm"], ["lm", "train"], ["lm", "perplexity"]):
         assert main([*command, "--help"]) == 0
         assert "Usage: asr lm" in capsys.readouterr().out

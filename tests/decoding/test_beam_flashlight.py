@@ -12,10 +12,12 @@ from asr import lm
 from asr.decoding import beam
 from asr.decoding.beam import BeamSettings, LmSettings
 from asr.decoding.beam.language import Prior
-from asr.lm.ngram import LOG_10, SPACE, NgramModel, arpa
+from asr.lm.ngram import SPACE, NgramModel, arpa
 from asr.lm.ngram.estimate import EstimateSettings, estimate
+from asr.lm.ngram.model import LOG_10
 from asr.text import BLANK, ENGLISH, Alphabet
 from tests.decoding.test_greedy import Matrix, enumerate_paths, random_log_probs, spoken
+from tests.lm.samples import ngram_scores
 
 rival = pytest.importorskip("flashlight.lib.text.decoder")
 kenlm = pytest.importorskip("flashlight.lib.text.decoder.kenlm")
@@ -194,7 +196,7 @@ def test_with_a_model_of_characters_the_texts_are_those_of_the_lexicon_free_deco
     theirs = lexicon_free(100, weight, place)
     capfd.readouterr()  # KenLM says on stderr how it loads
     ours = searched(100, Prior(ALPHABET, LmSettings(weight), model))
-    compare(utterances(5.5), ours, theirs, lambda text: weight * sum(model.score(lm.characters(text))))
+    compare(utterances(5.5), ours, theirs, lambda text: weight * sum(ngram_scores(model, lm.characters(text))))
 
 
 @pytest.mark.parametrize("weights", [(0.3, 0.0), (1.0, 1.5), (2.0, -1.0)], ids=str)
@@ -210,6 +212,6 @@ def test_locked_to_the_words_the_texts_are_those_of_the_lexicon_decoder(
 
     def share(text: str) -> float:
         said = text.split()
-        return setting.lm_weight * sum(model.score(said)) + setting.word_bonus * len(said)
+        return setting.lm_weight * sum(ngram_scores(model, said)) + setting.word_bonus * len(said)
 
     compare(utterances(2.5), searched(width, Prior(ALPHABET, setting, model)), theirs, share)

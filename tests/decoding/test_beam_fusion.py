@@ -12,6 +12,7 @@ from asr.decoding.beam.lexicon import OUTSIDE, build, descend
 from asr.lm.ngram import NgramModel, arpa
 from asr.text import Alphabet
 from tests.decoding.test_greedy import Matrix, enumerate_paths, path, random_log_probs
+from tests.lm.samples import ngram_scores
 
 LETTERS = Alphabet(" AB")
 ARPA = r"""
@@ -52,7 +53,7 @@ def share(model: NgramModel, text: str, settings: LmSettings) -> float:
     if unknown and settings.lexicon_only:
         return -np.inf
     return (
-        settings.lm_weight * sum(model.score(words))
+        settings.lm_weight * sum(ngram_scores(model, words))
         + settings.word_bonus * len(words)
         + (settings.unknown_score * unknown if unknown else 0.0)
     )

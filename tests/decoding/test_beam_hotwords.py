@@ -14,6 +14,7 @@ from asr.lm.ngram import NgramModel, arpa
 from asr.text import ENGLISH, Alphabet
 from tests.decoding.test_beam_fusion import ARPA, LETTERS
 from tests.decoding.test_greedy import Matrix, enumerate_paths, path, random_log_probs, spoken
+from tests.lm.samples import ngram_scores
 
 # As wide as there are prefixes.
 WIDE = BeamSettings(5000, np.inf, np.inf, np.inf)
@@ -45,9 +46,9 @@ def of_words(text: str, model: NgramModel, weights: LmSettings, hot: Mapping[str
     """Return what the word model adds: an unknown hotword is of the lexicon, so it pays no `unknown_score`."""
     words = text.split()
     more = {word for phrase in hot for word in phrase.split()}
-    floor = min(model.score([word], begin=False, end=False)[0] for word in ("A", "AB", "BA"))
+    floor = min(ngram_scores(model, [word], begin=False, end=False)[0] for word in ("A", "AB", "BA"))
     # Without <unk> a model would rule out what it does not have; then it has what the rarest word has.
-    scores = model.score(words)
+    scores = ngram_scores(model, words)
     total = sum(max(score, floor) if score < -200 else score for score in scores)
     strange = [word for word in words if word not in model.vocabulary and word not in more]
     if strange and weights.lexicon_only:

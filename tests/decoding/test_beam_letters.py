@@ -14,6 +14,7 @@ from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.text import Alphabet
 from tests.decoding.test_beam_hotwords import added
 from tests.decoding.test_greedy import enumerate_paths, random_log_probs, spoken
+from tests.lm.samples import ngram_scores
 
 LETTERS = Alphabet(" AB")
 SOLID = Alphabet("BA")
@@ -29,7 +30,7 @@ def model(order: int) -> NgramModel:
 def share(text: str, model: NgramModel, weights: LmSettings, alphabet: Alphabet = LETTERS) -> float:
     """Return what the model adds to a text, from its own scores of the characters and the end."""
     words = len(text.split()) if " " in alphabet.characters else 0
-    return weights.lm_weight * sum(model.score([SPACE if one == " " else one for one in text])) + (
+    return weights.lm_weight * sum(ngram_scores(model, [SPACE if one == " " else one for one in text])) + (
         weights.word_bonus * words
     )
 

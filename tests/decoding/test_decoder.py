@@ -24,6 +24,7 @@ from asr.text import ENGLISH, Alphabet, TextSettings
 from asr.transcripts.records import Hypothesis
 from tests.decoding.test_beam_network import SHAPE, make
 from tests.decoding.test_greedy import Matrix, path, random_log_probs, spoken
+from tests.lm.samples import ngram_scores
 
 LETTERS = Alphabet(" AB")
 SECONDS = 0.04
@@ -110,7 +111,7 @@ def test_of_the_guide_a_part_is_kept_and_no_bonus_is_lost() -> None:
     setting = replace(SEARCH, weights=LmSettings(0.5, 0.3), rescorer_weight=0.8, rescoring_lm_scale=0.25)
     before = Decoder(LETTERS, SECONDS, setting, LanguageModels(model, hotwords={"AB": 1.0})).decode(log_probs, 1000)
     texts = [one.text for one in before]
-    guide = [sum(model.score(text.split())) for text in texts]
+    guide = [sum(ngram_scores(model, text.split())) for text in texts]
     scores = [one.score for one in before]
     rows = zip(texts, scores, guide, recurrent.score(texts), strict=True)
     expected = {text: score - 0.75 * 0.5 * less + 0.8 * more for text, score, less, more in rows}

@@ -1,4 +1,4 @@
-"""ARPA files: a round trip gives the same model, and a broken file is named with its line."""
+"""ARPA files: a round trip gives the same model, and errors name the line."""
 
 import gzip
 from pathlib import Path
@@ -9,14 +9,14 @@ import pytest
 from asr.lm import LmError
 from asr.lm.ngram import NgramModel, arpa
 from asr.lm.ngram.estimate import EstimateSettings, estimate
-from tests.lm.test_ngram import TINY, sentences
+from tests.lm.samples import TINY, ngram_scores, sentences
 
 
 def same(left: NgramModel, right: NgramModel) -> bool:
     return (
         left.words == right.words
         and left.counts == right.counts
-        and all(np.array_equal(ours, theirs) for ours, theirs in zip(left.arrays, right.arrays, strict=True))
+        and all(np.array_equal(a, b) for a, b in zip(left.arrays, right.arrays, strict=True))
     )
 
 
@@ -28,7 +28,7 @@ def read(tmp_path: Path, text: str | bytes) -> NgramModel:
 
 @pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz"])
 @pytest.mark.parametrize("order", [1, 2, 4])
-def test_a_round_trip_gives_the_same_model(name: str, order: int, tmp_path: Path) -> None:
+def test_round_trip_gives_the_same_model(name: str, order: int, tmp_path: Path) -> None:
     model = estimate([*sentences(200, "abcdé"), ["no\u00a0break", "界"]], EstimateSettings(order=order))
     path = tmp_path / name
     arpa.write(path, model)
@@ -40,35 +40,35 @@ def test_a_round_trip_gives_the_same_model(name: str, order: int, tmp_path: Path
     assert (first[:2] == b"\x1f\x8b") == (path.suffix == ".gz")
 
 
-def test_the_order_of_lines_and_the_kind_of_space_do_not_matter(tmp_path: Path) -> None:
+def test_read_lines_in_any_order_with_any_white_space(tmp_path: Path) -> None:
     lines = TINY.split("\n")
     start = lines.index("\\2-grams:") + 1
     lines[start : start + 4] = [line.replace(" ", "\t") + "\r" for line in reversed(lines[start : start + 4])]
     assert same(read(tmp_path, TINY), read(tmp_path, "made by hand\n\n" + "\n".join(lines)))
 
 
-def test_unk_may_stand_anywhere_and_in_capitals(tmp_path: Path) -> None:
+def test_read_unk_at_any_line_in_capitals(tmp_path: Path) -> None:
     moved = TINY.replace("-1.5\t<unk>\n", "").replace("-0.7\tb\t-0.2\n", "-0.7\tb\t-0.2\n-1.5\t<UNK>\n")
     assert same(read(tmp_path, TINY), read(tmp_path, moved))
 
 
-def test_the_suffix_of_an_entry_may_be_missing(tmp_path: Path) -> None:
+def test_read_entry_without_its_suffix(tmp_path: Path) -> None:
     # Pruned models drop "a b" and keep "<s> a b".
     text = TINY.replace("ngram 2=4", "ngram 2=3").replace("-0.35\ta b\t-0.15\n", "")
     text = text.replace("ngram 3=2", "ngram 3=1").replace("-0.15\ta b a\n", "")
     model = read(tmp_path, text)
-    assert [p / np.log(10) for p in model.score(["a", "b"])] == pytest.approx([-0.25, -0.05, -0.55])
+    assert [p / np.log(10) for p in ngram_scores(model, ["a", "b"])] == pytest.approx([-0.25, -0.05, -0.55])
 
 
 @pytest.mark.parametrize(
     ("old", "new", "line", "problem"),
     [
         ("\\data\\", "data", 24, "without a line \\data\\"),
-        ("ngram 1=5\nngram 2=4\nngram 3=2\n", "", 4, "no counts"),
+        ("ngram 1=5\nngram 2=4\nngram 3=2\n", "", 4, "expected counts"),
         ("ngram 2=4\n", "", 4, "the count of order 2 is missing"),
-        ("ngram 2=4", "ngram 2=5", 19, "5 entries of order 2 are announced, but there are 4"),
-        ("ngram 2=4", "ngram 2=3", 18, "more entries than announced"),
-        ("\\2-grams:", "\\4-grams:", 14, "'\\\\2-grams:' should stand here, not '\\\\4-grams:'"),
+        ("ngram 2=4", "ngram 2=5", 19, "the header says 5 entries of order 2, but there are 4"),
+        ("ngram 2=4", "ngram 2=3", 18, "more entries than the header says"),
+        ("\\2-grams:", "\\4-grams:", 14, "expected '\\\\2-grams:', not '\\\\4-grams:'"),
         ("-0.35\ta b", "-0.3.5\ta b", 16, "the log-probability '-0.3.5' is not a number"),
         ("-0.35\ta b", "nan\ta b", 16, "the log-probability 'nan' is not a number"),
         ("-0.35\ta b", "0.35\ta b", 16, "the log-probability '0.35' is positive"),
@@ -76,17 +76,17 @@ def test_the_suffix_of_an_entry_may_be_missing(tmp_path: Path) -> None:
         ("a b\t-0.15", "a\t-0.15", 16, "the word '-0.15' is not among the unigrams"),
         ("a b\t-0.15", "a", 16, "2 fields; a line of order 2"),
         ("a b\t-0.15", "a z\t-0.15", 16, "the word 'z' is not among the unigrams"),
-        ("-0.45\tb a", "-0.45\ta b", 17, "this n-gram stands here a second time"),
-        ("-0.7\tb", "-0.7\ta", 12, "the unigram 'a' stands here a second time"),
-        ("a b a", "b b a", 22, "the context of this n-gram is no entry"),
-        ("a b a", "a b a\t-0.5", 22, "the back-off '-0.5' stands at the highest order"),
-        ("\\end\\\n", "\\end\\\nmore\n", 25, "nothing may follow '\\\\end\\\\', but 'more'"),
+        ("-0.45\tb a", "-0.45\ta b", 17, "this n-gram is repeated"),
+        ("-0.7\tb", "-0.7\ta", 12, "the unigram 'a' is repeated"),
+        ("a b a", "b b a", 22, "the context of this n-gram is not an entry"),
+        ("a b a", "a b a\t-0.5", 22, "the back-off '-0.5' is not allowed at the highest order"),
+        ("\\end\\\n", "\\end\\\nmore\n", 25, "unexpected 'more' after '\\\\end\\\\'"),
         ("\n\\end\\\n", "", 22, "the file ends before '\\\\end\\\\'"),
         ("-0.15\ta b a\n\n\\end\\\n", "", 21, "the file ends after 1 of 2 entries of order 3"),
-        ("\n\\1-grams:", "", 7, "'\\\\1-grams:' should stand here"),
+        ("\n\\1-grams:", "", 7, "expected '\\\\1-grams:'"),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(old: str, new: str, line: int, problem: str, tmp_path: Path) -> None:
+def test_read_damaged_file_names_the_line(old: str, new: str, line: int, problem: str, tmp_path: Path) -> None:
     assert old in TINY
     with pytest.raises(LmError) as caught:
         read(tmp_path, TINY.replace(old, new, 1))
@@ -94,24 +94,24 @@ def test_a_broken_file_is_named_with_its_line(old: str, new: str, line: int, pro
     assert problem in str(caught.value)
 
 
-def test_a_sentence_marker_must_be_there(tmp_path: Path) -> None:
+def test_read_without_sentence_marker(tmp_path: Path) -> None:
     text = "\\data\\\nngram 1=2\n\n\\1-grams:\n-1 <s>\n-1 a\n\n\\end\\\n"
     with pytest.raises(LmError, match="no unigram </s>"):
         read(tmp_path, text)
 
 
-def test_bytes_that_are_not_utf_8_are_named(tmp_path: Path) -> None:
+def test_read_word_that_is_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(LmError, match=r"arpa:12: .*not UTF-8"):
         read(tmp_path, TINY.encode().replace(b"-0.7\tb", b"-0.7\t\xff"))
 
 
 @pytest.mark.parametrize("cut", [5, 40, -12, -3])
-def test_a_cut_gz_is_an_error(cut: int, tmp_path: Path) -> None:
-    with pytest.raises(LmError, match=r"lm.arpa:\d+: the compressed file is broken or cut off"):
+def test_read_truncated_gzip(cut: int, tmp_path: Path) -> None:
+    with pytest.raises(LmError, match=r"lm.arpa:\d+: the compressed file is damaged or truncated"):
         read(tmp_path, gzip.compress(TINY.encode())[:cut])
 
 
-def test_any_cut_of_a_plain_file_is_an_error(tmp_path: Path) -> None:
+def test_read_truncated_file(tmp_path: Path) -> None:
     whole = TINY.encode().rstrip()
     for length in range(0, len(whole), 3):
         with pytest.raises(LmError, match=r"lm.arpa:\d+: "):

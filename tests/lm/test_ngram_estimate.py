@@ -1,4 +1,4 @@
-"""Modified Kneser-Ney: worked out by hand, normalised, and the same however often it spills."""
+"""Modified Kneser-Ney estimation: by hand, normalised, and independent of the chunk size."""
 
 import errno
 import math
@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.lm import LmError
-from asr.lm.ngram import BEGIN, NgramModel, score_each
+from asr.lm.ngram import NgramModel
 from asr.lm.ngram.estimate import FALLBACK, EstimateSettings, discounts, estimate
+from asr.lm.ngram.model import score_each
 from asr.lm.ngram.trie import bounds, ngrams
-from tests.lm.test_ngram import sentences
+from asr.lm.text import BEGIN
+from tests.lm.samples import sentences
 from tests.lm.test_ngram_arpa import same
 
 SENTENCES = st.lists(st.lists(st.sampled_from("abcde"), max_size=8), min_size=1, max_size=12)
@@ -39,7 +41,7 @@ def table(model: NgramModel) -> dict[str, float]:
     }
 
 
-def test_bigrams_are_as_worked_out_by_hand() -> None:
+def test_bigrams_by_hand() -> None:
     # Bigrams: <s> a twice; a b, a </s> and b </s> once. Words before: a 1, b 1, </s> 2. All discounts fall back.
     # Unigrams: (c - D) / 4 + 1/2 * 1/4. Bigrams: each context leaves 1/2 to the unigrams.
     assert table(estimate([["a", "b"], ["a"]], EstimateSettings(order=2))) == pytest.approx(
@@ -57,7 +59,7 @@ def test_bigrams_are_as_worked_out_by_hand() -> None:
     )
 
 
-def test_what_begins_a_sentence_keeps_its_own_count() -> None:
+def test_ngrams_that_begin_a_sentence_keep_their_counts() -> None:
     # a stands twice after <s>, yet only one word stands before "a </s>".
     unigram = (1 - 0.5) / 2 + 0.5 / 3
     bigram = 0.5 + 0.5 * unigram
@@ -68,7 +70,7 @@ def test_what_begins_a_sentence_keeps_its_own_count() -> None:
     assert found["<s> a </s>"] == pytest.approx((2 - 1) / 2 + 0.5 * bigram)
 
 
-def test_discounts_are_equation_26() -> None:
+def test_discounts_of_equation_26() -> None:
     adjusted = np.repeat(np.array([0, 1, 2, 3, 4, 9]), [7, 10, 5, 3, 2, 4])
     assert discounts(adjusted) == pytest.approx((1 - 2 * 0.5 * 5 / 10, 2 - 3 * 0.5 * 3 / 5, 3 - 4 * 0.5 * 2 / 3))
     assert discounts(np.array([1, 2, 2])) == FALLBACK
@@ -85,9 +87,7 @@ def test_probabilities_sum_to_one_after_every_history(order: int) -> None:
 
 @given(SENTENCES, st.integers(1, 6), st.integers(1, 9))
 @settings(max_examples=15, deadline=None)
-def test_any_text_gives_a_normalised_model_however_often_it_spills(
-    text: list[list[str]], order: int, chunk: int
-) -> None:
+def test_any_text_gives_a_normalised_model_for_any_chunk_size(text: list[list[str]], order: int, chunk: int) -> None:
     model = estimate(text, EstimateSettings(order))
     assert sums(model) == pytest.approx([1.0] * len(model.arrays.backoffs), abs=1e-6)
     assert same(model, estimate(text, EstimateSettings(order, chunk=chunk)))
@@ -95,14 +95,14 @@ def test_any_text_gives_a_normalised_model_however_often_it_spills(
 
 @pytest.mark.parametrize("chunk", [20, 333])
 @pytest.mark.parametrize("cutoffs", [(0,), (0, 0, 2)])
-def test_many_spills_give_the_same_model(chunk: int, cutoffs: tuple[int, ...], tmp_path: Path) -> None:
+def test_chunk_size_does_not_change_the_model(chunk: int, cutoffs: tuple[int, ...], tmp_path: Path) -> None:
     text = sentences(100, "abcdefghij")
     once = estimate(text, EstimateSettings(4, cutoffs, folder=tmp_path))
     assert same(once, estimate(text, EstimateSettings(4, cutoffs, chunk=chunk, folder=tmp_path)))
     assert not list(tmp_path.iterdir())
 
 
-def test_cut_offs_drop_by_count_and_keep_the_sums() -> None:
+def test_cutoffs_drop_by_count_and_keep_the_sums() -> None:
     text = sentences(200, "abcdefgh")
     model = estimate(text, EstimateSettings(3, (0, 1, 2)))
     counted: dict[str, int] = {}
@@ -125,7 +125,7 @@ def test_words_outside_the_vocabulary_are_unknown() -> None:
     assert sums(model) == pytest.approx([1.0] * len(model.arrays.backoffs), abs=1e-6)
 
 
-def test_an_order_that_no_sentence_reaches_is_left_out() -> None:
+def test_order_without_ngrams_is_dropped() -> None:
     assert estimate([["a"]], EstimateSettings(9)).order == 3
     assert estimate([[]], EstimateSettings(9)).order == 2
 
@@ -133,27 +133,27 @@ def test_an_order_that_no_sentence_reaches_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ([], "there is no sentence"),
-        ([["a", "</s>"]], "</s> stands inside a sentence: 'a </s>'"),
-        ([["a b"]], "'a b' is empty or has white space"),
+        ([], "no sentences to estimate"),
+        ([["a", "</s>"]], "</s> inside a sentence: 'a </s>'"),
+        ([["a b"]], "'a b' is empty or contains white space"),
         ([[""]], "'' is empty"),
     ],
 )
-def test_text_that_makes_no_model_is_refused(text: list[list[str]], problem: str) -> None:
+def test_invalid_text(text: list[list[str]], problem: str) -> None:
     with pytest.raises(LmError, match=problem):
         estimate(text, EstimateSettings())
 
 
-def test_settings_that_make_no_model_are_refused() -> None:
+def test_invalid_settings() -> None:
     with pytest.raises(LmError, match="order = 10"):
         EstimateSettings(order=10)
-    with pytest.raises(LmError, match="start with 0 and must not fall"):
+    with pytest.raises(LmError, match="must start with 0 and not decrease"):
         EstimateSettings(cutoffs=(0, 2, 1))
     with pytest.raises(LmError, match="chunk = 0"):
         EstimateSettings(chunk=0)
 
 
-def test_a_full_disk_is_told_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_a_full_disk_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""The packed file: the same model but for rounded logs, far smaller, and never trusted when damaged."""
+"""The packed file: the same model with rounded log-probabilities, smaller, and refused when damaged."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from asr.lm import LmError
 from asr.lm.ngram import NgramModel, binary, packed
 from asr.lm.ngram.estimate import EstimateSettings, estimate
-from tests.lm.test_ngram import sentences
+from tests.lm.samples import sentences
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def model() -> NgramModel:
     return estimate(sentences(300, "abcdé"), EstimateSettings(3))
 
 
-def test_all_but_the_logs_comes_back_and_those_nearly(model: NgramModel, tmp_path: Path) -> None:
+def test_round_trip_rounds_the_log_probs_only(model: NgramModel, tmp_path: Path) -> None:
     path = tmp_path / "lm.bin"
     packed.write(path, model)
     found = binary.load(path)
@@ -29,32 +29,30 @@ def test_all_but_the_logs_comes_back_and_those_nearly(model: NgramModel, tmp_pat
     for name in ("log_probs", "backoffs"):
         difference = np.abs(getattr(found.arrays, name) - getattr(model.arrays, name))
         assert difference.max() <= packed.STEP / 2 + 1e-5
-    # The search is compiled for arrays that nobody writes to.
+    # The search is compiled for read-only arrays.
     assert not any(array.flags.writeable for array in found.arrays)
 
 
-def test_perplexity_stays(model: NgramModel, tmp_path: Path) -> None:
+def test_perplexity_is_unchanged(model: NgramModel, tmp_path: Path) -> None:
     packed.write(tmp_path / "lm.bin", model)
-    texts = list(sentences(50, "abcdé"))
+    texts = [" ".join(sentence) for sentence in sentences(50, "abcdé")]
     before, after = model.perplexity(texts), packed.read(tmp_path / "lm.bin").perplexity(texts)
-    assert after.with_unknown == pytest.approx(before.with_unknown, rel=packed.STEP)
+    assert after.per_word == pytest.approx(before.per_word, rel=packed.STEP)
 
 
-def test_it_is_smaller(model: NgramModel, tmp_path: Path) -> None:
+def test_file_is_smaller_than_the_binary_file(model: NgramModel, tmp_path: Path) -> None:
     packed.write(tmp_path / "packed", model)
-    binary.write(tmp_path / "compact", model)
-    assert (tmp_path / "packed").stat().st_size < (tmp_path / "compact").stat().st_size / 2
+    binary.write(tmp_path / "binary", model)
+    assert (tmp_path / "packed").stat().st_size < (tmp_path / "binary").stat().st_size / 2
 
 
-@given(place=st.floats(0, 1), flip=st.integers(1, 255), cut=st.booleans())
+@given(position=st.floats(0, 1), flip=st.integers(1, 255), cut=st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_a_damaged_file_is_refused_in_one_line(
-    place: float, flip: int, cut: bool, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_read_damaged_file(position: float, flip: int, cut: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.bin"
     packed.write(path, estimate(sentences(30, "ab"), EstimateSettings(2)))
     content = bytearray(path.read_bytes())
-    at = min(int(place * len(content)), len(content) - 1)
+    at = min(int(position * len(content)), len(content) - 1)
     if cut:
         del content[at:]
     else:
@@ -66,18 +64,18 @@ def test_a_damaged_file_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("name", ["words", "first_child"])
-def test_a_right_sum_is_not_enough(model: NgramModel, name: str, tmp_path: Path) -> None:
+def test_read_inconsistent_file_with_a_correct_checksum(model: NgramModel, name: str, tmp_path: Path) -> None:
     wrong = getattr(model.arrays, name).copy()
     wrong[-2] += 10_000
     path = tmp_path / "lm.bin"
     packed.write(path, NgramModel(model.words, model.counts, model.arrays._replace(**{name: wrong})))
-    with pytest.raises(LmError, match=r"lm\.bin: not what a packed language model has in it"):
+    with pytest.raises(LmError, match=r"lm\.bin: invalid content of a packed language model"):
         packed.read(path)
 
 
-def test_a_newer_format_is_named(model: NgramModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_newer_format(model: NgramModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "FORMAT", 9)
     packed.write(tmp_path / "lm.bin", model)
     monkeypatch.undo()
-    with pytest.raises(LmError, match="packed format 9, but this program reads format 1"):
+    with pytest.raises(LmError, match="packed format 9, but this version reads format 1"):
         binary.load(tmp_path / "lm.bin")

@@ -1,4 +1,4 @@
-"""Entropy pruning: the loss is that of the definition, sums stay at 1, and more is dropped the higher the threshold."""
+"""Entropy pruning: the loss is as defined, sums stay at 1, and a higher threshold drops more."""
 
 import math
 
@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from asr.lm import LmError
-from asr.lm.ngram import BEGIN, END, NgramModel, score_each
+from asr.lm.ngram import END, NgramModel
 from asr.lm.ngram.estimate import EstimateSettings, estimate
+from asr.lm.ngram.model import score_each
 from asr.lm.ngram.prune import prune, renormalised
 from asr.lm.ngram.trie import bounds, keep, parents_of
-from tests.lm.test_ngram import sentences
+from asr.lm.text import BEGIN
+from tests.lm.samples import sentences
 from tests.lm.test_ngram_arpa import same
 from tests.lm.test_ngram_estimate import sums, table
 
@@ -29,7 +31,7 @@ def after(model: NgramModel, state: int) -> np.ndarray[tuple[int], np.dtype[np.f
     return found
 
 
-def test_pruning_keeps_sums_and_shrinks_step_by_step(model: NgramModel) -> None:
+def test_higher_threshold_keeps_fewer_ngrams_and_the_sums(model: NgramModel) -> None:
     before = model
     for threshold in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
         pruned = prune(model, threshold)
@@ -39,22 +41,22 @@ def test_pruning_keeps_sums_and_shrinks_step_by_step(model: NgramModel) -> None:
     assert 0 < len(table(prune(model, 1e-4))) < len(table(model))
 
 
-def test_the_ends_of_the_scale(model: NgramModel) -> None:
+def test_lowest_highest_and_invalid_thresholds(model: NgramModel) -> None:
     assert same(prune(model, 0.0), model)
     unigrams = prune(model, 1e9)
     assert unigrams.counts == model.counts[:1]
     assert sums(unigrams) == pytest.approx([1.0], abs=1e-6)
     for threshold in (-1.0, math.nan):
-        with pytest.raises(LmError, match="0 or more"):
+        with pytest.raises(LmError, match="must be 0 or more"):
             prune(model, threshold)
 
 
-def test_what_is_normalised_stays_as_it_is(model: NgramModel) -> None:
+def test_renormalising_a_normalised_model_changes_nothing(model: NgramModel) -> None:
     np.testing.assert_allclose(renormalised(model).arrays.backoffs, model.arrays.backoffs, atol=1e-4)
 
 
 @pytest.mark.parametrize("nth", [0, 7, 50, 120])
-def test_an_n_gram_goes_when_the_relative_entropy_says_so(nth: int, model: NgramModel) -> None:
+def test_ngram_is_dropped_by_its_relative_entropy(nth: int, model: NgramModel) -> None:
     start, end = bounds(model)[2]
     entry = start + nth
     context = int(parents_of(model.arrays, start, end)[nth])

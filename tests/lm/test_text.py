@@ -1,4 +1,4 @@
-"""Sentences of texts, manifests and standard input: the same however they are packed, and each problem named."""
+"""Sentences of text files, manifests and standard input, plain and compressed, and errors that name the line."""
 
 import gzip
 import io
@@ -31,24 +31,24 @@ def reader(*paths: Path, normaliser: str = "upper", alphabet: str | None = None,
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a"])
-def test_a_text_is_read_line_by_line(name: str, tmp_path: Path) -> None:
+def test_read_text_file(name: str, tmp_path: Path) -> None:
     path = text(tmp_path, LINES, name)
     found = reader(path, path)
     assert list(found) == READ * 2
     assert (found.sentences, found.words, found.characters) == (6, 10, 46)
     assert (found.left_out, found.with_ids) == (0, [])
-    # Another iteration begins anew.
+    # Another iteration starts over.
     assert len(list(found)) == found.sentences == 6
     assert list(reader(path, normaliser="none"))[:2] == ["hello, world", "it’s fine"]
 
 
-def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+def test_byte_order_mark_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfa\n")
     assert list(reader(tmp_path / "a.txt", normaliser="none")) == ["a"]
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_standard_input_is_a_text(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_standard_input(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     data = "\n".join(LINES).encode()
     stream = io.BufferedReader(io.BytesIO(gzip.compress(data) if packed else data))
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
@@ -58,7 +58,7 @@ def test_standard_input_is_a_text(packed: bool, monkeypatch: pytest.MonkeyPatch)
     assert found.first_left_out.startswith("standard input:5: 'É' is not in the alphabet")
 
 
-def test_of_a_manifest_the_texts_are_read(tmp_path: Path) -> None:
+def test_read_manifest(tmp_path: Path) -> None:
     rows = [Utterance(str(i), f"{i}.wav", 1.0, words) for i, words in enumerate(("a b", "", "c"))]
     path = tmp_path / "rows.jsonl"
     manifest.write(path, rows)
@@ -74,7 +74,7 @@ def test_of_a_manifest_the_texts_are_read(tmp_path: Path) -> None:
 IDS = [f"19-198-000{i} ROW {'ABCDEFG'[i]}" for i in range(7)]
 
 
-def test_ids_are_seen_and_left_out(tmp_path: Path) -> None:
+def test_ids_are_detected_and_removed(tmp_path: Path) -> None:
     path = text(tmp_path, [*IDS, "19-198-0009"])
     found = reader(path)
     assert list(found) == [f"ROW {letter}" for letter in "ABCDEFG"]
@@ -87,14 +87,14 @@ def test_ids_are_seen_and_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        IDS[:4],  # too few to tell
-        [*IDS, IDS[0]],  # one stands twice
+        IDS[:4],  # too few lines
+        [*IDS, IDS[0]],  # one is repeated
         [*IDS, "and so on"],
         ["all-in one", "so-so two", "a-b c", "d-e f", "g-h i"],  # no digits
-        ["1 a", "2 b", "3 c", "4 d", "5 e", "6 f"],  # no parts
+        ["1 a", "2 b", "3 c", "4 d", "5 e", "6 f"],  # no separators
     ],
 )
-def test_what_may_be_words_is_left_in(lines: list[str], tmp_path: Path) -> None:
+def test_words_that_may_not_be_ids_are_kept(lines: list[str], tmp_path: Path) -> None:
     path = text(tmp_path, lines)
     found = reader(path, normaliser="none")
     assert list(found) == lines
@@ -102,7 +102,7 @@ def test_what_may_be_words_is_left_in(lines: list[str], tmp_path: Path) -> None:
     assert list(reader(path, normaliser="none", ids=True)) == [line.split(maxsplit=1)[1] for line in lines]
 
 
-def test_sentences_with_other_characters_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_sentences_outside_the_alphabet_are_left_out(tmp_path: Path) -> None:
     path = text(tmp_path, ["a b", "café", "c", "x=1", "½"])
     found = reader(path, alphabet=" ABC")
     assert list(found) == ["A B", "C"]
@@ -110,28 +110,28 @@ def test_sentences_with_other_characters_are_left_out_and_counted(tmp_path: Path
     assert found.first_left_out == f"{path}:2: 'F' is not in the alphabet ' ABC'"
     with pytest.raises(LmError) as caught:
         list(reader(path, alphabet="Z"))
-    assert str(caught.value) == f"{path}:1: 'A' is not in the alphabet 'Z'; so it is with all 5 sentences"
+    assert str(caught.value) == f"{path}:1: 'A' is not in the alphabet 'Z'; all 5 sentences are left out"
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_files(tmp_path: Path) -> None:
     path = text(tmp_path, ["", "…"])
-    with pytest.raises(LmError, match=r"a\.txt, .*a\.txt: no sentence in it$"):
+    with pytest.raises(LmError, match=r"a\.txt, .*a\.txt: no sentences$"):
         list(reader(path, path))
     path.write_bytes(b"a\n\n\xff\n")
     with pytest.raises(EncodingError, match=r"a\.txt, line 3: not UTF-8 \(byte 1 is"):
         list(reader(path))
     path.write_bytes(gzip.compress(b"a\n" * 9999)[:-9])
-    with pytest.raises(LmError, match=r"a\.txt:\d+: the compressed file is broken or cut off after this line"):
+    with pytest.raises(LmError, match=r"a\.txt:\d+: the compressed file is damaged or truncated after this line"):
         list(reader(path))
     row = tmp_path / "rows.jsonl"
     row.write_text('{"id": "a", "audio": "a.wav", "duration": 1, "text": "\\ud800"}\n')
-    with pytest.raises(LmError, match=r"rows\.jsonl:1: a surrogate"):
+    with pytest.raises(LmError, match=r"rows\.jsonl:1: an unpaired surrogate"):
         list(reader(row, normaliser="none"))
     with pytest.raises(FileNotFoundError):
         list(reader(tmp_path / "none.txt"))
 
 
-def test_progress_is_told_in_bytes(tmp_path: Path) -> None:
+def test_progress_in_bytes(tmp_path: Path) -> None:
     path = text(tmp_path, ["a"] * 2500)
     seen: list[tuple[int, int]] = []
     size = path.stat().st_size
@@ -142,13 +142,13 @@ def test_progress_is_told_in_bytes(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=20), max_size=8))
-def test_what_is_read_is_normal_and_counted(lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_sentences_are_normalised_and_counted(lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = text(tmp_path_factory.mktemp("text"), ["a", *lines])
     found = reader(path, ids=False)
     texts = list(found)
     assert all(one == " ".join(one.split()) for one in texts)
     assert (found.sentences, found.words) == (len(texts), sum(len(one.split()) for one in texts))
     assert found.characters == sum(map(len, texts))
-    # Read again, sentences are themselves.
+    # Normalised sentences are unchanged.
     again = text(tmp_path_factory.mktemp("again"), texts)
     assert list(reader(again, ids=False)) == texts

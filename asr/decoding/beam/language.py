@@ -141,7 +141,7 @@ class Prior:
         if model is None or model.arrays.log_probs[1 + UNKNOWN] > UNKNOWN_LOG_PROB + 1:
             return -math.inf
         known = np.array([number for word, number in model.vocabulary.items() if word[:1] != "<"], np.int64)
-        return float(model.alone(known).min(initial=0.0))
+        return float(model.unigram_log_probs(known).min(initial=0.0))
 
     @cached_property
     def _lexicon(self) -> Rows:

@@ -49,7 +49,7 @@ def build(model: NgramModel, alphabet: Alphabet, more: Iterable[str] = (), floor
     spelled = [(alphabet.ids(word), number) for word, number in words]
     entries = sorted((tuple(ids.tolist()), number) for ids, number in spelled if len(ids) and ids.all())
     numbers = np.array([number for _, number in entries], np.int64)
-    scores = np.maximum(model.alone(numbers), floor)
+    scores = np.maximum(model.unigram_log_probs(numbers), floor)
     # Breadth first, a level at a time: the nodes of a level are the different prefixes of that length, in order.
     groups: list[tuple[int, int, int]] = [(0, len(entries), 0)]
     rows: list[tuple[int, int, int, float]] = []

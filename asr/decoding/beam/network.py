@@ -22,7 +22,7 @@ class _Following:
         self._used = 0
         # Which column of the state is that of a prefix.
         self._columns: dict[int, int] = {}
-        self._state = model.start(0)
+        self._state = model.initial_state(0)
 
     @property
     def guide(self) -> Guide:
@@ -45,7 +45,7 @@ class _Following:
             parents = torch.tensor([self._columns[node] for node in prefixes["parent"][new].tolist()])
             before, tokens = self._state.select(parents), torch.from_numpy(prefixes["token"][new].astype(np.int64))
         else:
-            before, tokens = self._model.start(len(new)), torch.full((len(new),), BOUNDARY)
+            before, tokens = self._model.initial_state(len(new)), torch.full((len(new),), BOUNDARY)
         log_probs, state = self._model.step(before, tokens)
         end = self._used + len(new)
         if end > len(self._rows):

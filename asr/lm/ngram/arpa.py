@@ -1,11 +1,11 @@
-r"""ARPA files: the text form of a back-off model, with log10 inside.
+r"""ARPA files: the text form of a back-off model, with base-10 logarithms.
 
     \data\
     ngram 1=5
     ngram 2=4
 
     \1-grams:
-    -0.6	the	-0.3          log10 probability, n-gram, log10 back-off (0 if absent)
+    -0.6	the	-0.3          log10 probability, n-gram, log10 back-off weight (0 if absent)
 
     \2-grams:
     -0.2	<s> the
@@ -16,54 +16,50 @@ r"""ARPA files: the text form of a back-off model, with log10 inside.
 import gzip
 import math
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn, cast
 
 import numpy as np
 
 from asr.files import open_atomic
-from asr.lm.ngram import BEGIN, END, LOG_10, UNKNOWN, UNKNOWN_LOG_PROB, Doubles, Ints, Longs, NgramModel
+from asr.lm.ngram.model import LOG_10, UNKNOWN_ID, UNKNOWN_LOG_PROB, UNKNOWN_WORD, Doubles, Ints, Longs, NgramModel
 from asr.lm.ngram.trie import Level, assemble, bounds, find, keys_of, ngrams, suffixes
-from asr.lm.text import LmError
+from asr.lm.text import BEGIN, END, LmError, read_lines
 
 # Few enough that the fields stay in the processor's cache.
-ROWS = 1 << 11
-ANNOUNCED = re.compile(rb"ngram\s+(\d{1,3})\s*=\s*(\d{1,18})")
+_ROWS = 1 << 11
+_COUNT = re.compile(rb"ngram\s+(\d{1,3})\s*=\s*(\d{1,18})")
 
 
 class _Lines:
-    """The lines of a file and the number of the last one read."""
+    """The lines of a file and the number of the last line read."""
 
-    def __init__(self, path: Path, stream: BinaryIO | gzip.GzipFile) -> None:
+    def __init__(self, path: Path, lines: Iterator[bytes]) -> None:
         self.path = path
-        self.stream = stream
         self.number = 0
+        self._lines = lines
 
     def take(self, count: int) -> list[bytes]:
-        try:
-            lines = list(islice(self.stream, count))
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            self.blame(f"the compressed file is broken or cut off after this line ({error})")
+        lines = list(islice(self._lines, count))
         self.number += len(lines)
         return lines
 
-    def stripped(self) -> Iterator[bytes]:
-        """Return the lines that are not blank, to the end of the file."""
+    def not_blank(self) -> Iterator[bytes]:
+        """Yield the stripped lines that are not blank, up to the end of the file."""
         while lines := self.take(1):
             if line := lines[0].strip():
                 yield line
 
-    def blame(self, problem: str, number: int | None = None) -> NoReturn:
+    def fail(self, problem: str, number: int | None = None) -> NoReturn:
         raise LmError(f"{self.path}:{self.number if number is None else number}: {problem}")
 
 
 @dataclass(frozen=True, eq=False)
 class _Section:
-    """The entries of one order as they stand in the file, in natural logs."""
+    """The entries of one order in file order, in natural logs."""
 
     first_line: int
     ids: Ints  # (entries, order)
@@ -72,15 +68,10 @@ class _Section:
 
 
 def read(path: Path) -> NgramModel:
-    """Read an ARPA file, plain or compressed with gzip.
-
-    Raises OSError, and LmError naming the line if it is broken.
-    """
-    with path.open("rb") as file, gzip.GzipFile(fileobj=file) as unpacked:
-        compressed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        lines = _Lines(path, unpacked if compressed else file)
-        counts, heading = _announced(lines)
+    """Read an ARPA file, plain or gzip. Raises OSError, and LmError naming the line if the file is damaged."""
+    with path.open("rb") as file:
+        lines = _Lines(path, read_lines(path, file))
+        counts, heading = _header(lines)
         vocabulary: dict[bytes, int] = {}
         sections = []
         for order, count in enumerate(counts, 1):
@@ -89,56 +80,56 @@ def read(path: Path) -> NgramModel:
                 sections.append(_unigrams(lines, count, len(counts) == 1, vocabulary))
             else:
                 sections.append(_section(lines, (order, count), order == len(counts), vocabulary))
-            heading = next(lines.stripped(), b"")
+            heading = next(lines.not_blank(), b"")
         _expect(lines, heading, b"\\end\\")
-        # Only at its very end is a compressed file known to be whole.
-        for line in lines.stripped():
-            lines.blame(f"nothing may follow '\\\\end\\\\', but {_shown(line)} does")
-    names = [UNKNOWN, *(word.decode() for word in islice(vocabulary, 1, None))]
+        # gzip checks the integrity of a file only at its very end.
+        for line in lines.not_blank():
+            lines.fail(f"unexpected {_repr(line)} after '\\\\end\\\\'")
+    words = [UNKNOWN_WORD, *(word.decode() for word in islice(vocabulary, 1, None))]
     for marker in (BEGIN, END):
-        if marker not in names:
+        if marker not in words:
             raise LmError(f"{path}: there is no unigram {marker}")
-    return assemble(names, _levels(lines, sections))
+    return assemble(words, _levels(lines, sections))
 
 
-def _announced(lines: _Lines) -> tuple[list[int], bytes]:
-    """Return how many entries of each order the header announces, and the line after it."""
-    rows = lines.stripped()
+def _header(lines: _Lines) -> tuple[list[int], bytes]:
+    """Return the number of entries of each order and the line after the header."""
+    rows = lines.not_blank()
     if not any(line == b"\\data\\" for line in rows):
-        lines.blame("the file ends without a line \\data\\: this is no ARPA file")
+        lines.fail("the file ends without a line \\data\\; it is not an ARPA file")
     counts: list[int] = []
     for line in rows:
-        match = ANNOUNCED.fullmatch(line)
+        match = _COUNT.fullmatch(line)
         if not match:
             break
         if int(match[1]) != len(counts) + 1:
-            lines.blame(f"the count of order {len(counts) + 1} is missing: {_shown(line)}")
+            lines.fail(f"the count of order {len(counts) + 1} is missing: {_repr(line)}")
         counts.append(int(match[2]))
     else:
-        lines.blame("the file ends within the header")
+        lines.fail("the file ends within the header")
     if not counts:
-        lines.blame(f'no counts ("ngram 1=...") after \\data\\, but {_shown(line)}')
+        lines.fail(f'expected counts ("ngram 1=...") after \\data\\, not {_repr(line)}')
     return counts, line
 
 
 def _expect(lines: _Lines, line: bytes, heading: bytes) -> None:
     if not line:
-        lines.blame(f"the file ends before {_shown(heading)}")
+        lines.fail(f"the file ends before {_repr(heading)}")
     if line != heading:
-        lines.blame(f"{_shown(heading)} should stand here, not {_shown(line)}; are there more entries than announced?")
+        lines.fail(f"expected {_repr(heading)}, not {_repr(line)}; are there more entries than the header says?")
 
 
 def _rows(lines: _Lines, order: int, count: int) -> Iterator[tuple[int, list[list[bytes]]]]:
-    """Return the fields of the entries of an order, some thousands at a time, with the number of the first line."""
+    """Yield the fields of the entries of an order, in blocks, with the number of the first line."""
     done = 0
     while done < count:
         first = lines.number + 1
-        rows = [line.split() for line in lines.take(min(ROWS, count - done))]
+        rows = [line.split() for line in lines.take(min(_ROWS, count - done))]
         for i, row in enumerate(rows):
             if not row or (row[0][:1] == b"\\" and row[0][-1:] in (b":", b"\\")):
-                lines.blame(f"{count} entries of order {order} are announced, but there are {done + i}", first + i)
+                lines.fail(f"the header says {count} entries of order {order}, but there are {done + i}", first + i)
         if not rows:
-            lines.blame(f"the file ends after {done} of {count} entries of order {order}")
+            lines.fail(f"the file ends after {done} of {count} entries of order {order}")
         yield first, rows
         done += len(rows)
 
@@ -152,48 +143,46 @@ def _unigrams(lines: _Lines, count: int, highest: bool, vocabulary: dict[bytes, 
             try:
                 row[1].decode()
             except UnicodeDecodeError as error:
-                lines.blame(f"{_shown(row[1])} is not UTF-8 ({error.reason})", first + i)
+                lines.fail(f"{_repr(row[1])} is not UTF-8 ({error.reason})", first + i)
             if row[1] in vocabulary:
-                lines.blame(f"the unigram {_shown(row[1])} stands here a second time", first + i)
+                lines.fail(f"the unigram {_repr(row[1])} is repeated", first + i)
             vocabulary[row[1]] = len(vocabulary)
-    # KenLM, too, takes both spellings.
-    unknown = next((spelling for spelling in (UNKNOWN.encode(), b"<UNK>") if spelling in vocabulary), None)
     log_probs, backoffs = (np.concatenate(part) for part in zip([np.empty(0)] * 2, *parts, strict=True))
-    place = vocabulary.pop(unknown) if unknown else 0
-    front = (log_probs[place], backoffs[place]) if unknown else (UNKNOWN_LOG_PROB, 0.0)
-    if unknown:
-        log_probs, backoffs = np.delete(log_probs, place), np.delete(backoffs, place)
-    known = list(vocabulary)
+    # KenLM accepts both spellings, too.
+    unknown = next((word for word in (UNKNOWN_WORD.encode(), b"<UNK>") if word in vocabulary), UNKNOWN_WORD.encode())
+    index = vocabulary.pop(unknown, None)
+    first_row = (UNKNOWN_LOG_PROB, 0.0)
+    if index is not None:
+        first_row = (log_probs[index], backoffs[index])
+        log_probs, backoffs = np.delete(log_probs, index), np.delete(backoffs, index)
+    words = [unknown, *vocabulary]
     vocabulary.clear()
-    vocabulary.update({word: i for i, word in enumerate([unknown or UNKNOWN.encode(), *known])})
-    ids = np.arange(len(vocabulary), dtype=np.int32)[:, None]
-    return _Section(0, ids, np.insert(log_probs, 0, front[0]), np.insert(backoffs, 0, front[1]))
+    vocabulary.update({word: i for i, word in enumerate(words)})
+    ids = np.arange(len(words), dtype=np.int32)[:, None]
+    return _Section(
+        0, ids, np.insert(log_probs, UNKNOWN_ID, first_row[0]), np.insert(backoffs, UNKNOWN_ID, first_row[1])
+    )
 
 
 def _section(lines: _Lines, shape: tuple[int, int], highest: bool, vocabulary: Mapping[bytes, int]) -> _Section:
-    """Read all entries of one order above the first; `shape` is the order and how many there are."""
+    """Read all entries of one order above the first; `shape` is the order and the number of entries."""
     order, count = shape
     first_line = lines.number + 1
-    parts = []
+    parts = [(np.empty((0, order), np.int32), np.empty(0), np.empty(0))]
     for first, rows in _rows(lines, order, count):
-        numbers = _numbers(lines, first, rows, order, highest)
+        log_probs, backoffs = _numbers(lines, first, rows, order, highest)
         try:
             ids = np.array([[vocabulary[word] for word in row[1 : order + 1]] for row in rows], np.int32)
-        except KeyError:
-            for i, row in enumerate(rows):
-                for word in row[1 : order + 1]:
-                    if word not in vocabulary:
-                        lines.blame(f"the word {_shown(word)} is not among the unigrams", first + i)
-            raise
-        parts.append((ids, *numbers))
-    if not parts:
-        return _Section(first_line, np.empty((0, order), np.int32), np.empty(0), np.empty(0))
-    ids, log_probs, backoffs = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return _Section(first_line, ids, log_probs, backoffs)
+        except KeyError as error:
+            word = error.args[0]
+            row = next(i for i, row in enumerate(rows) if word in row[1 : order + 1])
+            lines.fail(f"the word {_repr(word)} is not among the unigrams", first + row)
+        parts.append((ids, log_probs, backoffs))
+    return _Section(first_line, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _numbers(lines: _Lines, first: int, rows: list[list[bytes]], order: int, highest: bool) -> list[Doubles]:
-    """Return the log-probabilities and back-offs of rows."""
+def _numbers(lines: _Lines, first: int, rows: list[list[bytes]], order: int, highest: bool) -> tuple[Doubles, Doubles]:
+    """Return the log-probabilities and back-off weights of rows."""
     try:
         if not set(map(len, rows)) <= {order + 1, order + 2}:
             raise ValueError
@@ -206,13 +195,13 @@ def _numbers(lines: _Lines, first: int, rows: list[list[bytes]], order: int, hig
     except ValueError:
         for i, row in enumerate(rows):
             if problem := _problem(row, order, highest):
-                lines.blame(problem, first + i)
+                lines.fail(problem, first + i)
         raise
-    return [log_probs * LOG_10, backoffs * LOG_10]
+    return log_probs * LOG_10, backoffs * LOG_10
 
 
 def _problem(row: list[bytes], order: int, highest: bool) -> str | None:
-    """Return what is wrong with the fields of one line."""
+    """Return what is wrong with the fields of one line, or None."""
     if not order + 1 <= len(row) <= order + 2:
         return f"{len(row)} fields; a line of order {order} has a log-probability, {order} words and perhaps a back-off"
     for name, text in (("log-probability", row[0]), ("back-off", row[order + 1] if len(row) == order + 2 else b"0")):
@@ -221,11 +210,11 @@ def _problem(row: list[bytes], order: int, highest: bool) -> str | None:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            return f"the {name} {_shown(text)} is not a number"
+            return f"the {name} {_repr(text)} is not a number"
         if name == "log-probability" and number > 0:
-            return f"the log-probability {_shown(text)} is positive"
+            return f"the log-probability {_repr(text)} is positive"
         if name == "back-off" and highest and number:
-            return f"the back-off {_shown(text)} stands at the highest order, where nothing is longer"
+            return f"the back-off {_repr(text)} is not allowed at the highest order"
     return None
 
 
@@ -239,48 +228,46 @@ def _levels(lines: _Lines, sections: list[_Section]) -> list[Level]:
         for column in range(order - 1):
             parents = find(keys, parents, section.ids[:, column])
         if (parents < 0).any():
-            lines.blame("the context of this n-gram is no entry", section.first_line + int(np.argmax(parents < 0)))
+            lines.fail("the context of this n-gram is not an entry", section.first_line + int(np.argmax(parents < 0)))
         added = keys_of(parents, section.ids[:, -1])
-        order_of_keys = np.argsort(added, kind="stable")
-        added = added[order_of_keys]
-        if (twice := np.flatnonzero(added[1:] == added[:-1])).size:
-            line = section.first_line + int(order_of_keys[twice + 1].min())
-            lines.blame("this n-gram stands here a second time", line)
-        sorted_parents = parents[order_of_keys].astype(np.int32)
-        words = section.ids[order_of_keys, -1]
+        by_key = np.argsort(added, kind="stable")
+        added = added[by_key]
+        if (repeated := np.flatnonzero(added[1:] == added[:-1])).size:
+            lines.fail("this n-gram is repeated", section.first_line + int(by_key[repeated + 1].min()))
+        sorted_parents = parents[by_key].astype(np.int32)
+        words = section.ids[by_key, -1]
         shorter = np.zeros(len(words), np.int32) if order == 1 else suffixes(keys, suffix, sorted_parents, words)
-        log_probs, backoffs = section.log_probs[order_of_keys], section.backoffs[order_of_keys]
-        levels.append(Level(sorted_parents, words, log_probs, backoffs, shorter))
+        levels.append(Level(sorted_parents, words, section.log_probs[by_key], section.backoffs[by_key], shorter))
         keys = np.concatenate([keys, added])
         suffix = np.concatenate([suffix, shorter])
     return levels
 
 
-def _shown(text: bytes) -> str:
+def _repr(text: bytes) -> str:
     return repr(text.decode(errors="replace"))
 
 
 def write(path: Path, model: NgramModel) -> None:
-    """Write an ARPA file, compressed if its name ends with .gz; what is read again is the same. Raises OSError."""
+    """Write an ARPA file, compressed if its name ends with .gz. Reading it gives the same model. Raises OSError."""
     with open_atomic(path) as out:
         if path.suffix == ".gz":
             # Without a name and a time, the same model gives the same bytes.
-            with gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0, compresslevel=6) as packed:
-                _write(packed, model)
+            with gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0, compresslevel=6) as compressed:
+                _write(cast(BinaryIO, compressed), model)
         else:
             _write(out, model)
 
 
-def _write(out: BinaryIO | gzip.GzipFile, model: NgramModel) -> None:
+def _write(out: BinaryIO, model: NgramModel) -> None:
     counts = "".join(f"ngram {order}={count}\n" for order, count in enumerate(model.counts, 1))
     out.write(f"\\data\\\n{counts}".encode())
-    names = np.array(model.words, object)
+    words = np.array(model.words, object)
     for order, (start, end) in enumerate(bounds(model), 1):
         out.write(f"\n\\{order}-grams:\n".encode())
-        for first in range(start, end, ROWS):
-            last = min(first + ROWS, end)
-            texts = map(" ".join, names[ngrams(model, order, first, last)].tolist())
-            # Nine digits give back each float.
+        for first in range(start, end, _ROWS):
+            last = min(first + _ROWS, end)
+            texts = map(" ".join, words[ngrams(model, order, first, last)].tolist())
+            # Nine digits restore each float32 exactly.
             log_probs = (model.arrays.log_probs[first:last].astype(np.float64) / LOG_10).tolist()
             if order == model.order:
                 lines = [f"{p:.9g}\t{text}\n" for p, text in zip(log_probs, texts, strict=True)]

@@ -1,9 +1,10 @@
-"""The compact form of a model: its arrays in one file beside the ARPA, mapped into memory.
+"""The binary form of an n-gram model: its arrays in one file, mapped into memory.
 
     asr-ngram\\n  | uint32 format | uint32 bytes of the header | uint32 CRC-32 of the header | header: JSON in UTF-8
     zeros to a multiple of 64 bytes, then each array, each starting at a multiple of 64 bytes
 
-The header says where each array starts, the CRC-32 of all that follows it, and of which ARPA file it was made.
+The header has the offset and size of each array, the CRC-32 of all that follows it, and the source: size, time and
+SHA-256 of the ARPA file.
 """
 
 import hashlib
@@ -20,30 +21,30 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.files import open_atomic
-from asr.lm.ngram import Arrays, NgramModel, arpa, packed
+from asr.lm.ngram import arpa, packed
+from asr.lm.ngram.model import Arrays, NgramModel
 from asr.lm.text import LmError
 
 MAGIC = b"asr-ngram\n"
 FORMAT = 1
-PREFIX = struct.Struct("<10sIII")
-ALIGNMENT = 64
-# The order in the file, and the type of each; little-endian, as all machines that run this are.
-KINDS = {"words": "<i4", "log_probs": "<f4", "backoffs": "<f4", "first_child": "<i4", "suffix": "<i4", "names": "|u1"}
-PART = 1 << 24
+_PREFIX = struct.Struct("<10sIII")
+_ALIGNMENT = 64
+# The order and types of the arrays in the file, little-endian.
+_TYPES = {"words": "<i4", "log_probs": "<f4", "backoffs": "<f4", "first_child": "<i4", "suffix": "<i4", "names": "|u1"}
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def beside(path: Path) -> Path:
-    """Return the name of the compact file of an ARPA file."""
+    """Return the path of the binary file of an ARPA file."""
     return path.with_name(f"{path.name}.bin")
 
 
 def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramModel:
-    """Load a model from a compact or packed file, or from an ARPA file by way of the compact file beside it.
+    """Load a binary or packed file, or an ARPA file through the binary file beside it.
 
-    That file is made if it is missing, broken or older than the ARPA; a folder that cannot be written to goes without.
-    `on_build` is called with its name before the ARPA is read for it. Raises OSError and LmError.
+    The binary file is written if it is missing, damaged or of another ARPA file, and if the folder is writable.
+    `on_build` is called with its path before the ARPA file is read. Raises OSError and LmError.
     """
     with path.open("rb") as file:
         head = file.read(len(packed.MAGIC))
@@ -51,101 +52,91 @@ def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramMod
         return read(path)
     if head == packed.MAGIC:
         return packed.read(path)
-    compact = beside(path)
+    target = beside(path)
     try:
-        model, source = _opened(compact)
-        if _is_of(path, source):
+        model, source = _open(target)
+        if _is_from(path, source):
             return model
-        log.info("%s: %s has changed", compact, path)
+        _log.info("%s: %s has changed", target, path)
     except FileNotFoundError:
         pass
     except (OSError, LmError) as error:
-        log.info("%s", error)
+        _log.info("%s", error)
     if on_build:
-        on_build(compact)
+        on_build(target)
     before = path.stat()
     model = arpa.read(path)
     digest = _digest(path)
     after = path.stat()
     if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
         try:
-            write(compact, model, {"size": after.st_size, "mtime_ns": after.st_mtime_ns, "sha256": digest})
+            write(target, model, {"size": after.st_size, "mtime_ns": after.st_mtime_ns, "sha256": digest})
         except OSError as error:
-            log.info("%s: not written (%s)", compact, error)
+            _log.info("%s: not written (%s)", target, error)
     return model
 
 
 def read(path: Path) -> NgramModel:
-    """Map a compact file into memory; raises OSError, and LmError if it is not whole."""
-    return _opened(path)[0]
+    """Map a binary file into memory. Raises OSError, and LmError if the file is damaged."""
+    return _open(path)[0]
 
 
 def write(path: Path, model: NgramModel, source: Mapping[str, Any] | None = None) -> None:
-    """Write a compact file, all of it or nothing; raises OSError."""
-    names = np.frombuffer("\n".join(model.words).encode(), np.uint8)
-    arrays = {**model.arrays._asdict(), "names": names}
+    """Write a binary file atomically. Raises OSError."""
+    arrays = {**model.arrays._asdict(), "names": np.frombuffer("\n".join(model.words).encode(), np.uint8)}
     offset = crc = 0
-    places = {}
-    parts = []
-    for name, kind in KINDS.items():
+    table = {}
+    blocks = []
+    for name, kind in _TYPES.items():
         data = np.ascontiguousarray(arrays[name], kind).tobytes()
-        padded = data + bytes(-len(data) % ALIGNMENT)
-        places[name] = [offset, len(data)]
-        offset += len(padded)
-        crc = zlib.crc32(padded, crc)
-        parts.append(padded)
-    body = {"counts": model.counts, "arrays": places, "size": offset, "crc32": crc, "source": source}
-    header = json.dumps(body).encode()
+        table[name] = [offset, len(data)]
+        blocks.append(data + bytes(-len(data) % _ALIGNMENT))
+        offset += len(blocks[-1])
+        crc = zlib.crc32(blocks[-1], crc)
+    content = {"counts": model.counts, "arrays": table, "size": offset, "crc32": crc, "source": source}
+    header = json.dumps(content).encode()
     with open_atomic(path) as out:
-        out.write(PREFIX.pack(MAGIC, FORMAT, len(header), zlib.crc32(header)) + header)
-        out.write(bytes(-out.tell() % ALIGNMENT))
-        for part in parts:
-            out.write(part)
+        out.write(_PREFIX.pack(MAGIC, FORMAT, len(header), zlib.crc32(header)) + header)
+        out.write(bytes(-out.tell() % _ALIGNMENT))
+        out.writelines(blocks)
 
 
-def _opened(path: Path) -> tuple[NgramModel, Mapping[str, Any]]:
-    """Map a file, and return the model and what the header says of its source."""
+def _open(path: Path) -> tuple[NgramModel, Mapping[str, Any]]:
+    """Map a file into memory and return the model and the header's source."""
     if sys.byteorder != "little":
-        raise LmError(f"{path}: compact files are for little-endian machines; load the ARPA")
+        raise LmError(f"{path}: binary files are for little-endian machines; load the ARPA file")
     size = path.stat().st_size
-    if size < PREFIX.size:
-        raise LmError(f"{path}: {size} bytes are no compact language model")
+    if size < _PREFIX.size:
+        raise LmError(f"{path}: {size} bytes are too few for a binary language model")
     mapped = np.asarray(np.memmap(path, np.uint8, "r"))
-    magic, number, length, crc = PREFIX.unpack(mapped[: PREFIX.size].tobytes())
+    magic, number, length, crc = _PREFIX.unpack(mapped[: _PREFIX.size].tobytes())
     if magic != MAGIC:
-        raise LmError(f"{path}: not a compact language model")
+        raise LmError(f"{path}: not a binary language model")
     if number != FORMAT:
-        raise LmError(f"{path}: format {number}, but this program reads format {FORMAT}")
-    packed = mapped[PREFIX.size : PREFIX.size + length].tobytes()
-    if zlib.crc32(packed) != crc:
-        raise LmError(f"{path}: the header is broken")
-    header = json.loads(packed)
-    start = PREFIX.size + length
-    data = mapped[start + -start % ALIGNMENT :]
+        raise LmError(f"{path}: format {number}, but this version reads format {FORMAT}")
+    start = _PREFIX.size + length
+    encoded = mapped[_PREFIX.size : start].tobytes()
+    if zlib.crc32(encoded) != crc:
+        raise LmError(f"{path}: the header is damaged")
+    header = json.loads(encoded)
+    data = mapped[start + -start % _ALIGNMENT :]
     # Compiled code trusts the indices in the arrays, so a damaged file must not reach it.
-    if len(data) != header["size"] or _crc(data) != header["crc32"]:
-        raise LmError(f"{path}: broken or cut off ({len(data)} of {header['size']} bytes of arrays)")
+    if len(data) != header["size"] or zlib.crc32(data.data) != header["crc32"]:
+        raise LmError(f"{path}: damaged or truncated ({len(data)} of {header['size']} bytes of arrays)")
     return _model(data, header), header["source"] or {}
 
 
 def _model(data: npt.NDArray[np.uint8], header: Mapping[str, Any]) -> NgramModel:
     arrays = {}
-    for name, kind in KINDS.items():
+    for name, kind in _TYPES.items():
         offset, size = header["arrays"][name]
         arrays[name] = data[offset : offset + size].view(np.dtype(kind))
     words = arrays.pop("names").tobytes().decode().split("\n")
     return NgramModel(tuple(words), tuple(header["counts"]), Arrays(**arrays))
 
 
-def _crc(data: npt.NDArray[np.uint8]) -> int:
-    crc = 0
-    for start in range(0, len(data), PART):
-        crc = zlib.crc32(data[start : start + PART].data, crc)
-    return crc
-
-
-def _is_of(path: Path, source: Mapping[str, Any]) -> bool:
-    """Return whether a compact file was made of what now stands in the ARPA; a copy with a new time is the same."""
+def _is_from(path: Path, source: Mapping[str, Any]) -> bool:
+    """Return whether `source` describes the ARPA file; a copy with another time is the same file."""
     stat = path.stat()
     if stat.st_size != source.get("size"):
         return False

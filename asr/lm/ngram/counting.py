@@ -1,44 +1,45 @@
-"""Counts of n-grams of any amount of text: sorted runs on the disk, merged by ranges of keys.
+"""Count the n-grams of texts of any size: sorted runs on disk, merged by key ranges.
 
-The n-grams of order k are counted as pairs of 32 bits, the number of the (k - 1)-gram that stands at a position and the
-word that follows, so that a key has 64 bits whatever the order. Memory grows with the vocabulary and the part of the
-text that is taken at a time; texts and counts are mapped files in a folder that the caller takes away.
+An n-gram of order k is counted by a key of 64 bits at any order: the entry of the (k - 1)-gram at a position (32 bits)
+and the word that follows (32 bits). Memory grows with the vocabulary and the chunk size; texts and counts are mapped
+files in a folder that the caller deletes.
 """
 
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from asr.lm.ngram import BEGIN, END, UNKNOWN, Ints, Longs
-from asr.lm.ngram.trie import LARGEST, keys_of
-from asr.lm.text import LmError
+from asr.lm.ngram.model import UNKNOWN_ID, UNKNOWN_WORD, Ints, Longs
+from asr.lm.ngram.trie import MAX_ENTRIES, keys_of
+from asr.lm.text import BEGIN, END, LmError
 
 BEGIN_ID, END_ID = 1, 2
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """How often each n-gram of one order stands in the text; sorted by key."""
+    """How often each n-gram of one order occurs in the text, sorted by key."""
 
-    base: int  # the entry of the first in the trie of all n-grams
+    base: int  # the entry of the first n-gram in the trie of all n-grams
     keys: Longs
     raw: Longs
     suffix: Ints  # entries
 
 
 def write_text(sentences: Iterable[Sequence[str]], path: Path, vocabulary: Iterable[str] | None) -> tuple[str, ...]:
-    """Write each sentence as <s>, words, </s> in ids of 32 bits, and return the words by id.
+    """Write each sentence as <s>, words, </s> in 32-bit ids, and return the words by id.
 
-    With a vocabulary all other words are <unk>. Raises LmError if there is no sentence, or a word that an ARPA file
-    cannot hold.
+    With a vocabulary, all other words are <unk>. Raises LmError if there is no sentence, or a word that an ARPA file
+    cannot represent.
     """
     ids: defaultdict[str, int] = defaultdict()
     ids.default_factory = ids.__len__
-    for word in (UNKNOWN, BEGIN, END, *(vocabulary or ())):
+    for word in (UNKNOWN_WORD, BEGIN, END, *(vocabulary or ())):
         ids[word]
     empty = True
     with path.open("wb") as out:
@@ -47,23 +48,23 @@ def write_text(sentences: Iterable[Sequence[str]], path: Path, vocabulary: Itera
             if vocabulary is None:
                 row = array("i", map(ids.__getitem__, sentence))
             else:
-                row = array("i", (ids.get(word, 0) for word in sentence))
+                row = array("i", (ids.get(word, UNKNOWN_ID) for word in sentence))
             if BEGIN_ID in row or END_ID in row:
-                raise LmError(f"{BEGIN} or {END} stands inside a sentence: {' '.join(sentence)[:80]!r}")
+                raise LmError(f"{BEGIN} or {END} inside a sentence: {' '.join(sentence)[:80]!r}")
             out.write(array("i", (BEGIN_ID,)) + row + array("i", (END_ID,)))
     if empty:
-        raise LmError("a language model needs text: there is no sentence")
+        raise LmError("no sentences to estimate a language model from")
     for word in ids:
-        # On bytes, split knows no white space but ASCII's, as ARPA files do.
+        # Bytes are split at ASCII white space only, as ARPA files are.
         if word.encode().split() != [word.encode()]:
-            raise LmError(f"the word {word!r} is empty or has white space inside")
+            raise LmError(f"the word {word!r} is empty or contains white space")
     return tuple(ids)
 
 
 def count(text: Path, words: int, order: int, chunk: int) -> Iterator[Counts]:
-    """Count the n-grams of each order, lowest first, with files beside the text, `chunk` positions at a time."""
+    """Count the n-grams of each order, lowest first, `chunk` positions at a time, with files beside the text."""
     ids = np.memmap(text, np.int32, "r")
-    # The entry of the n-gram that begins at each position; -1 where the sentence ends before.
+    # The entry of the n-gram that begins at each position; -1 if the sentence ends within it.
     entries = np.memmap(text.with_name("entries"), np.int32, "w+", shape=ids.shape)
     raw = np.zeros(words, np.int64)
     for start, end in _chunks(len(ids), chunk):
@@ -77,9 +78,9 @@ def count(text: Path, words: int, order: int, chunk: int) -> Iterator[Counts]:
         folder = text.with_name(f"order-{k}")
         folder.mkdir()
         keys, raw = _merged(_runs(ids, entries, k, chunk), folder, chunk)
-        if base + len(keys) > LARGEST:
-            raise LmError(f"more than {LARGEST} different n-grams: take a lower order or less text")
-        counts = Counts(base, keys, raw, _numbered(ids, entries, (k, base), keys, chunk))
+        if base + len(keys) > MAX_ENTRIES:
+            raise LmError(f"more than {MAX_ENTRIES} different n-grams; use a lower order or less text")
+        counts = Counts(base, keys, raw, _assign_entries(ids, entries, (k, base), keys, chunk))
         yield counts
 
 
@@ -88,12 +89,12 @@ def _chunks(length: int, chunk: int) -> Iterator[tuple[int, int]]:
 
 
 def _keys(ids: Ints, entries: Ints, order: int, span: tuple[int, int]) -> tuple[Longs, Longs]:
-    """Return the keys of the n-grams that begin within a span of the text, and where."""
+    """Return the keys and the positions of the n-grams that begin within a span of the text."""
     start, end = span
     following = ids[start + order - 1 : end + order - 1]
     contexts = entries[start : start + len(following)]
-    places = np.flatnonzero((contexts >= 0) & (following != BEGIN_ID))
-    return keys_of(contexts[places], following[places]), start + places
+    offsets = np.flatnonzero((contexts >= 0) & (following != BEGIN_ID))
+    return keys_of(contexts[offsets], following[offsets]), start + offsets
 
 
 def _runs(ids: Ints, entries: Ints, order: int, chunk: int) -> Iterator[tuple[Longs, Longs]]:
@@ -103,16 +104,13 @@ def _runs(ids: Ints, entries: Ints, order: int, chunk: int) -> Iterator[tuple[Lo
 
 
 def _merged(runs: Iterable[tuple[Longs, Longs]], folder: Path, chunk: int) -> tuple[Longs, Longs]:
-    """Spill sorted runs to files, and merge them into one of keys and one of counts."""
-    spilled = 0
+    """Write sorted runs to files, and merge them into one file of keys and one of counts."""
+    names = []
     for i, run in enumerate(runs):
-        for name, values in zip(("keys", "counts"), run, strict=True):
-            np.save(folder / f"{name}-{i}.npy", values)
-        spilled += 1
-    keys, counts = (
-        [np.load(folder / f"{name}-{i}.npy", "r", allow_pickle=False) for i in range(spilled)]
-        for name in ("keys", "counts")
-    )
+        names.append((f"keys-{i}.npy", f"counts-{i}.npy"))
+        for name, values in zip(names[-1], run, strict=True):
+            np.save(folder / name, values)
+    keys, counts = ([np.load(folder / pair[i], "r", allow_pickle=False) for pair in names] for i in (0, 1))
     with (folder / "keys").open("wb") as keys_out, (folder / "counts").open("wb") as counts_out:
         for parts in _ranges(keys, chunk):
             merged, inverse = np.unique(np.concatenate([keys[i][part] for i, part in parts]), return_inverse=True)
@@ -122,19 +120,18 @@ def _merged(runs: Iterable[tuple[Longs, Longs]], folder: Path, chunk: int) -> tu
             keys_out.write(merged.tobytes())
             counts_out.write(summed.tobytes())
     del keys, counts
-    for i in range(spilled):
-        for name in ("keys", "counts"):
-            (folder / f"{name}-{i}.npy").unlink()
+    for name in chain.from_iterable(names):
+        (folder / name).unlink()
     return _mapped(folder / "keys"), _mapped(folder / "counts")
 
 
 def _mapped(path: Path) -> Longs:
-    # A file without a byte cannot be mapped.
+    # An empty file cannot be mapped.
     return np.memmap(path, np.int64, "r") if path.stat().st_size else np.empty(0, np.int64)
 
 
 def _ranges(runs: Sequence[Longs], chunk: int) -> Iterator[list[tuple[int, slice]]]:
-    """Cut sorted runs at the same keys, so that the parts between two cuts have 2 `chunk` keys at most together."""
+    """Split sorted runs at the same keys, so that the parts between two splits have at most 2 `chunk` keys in all."""
     step = max(1, chunk // max(1, len(runs)))
     samples = np.sort(np.concatenate([np.empty(0, np.int64), *(run[::step] for run in runs)]))
     cuts = np.unique(samples[:: max(1, len(runs))])[1:]
@@ -145,15 +142,15 @@ def _ranges(runs: Sequence[Longs], chunk: int) -> Iterator[list[tuple[int, slice
             yield parts
 
 
-def _numbered(ids: Ints, entries: Ints, level: tuple[int, int], keys: Longs, chunk: int) -> Ints:
-    """Put the entry of the n-gram of this level at each position, and return the suffix of each entry."""
+def _assign_entries(ids: Ints, entries: Ints, level: tuple[int, int], keys: Longs, chunk: int) -> Ints:
+    """Store the entry of the n-gram of this order at each position, and return the suffix of each entry."""
     order, base = level
     suffix = np.zeros(len(keys), np.int32)
     for start, end in _chunks(len(ids), chunk):
-        wanted, places = _keys(ids, entries, order, (start, end))
-        found = np.searchsorted(keys, wanted)
-        # The n-gram without its first word is the shorter one that begins a position later.
-        suffix[found] = entries[places + 1]
+        wanted, positions = _keys(ids, entries, order, (start, end))
+        indices = np.searchsorted(keys, wanted)
+        # The n-gram without its first word is the shorter n-gram that begins one position later.
+        suffix[indices] = entries[positions + 1]
         entries[start:end] = -1
-        entries[places] = base + found
+        entries[positions] = base + indices
     return suffix

@@ -1,8 +1,9 @@
-"""Modified Kneser-Ney estimation with interpolation (Chen and Goodman 1998), as KenLM's lmplz defines it.
+"""Interpolated modified Kneser-Ney estimation (Chen and Goodman 1998), as KenLM's lmplz defines it.
 
-An n-gram of the highest order, or one that begins with <s>, has its own count; a shorter one the number of different
-words before it. Discounts are equation 26 of the paper. Unigrams are interpolated with the uniform distribution
-over all words but <s>, so <unk> has its share. N-grams that a cut-off drops leave their mass to the back-off.
+An n-gram of the highest order, or one that begins with <s>, keeps its count; a shorter n-gram gets the number of
+different words before it. Discounts follow equation 26 of the paper. Unigrams are interpolated with the uniform
+distribution over all words but <s>, which gives <unk> its probability. The probability mass of n-grams that a cut-off
+drops goes to the back-off.
 """
 
 import tempfile
@@ -14,40 +15,43 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from asr.lm.ngram import Doubles, Ints, Longs, NgramModel
 from asr.lm.ngram.counting import BEGIN_ID, Counts, count, write_text
+from asr.lm.ngram.model import Doubles, Ints, Longs, NgramModel
 from asr.lm.ngram.trie import WORD_BITS, WORD_MASK, Level, assemble
 from asr.lm.text import LmError
 
-# lmplz's --discount_fallback: what serves where a text is too small for counts of counts.
+# lmplz's --discount_fallback, for texts that are too small for counts of counts.
 FALLBACK = (0.5, 1.0, 1.5)
-MAX_ORDER = 9
+_MAX_ORDER = 9
 
 
 @dataclass(frozen=True)
 class EstimateSettings:
-    """How to estimate a model."""
+    """How to estimate a model.
+
+    `cutoffs`: by order, drop n-grams that occur at most this often: (0, 0, 1) drops trigrams that occur once. The last
+    cut-off applies to all higher orders. `vocabulary`: all other words are <unk>; None: all words of the text. `chunk`:
+    words that are sorted at a time. `folder`: for temporary files; None: the system's.
+    """
 
     order: int = 3
-    # By order, n-grams that occur this often or more seldom are dropped: (0, 0, 1) drops trigrams that occur once.
-    # The last one also holds for all higher orders; it must not fall.
     cutoffs: tuple[int, ...] = (0,)
-    vocabulary: Collection[str] | None = None  # all other words are <unk>; None: all words of the text
-    chunk: int = 4_000_000  # words that are sorted at a time
-    folder: Path | None = None  # where the temporary files go; None: the system's folder for such
+    vocabulary: Collection[str] | None = None
+    chunk: int = 4_000_000
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.order <= MAX_ORDER:
-            raise LmError(f"order = {self.order}: 1 to {MAX_ORDER}")
+        if not 1 <= self.order <= _MAX_ORDER:
+            raise LmError(f"order = {self.order} is not within 1 to {_MAX_ORDER}")
         if not self.cutoffs or self.cutoffs[0] or any(left > right for left, right in pairwise(self.cutoffs)):
-            raise LmError(f"cutoffs = {self.cutoffs}: they start with 0 and must not fall")
+            raise LmError(f"cutoffs = {self.cutoffs} must start with 0 and not decrease")
         if self.chunk < 1:
-            raise LmError(f"chunk = {self.chunk}: at least 1")
+            raise LmError(f"chunk = {self.chunk} must be at least 1")
 
 
 @dataclass(frozen=True, eq=False)
 class _Lower:
-    """What the next order needs of the one below, over all n-grams, also those that a cut-off drops."""
+    """The order below the current one: all its n-grams, including those that a cut-off drops."""
 
     base: int
     probs: Doubles
@@ -55,14 +59,14 @@ class _Lower:
 
 
 def estimate(sentences: Iterable[Sequence[str]], settings: EstimateSettings) -> NgramModel:
-    """Estimate a model; raises LmError if there is no text or a word cannot stand in an ARPA file."""
+    """Estimate a model. Raises LmError if there are no sentences or an ARPA file cannot represent a word."""
     with tempfile.TemporaryDirectory(dir=settings.folder, prefix="asr-ngram-") as folder:
         text = Path(folder, "text")
         words = write_text(sentences, text, settings.vocabulary)
         try:
             counted = list(count(text, len(words), settings.order, settings.chunk))
         except OSError as error:
-            # A full disk names no file of itself.
+            # The error of a full disk has no file name.
             error.filename = error.filename or folder
             raise
         levels = _levels(counted, settings)
@@ -71,7 +75,7 @@ def estimate(sentences: Iterable[Sequence[str]], settings: EstimateSettings) -> 
 
 def _levels(counted: Sequence[Counts], settings: EstimateSettings) -> list[Level]:
     words = len(counted[0].keys)
-    # Before the unigrams comes the empty n-gram, which gives all words but <s> the same.
+    # Below the unigrams is the empty n-gram, a uniform distribution over all words but <s>.
     lower = _Lower(0, np.array([1 / (words - 1)]), np.zeros(1, np.int32))
     next_entry = 1
     levels: list[Level] = []
@@ -106,7 +110,7 @@ def _level(counts: Counts, kept: npt.NDArray[np.bool_], probs: Doubles, lower: _
 
 
 def _begin(counted: Sequence[Counts], order: int) -> slice:
-    """Return which n-grams of an order begin with <s>; they stand together, as all do that begin alike."""
+    """Return which n-grams of an order begin with <s>; n-grams with the same first word are adjacent."""
     first, last = BEGIN_ID, BEGIN_ID + 1
     for lower, counts in pairwise(counted[:order]):
         first, last = np.searchsorted(counts.keys, [(lower.base + end) << WORD_BITS for end in (first, last)]).tolist()
@@ -114,7 +118,7 @@ def _begin(counted: Sequence[Counts], order: int) -> slice:
 
 
 def _adjusted(counts: Counts, longer: Counts | None, begin: slice, chunk: int) -> Longs:
-    """Return the counts that Kneser-Ney smoothing takes."""
+    """Return the adjusted counts of Kneser-Ney smoothing."""
     if longer is None:
         adjusted = np.array(counts.raw)
     else:
@@ -123,31 +127,31 @@ def _adjusted(counts: Counts, longer: Counts | None, begin: slice, chunk: int) -
             np.add.at(adjusted, longer.suffix[start : start + chunk] - counts.base, 1)
         adjusted[begin] = counts.raw[begin]
     if counts.base == 1:
-        # <s> is never foretold.
+        # <s> is never predicted.
         adjusted[BEGIN_ID] = 0
     return adjusted
 
 
 def discounts(adjusted: Longs) -> tuple[float, float, float]:
-    """Return what is taken from counts of 1, 2, and 3 or more: Chen and Goodman 1998, equation 26.
+    """Return the discounts of counts of 1, 2, and 3 or more (Chen and Goodman 1998, equation 26).
 
-    Where the counts of counts give none that are usable, it is lmplz's fallback.
+    If the counts of counts determine no valid discounts, return lmplz's fallback.
     """
     n = np.bincount(np.minimum(adjusted, 5), minlength=6)[:5].tolist()
     if not all(n[1:4]):
         return FALLBACK
     ratio = n[1] / (n[1] + 2 * n[2])
-    found = tuple(j - (j + 1) * ratio * n[j + 1] / n[j] for j in (1, 2, 3))
-    # A discount of 0 might leave nothing for the words that were not seen.
-    return (found[0], found[1], found[2]) if all(0 < d <= j for j, d in enumerate(found, 1)) else FALLBACK
+    one, two, three = (j - (j + 1) * ratio * n[j + 1] / n[j] for j in (1, 2, 3))
+    # A discount of 0 could leave no probability for unseen words.
+    return (one, two, three) if 0 < one <= 1 and 0 < two <= 2 and 0 < three <= 3 else FALLBACK
 
 
 def _interpolated(
     counts: Counts, adjusted: Longs, kept: npt.NDArray[np.bool_], lower: _Lower, chunk: int
 ) -> tuple[Doubles, Doubles]:
-    """Return the weight of the lower order by context, and the probability of each n-gram."""
+    """Return the weight of the lower order for each context, and the probability of each n-gram."""
     by_count = np.array([0.0, *discounts(adjusted)])
-    # Sums of integers, which are the same whatever the chunks: the counts, those dropped, and how many are 1, 2, 3+.
+    # Sums of integers do not depend on the chunks: all counts, dropped counts, and how many counts are 1, 2, 3+.
     total = np.zeros(len(lower.probs))
     tallies = np.zeros((4, len(lower.probs)))
     spans = [slice(start, start + chunk) for start in range(0, len(counts.keys), chunk)]

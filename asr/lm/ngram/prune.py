@@ -1,10 +1,10 @@
-"""Entropy pruning (Stolcke 1998): drop the n-grams whose loss changes the model least.
+"""Entropy pruning (Stolcke 1998): drop the n-grams whose removal changes the model least.
 
 For an n-gram h w the relative entropy between the model and the one without it is, by equation 5 of the paper,
 
     -p(h) { p(w|h) [log p(w|h') + log a'(h) - log p(w|h)] + [log a'(h) - log a(h)] (1 - sum of p(v|h) over seen v) }
 
-where h' is h without its first word, a(h) the back-off weight, and a'(h) the weight once h w is gone.
+where h' is h without its first word, a(h) the back-off weight, and a'(h) the weight after h w is removed.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from itertools import pairwise
 
 import numpy as np
 
-from asr.lm.ngram import BEGIN, END, Arrays, Doubles, Floats, Longs, NgramModel, score_each
+from asr.lm.ngram.model import Arrays, Doubles, Longs, NgramModel, score_each
 from asr.lm.ngram.trie import bounds, keep, parents_of
-from asr.lm.text import LmError
+from asr.lm.text import BEGIN, END, LmError
 
-# Below this, what is left for words not seen is rounding of floats, and gives no back-off weight.
-SMALLEST_MASS = 1e-6
+# Below this, the probability left for unseen words is a rounding error and determines no back-off weight.
+_SMALLEST_MASS = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class _Order:
-    """The n-grams of one order above the first, and what their contexts give to the words that follow."""
+    """The n-grams of one order above the first, with the probabilities after their contexts."""
 
     span: slice  # entries
     contexts: slice  # the entries one order lower
@@ -34,13 +34,13 @@ class _Order:
 
 
 def prune(model: NgramModel, threshold: float) -> NgramModel:
-    """Drop each n-gram whose loss would raise the perplexity by less than `threshold`, as a fraction.
+    """Drop each n-gram whose removal would raise the perplexity by less than the fraction `threshold`.
 
-    Unigrams stay, and each n-gram that a longer one still needs. Each n-gram is judged by the model as it was given,
-    so a higher threshold always keeps a part of what a lower one keeps. Raises LmError if it is negative or nan.
+    Unigrams and the prefixes of kept n-grams stay. Each n-gram is evaluated in the unpruned model, so a higher
+    threshold always keeps a subset of what a lower one keeps. Raises LmError if `threshold` is negative or NaN.
     """
     if not threshold >= 0:
-        raise LmError(f"threshold = {threshold}: 0 or more")
+        raise LmError(f"threshold = {threshold} must be 0 or more")
     if threshold == 0:
         return model
     arrays = model.arrays
@@ -49,31 +49,28 @@ def prune(model: NgramModel, threshold: float) -> NgramModel:
     needed = np.zeros(len(arrays.words), np.bool_)
     for lower, upper in reversed(list(pairwise(bounds(model)))):
         order = _order(arrays, lower, upper)
-        # A rise of the perplexity is exp(loss) - 1.
+        # The perplexity rises by the fraction exp(loss) - 1.
         kept[order.span] = (np.expm1(_losses(arrays, order, contexts)) >= threshold) | needed[order.span]
         needed[order.parents[kept[order.span]]] = True
     return renormalised(keep(model, kept))
 
 
 def renormalised(model: NgramModel) -> NgramModel:
-    """Return the model with the back-off weights that make the probabilities after each context sum to 1."""
+    """Return the model with back-off weights that make the probabilities after each context sum to 1."""
     backoffs = model.arrays.backoffs.copy()
-    arrays = model.arrays._replace(backoffs=_read_only(backoffs))
-    # The probabilities of lower orders use the back-offs of still lower ones, which are right by then.
+    # A read-only view, because numba compiles a second version for writable arrays.
+    view = backoffs.view()
+    view.setflags(write=False)
+    arrays = model.arrays._replace(backoffs=view)
+    # Lower orders come first: the probabilities of an order depend on the back-off weights below it.
     for lower, upper in pairwise(bounds(model)):
         order = _order(arrays, lower, upper)
-        usable = (order.rest > SMALLEST_MASS) & (order.rest_lower > SMALLEST_MASS)
+        usable = (order.rest > _SMALLEST_MASS) & (order.rest_lower > _SMALLEST_MASS)
         weights = backoffs[order.contexts].astype(np.float64)
         weights[usable] = np.log(order.rest[usable]) - np.log(order.rest_lower[usable])
         weights[np.diff(arrays.first_child[lower[0] : lower[1] + 1]) == 0] = 0.0
         backoffs[order.contexts] = weights
     return NgramModel(model.words, model.counts, arrays)
-
-
-def _read_only(array: Floats) -> Floats:
-    view = array.view()
-    view.setflags(write=False)
-    return view
 
 
 def _order(arrays: Arrays, lower: tuple[int, int], upper: tuple[int, int]) -> _Order:
@@ -91,7 +88,7 @@ def _rest(contexts: Longs, log_probs: Doubles, size: int) -> Doubles:
 
 
 def _context_log_probs(model: NgramModel) -> Doubles:
-    """Return log p(h) of each entry as a context; <s> is as likely as </s>, since each sentence has one of both."""
+    """Return log p(h) of each entry as a context; <s> has the value of </s>, since each sentence has one of both."""
     arrays, vocabulary = model.arrays, model.vocabulary
     log_probs = arrays.log_probs.astype(np.float64)
     log_probs[1 + vocabulary[BEGIN]] = log_probs[1 + vocabulary[END]]
@@ -101,7 +98,7 @@ def _context_log_probs(model: NgramModel) -> Doubles:
 
 
 def _losses(arrays: Arrays, order: _Order, contexts: Doubles) -> Doubles:
-    """Return the relative entropy that the loss of each n-gram of an order would cause."""
+    """Return the relative entropy caused by removing each n-gram of an order."""
     local = order.parents - order.contexts.start
     rest, rest_lower = np.maximum(order.rest, 0.0)[local], np.maximum(order.rest_lower, 0.0)[local]
     probs = np.exp(order.log_probs)

@@ -1,7 +1,7 @@
 """The trie of an n-gram model: sorted keys to flat arrays, and back to n-grams.
 
-The key of an entry is its parent (the n-gram without its last word) in the upper 32 bits and its word in the lower
-ones. Breadth first, with sorted children, the keys of all entries rise; so one sorted array finds any of them.
+The key of an entry has its parent (the n-gram without its last word) in the upper 32 bits and its word in the lower 32.
+In breadth-first order with sorted children the keys of all entries ascend, so a binary search finds any entry.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from asr.lm.ngram import Arrays, Ints, Longs, NgramModel
+from asr.lm.ngram.model import Arrays, Ints, Longs, NgramModel
 from asr.lm.text import LmError
 
 WORD_BITS = 32
 WORD_MASK = (1 << WORD_BITS) - 1
-LARGEST = 2**31 - 2
+MAX_ENTRIES = 2**31 - 2
 
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """All entries of one order, in the order of their keys."""
+    """All entries of one order, sorted by key."""
 
     parents: Ints  # entries
     words: Ints
@@ -36,30 +36,30 @@ def keys_of(parents: Ints | Longs, words: Ints) -> Longs:
 
 
 def find(keys: Longs, parents: Ints | Longs, words: Ints) -> Longs:
-    """Return the entries of n-grams from all `keys` of the trie, or -1 where there is none."""
+    """Return the entries of n-grams, given all `keys` of the trie, or -1 for an n-gram that is not in it."""
     wanted = keys_of(parents, words)
-    places = np.searchsorted(keys, wanted)
-    found = keys[np.minimum(places, len(keys) - 1)] == wanted
-    return np.where(found & (parents >= 0), places + 1, -1)
+    indices = np.searchsorted(keys, wanted)
+    present = keys[np.minimum(indices, len(keys) - 1)] == wanted
+    return np.where(present & (parents >= 0), indices + 1, -1)
 
 
 def suffixes(keys: Longs, suffix: Ints, parents: Ints, words: Ints) -> Ints:
-    """Return the longest n-gram in the trie that ends each of some n-grams and is shorter.
+    """Return the entry of the longest proper suffix in the trie of each n-gram.
 
-    `keys` and `suffix` hold all lower orders, which must have a unigram of each word; `suffix` starts with entry 0.
+    `keys` and `suffix` hold all lower orders, with a unigram of each word; `suffix` starts with entry 0.
     """
     entries = np.full(len(words), -1, np.int64)
     contexts = suffix[parents].astype(np.int64)
-    left = np.arange(len(words))
-    while left.size:
-        entries[left] = find(keys, contexts[left], words[left])
-        left = left[entries[left] < 0]
-        contexts[left] = suffix[contexts[left]]
+    remaining = np.arange(len(words))
+    while remaining.size:
+        entries[remaining] = find(keys, contexts[remaining], words[remaining])
+        remaining = remaining[entries[remaining] < 0]
+        contexts[remaining] = suffix[contexts[remaining]]
     return entries.astype(np.int32)
 
 
 def assemble(words: Sequence[str], levels: Sequence[Level]) -> NgramModel:
-    """Make a model of the entries of each order, without empty orders at the top.
+    """Build a model from the entries of each order; empty highest orders are dropped.
 
     Raises LmError if there are too many entries for 32 bits.
     """
@@ -67,8 +67,8 @@ def assemble(words: Sequence[str], levels: Sequence[Level]) -> NgramModel:
         levels = levels[:-1]
     counts = [len(level.words) for level in levels]
     total = 1 + sum(counts)
-    if total > LARGEST:
-        raise LmError(f"{total} n-grams are too many: {LARGEST} at most; raise the cut-offs")
+    if total > MAX_ENTRIES:
+        raise LmError(f"{total} n-grams exceed the maximum of {MAX_ENTRIES}; raise the cut-offs")
     inner = total - counts[-1]
     degrees = np.zeros(inner + 1, np.int64)
     for level in levels:
@@ -88,24 +88,24 @@ def assemble(words: Sequence[str], levels: Sequence[Level]) -> NgramModel:
 
 
 def bounds(model: NgramModel) -> list[tuple[int, int]]:
-    """Return the first entry of each order, and the one after its last."""
+    """Return the start and end (exclusive) of the entries of each order."""
     return spans(model.counts)
 
 
 def spans(counts: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the first entry of each order, of which there are so many, and the one after its last."""
+    """Return the start and end (exclusive) of the entries of each order, given their counts."""
     ends = 1 + np.cumsum((0, *counts))
     return list(pairwise(ends.tolist()))
 
 
 def parents_of(arrays: Arrays, start: int, end: int) -> Ints:
-    """Return the parents of the entries from `start` to before `end`, which must not be entry 0."""
+    """Return the parents of the entries `start` to `end` (exclusive); entry 0 has none."""
     entries = np.arange(start, end, dtype=np.int32)
     return (np.searchsorted(arrays.first_child, entries, side="right") - 1).astype(np.int32)
 
 
 def ngrams(model: NgramModel, order: int, start: int, end: int) -> Ints:
-    """Return the word ids (entries, order) of the entries from `start` to before `end`, all of one order."""
+    """Return the word ids (entries, order) of the entries `start` to `end` (exclusive), all of one order."""
     ids = np.empty((end - start, order), np.int32)
     ids[:, -1] = model.arrays.words[start:end]
     entries = parents_of(model.arrays, start, end)
@@ -116,7 +116,7 @@ def ngrams(model: NgramModel, order: int, start: int, end: int) -> Ints:
 
 
 def keep(model: NgramModel, kept: npt.NDArray[np.bool_]) -> NgramModel:
-    """Return the model of some of the entries with the same numbers; the parent of a kept entry must be kept."""
+    """Return the model without the entries that are not `kept`; the parent of a kept entry must be kept."""
     arrays = model.arrays
     renumbered = (np.cumsum(kept) - 1).astype(np.int32)
     suffix = arrays.suffix.copy()

@@ -1,27 +1,43 @@
-"""The network of the language model: the characters so far -> log-probabilities of the next one.
+"""The recurrent language model: the previous tokens -> log-probabilities of the next token.
 
-Letters as in asr.model; here L is the length of a chunk of text. Column 0, in acoustic models the blank, is the
-sentence boundary: it stands before a text and after it. So the columns of both models mean the same characters.
+Dimensions are those of asr.model; L is the length of a chunk of text. BOUNDARY precedes and follows each text. It is
+the acoustic model's blank token, so a character model and an acoustic model have the same columns.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asr.lm.recurrent import scoring
-from asr.lm.recurrent.scoring import LmState, Perplexity, inference
+from asr.config import check_choices, check_ranges
+from asr.lm.evaluation import Perplexity
+from asr.lm.recurrent.prefix_tree import PrefixTree
+from asr.lm.recurrent.vocabulary import BOUNDARY, UNKNOWN_TOKEN, Vocabulary
 from asr.model import CELLS, Dropout, ModelSettings, RecurrentLayer
 from asr.text import Alphabet
+
+LogProbs = NDArray[np.float64]
+
+# The adaptive softmax computes the scores of tokens from these on with smaller and smaller matrices.
+_CUTOFFS, _DIVISOR = (2_000, 8_000), 2.0
+# Tokens scored in one pass, and the maximum of one text.
+_BATCH, _CHUNK = 2**14, 1024
+# Texts are scored as a tree if their different prefixes are less than this fraction of their tokens.
+_MAX_DISTINCT = 0.5
+_PADDING = -1
 
 
 @dataclass(frozen=True)
 class RnnLmSettings:
-    """The shape of the network. `embedding`: values that stand for a character; `dropout` follows it and every layer.
+    """The shape of the network. `embedding`: values per token; `dropout` follows the embedding and every layer.
 
-    `tied`: the output layer has the weights of the embedding (Press and Wolf, 2017), which then has `hidden` values.
+    `tied`: the output layer shares the weights of the embedding (Press and Wolf, 2017), which needs `hidden` values.
     """
 
     cell: str = "lstm"
@@ -32,116 +48,220 @@ class RnnLmSettings:
     tied: bool = False
 
     def __post_init__(self) -> None:
-        if self.cell not in CELLS:
-            raise ValueError(f"cell = {self.cell!r} is not one of {', '.join(CELLS)}")
-        for name, highest in (("layers", 32), ("embedding", 8192), ("hidden", 8192)):
-            if not 1 <= getattr(self, name) <= highest:
-                raise ValueError(f"{name} = {getattr(self, name)} is not within 1 to {highest}")
+        check_choices(self, cell=CELLS)
+        check_ranges(self, layers=(1, 32), embedding=(1, 8192), hidden=(1, 8192))
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout} is not within 0 to 1")
         if self.tied and self.embedding != self.hidden:
             raise ValueError(f"tied = true needs embedding = hidden, not {self.embedding} and {self.hidden}")
 
 
-def embedding_of(size: int, settings: RnnLmSettings) -> nn.Embedding:
-    """Return the embedding of so many tokens."""
-    weight = torch.empty(size, settings.embedding)
-    # To draw numbers for no memory, torch first loads a second of Python.
-    if weight.is_meta:
-        return nn.Embedding(size, settings.embedding, _weight=weight)
-    embedding = nn.Embedding(size, settings.embedding)
-    # So small that a tied output begins near the uniform distribution.
-    nn.init.normal_(embedding.weight, std=settings.embedding**-0.5)
-    return embedding
+@dataclass(frozen=True)
+class LmState:
+    """The recurrent state of B texts: h of each layer (layers, B, H), and c of an LSTM."""
 
+    hidden: Tensor
+    cell: Tensor | None = None
 
-def layers_of(settings: RnnLmSettings) -> nn.ModuleList:
-    """Return the recurrent layers, of one direction."""
-    shape = ModelSettings(cell=settings.cell, hidden=settings.hidden, bidirectional=False)
-    sizes = [settings.embedding] + [settings.hidden] * (settings.layers - 1)
-    return nn.ModuleList(RecurrentLayer(size, shape).recurrence for size in sizes)
+    def select(self, rows: Tensor) -> "LmState":
+        """Return the states of these rows of the batch, in this order; rows may be repeated."""
+        return LmState(self.hidden[:, rows], None if self.cell is None else self.cell[:, rows])
 
-
-def through(layers: nn.ModuleList, dropout: Dropout, x: Tensor, state: LmState) -> tuple[Tensor, LmState]:
-    """Take embedded tokens (B, L, F) through the layers: what the last one says (B, L, H), and the state after it."""
-    x = dropout(x)
-    hidden, cell = [], []
-    for index, layer in enumerate(layers):
-        h = state.hidden[index, None].contiguous()
-        if state.cell is None:
-            x, h = layer(x, h)
-        else:
-            x, (h, c) = layer(x, (h, state.cell[index, None].contiguous()))
-            cell.append(c)
-        hidden.append(h)
-        x = dropout(x)
-    return x, LmState(torch.cat(hidden), torch.cat(cell) if cell else None)
-
-
-def zeros(settings: RnnLmSettings, texts: int, like: Tensor) -> LmState:
-    """Return the state in which so many texts begin."""
-    nothing = like.new_zeros(settings.layers, texts, settings.hidden)
-    return LmState(nothing, nothing if settings.cell == "lstm" else None)
+    def detach(self) -> "LmState":
+        """Return the state without its gradient history."""
+        return LmState(self.hidden.detach(), None if self.cell is None else self.cell.detach())
 
 
 class RnnLm(nn.Module):
-    """Embedding, recurrent layers of one direction, output layer (Mikolov et al., 2010; Graves, 2013)."""
+    """Embedding, unidirectional recurrent layers and output layer (Mikolov et al., 2010; Graves, 2013).
 
-    def __init__(self, alphabet: Alphabet, settings: RnnLmSettings) -> None:
+    Without a `vocabulary` the tokens are characters, with a softmax; with one they are words, with an adaptive softmax
+    (Grave et al., 2017). The unknown token stands for the rare words and one unseen word, which are equally likely.
+    """
+
+    output: nn.Linear | nn.AdaptiveLogSoftmaxWithLoss | None
+
+    def __init__(self, alphabet: Alphabet, settings: RnnLmSettings, vocabulary: Vocabulary | None = None) -> None:
         super().__init__()
-        self.alphabet, self.settings = alphabet, settings
-        self.embedding = embedding_of(len(alphabet), settings)
-        self.layers = layers_of(settings)
+        self.alphabet, self.settings, self.vocabulary = alphabet, settings, vocabulary
+        size = len(alphabet if vocabulary is None else vocabulary)
+        self.embedding = _embedding(size, settings.embedding)
+        shape = ModelSettings(cell=settings.cell, hidden=settings.hidden, bidirectional=False)
+        sizes = [settings.embedding] + [settings.hidden] * (settings.layers - 1)
+        self.layers = nn.ModuleList(RecurrentLayer(inputs, shape).recurrence for inputs in sizes)
         self.dropout = Dropout(settings.dropout)
-        self.bias = nn.Parameter(torch.zeros(len(alphabet)))
-        self.output = None if settings.tied else nn.Linear(settings.hidden, len(alphabet), bias=False)
+        if vocabulary is None:
+            self.bias = nn.Parameter(torch.zeros(size))
+            self.output = None if settings.tied else nn.Linear(settings.hidden, size, bias=False)
+        else:
+            self.narrow = nn.Linear(settings.hidden, settings.embedding)
+            cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff < size] or [size - 1]
+            self.output = nn.AdaptiveLogSoftmaxWithLoss(settings.embedding, size, cutoffs, _DIVISOR)
+
+    @property
+    def unit(self) -> str:
+        """Return what a token is: "character" or "word"."""
+        return "character" if self.vocabulary is None else "word"
 
     @property
     def device(self) -> torch.device:
-        """Return where the weights are."""
-        return self.bias.device
+        """Return the device of the weights."""
+        return self.embedding.weight.device
+
+    def initial_state(self, batch: int) -> LmState:
+        """Return the state before a batch of texts; the first token of each text is BOUNDARY."""
+        zeros = self.embedding.weight.new_zeros(self.settings.layers, batch, self.settings.hidden)
+        return LmState(zeros, zeros if self.settings.cell == "lstm" else None)
 
     def forward(self, tokens: Tensor, state: LmState | None = None) -> tuple[Tensor, LmState]:
         """Map tokens (B, L) to the log-probabilities (B, L, V) of the token after each, and the state after the last.
 
-        The texts continue from `state`; without one they begin.
+        The texts continue from `state`, or begin if it is None. UNKNOWN_TOKEN has the probability of all unknown words.
         """
-        x, following = self.remember(tokens, state)
-        return self._log_probs(x), following
+        x, following = self.hidden(tokens, state)
+        if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
+            log_probs = self.output.log_prob(self.narrow(x).flatten(0, 1))
+            return log_probs.view(*x.shape[:2], -1), following
+        return self._softmax(x), following
 
-    def remember(self, tokens: Tensor, state: LmState | None = None) -> tuple[Tensor, LmState]:
-        """Map tokens (B, L) to what the last layer says after each (B, L, H), and the state, as `forward`."""
-        return through(self.layers, self.dropout, self.embedding(tokens), state or self.start(len(tokens)))
+    def hidden(self, tokens: Tensor, state: LmState | None = None) -> tuple[Tensor, LmState]:
+        """Map tokens (B, L) to the output (B, L, H) of the last layer, and the state after the last token.
 
-    def foretell(self, x: Tensor, targets: Tensor) -> Tensor:
-        """Return the log-probability (N,) of each target (N,) after what the last layer said, (N, H)."""
-        return self._log_probs(x).gather(1, targets[:, None])[:, 0]
+        The texts continue from `state`, or begin if it is None.
+        """
+        state = state or self.initial_state(len(tokens))
+        x = self.dropout(self.embedding(tokens))
+        hidden, cell = [], []
+        for index, layer in enumerate(self.layers):
+            h = state.hidden[index, None].contiguous()
+            if state.cell is None:
+                x, h = layer(x, h)
+            else:
+                x, (h, c) = layer(x, (h, state.cell[index, None].contiguous()))
+                cell.append(c)
+            hidden.append(h)
+            x = self.dropout(x)
+        return x, LmState(torch.cat(hidden), torch.cat(cell) if cell else None)
 
-    def _log_probs(self, x: Tensor) -> Tensor:
-        logits = functional.linear(x, self.output.weight if self.output else self.embedding.weight, self.bias)
-        return torch.log_softmax(logits, dim=-1)
+    def log_probs(self, x: Tensor, targets: Tensor) -> Tensor:
+        """Return the log-probability (N,) of each target token (N,), given the output (N, H) of the last layer.
+
+        That of UNKNOWN_TOKEN is the log-probability of one unknown word.
+        """
+        if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
+            log_probs: Tensor = self.output(self.narrow(x), targets).output
+            rare = self.vocabulary.rare if self.vocabulary else 0
+            return log_probs - math.log(rare + 1) * (targets == UNKNOWN_TOKEN)
+        return self._softmax(x).gather(1, targets[:, None])[:, 0]
+
+    def _softmax(self, x: Tensor) -> Tensor:
+        weight = self.output.weight if isinstance(self.output, nn.Linear) else self.embedding.weight
+        return torch.log_softmax(functional.linear(x, weight, self.bias), dim=-1)
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a text. Raises TextError."""
-        return self.alphabet.encode(text)
-
-    def start(self, texts: int) -> LmState:
-        """Return the state in which so many texts begin; the first token of each is BOUNDARY."""
-        return zeros(self.settings, texts, self.bias)
+        """Return the tokens of a text. Raises TextError if a character model does not know a character."""
+        return (self.vocabulary or self.alphabet).encode(text)
 
     def step(self, state: LmState, tokens: Tensor) -> tuple[Tensor, LmState]:
-        """Let each of B texts grow by one token (B,); return the log-probabilities (B, V) of the next, and the state.
+        """Extend B texts by one token each (B,); return the log-probabilities (B, V) of the next token and the state.
 
-        The first call has BOUNDARY for every token and `start`'s state; column BOUNDARY is then that the text ends.
+        The first call takes BOUNDARY for every token and `initial_state`. Column BOUNDARY is the end of the text.
         """
         with inference(self):
             log_probs, following = self(tokens[:, None], state)
         return log_probs[:, 0], following
 
     def score(self, texts: Sequence[str]) -> list[float]:
-        """Return the natural-log probability of each text, its end included. Raises TextError."""
-        return scoring.score(self, texts)
+        """Return the natural-log probability of each text, its end included. Raises TextError as `encode`."""
+        return [float(row.sum()) for row in self.token_log_probs(texts)]
 
     def perplexity(self, texts: Sequence[str]) -> Perplexity:
-        """Return the perplexity of texts, each scored by itself. Raises LmError if there are none, and TextError."""
-        return scoring.perplexity(self, texts)
+        """Measure the model on normalised texts; an empty sequence gives zeros. Raises TextError as `encode`."""
+        rows = self.token_log_probs(texts)
+        log_prob = math.fsum(float(row.sum()) for row in rows)
+        words = [text.split() for text in texts]
+        unknown: list[tuple[str, float]] = []
+        if self.vocabulary:
+            for text, parts, row in zip(texts, words, rows, strict=True):
+                triples = zip(self.encode(text), parts, row[:-1].tolist(), strict=True)
+                unknown += [(word, value) for token, word, value in triples if token == UNKNOWN_TOKEN]
+        counts = (len(texts), sum(map(len, words)), sum(map(len, texts)), len(unknown))
+        unknown_characters = sum(len(word) for word, _ in unknown)
+        return Perplexity(*counts, unknown_characters, log_prob, math.fsum(value for _, value in unknown))
+
+    def token_log_probs(self, texts: Sequence[str]) -> list[LogProbs]:
+        """Return the natural-log probability of each token of each text, the end last. Raises TextError as `encode`."""
+        encoded = {text: self.encode(text) for text in texts}
+        # Sorted, so that the batches do not depend on the order of the texts.
+        remaining = sorted(encoded, key=lambda text: (len(encoded[text]), text))
+        rows: dict[str, LogProbs] = {}
+        with inference(self):
+            tree = PrefixTree([encoded[text] for text in remaining])
+            if len(tree) < _MAX_DISTINCT * sum(len(ids) + 1 for ids in encoded.values()):
+                rows.update(zip(remaining, self._score_tree(tree, len(remaining)), strict=True))
+                remaining = []
+            while remaining:
+                count = max(_BATCH // (min(len(encoded[remaining[-1]]), _CHUNK) + 1), 1)
+                batch = remaining[-count:]
+                del remaining[-count:]
+                rows.update(zip(batch, self._score_batch([encoded[text] for text in batch]), strict=True))
+        return [rows[text] for text in texts]
+
+    def _score_tree(self, tree: PrefixTree, texts: int) -> list[LogProbs]:
+        state, outputs = None, []
+        for step in tree.steps:
+            if state is not None:
+                state = state.select(torch.tensor(step.parents, device=self.device))
+            x, state = self.hidden(torch.tensor(step.inputs, device=self.device)[:, None], state)
+            outputs.append(x[:, 0])
+        targets = torch.tensor([token for step in tree.steps for token in step.tokens], device=self.device)
+        # All nodes at once: reading the large output layer takes longer than multiplying by it.
+        log_probs = self.log_probs(torch.cat(outputs), targets).double().tolist() if outputs else []
+        rows: list[list[float]] = [[] for _ in range(texts)]
+        first = 0
+        for step in tree.steps:
+            for text, node in step.nodes.items():
+                rows[text].append(log_probs[first + node])
+            first += len(step.tokens)
+        return list(map(np.array, rows))
+
+    def _score_batch(self, encoded: Sequence[list[int]]) -> list[LogProbs]:
+        size = max(map(len, encoded)) + 1
+        tokens = torch.full((len(encoded), size), BOUNDARY)
+        targets = torch.full((len(encoded), size), _PADDING)
+        for row, ids in enumerate(encoded):
+            tokens[row, 1 : len(ids) + 1] = targets[row, : len(ids)] = torch.tensor(ids)
+            targets[row, len(ids)] = BOUNDARY
+        tokens, targets = tokens.to(self.device), targets.to(self.device)
+        log_probs = np.zeros((len(encoded), size))
+        state = None
+        for start in range(0, size, _CHUNK):
+            columns = slice(start, start + _CHUNK)
+            x, state = self.hidden(tokens[:, columns], state)
+            mask = targets[:, columns] != _PADDING
+            scores = self.log_probs(x[mask], targets[:, columns][mask])
+            log_probs[:, columns][mask.cpu().numpy()] = scores.cpu().numpy()
+        return [row[: len(ids) + 1] for row, ids in zip(log_probs, encoded, strict=True)]
+
+
+@contextmanager
+def inference(model: nn.Module) -> Iterator[None]:
+    """Run a model in evaluation mode without gradients, then restore its mode."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def _embedding(size: int, width: int) -> nn.Embedding:
+    weight = torch.empty(size, width)
+    # Initialising a meta tensor would import another second's worth of torch.
+    if weight.is_meta:
+        return nn.Embedding(size, width, _weight=weight)
+    embedding = nn.Embedding(size, width)
+    # Small enough that a tied output layer begins near the uniform distribution.
+    nn.init.normal_(embedding.weight, std=width**-0.5)
+    return embedding
