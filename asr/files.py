@@ -1,6 +1,8 @@
 """Atomic writes, folder locks, digests, UTF-8 text, tables of cells, and JSON lines."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -19,6 +21,10 @@ except ImportError:  # Windows has none
 
 class EncodingError(AsrError):
     """A text file that is not UTF-8; the message names the file, the line and the byte."""
+
+
+class TableError(AsrError):
+    """A table with cells that cannot be separated; the message names the file and the row."""
 
 
 class LockedError(AsrError):
@@ -104,6 +110,37 @@ def utf8_lines(name: object, lines: Iterable[bytes]) -> Iterator[tuple[int, str]
 
 def _not_utf8(name: object, line: int, byte: int, value: int) -> str:
     return f"{name}, line {line}: not UTF-8 (byte {byte} is 0x{value:02X}); save the file as UTF-8"
+
+
+def read_cells(name: object, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number, from 1, and the cells of each row of a CSV or TSV table that is not blank.
+
+    Cells are stripped of white space. With a tab or a bar as `delimiter`, quotation marks are part of the cell, unless
+    they enclose all of it, as Excel writes them. `name` is for the message. Raises TableError.
+    """
+    verbatim = delimiter in "\t|"
+    rows = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if verbatim else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    number = 0
+    try:
+        for number, row in enumerate(rows, 1):
+            cells = [(_unquote(cell) if verbatim else cell).strip() for cell in row]
+            if any(cells):
+                yield number, cells
+    except csv.Error as error:
+        raise TableError(
+            f'{name}, row {number + 1}: {error}; write a cell with {delimiter} or " in it as "…", each " in it twice'
+        ) from None
+
+
+def _unquote(cell: str) -> str:
+    if len(cell) >= 2 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', ""):
+        return cell[1:-1].replace('""', '"')
+    return cell
 
 
 @contextmanager

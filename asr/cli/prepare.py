@@ -44,7 +44,7 @@ def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool,
     with Display(quiet) as display:
         for subset in subsets:
             if download:
-                fetch.librispeech(
+                fetch.download_librispeech(
                     subset,
                     root,
                     lambda done, total: display.update("download and unpack", done / 1e6, total / 1e6, "MB"),
@@ -95,5 +95,5 @@ def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
     target = out / f"{name}.jsonl"
     if target.resolve() in {path.resolve() for path in manifests}:
         raise click.UsageError(f"{target} is one of the manifests; choose another --name")
-    _write(out, name, manifest.joined(manifests))
+    _write(out, name, manifest.join(manifests))
     return 0

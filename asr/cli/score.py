@@ -53,7 +53,7 @@ def score(
 
     try:
         spoken = manifest.read(references) if outputs.audio else []
-    except manifest.ManifestError as error:
+    except manifest.CorpusError as error:
         raise click.UsageError(
             f"--audio needs a manifest as REFERENCES, which says where the audio is; {error}"
         ) from error

@@ -1,11 +1,10 @@
-"""Download a corpus and unpack it: resumed, verified, and never left half done."""
+"""Download a corpus and unpack it: resumed, verified by checksum, and complete or not at all."""
 
 import gzip
 import hashlib
 import http.client
 import logging
 import lzma
-import re
 import shutil
 import tarfile
 import time
@@ -17,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from asr.corpora import CorpusError, Progress
+from asr.corpora.manifest import CorpusError
+from asr.corpora.rows import Progress
 
 log = logging.getLogger(__name__)
 
@@ -48,108 +48,33 @@ MIRRORS = (
     "https://openslr.trmal.net/resources",
     "https://openslr.elda.org/resources",
 )
-# Seconds before each new try; one try more than there are delays, counted from the last that brought new bytes.
+# Seconds before each retry. An attempt that brings new bytes starts the sequence again.
 DELAYS = (1.0, 2.0, 4.0, 8.0)
 TIMEOUT = 60.0
-# The archive, what it unpacks to (FLAC does not shrink in a tar.gz), and some air.
+# The archive, its content (FLAC does not shrink in a tar.gz), and a reserve.
 SPACE_FACTOR = 2.2
 _CHUNK = 1 << 18
-_PASSING = {408, 425, 429}
+_TRANSIENT = {408, 425, 429}
 
 
-class _BrokenOffError(Exception):
-    """A try that failed in a way that may pass."""
+class _RetryError(Exception):
+    """A failed attempt that may succeed later."""
 
 
 class _DiskError(CorpusError):
-    """A failure of this machine, which no other server mends."""
+    """A failure of this machine's disk, which another mirror does not solve."""
 
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise _DiskError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-@dataclass(slots=True)
-class _Transfer:
-    url: str
-    part: Path
-    progress: Progress | None
-    validator: str = ""
-
-    def size(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def run(self, delays: Sequence[float]) -> None:
-        """Fill `part`, in as many tries as there are delays, plus one, without a new byte in between."""
-        failures, best = 0, self.size()
-        while True:
-            try:
-                return self.attempt()
-            except (_BrokenOffError, OSError, http.client.HTTPException) as error:
-                reason = str(getattr(error, "reason", error)) or type(error).__name__
-            size = self.size()
-            failures, best = (1, size) if size > best else (failures + 1, best)
-            if failures > len(delays):
-                mend = f"run it again, it goes on from the {size} bytes it has"
-                raise CorpusError(f"{self.url}: {reason} ({failures} tries); {mend}")
-            log.info("%s: %s; once more in %g s", self.url, reason, delays[failures - 1])
-            time.sleep(delays[failures - 1])
-
-    def attempt(self) -> None:
-        offset = self.size()
-        request = urllib.request.Request(self.url, headers={"User-Agent": "asr"})  # noqa: S310 - download() checks it
-        if offset:
-            request.add_header("Range", f"bytes={offset}-")
-            if self.validator:
-                request.add_header("If-Range", self.validator)
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
-                self.receive(response, offset)
-        except urllib.error.HTTPError as error:
-            with error:
-                self.refused(error, offset)
-
-    def refused(self, error: urllib.error.HTTPError, offset: int) -> None:
-        if error.code == 416:  # nothing behind `offset`: the part is whole, or not a part of this file
-            if error.headers.get("Content-Range") == f"bytes */{offset}":
-                return
-            self.part.unlink(missing_ok=True)
-            raise _BrokenOffError(f"what was there, {offset} bytes, is no part of this file; deleted") from None
-        if error.code < 500 and error.code not in _PASSING:
-            raise CorpusError(f"{self.url}: HTTP {error.code} {error.reason}") from None
-        raise _BrokenOffError(f"HTTP {error.code} {error.reason}") from None
-
-    def receive(self, response: http.client.HTTPResponse, offset: int) -> None:
-        if response.status not in (200, 206):
-            raise CorpusError(f"{self.url}: HTTP {response.status} {response.reason}, 200 was expected")
-        start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-        if response.status == 200:  # the server knows no ranges, or the file has changed: from the beginning
-            offset = 0
-        elif start is None or int(start[1]) != offset:
-            raise _BrokenOffError(f"bytes from {offset} were wanted, {response.headers.get('Content-Range')} came")
-        etag = response.headers.get("ETag", "")
-        # A weak ETag may not stand in If-Range (RFC 9110, section 13.1.5).
-        self.validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
-        length = response.headers.get("Content-Length", "")
-        total = offset + int(length) if length.isdecimal() else 0
-        done = offset
-        with _disk(self.part):
-            out = self.part.open("ab" if offset else "wb")
-        with out:
-            # read1 hands over what has come; read would wait for a whole chunk, and lose it when the connection breaks.
-            while chunk := response.read1(_CHUNK):
-                with _disk(self.part):
-                    out.write(chunk)
-                    out.flush()
-                done += len(chunk)
-                if self.progress is not None:
-                    self.progress(done, total)
-        if total and done < total:
-            raise _BrokenOffError(f"the connection broke off after {done} of {total} bytes")
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _md5(path: Path) -> str:
@@ -158,35 +83,139 @@ def _md5(path: Path) -> str:
 
 
 def download(
-    url: str, destination: str | Path, md5: str, progress: Progress | None = None, delays: Sequence[float] = DELAYS
+    url: str, destination: str | Path, md5: str, on_progress: Progress | None = None, delays: Sequence[float] = DELAYS
 ) -> None:
-    """Download a file whole and verified, or not at all.
+    """Download a file, complete and verified, or not at all.
 
-    A download that was stopped goes on from its `.part`; a file already there with this MD5 is kept. `progress` is
-    called with the bytes there and all bytes (0 if the server does not say). Raises CorpusError when the server
-    refuses, when tries without a new byte outnumber the `delays` (seconds) between them, or when the MD5 is another.
+    An interrupted download resumes from its `.part`; a file that is already there with this MD5 is kept.
+    `on_progress` is called with the bytes received and all bytes (0 if unknown). Raises CorpusError if the server
+    refuses, if the attempts without a new byte outnumber the `delays` (seconds) between them, or if the MD5 differs.
     """
     destination = Path(destination)
     if not url.startswith(("https://", "http://")):
         raise CorpusError(f"{url}: not an address that begins with https:// or http://")
     if destination.is_file() and _md5(destination) == md5:
         return
-    transfer = _Transfer(url, destination.with_name(destination.name + ".part"), progress)
-    with _disk(transfer.part):
+    part = destination.with_name(destination.name + ".part")
+    with _disk_errors(part):
         destination.parent.mkdir(parents=True, exist_ok=True)
-    resumed = transfer.size() > 0
+    resumed = _size(part) > 0
     while True:
-        transfer.run(delays)
-        found = _md5(transfer.part)
-        if found == md5:
+        _fetch(url, part, on_progress, delays)
+        actual = _md5(part)
+        if actual == md5:
             break
-        transfer.part.unlink()
+        part.unlink()
         if not resumed:
-            raise CorpusError(f"{url}: its MD5 is {found}, not {md5}; what came was deleted, try again or elsewhere")
-        # What an earlier run left may have been another file's beginning.
-        log.info("%s: the MD5 is wrong after a resumed download; from the beginning", url)
+            raise CorpusError(f"{url}: its MD5 is {actual}, not {md5}; the download was deleted, try again later")
+        # The .part may have been the beginning of another file.
+        log.info("%s: the MD5 is wrong after a resumed download; downloading from the beginning", url)
         resumed = False
-    transfer.part.replace(destination)
+    part.replace(destination)
+
+
+def _fetch(url: str, part: Path, on_progress: Progress | None, delays: Sequence[float]) -> None:
+    """Complete the file `part`, with one attempt more than there are delays, counted from the last new byte."""
+    failures, largest, validator = 0, _size(part), ""
+    while True:
+        offset = _size(part)
+        # If-Range: the server sends the whole file if it has changed since (RFC 9110, section 13.1.5).
+        ranges = {"Range": f"bytes={offset}-"} | ({"If-Range": validator} if validator else {}) if offset else {}
+        request = urllib.request.Request(url, headers={"User-Agent": "asr"} | ranges)  # noqa: S310 - checked before
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+                validator = _validator(response)
+                return _receive(response, url, part, offset, on_progress)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{offset}":
+                    return  # the part is already complete
+                if error.code == 416:
+                    part.unlink(missing_ok=True)
+                elif error.code < 500 and error.code not in _TRANSIENT:
+                    raise CorpusError(f"{url}: HTTP {error.code} {error.reason}") from None
+                reason = f"HTTP {error.code} {error.reason}"
+        except (_RetryError, OSError, http.client.HTTPException) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        size = _size(part)
+        failures, largest = (1, size) if size > largest else (failures + 1, largest)
+        if failures > len(delays):
+            raise CorpusError(f"{url}: {reason} ({failures} attempts); run it again, it resumes after {size} bytes")
+        log.info("%s: %s; retrying in %g s", url, reason, delays[failures - 1])
+        time.sleep(delays[failures - 1])
+
+
+def _validator(response: http.client.HTTPResponse) -> str:
+    etag = response.headers.get("ETag", "")
+    # A weak ETag is not allowed in If-Range (RFC 9110, section 13.1.5).
+    return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
+
+
+def _receive(
+    response: http.client.HTTPResponse, url: str, part: Path, offset: int, on_progress: Progress | None
+) -> None:
+    """Append a response to the file `part`, which has `offset` bytes."""
+    if response.status not in (200, 206):
+        raise CorpusError(f"{url}: HTTP {response.status} {response.reason}, expected 200")
+    content_range = response.headers.get("Content-Range", "")
+    if response.status == 200:  # the server ignores ranges, or the file has changed: start again
+        offset = 0
+    elif not content_range.startswith(f"bytes {offset}-"):
+        raise _RetryError(f"requested the bytes from {offset} on, received {content_range}")
+    length = response.headers.get("Content-Length", "")
+    total = offset + int(length) if length.isdecimal() else 0
+    done = offset
+    with _disk_errors(part):
+        out = part.open("ab" if offset else "wb")
+    with out:
+        # read1 returns what has arrived; read would wait for a whole chunk and lose it if the connection breaks.
+        while chunk := response.read1(_CHUNK):
+            with _disk_errors(part):
+                out.write(chunk)
+                out.flush()
+            done += len(chunk)
+            if on_progress is not None:
+                on_progress(done, total)
+    if total and done < total:
+        raise _RetryError(f"the connection ended after {done} of {total} bytes")
+
+
+def unpack(archive: str | Path, destination: str | Path, on_progress: Progress | None = None) -> None:
+    """Unpack a tar archive into a folder; each folder LibriSpeech/SUBSET appears complete or not at all.
+
+    `on_progress` is called with the bytes of the archive read and all bytes. Raises CorpusError for an archive that
+    is damaged, that holds links, devices or paths out of the folder, or whose subset is already there.
+    """
+    archive, destination = Path(archive), Path(destination)
+    # In the destination, hence on the same disk, so that a rename moves it.
+    temporary = destination / f".{archive.name}.unpacking"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        _extract(archive, temporary, on_progress)
+        _move(temporary, destination)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
+        raise CorpusError(
+            f"{archive}: not a complete tar archive ({error}); delete it and download it again"
+        ) from error
+    except OSError as error:
+        raise CorpusError(f"{archive}: cannot be unpacked into {destination}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _extract(archive: Path, folder: Path, on_progress: Progress | None) -> None:
+    size = archive.stat().st_size
+    with archive.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:*") as tar:
+        # A second check after _check; Python 3.11.3 and older do not have it.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        for member in tar:
+            _check(member, archive)
+            tar.extract(member, folder)
+            if on_progress is not None:
+                on_progress(stream.tell(), size)
+        while tar.fileobj and tar.fileobj.read(_CHUNK):  # up to gzip's checksum, after the last member
+            pass
 
 
 def _check(member: tarfile.TarInfo, archive: Path) -> None:
@@ -194,50 +223,14 @@ def _check(member: tarfile.TarInfo, archive: Path) -> None:
     if path.is_absolute() or ".." in path.parts:
         problem = "its path leads out of the folder"
     elif not (member.isreg() or member.isdir()):
-        problem = "a link or a device; a corpus has none"
+        problem = "a link or a device, which no corpus has"
     else:
         return
-    raise CorpusError(f"{archive}: {member.name!r}: {problem}; nothing was unpacked, the archive is not to be trusted")
+    raise CorpusError(f"{archive}: {member.name!r}: {problem}; nothing was unpacked, do not trust the archive")
 
 
-def unpack(archive: str | Path, destination: str | Path, progress: Progress | None = None) -> None:
-    """Unpack a tar archive into a folder, such that each folder LibriSpeech/SUBSET appears whole or not at all.
-
-    `progress` is called with the bytes of the archive read so far and all of them. Raises CorpusError for an archive
-    that is damaged, that holds links, devices or paths which lead out, or whose subset is there already.
-    """
-    archive, destination = Path(archive), Path(destination)
-    # Inside the destination, hence on the same disk: renaming is then one step.
-    temporary = destination / f".{archive.name}.unpacking"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        _extract(archive, temporary, progress)
-        _settle(temporary, destination)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
-        raise CorpusError(f"{archive}: not a whole tar archive ({error}); delete it and download it again") from error
-    except OSError as error:
-        raise CorpusError(f"{archive}: cannot be unpacked into {destination}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _extract(archive: Path, folder: Path, progress: Progress | None) -> None:
-    size = archive.stat().st_size
-    with archive.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:*") as tar:
-        # A second check behind _check; Python 3.11.3 and older do not have it.
-        tar.extraction_filter = getattr(tarfile, "data_filter", None)
-        for member in tar:
-            _check(member, archive)
-            tar.extract(member, folder)
-            if progress is not None:
-                progress(stream.tell(), size)
-        while tar.fileobj and tar.fileobj.read(_CHUNK):  # up to gzip's check sum, behind the last member
-            pass
-
-
-def _settle(temporary: Path, destination: Path) -> None:
-    """Move what was unpacked to its place: folders of the first and second level that are new, and files."""
+def _move(temporary: Path, destination: Path) -> None:
+    """Move the new folders of the first and second level, and files, to the destination."""
     sources: list[Path] = []
     for path in sorted(temporary.iterdir()):
         shared = path.is_dir() and (destination / path.name).is_dir()
@@ -245,27 +238,27 @@ def _settle(temporary: Path, destination: Path) -> None:
     targets = {source: destination / source.relative_to(temporary) for source in sources}
     for source, target in targets.items():
         if target.is_dir() or (source.is_dir() and target.exists()):
-            raise CorpusError(f"{target}: is there already; remove it first to unpack it anew")
+            raise CorpusError(f"{target}: already exists; remove it first to unpack it again")
     for source, target in targets.items():
         source.replace(target)
 
 
-def librispeech(
+def download_librispeech(
     subset: str,
     root: str | Path,
-    progress: Progress | None = None,
+    on_progress: Progress | None = None,
     mirrors: Sequence[str] = MIRRORS,
     delays: Sequence[float] = DELAYS,
 ) -> Path:
-    """Download an official subset so that root/LibriSpeech/SUBSET is there, and return that folder.
+    """Download and unpack an official subset to root/LibriSpeech/SUBSET, and return that folder.
 
-    A subset that is there is left alone. An archive root/SUBSET.tar.gz with the right MD5 is used in place of a
-    download, and deleted once it is unpacked. `root` may also be the folder LibriSpeech/ itself. `progress` is called
-    with bytes and all bytes, for the download and then once more, from 0, for the unpacking. `mirrors` are tried in
-    their order. Raises CorpusError.
+    An existing folder is returned as it is. An archive root/SUBSET.tar.gz with the right MD5 replaces the download;
+    it is deleted after unpacking. `root` may also be the folder LibriSpeech/ itself. `on_progress` is called with
+    bytes and all bytes, for the download and then again from 0 for the unpacking. `mirrors` are tried in order.
+    Raises CorpusError.
     """
     if subset not in ARCHIVES:
-        raise CorpusError(f"subset {subset!r} cannot be downloaded; those that can are {', '.join(ARCHIVES)}")
+        raise CorpusError(f"subset {subset!r} cannot be downloaded; available are {', '.join(ARCHIVES)}")
     root = Path(root).resolve()
     root = root.parent if root.name == "LibriSpeech" else root
     folder, archive, facts = root / "LibriSpeech" / subset, root / f"{subset}.tar.gz", ARCHIVES[subset]
@@ -275,26 +268,28 @@ def librispeech(
     problems: list[str] = []
     for mirror in mirrors:
         try:
-            download(f"{mirror}/{facts.resource}/{subset}.tar.gz", archive, facts.md5, progress, delays)
+            download(f"{mirror}/{facts.resource}/{subset}.tar.gz", archive, facts.md5, on_progress, delays)
             break
+        except _DiskError:
+            raise
         except CorpusError as error:
-            if isinstance(error, _DiskError):
-                raise
             problems.append(str(error))
     else:
-        mend = f"or fetch it by other means and put it at {archive}"
-        raise CorpusError(f"{subset} could not be downloaded: {'; '.join(problems)}; {mend}")
-    unpack(archive, root, progress)
+        remedy = f"or download it by other means and put it at {archive}"
+        raise CorpusError(f"{subset} could not be downloaded: {'; '.join(problems)}; {remedy}")
+    unpack(archive, root, on_progress)
     if not folder.is_dir():
-        raise CorpusError(f"{archive}: holds no LibriSpeech/{subset}")
+        raise CorpusError(f"{archive}: no LibriSpeech/{subset} in it")
     archive.unlink()
     return folder
 
 
 def _check_space(root: Path, archive: Path, size: int) -> None:
-    there = sum(path.stat().st_size for path in (archive, archive.with_name(archive.name + ".part")) if path.is_file())
+    received = _size(archive) + _size(archive.with_name(archive.name + ".part"))
     disk = next(path for path in (root, *root.parents) if path.exists())
-    needed, free = (size * SPACE_FACTOR - there) / 1e9, shutil.disk_usage(disk).free / 1e9
+    needed, free = (size * SPACE_FACTOR - received) / 1e9, shutil.disk_usage(disk).free / 1e9
     if free < needed:
-        what = f"{archive.name} and what it unpacks to need {needed:.1f} GB"
-        raise CorpusError(f"{root}: {free:.1f} GB are free, {what}; make room or choose another folder")
+        raise CorpusError(
+            f"{root}: {free:.1f} GB are free, {archive.name} and its content need {needed:.1f} GB; "
+            "free some space or choose another folder"
+        )

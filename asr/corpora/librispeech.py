@@ -1,79 +1,50 @@
-"""LibriSpeech (Panayotov et al., 2015) and every corpus laid out like it.
+"""LibriSpeech (Panayotov et al., 2015) and every corpus with its layout.
 
 LibriSpeech/dev-clean/84/121123/84-121123.trans.txt     lines: 84-121123-0000 GO DO YOU HEAR
 LibriSpeech/dev-clean/84/121123/84-121123-0000.flac
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from asr.corpora import CorpusError, Progress, durations, lines
-from asr.corpora.manifest import Utterance
+from asr.corpora.download import ARCHIVES
+from asr.corpora.manifest import CorpusError, Utterance
+from asr.corpora.rows import Progress, Row, lines, utterances
 
-SUBSETS = (
-    "dev-clean",
-    "dev-other",
-    "test-clean",
-    "test-other",
-    "train-clean-100",
-    "train-clean-360",
-    "train-other-500",
-    "dev-clean-2",
-    "train-clean-5",
-)
 # The distribution is FLAC; of several files with one id the first of these is taken.
 _AUDIO = (".flac", ".wav", ".opus", ".ogg", ".mp3")
 _TRANSCRIPT = ".trans.txt"
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    id: str
-    text: str
-    speaker: str
-    audio: str
-    place: str
-
-
-def read(root: str | Path, subset: str, progress: Progress | None = None) -> list[Utterance]:
+def read(root: str | Path, subset: str, on_progress: Progress | None = None) -> list[Utterance]:
     """Read one subset, in the order of its ids.
 
     `root` is LibriSpeech/ or the folder that holds it; `subset` is any folder there that has the layout, official or
-    not. `progress` is called with the sound files read so far and all of them. Raises CorpusError.
+    not. `on_progress` is called with the number of sound files read and of all. Raises CorpusError.
     """
     folder = _locate(Path(root), subset)
-    rows: dict[str, _Row] = {}
-    for chapter in _chapters(folder):
-        for row in _rows(chapter):
-            if row.id in rows:
-                raise CorpusError(f"{row.place}: id {row.id!r} stands already in {rows[row.id].place}; remove one")
-            rows[row.id] = row
+    rows = [row for chapter in _chapters(folder) for row in _rows(chapter)]
     if not rows:
         raise CorpusError(f"{folder}: no <speaker>/<chapter>/*{_TRANSCRIPT} in it; is it a LibriSpeech subset?")
-    length = durations({row.audio: row.place for row in rows.values()}, progress)
-    return [
-        Utterance(row.id, row.audio, length[row.audio], row.text, row.speaker)
-        for row in sorted(rows.values(), key=lambda row: row.id)
-    ]
+    return utterances(rows, "remove one of them", on_progress)
 
 
 def _locate(root: Path, subset: str) -> Path:
-    official = f"official ones are {', '.join(SUBSETS)}"
+    official = f"official subsets are {', '.join(ARCHIVES)}"
     if not subset or subset in (".", "..") or Path(subset).name != subset:
         raise CorpusError(f"subset {subset!r} is not the name of a folder; {official}")
-    mend = "--download fetches it" if subset in SUBSETS else official
+    remedy = "--download fetches it" if subset in ARCHIVES else official
     if not root.is_dir():
-        raise CorpusError(f"{root}: no such folder, so no subset {subset!r}; {mend}")
+        raise CorpusError(f"{root}: no such folder, so no subset {subset!r}; {remedy}")
     trees = [tree for tree in (root.resolve() / "LibriSpeech", root.resolve()) if tree.is_dir()]
     for tree in trees:
         if (tree / subset).is_dir():
             return tree / subset
     if root.resolve().name == subset:
         raise CorpusError(f"{root}: this is the subset itself; give the folder above it")
-    there = [folder.name for tree in trees for folder in _folders(tree) if any(folder.glob(f"*/*/*{_TRANSCRIPT}"))]
-    listing = f"there are {', '.join(there)}" if there else "nor any other"
-    raise CorpusError(f"{root}: no subset {subset!r} in it, {listing}; {mend}")
+    subsets = [folder.name for tree in trees for folder in _folders(tree) if any(folder.glob(f"*/*/*{_TRANSCRIPT}"))]
+    listing = f"only {', '.join(subsets)}" if subsets else "nor any other"
+    raise CorpusError(f"{root}: no subset {subset!r} in it, {listing}; {remedy}")
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -84,7 +55,7 @@ def _chapters(subset: Path) -> Iterator[Path]:
     for parent in (subset, *_folders(subset)):
         for path in parent.iterdir():
             if _is_transcript(path) or _is_audio(path):
-                raise CorpusError(f"{path}: lies outside <speaker>/<chapter>/ of {subset}; move it there or remove it")
+                raise CorpusError(f"{path}: is outside <speaker>/<chapter>/ of {subset}; move it there or remove it")
         if parent != subset:
             yield from _folders(parent)
 
@@ -98,23 +69,23 @@ def _is_audio(path: Path) -> bool:
     return path.suffix.lower() in _AUDIO and not path.name.startswith(".")
 
 
-def _rows(chapter: Path) -> Iterator[_Row]:
+def _rows(chapter: Path) -> Iterator[Row]:
     files = sorted(chapter.iterdir())
     audio: dict[str, Path] = {}
     for path in sorted(filter(_is_audio, files), key=lambda path: _AUDIO.index(path.suffix.lower())):
         audio.setdefault(path.stem, path)
     transcripts = [path for path in files if _is_transcript(path)]
-    told = set()
+    listed = set()
     for transcript in transcripts:
         for number, line in lines(transcript):
-            place = f"{transcript}, line {number}"
+            source = f"{transcript}, line {number}"
             id, *text = line.split(maxsplit=1)
             if not text:
-                raise CorpusError(f"{place}: {line[:60]!r} is not 'ID TEXT'; add the text or remove the line")
+                raise CorpusError(f"{source}: {line[:60]!r} is not 'ID TEXT'; add the text or remove the line")
             if id not in audio:
-                raise CorpusError(f"{place}: no sound file {id}.flac (or {', '.join(_AUDIO[1:])}) beside it")
-            told.add(id)
-            yield _Row(id, text[0], chapter.parent.name, str(audio[id]), place)
-    for id in sorted(audio.keys() - told):
+                raise CorpusError(f"{source}: no sound file {id}.flac (or {', '.join(_AUDIO[1:])}) beside it")
+            listed.add(id)
+            yield Row(id, str(audio[id]), text[0], source, chapter.parent.name)
+    for id in sorted(audio.keys() - listed):
         names = ", ".join(path.name for path in transcripts) or f"{chapter.parent.name}-{chapter.name}{_TRANSCRIPT}"
         raise CorpusError(f"{audio[id]}: no line for it in {names}; add one or remove the file")

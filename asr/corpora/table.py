@@ -5,8 +5,6 @@ clips/first.wav,"HELLO, WORLD"
 """
 
 import codecs
-import csv
-import io
 import math
 import os
 import re
@@ -15,15 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.audio import SUFFIXES
-from asr.corpora import CorpusError, Progress, durations, lines
-from asr.corpora.manifest import Utterance
+from asr.corpora.manifest import CorpusError, Utterance
+from asr.corpora.rows import Progress, Row, lines, utterances
+from asr.errors import AsrError
+from asr.files import TableError, decode_utf8, read_cells
 
-# The names a column may have, the first that is there is taken.
-_AUDIO_COLUMNS = ("audio", "path", "file", "wav", "filename", "file_name")
-_TEXT_COLUMNS = ("text", "sentence", "transcript", "transcription")
-_OPTIONAL = ("id", "speaker", "offset", "duration")
-# Seconds by which a segment may end behind its file: what rounding in a table, or an MP3's estimated length, explains.
-_TOLERANCE = 0.1
+# The names that a column may have; the first that is in the header is taken.
+_COLUMNS = {
+    "audio": ("audio", "path", "file", "wav", "filename", "file_name"),
+    "text": ("text", "sentence", "transcript", "transcription"),
+    **{name: (name,) for name in ("id", "speaker", "offset", "duration")},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,60 +34,29 @@ class _Layout:
     first_row: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    id: str
-    audio: str
-    text: str
-    place: str
-    speaker: str = ""
-    offset: float = 0.0
-    duration: float | None = None
+def read(path: str | Path, on_progress: Progress | None = None) -> list[Utterance]:
+    """Read a table, or a folder in which each sound file has its text beside it as NAME.txt, in the order of the ids.
 
-
-def read(path: str | Path, progress: Progress | None = None) -> list[Utterance]:
-    """Read a table, or a folder in which each sound file has its text beside it as NAME.txt, in the order of its ids.
-
-    Columns: audio (relative to the table's folder) and text; id, speaker, offset and duration (seconds) if there are
-    such. Without an id column the path is the id, with `offset` in milliseconds at its end if there is such a column.
-    `progress` is called with the sound files read so far and all of them. Raises CorpusError naming file and row.
+    Columns: audio (relative to the table's folder) and text; optional id, speaker, offset and duration (seconds).
+    Without an id column the id is the path without its suffix, with `offset` in milliseconds at its end if there is
+    such a column. `on_progress` is called with the number of sound files read and of all. Raises CorpusError naming
+    file and row.
     """
     path = Path(path)
     if not path.exists():
         raise CorpusError(f"{path}: no such table or folder")
-    rows: dict[str, _Row] = {}
-    for row in _folder_rows(path) if path.is_dir() else _table_rows(path):
-        if row.id in rows:
-            raise CorpusError(
-                f"{row.place}: id {row.id!r} stands already in {rows[row.id].place}; remove one, or add an id column"
-            )
-        rows[row.id] = row
+    rows = list(_folder_rows(path) if path.is_dir() else _table_rows(path))
     if not rows:
         raise CorpusError(f"{path}: no {'sound files' if path.is_dir() else 'rows'} in it")
-    length = durations({row.audio: row.place for row in rows.values()}, progress)
-    return [
-        Utterance(row.id, row.audio, _duration(row, length[row.audio]), row.text, row.speaker, row.offset)
-        for row in sorted(rows.values(), key=lambda row: row.id)
-    ]
+    remedy = "rename one of the files" if path.is_dir() else "remove one, or give each its own id in a column id"
+    return utterances(rows, remedy, on_progress)
 
 
-def _duration(row: _Row, length: float) -> float:
-    left = length - row.offset
-    if left <= 0:
-        raise CorpusError(f"{row.place}: offset {row.offset:g} s lies behind the end of {row.audio} ({length:.3f} s)")
-    if row.duration is None:
-        return left
-    if row.duration > left + _TOLERANCE:
-        end = row.offset + row.duration
-        raise CorpusError(f"{row.place}: the segment ends at {end:g} s, {row.audio} at {length:.3f} s")
-    return min(row.duration, left)
-
-
-def _folder_rows(folder: Path) -> Iterator[_Row]:
+def _folder_rows(folder: Path) -> Iterator[Row]:
     folder = folder.resolve()
     for parent, folders, names in os.walk(folder, followlinks=True):
         here = Path(parent).resolve()
-        # A link to a folder above would lead round for ever.
+        # A link to a folder above would be followed without end.
         folders[:] = sorted(
             name
             for name in folders
@@ -102,61 +71,36 @@ def _folder_rows(folder: Path) -> Iterator[_Row]:
             text = " ".join(line for _, line in lines(texts[sound.stem]))
             if not text:
                 raise CorpusError(f"{texts[sound.stem]}: no text in it")
-            yield _Row(_id(sound, folder), str(sound), text, str(sound))
+            yield Row(_id(sound, folder), str(sound), text, str(sound))
         for stem in sorted(texts.keys() - {sound.stem for sound in sounds}):
             raise CorpusError(f"{texts[stem]}: no sound file {stem}.wav (.flac, .mp3, …) beside it; move it elsewhere")
 
 
 def _id(audio: Path, folder: Path) -> str:
-    named = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
-    return re.sub(r"\s", "_", (named.parent / named.stem).as_posix().strip("/").replace("/", "-"))
+    """Return the path relative to the folder, without its suffix, with _ for white space."""
+    relative = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
+    return re.sub(r"\s", "_", (relative.parent / relative.stem).as_posix())
 
 
 def _decode(path: Path) -> str:
-    raw = path.read_bytes()
+    content = path.read_bytes()
     # Excel's "Unicode text" is UTF-16.
-    utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return decode_utf8(path, content)
     try:
-        return raw.decode("utf-16" if utf16 else "utf-8-sig")
+        return content.decode("utf-16")
     except UnicodeDecodeError as error:
-        row = raw.count(b"\n", 0, error.start) + 1
-        raise CorpusError(
-            f"{path}, row {row}: not UTF-8 (byte 0x{raw[error.start]:02X}); save the table as 'CSV UTF-8'"
-        ) from None
-
-
-def _cells(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number, as a spreadsheet counts, and the cells of each row that is not blank."""
-    # Tab- and bar-separated files carry quotation marks as they are; only a cell quoted as a whole, by Excel, is not.
-    bare = delimiter in "\t|"
-    source = io.StringIO(text, newline="")
-    rows = csv.reader(source, delimiter=delimiter, quoting=csv.QUOTE_NONE if bare else csv.QUOTE_MINIMAL, strict=True)
-    number = 0
-    try:
-        for number, row in enumerate(rows, 1):
-            cells = [(_unquote(cell) if bare else cell).strip() for cell in row]
-            if any(cells):
-                yield number, cells
-    except csv.Error as error:
-        raise CorpusError(
-            f'{path}, row {number + 1}: {error}; write a cell with {delimiter} or " in it as "…", each " in it twice'
-        ) from None
-
-
-def _unquote(cell: str) -> str:
-    if len(cell) >= 2 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', ""):
-        return cell[1:-1].replace('""', '"')
-    return cell
+        raise CorpusError(f"{path}: not UTF-16 (byte {error.start + 1}); save the table as 'CSV UTF-8'") from None
 
 
 def _columns(path: Path, number: int, header: list[str]) -> dict[str, int] | None:
+    """Return the index of each column that the header names, None if audio or text is not among them."""
     names = [name.lower() for name in header]
     columns: dict[str, int] = {}
-    wanted = {"audio": _AUDIO_COLUMNS, "text": _TEXT_COLUMNS, **{name: (name,) for name in _OPTIONAL}}
-    for column, synonyms in wanted.items():
-        there = next((name for name in synonyms if name in names), None)
-        if there is not None:
-            columns[column] = names.index(there)
+    for column, synonyms in _COLUMNS.items():
+        name = next((name for name in synonyms if name in names), None)
+        if name is not None:
+            columns[column] = names.index(name)
     if not {"audio", "text"} <= columns.keys():
         return None
     for index in columns.values():
@@ -166,12 +110,13 @@ def _columns(path: Path, number: int, header: list[str]) -> dict[str, int] | Non
 
 
 def _layout(path: Path, text: str) -> _Layout | None:
+    """Find the delimiter and the columns; return None for a table without rows."""
     delimiters = sorted("\t,;|", key=lambda delimiter: (delimiter == "\t") != (path.suffix.lower() in (".tsv", ".tab")))
-    problem: CorpusError | None = None
+    problem: AsrError | None = None
     for delimiter in delimiters:
         try:
-            number, cells = next(_cells(path, text, delimiter), (0, []))
-        except CorpusError as error:
+            number, cells = next(read_cells(path, text, delimiter), (0, []))
+        except TableError as error:
             problem = problem or error
             continue
         if not cells:
@@ -183,18 +128,19 @@ def _layout(path: Path, text: str) -> _Layout | None:
             return _Layout(delimiter, 2, {"audio": 0, "text": 1}, number)
         problem = problem or CorpusError(
             f"{path}, row {number}: {delimiter.join(cells)[:60]!r} is neither a header with a column for the audio "
-            f"({', '.join(_AUDIO_COLUMNS)}) and one for the text ({', '.join(_TEXT_COLUMNS)}) nor a sound file and text"
+            f"({', '.join(_COLUMNS['audio'])}) and one for the text ({', '.join(_COLUMNS['text'])}) "
+            "nor a sound file and its text"
         )
     raise problem or CorpusError(f"{path}: no rows in it")
 
 
-def _table_rows(path: Path) -> Iterator[_Row]:
+def _table_rows(path: Path) -> Iterator[Row]:
     text = _decode(path)
     layout = _layout(path, text)
     if layout is None:
         return
     folder = path.resolve().parent
-    for number, cells in _cells(path, text, layout.delimiter):
+    for number, cells in read_cells(path, text, layout.delimiter):
         if number >= layout.first_row:
             try:
                 yield _row(folder, layout, cells, f"{path}, row {number}")
@@ -202,10 +148,10 @@ def _table_rows(path: Path) -> Iterator[_Row]:
                 raise CorpusError(f"{path}, row {number}: {error}") from None
 
 
-def _row(folder: Path, layout: _Layout, cells: list[str], place: str) -> _Row:
-    if len(cells) > layout.width and any(cells[layout.width :]):
+def _row(folder: Path, layout: _Layout, cells: list[str], source: str) -> Row:
+    if any(cells[layout.width :]):
         raise ValueError(
-            f"{len(cells)} cells, {layout.width} are meant; "
+            f"{len(cells)} cells, expected {layout.width}; "
             f'is there a {layout.delimiter!r} in the text? Then write the text in "…"'
         )
     row = {name: cells[index] if index < len(cells) else "" for name, index in layout.columns.items()}
@@ -221,7 +167,7 @@ def _row(folder: Path, layout: _Layout, cells: list[str], place: str) -> _Row:
     if duration == 0:
         raise ValueError("duration 0; leave it empty for the whole file")
     text = " ".join(row["text"].split())
-    return _Row(id, os.path.normpath(folder / audio), text, place, row.get("speaker", ""), offset, duration)
+    return Row(id, os.path.normpath(folder / audio), text, source, row.get("speaker", ""), offset, duration)
 
 
 def _seconds(name: str, cell: str) -> float | None:
@@ -231,6 +177,6 @@ def _seconds(name: str, cell: str) -> float | None:
         value = float(cell)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or value < 0:
+    if not 0 <= value < math.inf:
         raise ValueError(f"{name} {cell!r} is not a number of seconds, such as 2.5")
     return value

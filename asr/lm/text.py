@@ -54,7 +54,7 @@ class TextReader:
 
     `on_progress(done, total)` gets the bytes read, without standard input. After an iteration: the counts `sentences`,
     `words` and `characters`, the number of sentences `left_out` with the first reason in `first_left_out`, and in
-    `with_ids` the files whose ids were removed. Raises OSError, ManifestError, EncodingError, and
+    `with_ids` the files whose ids were removed. Raises OSError, CorpusError, EncodingError, and
     LmError if no sentence is left.
     """
 

@@ -1,13 +1,11 @@
 """Transcripts in JSON lines, and in tables with a header (CSV, TSV)."""
 
-import csv
 import json
 import math
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from asr.files import JsonLineError, parse_json_object
+from asr.files import JsonLineError, decode_utf8, parse_json_object, read_cells
 from asr.transcripts.record import Source, TranscriptError, TranscriptRow, shown
 
 # The names that a column may have; the first that is there is taken.
@@ -122,11 +120,11 @@ def _names(cells: list[str]) -> list[str]:
 def read_table(source: Source, delimiter: str) -> list[TranscriptRow]:
     """Read a table with a header; columns other than id, audio, text, speaker and duration are ignored.
 
-    Raises TranscriptError.
+    Raises TranscriptError, TableError and EncodingError.
     """
     found = []
     names: list[str] = []
-    for number, cells in _cells(source, delimiter):
+    for number, cells in read_cells(source, decode_utf8(source, source.content), delimiter):
         place = f"{source}, row {number}"
         if not names:
             names = _names(cells)
@@ -145,15 +143,3 @@ def read_table(source: Source, delimiter: str) -> list[TranscriptRow]:
         duration = _duration(place, row.get("duration"))
         found.append(TranscriptRow(_identity(place, row), text, number, row.get("speaker", "").strip(), duration))
     return found
-
-
-def _cells(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each row; only in a CSV may quotes hold a comma or a quote."""
-    for number, line in source.rows():
-        if delimiter == "\t":
-            yield number, line.split("\t")
-            continue
-        try:
-            yield number, next(csv.reader([line], strict=True))
-        except csv.Error as error:
-            raise TranscriptError(f"{source}, row {number}: {shown(line)}: {error}; close the quotes") from error

@@ -243,7 +243,7 @@ MANIFEST = [
         "twice",
         lambda place: place.evaluate(place.file("rows.jsonl", place.row().read_text() * 2)),
         1,
-        r"line 2: id 'good' stands already in line 1",
+        r"line 2: id 'good' is already in line 1",
     ),
 ]
 SETTINGS = [
@@ -264,7 +264,7 @@ SETTINGS = [
     Mistake("band edges", with_set("features.low_frequency=9000"), 2, r"0 <= low < high <= 8000 Hz"),
     Mistake("normalisation", with_set("features.normalisation=batch"), 2, r"normalisation = 'batch' is not one of"),
     Mistake("normaliser", with_set("text.normaliser=lower"), 2, r"normaliser = 'lower' is not one of upper, none"),
-    Mistake("alphabet", with_set("text.alphabet=ABA"), 2, r"alphabet: 'A' stands twice"),
+    Mistake("alphabet", with_set("text.alphabet=ABA"), 2, r"alphabet: 'A' is twice"),
     Mistake("speeds", with_set("augment.speeds=[3.0]"), 2, r"speeds: 3\.0 is not within 0\.5 to 2"),
     Mistake("learning rate", with_set("training.learning_rate=-1"), 2, r"learning_rate = -1\.0 is not more than 0"),
     Mistake("not an assignment", with_set("epochs"), 2, r"--set epochs: not of the form section\.key=value"),
@@ -320,7 +320,7 @@ CORPORA = [
         "no subset",
         lambda place: [*place.librispeech("1-2-0 A\n", "1-2-0")[:3], "test-clean", "--out", "o"],
         1,
-        r"no subset 'test-clean' in it, there are dev-clean; --download fetches it",
+        r"no subset 'test-clean' in it, only dev-clean; --download fetches it",
     ),
     Mistake(
         "no sound", lambda place: place.librispeech("1-2-0 A\n1-2-1 B\n", "1-2-0"), 1, r"line 2: no sound file 1-2-1"
@@ -337,16 +337,16 @@ CORPORA = [
     Mistake(
         "lost sound", lambda place: place.table("audio,text\nb.wav,A\n"), 1, r"table\.csv, row 2: .*b\.wav: no such"
     ),
-    Mistake(
-        "comma in a text", lambda place: place.table("audio,text\na.wav,A, B\n"), 1, r"row 2: 3 cells, 2 are meant"
-    ),
+    Mistake("comma in a text", lambda place: place.table("audio,text\na.wav,A, B\n"), 1, r"row 2: 3 cells, expected 2"),
     Mistake(
         "joined with itself",
         lambda place: ["prepare", "join", str(place.row()), *place.out("."), "--name", "rows"],
         2,
         r"rows\.jsonl is one of the manifests; choose another --name",
     ),
-    Mistake("Latin-1", lambda place: place.table(b"audio,text\na.wav,\xe9\n"), 1, r"row 2: not UTF-8 \(byte 0xE9\)"),
+    Mistake(
+        "Latin-1", lambda place: place.table(b"audio,text\na.wav,\xe9\n"), 1, r"line 2: not UTF-8 \(byte 7 is 0xE9\)"
+    ),
 ]
 LANGUAGE_MODELS = [
     Mistake(
@@ -389,7 +389,7 @@ LANGUAGE_MODELS = [
     Mistake(
         "alphabet of words", lambda place: place.lm_train("--alphabet", "AB"), 2, r"--alphabet needs --kind rnn or"
     ),
-    Mistake("alphabet", lambda place: place.rnn_train("--alphabet", "ABA"), 2, r"alphabet: 'A' stands twice"),
+    Mistake("alphabet", lambda place: place.rnn_train("--alphabet", "ABA"), 2, r"alphabet: 'A' is twice"),
     Mistake(
         "visible space",
         lambda place: place.lm_train("--unit", "character", "--alphabet", "A▁"),
@@ -554,13 +554,13 @@ DECODING = [
         "words to guide",
         lambda place: place.sound("-q", "--lm", str(place.words())),
         1,
-        r"words\.safetensors: a recurrent model of words, which judges whole texts: give it as the rescorer",
+        r"words\.safetensors: a recurrent model of words .*give it as the rescorer",
     ),
     Mistake(
         "n-gram rescorer",
         lambda place: place.sound("-q", "--rescorer", str(place.arpa())),
         1,
-        r"lm\.arpa: an n-gram model; the rescorer is meant to be a recurrent one",
+        r"lm\.arpa: an n-gram model; the rescorer must be a recurrent",
     ),
     Mistake(
         "decoder's key",
@@ -572,7 +572,7 @@ DECODING = [
         "decoder's value",
         lambda place: place.sound("--decoder", str(place.file("d.toml", "temperature = 0\n"))),
         2,
-        r"d\.toml: temperature = 0\.0 is not more than 0",
+        r"d\.toml: temperature = 0\.0 is not ",
     ),
     Mistake(
         "decoder's file",

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.corpora import CorpusError, an4
-from asr.corpora.manifest import Utterance
+from asr.corpora import an4
+from asr.corpora.manifest import CorpusError, Utterance
 
 RATE = 16_000
 SPEECH = Path(os.environ.get("ASR_TEST_SPEECH", Path(__file__).resolve().parents[3] / "speech"))
@@ -141,14 +141,16 @@ def test_damage_is_named_with_file_and_line(copy: Path, damage: Callable[[Path],
 def test_repeated_id_is_refused(copy: Path) -> None:
     for name in (TELLS, LISTS):
         edit(name, lambda rows: [*rows, rows[0]])(copy)
-    with pytest.raises(CorpusError, match=r"line 7: id 'an0-mx-b' stands already in .*transcription, line 1"):
+    with pytest.raises(CorpusError, match=r"line 7: id 'an0-mx-b' is already in .*transcription, line 1"):
         an4.read(copy)
 
 
 def test_training_list_too_short_to_hold_out_from_is_refused(copy: Path) -> None:
     for name in ("an4_train.transcription", "an4_train.fileids"):
         edit(name, lambda rows: rows[:100])(copy)
-    with pytest.raises(CorpusError, match=r"an4_train\.fileids: 100 utterances of 9 speakers; too few to hold out 100"):
+    with pytest.raises(
+        CorpusError, match=r"an4_train\.fileids: 100 utterances of 9 speakers are too few to hold out 100"
+    ):
         an4.read(copy)
 
 

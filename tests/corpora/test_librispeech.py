@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.corpora import CorpusError, librispeech, manifest
-from asr.corpora.manifest import Utterance
+from asr.corpora import librispeech, manifest
+from asr.corpora.manifest import CorpusError, Utterance
 from asr.errors import AsrError
 
 RATE = 16_000
@@ -106,14 +106,12 @@ def test_progress_ends_with_all_files(tree: Path) -> None:
 
 def test_unknown_subset_is_told_what_is_there(tree: Path) -> None:
     (tree / "other").mkdir()
-    with pytest.raises(
-        CorpusError, match=r"no subset 'dev' in it, there are dev-clean, train; official ones are dev-c"
-    ):
+    with pytest.raises(CorpusError, match=r"no subset 'dev' in it, only dev-clean, train; official subsets are dev-c"):
         librispeech.read(tree.parent, "dev")
 
 
 def test_official_subset_that_is_not_there_can_be_fetched(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"'test-clean' in it, there are dev-clean, train; --download fetches it"):
+    with pytest.raises(CorpusError, match=r"'test-clean' in it, only dev-clean, train; --download fetches it"):
         librispeech.read(tree, "test-clean")
     with pytest.raises(CorpusError, match=r"none: no such folder.*'test-clean'; --download fetches it"):
         librispeech.read(tmp_path / "none", "test-clean")
@@ -189,11 +187,11 @@ def stray_transcript(path: Path) -> None:
         (without_transcript, r"84-121123-0000\.flac: no line for it in 84-121123\.trans\.txt"),
         (without_text, r"84-121123\.trans\.txt, line 2: '84-121123-0001' is not 'ID TEXT'"),
         (not_utf8, r"84-121123\.trans\.txt, line 2: not UTF-8 \(byte 19 is 0xC9\)"),
-        (repeated, r"trans\.txt, line 3: id '84-121123-0000' stands already in .*84-121123\.trans\.txt, line 1"),
-        (repeated_elsewhere, r"9-9\.trans\.txt, line 1: id '84-121123-0000' stands already in .*trans\.txt, line 1"),
+        (repeated, r"trans\.txt, line 3: id '84-121123-0000' is already in .*84-121123\.trans\.txt, line 1"),
+        (repeated_elsewhere, r"9-9\.trans\.txt, line 1: id '84-121123-0000' is already in .*trans\.txt, line 1"),
         (empty_audio, r"84-121123\.trans\.txt, line 2: .*84-121123-0001\.flac: the file is empty \(0 bytes\)"),
-        (stray_audio, r"84/lost\.flac: lies outside <speaker>/<chapter>/"),
-        (stray_transcript, r"dev-clean/lost\.trans\.txt: lies outside <speaker>/<chapter>/"),
+        (stray_audio, r"84/lost\.flac: is outside <speaker>/<chapter>/"),
+        (stray_transcript, r"dev-clean/lost\.trans\.txt: is outside <speaker>/<chapter>/"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.corpora import manifest
-from asr.corpora.manifest import ManifestError, Utterance
+from asr.corpora.manifest import CorpusError, Utterance
 from asr.errors import AsrError
 
 GOOD = '{"id": "a", "audio": "a.wav", "duration": 1.5, "text": "HELLO"}'
@@ -50,7 +50,7 @@ def placed(folder: Path, row: tuple[str, str, Utterance]) -> Utterance:
 
 
 @given(utterances)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 def test_what_is_written_is_read(made: list[tuple[str, str, Utterance]]) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name).resolve() / "data"
@@ -203,21 +203,21 @@ def test_a_row_that_cannot_be_used_is_named(line: str | bytes, said: str, tmp_pa
 
 def test_a_number_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
     path = rows(tmp_path, GOOD.replace("1.5", "1" * 5000))
-    with pytest.raises(ManifestError, match=r"m\.jsonl, line 1: not JSON: Exceeds the limit"):
+    with pytest.raises(CorpusError, match=r"m\.jsonl, line 1: not JSON: Exceeds the limit"):
         manifest.read(path)
 
 
 def test_a_repeated_id_is_named_with_both_its_lines(tmp_path: Path) -> None:
     path = rows(tmp_path, GOOD, "", GOOD.replace('"a"', '"b"'), GOOD)
-    with pytest.raises(ManifestError) as caught:
+    with pytest.raises(CorpusError) as caught:
         manifest.read(path)
-    assert str(caught.value) == f"{path}, line 4: id 'a' stands already in line 1"
+    assert str(caught.value) == f"{path}, line 4: id 'a' is already in line 1"
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\t\n"])
 def test_a_manifest_without_utterances_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_bytes(content)
-    with pytest.raises(ManifestError) as caught:
+    with pytest.raises(CorpusError) as caught:
         manifest.read(tmp_path / "m.jsonl")
     assert str(caught.value) == f"{tmp_path / 'm.jsonl'}: no utterances in it"
 
@@ -286,9 +286,9 @@ def test_several_manifests_are_joined_in_their_order(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         rows = [Utterance(name, str(tmp_path / folder / f"{name}.wav"), 1.0, name.upper()) for name in ids]
         manifest.write(tmp_path / folder / "m.jsonl", rows)
-    both = manifest.joined([tmp_path / "a" / "m.jsonl", tmp_path / "b" / "m.jsonl"])
+    both = manifest.join([tmp_path / "a" / "m.jsonl", tmp_path / "b" / "m.jsonl"])
     assert [one.id for one in both] == ["x", "y", "z"]
     manifest.write(tmp_path / "all.jsonl", both)
     assert [one.audio for one in manifest.read(tmp_path / "all.jsonl")] == [one.audio for one in both]
-    with pytest.raises(ManifestError, match=r"b/m\.jsonl: id 'z' is in .*/all\.jsonl already"):
-        manifest.joined([tmp_path / "all.jsonl", tmp_path / "b" / "m.jsonl"])
+    with pytest.raises(CorpusError, match=r"b/m\.jsonl: id 'z' is already in .*/all\.jsonl"):
+        manifest.join([tmp_path / "all.jsonl", tmp_path / "b" / "m.jsonl"])

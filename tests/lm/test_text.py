@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.corpora import manifest
-from asr.corpora.manifest import ManifestError, Utterance
+from asr.corpora.manifest import CorpusError, Utterance
 from asr.files import EncodingError
 from asr.lm.text import STANDARD_INPUT, LmError, TextReader, TextSource
 
@@ -67,7 +67,7 @@ def test_read_manifest(tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert list(reader(packed)) == ["A B", "C"]
     path.write_text(path.read_text() + "{oops\n")
-    with pytest.raises(ManifestError, match=r"rows\.jsonl, line 4: not JSON"):
+    with pytest.raises(CorpusError, match=r"rows\.jsonl, line 4: not JSON"):
         list(reader(path))
 
 
