@@ -15,10 +15,10 @@ from asr.reports import formats
 
 # Coordinates are in the units of the drawing, which the page scales.
 _WIDTH = 520.0
-_LEFT, _TOP = 56.0, 10.0
+_LEFT, _TOP = 62.0, 10.0
 # Line charts leave space at the right for the label at the end of each line.
 _LINE_RIGHT, _LINE_FLOOR, _LINE_HEIGHT = _WIDTH - 104.0, 204.0, 230.0
-_LABEL_GAP = 15.0
+_LABEL_GAP = 17.0
 # Charts of rates have a strip of bars with the number of words below the plot.
 _RATE_RIGHT, _RATE_FLOOR, _RATE_HEIGHT = _WIDTH - 8.0, 160.0, 246.0
 _STRIP_TOP, _STRIP_HEIGHT = 194.0, 26.0
