@@ -61,9 +61,9 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield found
-        found.close()
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
@@ -317,13 +317,13 @@ def test_columns_of_several_systems_align_with_the_reference(show: Show, tmp_pat
     }
     write_comparison(tmp_path / "c.html", results)
     tab = show(tmp_path / "c.html")
-    found = copied_text(tab, "range.selectNodeContents(document.querySelector('.align'))").splitlines()
-    assert [line.split() for line in found] == [
+    copied = copied_text(tab, "range.selectNodeContents(document.querySelector('.align'))").splitlines()
+    assert [line.split() for line in copied] == [
         ["reference", "A", "[*]", "B", "[C]", "[*]"],
         ["a", "A", "[X]", "B", "[*]", "[*]"],
         ["b", "A", "[*]", "B", "C", "[D]"],
     ]
-    assert len({len(line.rstrip()) for line in found}) == 1
+    assert len({len(line.rstrip()) for line in copied}) == 1
 
 
 def test_markup_in_texts_is_not_interpreted(show: Show, tmp_path: Path) -> None:
@@ -343,21 +343,22 @@ def test_markup_in_texts_is_not_interpreted(show: Show, tmp_path: Path) -> None:
     assert count(show(tmp_path / "c.html")).startswith("1 of 1 utterance:")
 
 
-def test_megabyte_in_one_line_is_shown_after_a_click(show: Show, tmp_path: Path) -> None:
-    pairs = [Pair("words", "w " * 500_000, "w"), Pair("word", "a" * 1_000_000, "b"), Pair("c", "C", "C")]
+def test_very_long_utterance_is_shown_after_a_click(show: Show, tmp_path: Path) -> None:
+    pairs = [Pair("words", "w " * 20_000, "w"), Pair("word", "a" * 100_000, "b"), Pair("c", "C", "C")]
     write_evaluation(tmp_path / "r.html", score_pairs(pairs), {})
     tab = show(tmp_path / "r.html")
-    assert count(tab).startswith("3 of 3 utterances: 500,002 words")
+    assert count(tab).startswith("3 of 3 utterances: 20,002 words")
     assert tab.locator("#list .w").count() < 400
     tab.locator("#list button", has_text="Show 3,000 more words").click()
     assert 3300 < tab.locator("#list .w").count() < 3400
     tab.locator("#list button", has_text="whole").click()
     assert (
         tab.evaluate("Math.max(...[...document.querySelectorAll('.w span')].map((one) => one.textContent.length))")
-        == 1e6
+        == 1e5
     )
 
 
+@pytest.mark.slow
 def test_librispeech_test_set_opens_and_filters_quickly(show: Show, tmp_path: Path) -> None:
     write_evaluation(tmp_path / "r.html", score_pairs(utterances(2620)), {})
     tab = show(tmp_path / "r.html")

@@ -86,19 +86,19 @@ def run(count: int, epochs: int = 30) -> list[Epoch]:
 
 def charts(page: str) -> list[ET.Element]:
     """Return the drawings, which have to be well-formed XML."""
-    found = [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
-    assert len(found) == 4
-    return found
+    drawings = [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
+    assert len(drawings) == 4
+    return drawings
 
 
 def lines(chart: ET.Element) -> list[list[list[tuple[float, float]]]]:
     """Return each line of a chart as its unbroken pieces."""
-    found = []
+    result = []
     for path in chart.iter("path"):
         if (path.get("class") or "").startswith("line"):
             pieces = [piece.removesuffix("h0").split() for piece in path.get("d", "").split("M") if piece]
-            found.append([[(float(x), float(y)) for x, y in (at.split(",") for at in piece)] for piece in pieces])
-    return found
+            result.append([[(float(x), float(y)) for x, y in (at.split(",") for at in piece)] for piece in pieces])
+    return result
 
 
 def ticks(chart: ET.Element, anchor: str) -> list[str]:
@@ -170,9 +170,9 @@ def test_page_requests_nothing() -> None:
 
 
 def test_every_chart_has_a_title_and_its_lines() -> None:
-    found = charts(render("a", run(12), []))
-    assert [len(lines(chart)) for chart in found] == [2, 1, 1, 2]
-    for chart in found:
+    drawings = charts(render("a", run(12), []))
+    assert [len(lines(chart)) for chart in drawings] == [2, 1, 1, 2]
+    for chart in drawings:
         assert chart.get("role") == "img"
         assert chart[0].tag == "title"
         assert "last: " in (chart[0].text or "")
@@ -247,8 +247,8 @@ def test_ticks_of_epochs_are_whole(count: int, expected: list[str]) -> None:
 
 
 def test_lines_are_labelled_with_their_name_and_last_value() -> None:
-    found = charts(render("a", run(2), []))
-    assert [list(labels(chart)) for chart in found] == [
+    drawings = charts(render("a", run(2), []))
+    assert [list(labels(chart)) for chart in drawings] == [
         ["train 2.7", "dev 2.88"],
         ["90 %"],
         ["0.001"],
@@ -302,8 +302,8 @@ def test_page_of_a_thousand_epochs_is_below_a_megabyte() -> None:
 
 def test_charts_of_longer_runs_are_thinned_and_keep_their_ends() -> None:
     page = render("longer", run(2500, 2500), [])
-    found = charts(page)
-    ((rates,),) = lines(found[RATE])
+    drawings = charts(page)
+    ((rates,),) = lines(drawings[RATE])
     assert len(rates) == 1000
     whole = lines(charts(render("short", run(2), []))[RATE])[0][0]
     assert [rates[0], rates[-1]] == whole
@@ -399,8 +399,8 @@ def test_any_numbers_are_drawn_within_the_plot(values: list[tuple[float, float]]
     ]
     page = render("a", rows, [])
     Reader(page)
-    found = charts(page)
-    for chart in found:
+    drawings = charts(page)
+    for chart in drawings:
         _, _, width, height = (float(number) for number in chart.get("viewBox", "").split())
         assert 2 <= len(ticks(chart, "end")) <= 9
         for line in lines(chart):
@@ -408,4 +408,4 @@ def test_any_numbers_are_drawn_within_the_plot(values: list[tuple[float, float]]
                 assert 0 < x < width
                 assert 9.9 <= y <= height - 25.9
     drawable = [one for one, _ in values if one == 0 or 1e-98 < abs(one) < 1e97]
-    assert sum(len(piece) for piece in lines(found[WER])[0]) >= len(drawable)
+    assert sum(len(piece) for piece in lines(drawings[WER])[0]) >= len(drawable)
