@@ -143,6 +143,19 @@ def _unquote(cell: str) -> str:
     return cell
 
 
+def lock_file(file: BinaryIO, shared: bool = False) -> bool:
+    """Lock an open file until it is closed; return False if another process holds a lock that conflicts.
+
+    A system without flock grants every lock.
+    """
+    if fcntl:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a folder's write lock during the context; the lock ends with the process at the latest.
@@ -150,11 +163,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises LockedError if another process holds it.
     """
     with (folder / ".lock").open("wb") as lock:
-        if fcntl:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise LockedError(f"{folder}: another process is writing to it; wait for it, or stop it") from error
+        if not lock_file(lock):
+            raise LockedError(f"{folder}: another process is writing to it; wait for it, or stop it")
         yield
 
 

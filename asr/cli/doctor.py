@@ -1,4 +1,4 @@
-"""asr doctor: what would go wrong, before training."""
+"""asr doctor: check manifests before training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,41 +11,39 @@ from asr.cli.progress import Display
 if TYPE_CHECKING:
     from asr.training.doctor import Check
 
-# Rows shown of each kind; --all shows every one.
+# The rows shown of each kind without --all.
 _SHOWN = 5
 
 
-@click.command(short_help="Tell what would go wrong in training.")
+@click.command(short_help="Check manifests for problems in training.")
 @click.argument("manifests", nargs=-1, required=True, type=options.FILE, metavar="MANIFEST...")
 @click.option("--model", "-m", type=options.MODEL, help="Check against this model's settings.")
 @click.option("--recipe", "-r", type=options.FILE, help="Check against this recipe's settings.")
-@click.option("--all", "everything", is_flag=True, help=f"Show every row found, not {_SHOWN} of each kind.")
+@click.option("--all", "show_all", is_flag=True, help=f"Show all rows, not only {_SHOWN} of each kind.")
 @options.quiet
-def doctor(manifests: tuple[Path, ...], model: Path | None, recipe: Path | None, everything: bool, quiet: bool) -> int:
-    """Tell what would go wrong in training on MANIFEST, and between several of them. Exit code 1 if it would fail."""
+def doctor(manifests: tuple[Path, ...], model: Path | None, recipe: Path | None, show_all: bool, quiet: bool) -> int:
+    """Check each MANIFEST, and several against each other, for problems in training. Exit with 1 if it would fail."""
     if model and recipe:
-        raise click.UsageError("--model and --recipe: one of them is enough")
+        raise click.UsageError("--model and --recipe exclude each other")
     if len({path.resolve() for path in manifests}) < len(manifests):
-        raise click.UsageError("one manifest is given twice")
+        raise click.UsageError("a manifest is given twice")
     from asr.corpora import manifest
-    from asr.training import doctor as room
+    from asr.training.doctor import diagnose
 
-    loaded = {str(path): manifest.read(path) for path in manifests}
+    rows = {str(path): manifest.read(path) for path in manifests}
     with Display(quiet) as display:
         check = _check(model, recipe)
-        diagnosis = room.examine(loaded, check, lambda done, total: display.update("listen", done, total, "rows"))
-    for name, rows in diagnosis.rows.items():
-        click.echo(f"{name}: {rows} utterances, {diagnosis.hours[name]:.2f} hours")
-    for (severity, kind), count in room.summary(diagnosis).items():
-        rows_word = "row" if count == 1 else "rows"
-        click.echo(f"\n{severity}: {kind}, {count} {rows_word}")
-        chosen = [one for one in diagnosis.findings if (one.severity, one.kind) == (severity, kind)]
-        for finding in chosen if everything else chosen[:_SHOWN]:
+        diagnosis = diagnose(rows, check, lambda done, total: display.update("check", done, total, "rows"))
+    for name, count in diagnosis.rows.items():
+        click.echo(f"{name}: {count} utterances, {diagnosis.hours[name]:.2f} hours")
+    for kind, count in diagnosis.counts.items():
+        click.echo(f"\n{kind[0]}: {kind[1]}, {count} {'row' if count == 1 else 'rows'}")
+        findings = [finding for finding in diagnosis.findings if (finding.severity, finding.kind) == kind]
+        for finding in findings if show_all else findings[:_SHOWN]:
             click.echo(f"  {finding.manifest}{f', {finding.id}' if finding.id else ''}: {finding.message}")
-        if not everything and count > _SHOWN:
+        if not show_all and count > _SHOWN:
             click.echo(f"  … and {count - _SHOWN} more (--all shows them)")
-    verdict = "training would fail" if diagnosis.fatal else "nothing stands in the way of training"
-    click.echo(f"\n{verdict}")
+    click.echo("\ntraining would fail" if diagnosis.fatal else "\nno problem prevents training")
     return 1 if diagnosis.fatal else 0
 
 
@@ -58,5 +56,5 @@ def _check(model: Path | None, recipe: Path | None) -> "Check":
     if model:
         settings = checkpoint.inspect(model).settings
         return Check(settings.features, settings.text, settings.model.time_reduction)
-    plan = config.read(recipe, Recipe) if recipe else Recipe()
-    return Check(plan.features, plan.text, plan.model.time_reduction, max(plan.augment.speeds))
+    chosen = config.read(recipe, Recipe) if recipe else Recipe()
+    return Check(chosen.features, chosen.text, chosen.model.time_reduction, max(chosen.augment.speeds))

@@ -11,7 +11,7 @@ import click
 
 from asr.cli import options
 from asr.cli.progress import Display
-from asr.cli.stopping import stopping
+from asr.cli.stopping import stop_signals
 
 if TYPE_CHECKING:
     from asr.lm import Perplexity, RnnLm, TextReader
@@ -259,7 +259,7 @@ def _train_rnn(
     if not values["dev"]:
         # `dev` is complete when the sentences have been read, before training uses it.
         sentences = _hold_out(sentences, dev)
-    with stopping() as should_stop:
+    with stop_signals() as should_stop:
         writer = Writer(display, out, settings, training, tuple(map(str, texts)), dev, should_stop)
         try:
             recurrent.train(settings, training, sentences, dev, writer)

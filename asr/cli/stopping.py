@@ -1,36 +1,29 @@
-"""Ctrl-C and SIGTERM as a wish to stop, which is granted where it costs nothing."""
+"""Stop a training run after the current step on Ctrl-C or SIGTERM."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
 
 import click
 
 
-class Asked:
-    """Remembers that the run should stop."""
-
-    def __init__(self) -> None:
-        self.yes = False
-
-    def __call__(self) -> bool:
-        return self.yes
-
-
 @contextmanager
-def stopping() -> Iterator[Asked]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop; the second ends the program as ever."""
-    asked = Asked()
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether Ctrl-C or SIGTERM was received; a second one ends the program."""
+    received = Event()
 
-    def ask(number: int, frame: object) -> None:
-        asked.yes = True
-        for one, handler in before.items():
-            signal.signal(one, handler)
-        click.echo("stopping after this step; once more to stop at once", err=True)
+    def handle(number: int, frame: object) -> None:
+        received.set()
+        restore()
+        click.echo("stopping after this step; press Ctrl-C again to stop at once", err=True)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
+    def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received.is_set
+    finally:
+        restore()

@@ -1,37 +1,36 @@
 """asr train: a recipe and manifests -> a model file."""
 
 import os
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from asr.cli import options
 from asr.cli.progress import Display
-from asr.cli.stopping import stopping
+from asr.cli.stopping import stop_signals
 
 if TYPE_CHECKING:
-    from asr.training.events import Event
+    from asr.training.events import Event, OnEvent
 
 
-@click.command(short_help="Train a model by a recipe, or go on with a run.")
+@click.command(short_help="Train a model from a recipe, or resume a run.")
 @click.argument("recipe", type=options.FILE)
-@click.option("--train", "train_manifest", type=options.FILE, required=True, help="The manifest to learn from.")
-@click.option(
-    "--dev", "dev_manifest", type=options.FILE, required=True, help="The manifest that chooses the best epoch."
-)
-@click.option("--out", "-o", type=options.FOLDER, required=True, help="The run's folder: models, log, training.html.")
-@click.option("--epochs", type=int, help="The same as --set training.epochs=…")
-@click.option("--seed", type=int, help="The same as --set training.seed=…")
+@click.option("--train", "train_manifest", type=options.FILE, required=True, help="The manifest to train on.")
+@click.option("--dev", "dev_manifest", type=options.FILE, required=True, help="The manifest to select the best epoch.")
+@click.option("--out", "-o", type=options.FOLDER, required=True, help="The folder of the run: models, log and page.")
+@click.option("--epochs", type=int, help="Short for --set training.epochs=N.")
+@click.option("--seed", type=int, help="Short for --set training.seed=N.")
 @options.device
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
-@click.option("--resume", is_flag=True, help="Fail if there is no run in OUT to go on with.")
-@click.option("--override", is_flag=True, help="Go on with the run in OUT although settings or data have changed.")
-@click.option("--overwrite", is_flag=True, help="Replace the run that is in OUT.")
-@click.option("--from", "start", type=options.MODEL, help="Begin with the weights of this model, and as it hears.")
+@click.option("--resume", is_flag=True, help="Fail if OUT has no run to resume.")
+@click.option("--override", is_flag=True, help="Resume the run in OUT although settings or data have changed.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in OUT.")
+@click.option("--from", "start", type=options.MODEL, help="Start from the weights and settings of this model.")
 @options.quiet
 def train(
     recipe: Path,
@@ -48,85 +47,65 @@ def train(
     start: Path | None,
     quiet: bool,
 ) -> int:
-    """Train a model by RECIPE, a TOML file; write best.safetensors, last.safetensors, train.jsonl and training.html
+    """Train a model from RECIPE, a TOML file. Write best.safetensors, last.safetensors, train.jsonl and training.html
     into OUT.
 
-    A run that was stopped, by Ctrl-C, SIGTERM or a crash, goes on when the same command is given again, and ends as
-    if it had never been stopped. With --from FILE the run begins with a trained model: its weights, alphabet, features
-    and shape, whatever the recipe says of these. Under torchrun, the processes train one model together.
+    A run that was stopped by Ctrl-C, SIGTERM or a crash is resumed when the same command is given again; the result is
+    the same as without the stop. With --from MODEL a new run starts from a trained model and takes its weights,
+    alphabet, features and shape. Under torchrun the processes train one model together.
     """
     if overwrite and (resume or override):
-        raise click.UsageError("--overwrite begins anew; --resume and --override go on")
-    given = {"epochs": epochs, "seed": seed, "device": device}
-    shortcuts = [f"training.{name}={value}" for name, value in given.items() if value is not None]
-    begin = {"overwrite": overwrite, "resume": resume, "override": override, "start": start}
-    return _run(recipe, [*settings, *shortcuts], (train_manifest, dev_manifest, out), begin, quiet)
-
-
-def _run(recipe: Path, settings: list[str], paths: tuple[Path, Path, Path], begin: dict[str, Any], quiet: bool) -> int:
-    # The network's shapes are many, and oneDNN keeps what it prepares for each; a thousand of them are gigabytes.
+        raise click.UsageError("--overwrite starts a new run; --resume and --override resume one")
+    # oneDNN caches a kernel for each of the network's many input shapes; a thousand of them take gigabytes.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-    from asr import config
+    from asr import compute, config
     from asr.training.recipe import Recipe
 
-    plan = config.read(recipe, Recipe, settings)
-    from asr import compute as device
+    shortcuts = {"epochs": epochs, "seed": seed, "device": device}
+    changes = [f"training.{name}={value}" for name, value in shortcuts.items() if value is not None]
+    chosen = config.read(recipe, Recipe, [*settings, *changes])
     from asr import training
-    from asr.training import TrainOptions
 
-    device.keep_freed_memory()
+    compute.keep_freed_memory()
+    # Only the main process of several writes to the terminal.
+    is_main = os.environ.get("RANK", "0") == "0"
+    with Display(quiet or not is_main) as display, stop_signals() as should_stop, _tensorboard(out, is_main) as write:
 
-    # Of several processes, one speaks.
-    leads = os.environ.get("RANK", "0") == "0"
-    with Display(quiet or not leads) as display, stopping() as stop, _scalars(paths[2], leads) as write:
-
-        def report(event: "Event") -> None:
+        def on_event(event: "Event") -> None:
             _show(display, event)
             write(event)
 
-        result = training.train(plan, *paths, TrainOptions(report, stop, **begin))
-    if not leads:
+        run = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start)
+        result = training.train(chosen, train_manifest, dev_manifest, out, run)
+    if not is_main:
         return 0
-    if not result.finished:
-        best = f"the best model so far is {result.model}" if result.model else "no epoch was finished"
-        click.echo(f"stopped and saved; {best}. The same command goes on:\n  {_command()}")
-        return 0
-    which = f"epoch {result.epoch}" if result.epoch else "the average of several epochs"
-    click.echo(f"best model: {result.model} ({which}, dev WER {100 * result.dev_wer:.2f} %)")
+    if result.finished:
+        which = f"epoch {result.epoch}" if result.epoch else "the average of several epochs"
+        click.echo(f"best model: {result.model} ({which}, dev WER {100 * result.dev_wer:.2f} %)")
+    else:
+        best = f"the best model so far is {result.model}" if result.model else "no epoch is finished"
+        command = shlex.join(["asr", *sys.argv[1:]])
+        click.echo(f"stopped and saved; {best}. Resume the run with the same command:\n  {command}")
     return 0
 
 
-def _command() -> str:
-    import shlex
-
-    return shlex.join(["asr", *sys.argv[1:]])
-
-
 @contextmanager
-def _scalars(out: Path, leads: bool) -> "Iterator[Callable[[Event], None]]":
-    """Write each epoch's figures for TensorBoard, where that is installed."""
+def _tensorboard(out: Path, is_main: bool) -> "Iterator[OnEvent]":
+    """Yield a function that writes the values of each epoch for TensorBoard, if that is installed."""
     from importlib.util import find_spec
 
-    from asr.training import events
+    from asr.training.events import Epoch, ignore_event
 
-    if not leads or find_spec("tensorboard") is None:
-        yield lambda event: None
+    if not is_main or find_spec("tensorboard") is None:
+        yield ignore_event
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    names = {
-        "loss": "train_loss",
-        "dev loss": "dev_loss",
-        "dev WER": "dev_wer",
-        "learning rate": "learning_rate",
-        "gradient norm": "gradient_norm",
-        "blank share": "blank_share",
-    }
-
     def write(event: "Event") -> None:
-        if isinstance(event, events.Epoch):
-            for name, field in names.items():
-                writer.add_scalar(name, getattr(event, field), event.epoch)
+        if isinstance(event, Epoch):
+            for name in ("train_loss", "dev_loss", "dev_wer", "learning_rate", "gradient_norm", "blank_share"):
+                label = name.removeprefix("train_").replace("_", " ").replace("wer", "WER")
+                writer.add_scalar(label, getattr(event, name), event.epoch)
             writer.flush()
 
     with SummaryWriter(str(out / "tensorboard")) as writer:

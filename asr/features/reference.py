@@ -1,7 +1,10 @@
-"""Waveforms -> MFCC frames, by librosa.
+"""Waveforms -> MFCC frames with librosa.
 
-Davis and Mermelstein (1980): the cosine transform of the log energies of a mel filter bank; here librosa's (Slaney's
-mel scale, power spectrum, decibels, orthonormal DCT-II).
+MFCC (Davis and Mermelstein, 1980) are the cosine transform of the log energies of a mel filter bank, here with
+librosa's conventions: Slaney's mel scale, power spectrum, decibels, orthonormal DCT-II.
+
+The feature cache of training uses this module, not the torch front end: a worker process with torch needs twice the
+memory, and caches and published results stay valid to the last bit.
 """
 
 import librosa
@@ -13,7 +16,7 @@ from asr.features.settings import Features, FeatureSettings, Matrices, normalise
 
 
 def matrices(settings: FeatureSettings) -> Matrices:
-    """Return the mel filters and the cosine transform, which a model file carries."""
+    """Return the mel filter bank and the cosine transform, which are stored in the model file."""
     mel = librosa.filters.mel(
         sr=settings.sample_rate,
         n_fft=settings.fft_length,
@@ -26,16 +29,16 @@ def matrices(settings: FeatureSettings) -> Matrices:
 
 
 def mfcc(waveform: NDArray[np.float32], settings: FeatureSettings) -> Features:
-    """Compute the features, float32 (T, F), of a waveform (samples,) at the settings' sample rate."""
+    """Return the normalised features (T, F) of a waveform (samples,) at the settings' sample rate."""
     return normalise(unnormalised(waveform, settings), settings)
 
 
 def unnormalised(waveform: NDArray[np.float32], settings: FeatureSettings) -> Features:
-    """Compute the features, float32 (T, F), of a waveform (samples,) without the normalisation."""
+    """Return the features (T, F) of a waveform (samples,) before normalisation."""
     if len(waveform) == 0:
         return np.zeros((0, settings.dimension), np.float32)
-    # Zeros at both ends centre the first frame on the first sample, as librosa's own pad_mode="constant" does, but
-    # without its warning for waveforms that are shorter than a window.
+    # Zero padding centres the first frame on the first sample. librosa's own padding warns about waveforms that are
+    # shorter than a window.
     padded = np.pad(waveform, settings.fft_length // 2)
     energies = librosa.feature.melspectrogram(
         y=padded,

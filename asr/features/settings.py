@@ -1,6 +1,6 @@
-"""What the model hears: the settings of MFCC frames, how many there are, and how they are normalised.
+"""The settings of MFCC features, the number of frames, and normalisation.
 
-`asr.mfcc` computes them by librosa, `asr.frontend` by torch alone, to the same numbers.
+`asr.features.reference` computes the features with librosa, `asr.features.frontend` the same values with torch.
 """
 
 import math
@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.config import check_choices, check_ranges
+
 Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Matrices:
-    """What features are computed with: mel filters (mel_bands, bins) and cosine transform (coefficients, mel_bands)."""
+    """The mel filter bank (mel_bands, bins) and the cosine transform (coefficients, mel_bands)."""
 
     mel: NDArray[np.float32]
     dct: NDArray[np.float32]
@@ -22,14 +24,14 @@ class Matrices:
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    """What the model hears. `window` and `hop` in seconds, frequencies in Hz (`high_frequency` 0: half the rate).
+    """Settings of the features. `window` and `hop` in s, frequencies in Hz (`high_frequency` 0: half the sample rate).
 
-    `deltas`: 0, 1 (and their first difference) or 2 (and the second). `top_db`: energies lie at most so many decibels
-    under the loudest of the utterance; 0: at least 100 dB under that of a full-scale sample, whatever else is heard.
+    `deltas`: 0, 1 (first differences are added) or 2 (and second differences). `top_db`: energies are raised to at
+    least this many dB below the loudest one of the utterance; 0: only to 100 dB below that of a full-scale sample.
 
     `normalisation`: `utterance` (each coefficient to mean 0 and variance 1 over the utterance), `corpus` (over the
-    training speech, whose `mean` and `scale` the model then has) or `none`. A model that is to hear a stream needs
-    `corpus` or `none`, and `top_db` = 0.
+    training speech, whose `mean` and `scale` are stored in the model) or `none`. A model that transcribes streams
+    needs `corpus` or `none`, and `top_db` = 0.
     """
 
     sample_rate: int = 16_000
@@ -46,12 +48,10 @@ class FeatureSettings:
     scale: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 4_000 <= self.sample_rate <= 96_000:
-            raise ValueError(f"sample_rate = {self.sample_rate} is not within 4000 to 96000 Hz")
+        check_ranges(self, sample_rate=(4_000, 96_000), mel_bands=(1, 256), top_db=(0, 1000))
+        check_choices(self, deltas=(0, 1, 2), normalisation=("utterance", "corpus", "none"))
         if not 1 <= self.coefficients <= self.mel_bands:
             raise ValueError(f"coefficients = {self.coefficients} is not within 1 to mel_bands ({self.mel_bands})")
-        if not 1 <= self.mel_bands <= 256:
-            raise ValueError(f"mel_bands = {self.mel_bands} is not within 1 to 256")
         if not 0.001 <= self.hop <= self.window <= 0.2:
             raise ValueError(f"hop = {self.hop} and window = {self.window} must keep 0.001 <= hop <= window <= 0.2 s")
         if not 0 <= self.low_frequency < self.highest_frequency <= self.sample_rate / 2:
@@ -59,21 +59,14 @@ class FeatureSettings:
                 f"low_frequency = {self.low_frequency} and high_frequency = {self.high_frequency} must keep "
                 f"0 <= low < high <= {self.sample_rate / 2:g} Hz"
             )
-        if self.deltas not in (0, 1, 2):
-            raise ValueError(f"deltas = {self.deltas} is not one of 0, 1, 2")
-        if not 0 <= self.top_db <= 1000:
-            raise ValueError(f"top_db = {self.top_db} is not within 0 to 1000")
-        if self.normalisation not in ("utterance", "corpus", "none"):
-            raise ValueError(f"normalisation = {self.normalisation!r} is not one of utterance, corpus, none")
         for name in ("mean", "scale"):
-            if getattr(self, name) and len(getattr(self, name)) != self.dimension:
-                raise ValueError(
-                    f"{name} has {len(getattr(self, name))} numbers, and there are {self.dimension} features"
-                )
+            count = len(getattr(self, name))
+            if count not in (0, self.dimension):
+                raise ValueError(f"{name} has {count} values, but there are {self.dimension} features")
         if not all(map(math.isfinite, self.mean)):
-            raise ValueError("mean has what is no number")
+            raise ValueError("mean has a value that is not finite")
         if not all(0 < value < math.inf for value in self.scale):
-            raise ValueError("scale has a number that is not more than 0")
+            raise ValueError("scale has a value that is not more than 0")
 
     @property
     def highest_frequency(self) -> float:
@@ -92,22 +85,22 @@ class FeatureSettings:
 
     @property
     def fft_length(self) -> int:
-        """Return the smallest power of two that holds the window."""
+        """Return the smallest power of two that is not less than the window."""
         return int(1 << (self.window_length - 1).bit_length())
 
     @property
     def streams(self) -> bool:
-        """Say whether a frame's features depend on no later ones, deltas apart."""
+        """Return whether a frame's features are independent of all later samples."""
         return self.normalisation != "utterance" and not self.top_db and not self.deltas
 
     @property
     def dimension(self) -> int:
-        """Return F, the features of a frame."""
+        """Return F, the number of features per frame."""
         return self.coefficients * (1 + self.deltas)
 
 
 def frame_count(samples: int, settings: FeatureSettings) -> int:
-    """Return T, the frames of a waveform of that many samples: one centred on every hop, none for an empty one."""
+    """Return T, the number of frames of a waveform: one is centred on every hop, an empty waveform has none."""
     return 0 if samples == 0 else 1 + samples // settings.hop_length
 
 

@@ -1,4 +1,4 @@
-"""What the numbers of a training run say that its user should know."""
+"""Checks of a run's epochs for typical problems, and what to do about them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,54 +7,48 @@ from statistics import median
 
 from asr.training.events import Epoch
 
-# Above this share of blanks a model writes next to nothing.
-_BLANK = 0.99
-_PLATEAU = 3
-_LONG_PLATEAU = 10
-_RECENT = 5
-_SPIKE = 20.0
-_GROWTH = 10.0
-_GROWTH_EPOCHS = 3
-_STALE = 5
-_WORSE = 1.1
-_WAITING = 0.2
+# Above this share of blanks the transcripts are nearly empty.
+_BLANK_SHARE = 0.99
+_PLATEAU_EPOCHS, _LONG_PLATEAU_EPOCHS = 3, 10
+# A gradient norm is compared with the median of this many earlier epochs.
+_RECENT_EPOCHS = 5
+_SPIKE_FACTOR = 20.0
+_GROWTH_FACTOR, _GROWTH_EPOCHS = 10.0, 3
+_STALE_EPOCHS, _OVERFIT_FACTOR = 5, 1.1
+_MAX_DATA_WAIT = 0.2
 
 
 def advice(rows: Sequence[Epoch]) -> list[str]:
-    """Return the messages that are due after the last of all finished epochs of a run, oldest first.
+    """Return the messages that are new after the last of all finished epochs.
 
-    A message is due at the epoch from which on it holds, and again if it holds anew after it did not.
+    A message is new in the first epoch of each period in which its condition holds.
     """
-    told = []
-    for check in _CHECKS:
-        message = check(rows)
-        if message and not check(rows[:-1]):
-            told.append(message)
-    return told
+    messages = ((check(rows), check(rows[:-1])) for check in _CHECKS)
+    return [message for message, before in messages if message and not before]
 
 
 def _blank_epochs(rows: Sequence[Epoch]) -> int:
-    """Count the last epochs in a row in which the model wrote next to nothing."""
-    return sum(1 for _ in takewhile(lambda row: row.blank_share > _BLANK, reversed(rows)))
+    """Return the number of epochs since the model last output more than blanks."""
+    return sum(1 for _ in takewhile(lambda row: row.blank_share > _BLANK_SHARE, reversed(rows)))
 
 
 def _plateau(rows: Sequence[Epoch]) -> str:
-    if _blank_epochs(rows) < _PLATEAU:
+    if _blank_epochs(rows) < _PLATEAU_EPOCHS:
         return ""
     return (
-        "the model writes blanks only. This is the blank plateau, normal in the first epochs of CTC training; "
-        "on a small set it usually breaks within some ten epochs."
+        "the model outputs only blanks. This blank plateau is normal in the first epochs of CTC training; "
+        "on a small data set it usually ends within ten epochs."
     )
 
 
 def _long_plateau(rows: Sequence[Epoch]) -> str:
     count = _blank_epochs(rows)
-    if count < _LONG_PLATEAU:
+    if count < _LONG_PLATEAU_EPOCHS:
         return ""
     return (
-        f"the model has written blanks only for {count} epochs. Raise training.learning_rate, try a longer or shorter "
-        "training.warmup_epochs, check with `asr doctor` that the transcripts belong to the audio, or train on "
-        "shorter utterances first."
+        f"the model has output only blanks for {count} epochs. Raise training.learning_rate, change "
+        "training.warmup_epochs, check with `asr doctor` that the transcripts match the audio, or train on shorter "
+        "utterances first."
     )
 
 
@@ -64,58 +58,57 @@ def _infinite(rows: Sequence[Epoch]) -> str:
         return ""
     subject = "1 training utterance was" if count == 1 else f"{count} training utterances were"
     return (
-        f"{subject} left out of the last epoch since the loss was infinite. "
-        "`asr doctor MANIFEST --recipe RECIPE` names those with too long a text for their audio."
+        f"{subject} left out of the last epoch because the loss was infinite. "
+        "`asr doctor MANIFEST --recipe RECIPE` lists those whose text is too long for their audio."
     )
 
 
 def _exploding(rows: Sequence[Epoch]) -> str:
-    """Compare finite norms only: in float16 some steps overflow as a matter of course and are skipped."""
+    # Infinite norms are normal in float16: such steps are skipped.
     norms = [row.gradient_norm for row in rows]
-    usual = [norm for norm in norms[-_RECENT - 1 : -1] if math.isfinite(norm)]
-    if not usual:
+    recent = [norm for norm in norms[-_RECENT_EPOCHS - 1 : -1] if math.isfinite(norm)]
+    if not recent:
         return ""
-    lower = "If the losses rise too, lower training.learning_rate or training.clip."
-    largest, middle = rows[-1].largest_norm, median(usual)
-    if _SPIKE * middle < largest < math.inf:
+    remedy = "If the losses rise too, lower training.learning_rate or training.clip."
+    largest, usual = rows[-1].largest_norm, median(recent)
+    if _SPIKE_FACTOR * usual < largest < math.inf:
         return (
-            f"the largest gradient norm, {largest:.3g}, is more than {_SPIKE:g} times what is usual in this run "
-            f"({middle:.3g}). {lower}"
+            f"the largest gradient norm, {largest:.3g}, is more than {_SPIKE_FACTOR:g} times the usual norm of this "
+            f"run ({usual:.3g}). {remedy}"
         )
-    least = min(usual[-_GROWTH_EPOCHS:])
-    if _GROWTH * least < norms[-1] < math.inf:
+    lowest = min(recent[-_GROWTH_EPOCHS:])
+    if _GROWTH_FACTOR * lowest < norms[-1] < math.inf:
         return (
-            f"the median gradient norm grew more than tenfold, from {least:.3g} to {norms[-1]:.3g}, within "
-            f"{_GROWTH_EPOCHS} epochs. {lower}"
+            f"the median gradient norm grew more than tenfold, from {lowest:.3g} to {norms[-1]:.3g}, within "
+            f"{_GROWTH_EPOCHS} epochs. {remedy}"
         )
     return ""
 
 
-def _lowest(values: Sequence[float]) -> int:
-    """Return where the first of the lowest values stands; what is not a number is never the lowest."""
-    return min(range(len(values)), key=lambda index: math.inf if math.isnan(values[index]) else values[index])
-
-
 def _overfitting(rows: Sequence[Epoch]) -> str:
-    if len(rows) <= _STALE:
+    if len(rows) <= _STALE_EPOCHS:
         return ""
-    lowest, best = _lowest([row.dev_loss for row in rows]), _lowest([row.dev_wer for row in rows])
-    then, now = rows[lowest], rows[-1]
-    stale = len(rows) - 1 - max(lowest, best) >= _STALE
-    if not (stale and now.train_loss < then.train_loss and now.dev_loss >= _WORSE * then.dev_loss):
+
+    def lowest(field: str) -> Epoch:
+        return min(rows, key=lambda row: (math.isnan(getattr(row, field)), getattr(row, field)))
+
+    by_loss, by_wer, last = lowest("dev_loss"), lowest("dev_wer"), rows[-1]
+    stale = last.epoch - max(by_loss.epoch, by_wer.epoch) >= _STALE_EPOCHS
+    worse = last.train_loss < by_loss.train_loss and last.dev_loss >= _OVERFIT_FACTOR * by_loss.dev_loss
+    if not stale or not worse:
         return ""
     return (
-        f"the model overfits: the train loss still falls, but the dev loss is {now.dev_loss:.3g} after "
-        f"{then.dev_loss:.3g} in epoch {then.epoch}, and the best dev WER is of epoch {rows[best].epoch}. More "
-        "model.dropout, augment.time_masks or training data would help; training.patience stops such a run."
+        f"the model overfits: the train loss still falls, but the dev loss rose from {by_loss.dev_loss:.3g} in epoch "
+        f"{by_loss.epoch} to {last.dev_loss:.3g}, and the best dev WER was in epoch {by_wer.epoch}. More "
+        "model.dropout, augment.time_masks or training data may help; training.patience stops such a run."
     )
 
 
 def _starving(rows: Sequence[Epoch]) -> str:
-    if not rows or not rows[-1].data_wait > _WAITING:
+    if not rows or not rows[-1].data_wait > _MAX_DATA_WAIT:
         return ""
     return (
-        f"{rows[-1].data_wait:.0%} of the time went into waiting for features. Put the manifest's folder on a faster "
+        f"{rows[-1].data_wait:.0%} of the time was spent waiting for features. Put the manifest's folder on a faster "
         "disk, or raise training.batch_seconds."
     )
 

@@ -1,7 +1,7 @@
 """Manifest rows -> normalised, encoded, alignable utterances, and their batches."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,21 +13,25 @@ from asr import features
 from asr.audio import SUFFIXES
 from asr.corpora.manifest import Utterance
 from asr.errors import AsrError
-from asr.features import Features, FeatureSettings, batching
+from asr.features import Features, FeatureSettings, Statistics, batching
 from asr.features.augment import AugmentSettings, Masking
 from asr.features.batching import Batch
-from asr.features.cache import Copy, FeatureCache, Noise, Progress, open_caches
+from asr.features.cache import Copy, FeatureCache, Noise, open_caches
 from asr.model import output_length
 from asr.text import BLANK, Alphabet, TextError, TextSettings, normalise
 
 Tokens = NDArray[np.uint8] | NDArray[np.int32]
-# Utterances by which a corpus is normalised.
-_MEASURED = 2000
+# The utterances whose statistics stand for the corpus.
+_STATISTICS_UTTERANCES = 2000
+
+
+class NoiseError(AsrError):
+    """A noise folder without recordings."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One utterance as the loop sees it. Without tokens it is scored but has no loss."""
+    """One utterance at one speed. Without tokens it is scored, but has no loss."""
 
     id: str
     text: str
@@ -38,7 +42,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Variation:
-    """How an epoch's features differ from the recordings': masked, and a fraction of them noisy; by chance, seeded."""
+    """The augmentation of an epoch: masks, and noise for a random share of the items. `seed` fixes both."""
 
     masking: Masking
     noise_share: float
@@ -47,12 +51,12 @@ class Variation:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The utterances that can be used, each at every speed, as columns; and the ids of those that could not, and why.
+    """The usable utterances at each speed, stored as columns, and the ids of those that are not usable.
 
-    `ids` and `lengths` (seconds) have one entry for an utterance, whose tokens end at `ends[n]` in `tokens`; `texts`
-    has what the alphabet cannot write. `rows`, `speed_numbers`, `frames` and `trained` have one entry for an item: its
-    utterance, its speed's place in `speeds`, its length, and whether it has a loss. `caches` holds, for each speed,
-    the clean features and the noisy copies.
+    One entry per utterance: `ids`, `lengths` (s), `ends` (utterance n ends at `ends[n]` in `tokens`); `texts` has the
+    texts with characters outside the alphabet. One entry per item: `rows` (its utterance), `speed_indices` (its index
+    in `speeds`), `frames`, `trained` (whether it has a loss). `caches`: for each speed the clean features and the
+    noisy copies.
     """
 
     ids: tuple[str, ...]
@@ -62,7 +66,7 @@ class Dataset:
     features: FeatureSettings
     speeds: tuple[float, ...]
     rows: NDArray[np.int32]
-    speed_numbers: NDArray[np.int8]
+    speed_indices: NDArray[np.int8]
     frames: NDArray[np.int32]
     trained: NDArray[np.bool_]
     tokens: Tokens
@@ -77,13 +81,13 @@ class Dataset:
 
     def __getitem__(self, index: int) -> Item:
         """Return one item. Raises IndexError."""
-        row, speed = int(self.rows[index]), self.speeds[int(self.speed_numbers[index])]
-        name = self.ids[row] if speed == 1.0 else f"{self.ids[row]} at speed {speed:g}"
+        row, speed = int(self.rows[index]), self.speeds[int(self.speed_indices[index])]
         text = self.texts[row] if row in self.texts else self.alphabet.decode(self._tokens(row))
+        name = self.ids[row] + _at_speed(speed)
         return Item(name, text, self.tokens_of(index), float(self.durations[index]), int(self.frames[index]))
 
     def tokens_of(self, index: int) -> Tokens:
-        """Return the token ids (L,) of an item, none where it has no loss."""
+        """Return the token ids (L,) of an item, or none if it has no loss."""
         return self._tokens(int(self.rows[index])) if self.trained[index] else self.tokens[:0]
 
     def _tokens(self, row: int) -> Tokens:
@@ -91,70 +95,64 @@ class Dataset:
 
     @cached_property
     def durations(self) -> NDArray[np.float64]:
-        """Return the seconds of audio of each item."""
-        found: NDArray[np.float64] = self.lengths[self.rows]
-        found /= np.array(self.speeds)[self.speed_numbers]
-        return found
+        """Return the duration of each item in s."""
+        durations: NDArray[np.float64] = self.lengths[self.rows] / np.array(self.speeds)[self.speed_indices]
+        return durations
 
     @cached_property
     def token_counts(self) -> NDArray[np.int64]:
         """Return L, the number of tokens, of each item."""
-        found: NDArray[np.int64] = np.diff(self.ends, prepend=0)[self.rows] * self.trained
-        return found
+        counts: NDArray[np.int64] = np.diff(self.ends, prepend=0)[self.rows] * self.trained
+        return counts
 
     @property
     def seconds(self) -> float:
-        """Return the seconds of audio."""
+        """Return the total duration in s."""
         return float(self.durations.sum())
 
     def batch(self, indices: NDArray[np.int64], variation: Variation | None = None) -> Batch:
         """Return the padded features and tokens of some items.
 
-        What an item looks like depends on the variation's seed and its index alone, not on the batch it is in.
+        The augmentation of an item depends on the variation's seed and the item's index, not on the batch.
         """
-        found = [self._features(int(index), variation) for index in indices]
-        return batching.pad(found, [self.tokens_of(int(index)) for index in indices])
+        frames = [self._features(int(index), variation) for index in indices]
+        return batching.pad(frames, [self.tokens_of(int(index)) for index in indices])
 
     def _features(self, index: int, variation: Variation | None) -> Features:
-        clean, *noisy = self.caches[int(self.speed_numbers[index])]
+        cache, *noisy = self.caches[int(self.speed_indices[index])]
         row = int(self.rows[index])
         if variation is None:
-            return features.normalise(clean[row], self.features)
+            return features.normalise(cache[row], self.features)
         random = np.random.default_rng((*variation.seed, index))
-        heard = clean
         if noisy and random.random() < variation.noise_share:
-            heard = noisy[int(random.integers(len(noisy)))]
-        frames = heard[row]
-        # As the recogniser will normalise: by what was heard, not by what the masks left of it.
+            cache = noisy[int(random.integers(len(noisy)))]
+        frames = cache[row]
+        # Recognition normalises unmasked frames, so the statistics are those before masking.
         mean, scale = features.normalisation(frames, self.features)
         return (variation.masking(frames, random) - mean) / scale
 
 
-def measured(data: Dataset) -> FeatureSettings:
-    """Return the features' settings with mean and scale over the speech of a dataset, as normalisation = corpus wants.
+def with_corpus_statistics(data: Dataset) -> FeatureSettings:
+    """Return the feature settings with the mean and scale of the clean speech, for `normalisation` = corpus.
 
-    Of a large corpus some utterances tell enough, evenly chosen.
+    At most 2000 evenly spaced utterances are read.
     """
     clean = data.caches[0][0]
-    rows = np.unique(np.linspace(0, len(clean.lengths) - 1, _MEASURED).astype(np.int64))
-    count, sums, squares = 0, np.zeros(data.features.dimension), np.zeros(data.features.dimension)
-    for row in rows.tolist():
-        frames = clean[row].astype(np.float64)
-        count, sums, squares = count + len(frames), sums + frames.sum(0), squares + np.square(frames).sum(0)
-    mean = sums / max(count, 1)
-    scale = np.sqrt(np.maximum(squares / max(count, 1) - np.square(mean), 1e-6))
-    values = [tuple(round(float(value), 4) for value in column) for column in (mean, scale)]
-    return replace(data.features, mean=values[0], scale=values[1])
+    statistics = Statistics(data.features.dimension)
+    for row in np.unique(np.linspace(0, len(clean.lengths) - 1, _STATISTICS_UTTERANCES).astype(np.int64)).tolist():
+        statistics.add(clean[row])
+    mean, scale = (tuple(round(value, 4) for value in row.tolist()) for row in (statistics.mean, statistics.scale))
+    return replace(data.features, mean=mean, scale=scale)
 
 
 def frames_needed(tokens: Sequence[int] | Tokens) -> int:
-    """Return the fewest output frames that CTC can write the tokens in: one each, and a blank between repeats."""
-    found = np.asarray(tokens)
-    return len(found) + int(np.count_nonzero(found[1:] == found[:-1]))
+    """Return the minimum number of output frames for CTC: one per token, and a blank between repeated tokens."""
+    ids = np.asarray(tokens)
+    return len(ids) + int(np.count_nonzero(ids[1:] == ids[:-1]))
 
 
 def alphabet_of(utterances: Sequence[Utterance], settings: TextSettings) -> Alphabet:
-    """Return the alphabet that the settings name, or for `auto` that of the transcripts."""
+    """Return the alphabet of the settings, or that of the transcripts if it is `auto`."""
     if settings.alphabet != "auto":
         return Alphabet(settings.alphabet)
     return Alphabet.of(normalise(utterance.text, settings.normaliser) for utterance in utterances)
@@ -162,48 +160,40 @@ def alphabet_of(utterances: Sequence[Utterance], settings: TextSettings) -> Alph
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """Where a dataset comes from; `folder` is that of the feature cache.
+    """The utterances of a manifest and the copies to use of them.
 
-    `keep`: what cannot be trained on stays as an item without tokens, so that a score counts every utterance.
-    `copies`: of each speed, the clean copy first; all speeds have as many copies.
+    `copies`: for each speed the clean copy, then the noisy ones; all speeds have equally many. `keep_all`: an utterance
+    that cannot be trained on stays as an item without tokens, so that a score counts every utterance.
     """
 
     utterances: Sequence[Utterance]
-    folder: Path
+    manifest: Path
     copies: tuple[tuple[Copy, ...], ...] = ((Copy(),),)
-    keep: bool = False
-
-
-def _is_recording(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    keep_all: bool = False
 
 
 def copies_of(settings: AugmentSettings) -> tuple[tuple[Copy, ...], ...]:
-    """Return the copies of the training speech that the settings ask for, by speed. Raises ValueError for no noise."""
-    noises: list[Noise | None] = [None]
-    if settings.noise:
-        folder = Path(settings.noise)
-        files = tuple(sorted(str(path.resolve()) for path in folder.rglob("*") if _is_recording(path)))
-        if not files:
-            raise NoiseError(f"augment.noise = {settings.noise!r}: no folder with recordings in it")
-        for number in range(settings.noise_copies):
-            noises.append(Noise(files, settings.noise_snr_low, settings.noise_snr_high, number))
+    """Return the copies of the training speech that the settings describe, by speed. Raises NoiseError."""
+    if not settings.noise:
+        return tuple((Copy(speed),) for speed in settings.speeds)
+    paths = (path for path in Path(settings.noise).rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = tuple(sorted(str(path.resolve()) for path in paths if not path.name.startswith(".") and path.is_file()))
+    if not files:
+        raise NoiseError(f"augment.noise = {settings.noise!r}: not a folder with recordings")
+
+    def copy(speed: float, number: int) -> Copy:
+        return Copy(speed, Noise(files, settings.noise_snr_low, settings.noise_snr_high, number))
+
+    count = settings.noise_copies
     return tuple(
-        tuple(
-            Copy(speed, noise and Noise(noise.files, noise.low, noise.high, noise.number + len(noises) * place))
-            for noise in noises
-        )
-        for place, speed in enumerate(settings.speeds)
+        (Copy(speed), *(copy(speed, number + (count + 1) * index) for number in range(count)))
+        for index, speed in enumerate(settings.speeds)
     )
-
-
-class NoiseError(AsrError):
-    """A folder of noise without recordings."""
 
 
 @dataclass(frozen=True)
 class _Encoded:
-    """The rows that can be used, their tokens one after another, where each ends, and the frames that each needs.
+    """The usable rows, their concatenated tokens, where each ends, and the output frames that each needs.
 
     `outside`: the rows with characters outside the alphabet.
     """
@@ -215,10 +205,10 @@ class _Encoded:
     outside: NDArray[np.int32]
 
 
-def _encode(utterances: Sequence[Utterance], settings: TextSettings, keep: bool) -> _Encoded:
+def _encode(utterances: Sequence[Utterance], settings: TextSettings, keep_all: bool) -> _Encoded:
     alphabet = Alphabet(settings.alphabet)
-    # A million transcripts: bytes and arrays, no objects.
-    kind = np.uint8 if len(alphabet) <= 256 else np.int32
+    # Bytes and arrays, because a million transcripts as Python objects need gigabytes.
+    dtype = np.uint8 if len(alphabet) <= 256 else np.int32
     tokens = bytearray()
     rows, outside, lengths, needed = array("i"), array("i"), array("i"), array("i")
     for row, utterance in enumerate(utterances):
@@ -234,14 +224,14 @@ def _encode(utterances: Sequence[Utterance], settings: TextSettings, keep: bool)
         if unknown:
             outside.append(row)
             ids = ids[:0]
-        if keep or not unknown:
+        if keep_all or not unknown:
             rows.append(row)
             lengths.append(len(ids))
             needed.append(max(frames_needed(ids), 1))
-            tokens += ids.astype(kind).tobytes()
+            tokens += ids.astype(dtype).tobytes()
     columns = [np.frombuffer(column, np.int32) for column in (rows, needed, outside)]
     ends = np.cumsum(np.frombuffer(lengths, np.int32), dtype=np.int64)
-    ids = np.frombuffer(tokens, np.uint8) if kind is np.uint8 else np.frombuffer(tokens, np.int32)
+    ids = np.frombuffer(tokens, np.uint8) if dtype is np.uint8 else np.frombuffer(tokens, np.int32)
     return _Encoded(columns[0], ids, ends, columns[1], columns[2])
 
 
@@ -250,30 +240,29 @@ def load(
     text: TextSettings,
     settings: FeatureSettings,
     time_reduction: int,
-    progress: Progress | None = None,
+    on_progress: Callable[[float, float, int], None] | None = None,
 ) -> Dataset:
-    """Build a dataset, one item for each utterance and speed; `text.alphabet` must be spelled out.
+    """Build a dataset with one item per utterance and speed; `text.alphabet` must not be `auto`.
 
-    An item with fewer output frames than its transcript needs is left out (unless `source.keep`) and named in
-    `unalignable`. Raises TextError, AudioError and FeatureCacheError.
+    An item with fewer output frames than its transcript needs is listed in `unalignable` and, unless
+    `source.keep_all`, left out. Raises TextError, AudioError and FeatureCacheError.
     """
-    encoded = _encode(source.utterances, text, source.keep)
-    whole = len(encoded.rows) == len(source.utterances)
-    kept = source.utterances if whole else [source.utterances[row] for row in encoded.rows.tolist()]
+    encoded = _encode(source.utterances, text, source.keep_all)
+    complete = len(encoded.rows) == len(source.utterances)
+    kept = source.utterances if complete else [source.utterances[row] for row in encoded.rows.tolist()]
     flat = [copy for copies in source.copies for copy in copies]
-    caches = open_caches(kept, settings, source.folder, flat, progress)
+    caches = open_caches(kept, settings, source.manifest, flat, on_progress)
     width = len(source.copies[0])
     by_speed = tuple(tuple(caches[start : start + width]) for start in range(0, len(caches), width))
     speeds = tuple(copies[0].speed for copies in source.copies)
     known = ~np.isin(encoded.rows, encoded.outside)
-    rows, numbers, frames, trained, unalignable = [], [], [], [], []
-    for number, (clean, *_) in enumerate(by_speed):
+    rows, indices, frames, trained, unalignable = [], [], [], [], []
+    for index, (clean, *_) in enumerate(by_speed):
         fits = output_length(clean.lengths, time_reduction) >= encoded.needed
-        name = "" if speeds[number] == 1.0 else f" at speed {speeds[number]:g}"
-        unalignable += [kept[row].id + name for row in np.flatnonzero(~fits).tolist()]
-        chosen = np.arange(len(kept), dtype=np.int32) if source.keep else np.flatnonzero(fits).astype(np.int32)
+        unalignable += [kept[row].id + _at_speed(speeds[index]) for row in np.flatnonzero(~fits).tolist()]
+        chosen = np.arange(len(kept), dtype=np.int32) if source.keep_all else np.flatnonzero(fits).astype(np.int32)
         rows.append(chosen)
-        numbers.append(np.full(len(chosen), number, np.int8))
+        indices.append(np.full(len(chosen), index, np.int8))
         frames.append(clean.lengths[chosen].astype(np.int32))
         trained.append((fits & known)[chosen])
     return Dataset(
@@ -284,7 +273,7 @@ def load(
         features=settings,
         speeds=speeds,
         rows=np.concatenate(rows),
-        speed_numbers=np.concatenate(numbers),
+        speed_indices=np.concatenate(indices),
         frames=np.concatenate(frames),
         trained=np.concatenate(trained),
         tokens=encoded.tokens,
@@ -293,3 +282,7 @@ def load(
         unalignable=tuple(unalignable),
         unknown=tuple(source.utterances[row].id for row in encoded.outside.tolist()),
     )
+
+
+def _at_speed(speed: float) -> str:
+    return "" if speed == 1.0 else f" at speed {speed:g}"

@@ -1,4 +1,4 @@
-"""One process among several that train one model together, as torchrun starts them."""
+"""Training with several processes that torchrun started, or with this one alone."""
 
 import os
 import re
@@ -17,10 +17,10 @@ from torch.distributed.rendezvous import rendezvous
 
 from asr.errors import AsrError
 
-# A process that waits for longer than this on one that has died or hangs gives up.
+# How long a process waits for another that may have died.
 TIMEOUT = timedelta(minutes=10)
-# While one process computes features, the others wait.
-_PATIENCE = timedelta(days=7)
+# How long processes wait while one of them computes features.
+_FEATURES_TIMEOUT = timedelta(days=7)
 
 
 class PeerError(AsrError):
@@ -29,65 +29,60 @@ class PeerError(AsrError):
 
 @dataclass(frozen=True)
 class World:
-    """This process's device, its `rank` among `size`, and its `local_rank` among those of its machine."""
+    """This process's device, its `rank` among all `size` processes, and its `local_rank` among those of its machine."""
 
-    place: torch.device = torch.device("cpu")
+    device: torch.device = torch.device("cpu")
     rank: int = 0
     local_rank: int = 0
     size: int = 1
-    patient: distributed.ProcessGroup | None = None
+    slow_group: distributed.ProcessGroup | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:
             raise ValueError(f"rank = {self.rank} is not within 0 to {self.size - 1}")
 
     @property
-    def leads(self) -> bool:
-        """Tell whether this is the one process that writes the run's files."""
+    def is_main(self) -> bool:
+        """Return whether this is the process that writes the run's files."""
         return self.rank == 0
 
-    def total(self, values: Tensor) -> Tensor:
+    def sum(self, values: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes; every process must call it."""
         if self.size > 1:
             distributed.all_reduce(values)
         return values
 
-    def least(self, values: Tensor) -> Tensor:
-        """Return the least of each value over all processes; every process must call it."""
+    def minimum(self, values: Tensor) -> Tensor:
+        """Return the element-wise minimum over all processes; every process must call it."""
         if self.size > 1:
             distributed.all_reduce(values, distributed.ReduceOp.MIN)
         return values
 
-    def wait(self) -> None:
-        """Wait, for days if need be, until every process has come here."""
-        if self.patient is not None:
-            distributed.barrier(self.patient)
+    def barrier(self) -> None:
+        """Wait, for days if necessary, until every process has called this."""
+        if self.slow_group is not None:
+            distributed.barrier(self.slow_group)
 
 
-def asked_for() -> bool:
-    """Tell whether torchrun, or another starter that sets the same variables, started this process."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+def _new_store(store: Store, rank: int, size: int) -> Store:
+    """Return a part of the store that only the current processes use.
 
-
-def _own_part(store: Store, rank: int, size: int) -> Store:
-    """Return a part of the store that only the processes of this very start use.
-
-    torchrun's store outlives the processes that it restarts, and torch 2.11 then finds the addresses of those that
-    have ended. So every process asks under a name of its own, and the first answers each with the name of the part,
-    until all have said that they know it: what earlier processes asked is answered too, and nobody listens.
+    torchrun's store outlives the processes that it restarts, and torch 2.11 would find the addresses of those that
+    have ended. So every process asks under a unique name, and rank 0 answers each with the name of the part until all
+    have confirmed it; requests of earlier processes are answered too, without effect.
     """
     if rank:
-        mine = uuid4().hex
-        store.set(f"asr/ask/{rank}", mine)
-        name: str = store.get(f"asr/answer/{mine}").decode()
+        request = uuid4().hex
+        store.set(f"asr/ask/{rank}", request)
+        name: str = store.get(f"asr/answer/{request}").decode()
         store.set(f"asr/{name}/{rank}", "known")
         return PrefixStore(name, store)
     name = uuid4().hex
     missing = set(range(1, size))
     while missing:
         for other in sorted(missing):
-            asked = store.get(f"asr/ask/{other}").decode()
-            store.set(f"asr/answer/{asked}", name)
+            request = store.get(f"asr/ask/{other}").decode()
+            store.set(f"asr/answer/{request}", name)
             if store.check([f"asr/{name}/{other}"]):
                 missing.remove(other)
         time.sleep(0.01)
@@ -95,35 +90,34 @@ def _own_part(store: Store, rank: int, size: int) -> Store:
 
 
 @contextmanager
-def joined(place: torch.device) -> Iterator[World]:
-    """Join the processes that torchrun started, for as long as the context lasts; alone where there are none.
+def join_processes(device: torch.device) -> Iterator[World]:
+    """Connect the processes that torchrun started during the context, with NCCL for CUDA and gloo otherwise.
 
-    CUDA devices talk over NCCL, all others over gloo.
+    Without torchrun (WORLD_SIZE is not set) the world is this process. Raises PeerError if another process ends.
     """
-    if not asked_for():
-        yield World(place)
+    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+        yield World(device)
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if place.type == "cuda":
-        place = torch.device("cuda", local)
-        torch.cuda.set_device(place)
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.type == "cuda":
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
     try:
         store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
         distributed.init_process_group(
-            # gloo carries what lies on the CPU.
-            "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo",
+            # gloo reduces the tensors on the CPU.
+            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
             timeout=TIMEOUT,
-            store=_own_part(store, rank, size),
+            store=_new_store(store, rank, size),
             rank=rank,
             world_size=size,
-            device_id=place if place.type == "cuda" else None,
+            device_id=device if device.type == "cuda" else None,
         )
-        # Outside the group new_group returns a number; every rank is inside.
-        patient: Any = distributed.new_group(backend="gloo", timeout=_PATIENCE)
-        yield World(place, rank, local, size, patient)
+        # Any: new_group returns an int to processes outside the group, which do not exist here.
+        slow_group: Any = distributed.new_group(backend="gloo", timeout=_FEATURES_TIMEOUT)
+        yield World(device, rank, local_rank, size, slow_group)
     except RuntimeError as error:
-        # What gloo and NCCL say of a connection that is gone; what went wrong is said where it did.
         if re.search(r"gloo|nccl|connection|peer|timed out", str(error), re.I):
-            raise PeerError("another of the processes that train together has ended; its own error says why") from error
+            raise PeerError("another training process has ended; its own error message has the reason") from error
         raise
     distributed.destroy_process_group()

@@ -1,13 +1,12 @@
-"""Manifests -> what would go wrong in training, row by row and in total."""
+"""Checks of manifests for problems in training, for each row and between manifests."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from asr import audio
-from asr.audio import AudioError, Waveform
+from asr.audio import AudioError, AudioReader
 from asr.corpora.manifest import Utterance
 from asr.features import FeatureSettings, frame_count
 from asr.model import output_length
@@ -15,18 +14,24 @@ from asr.parallel import map_processes
 from asr.text import Alphabet, TextSettings, normalise
 from asr.training.dataset import frames_needed
 
-# A full scale that is reached again and again is clipped; once may be a normalised peak.
+# A clipped recording reaches full scale often; a normalised one may reach it once.
 _FULL_SCALE, _CLIPPED_SHARE = 0.999, 1e-4
 _SILENT_LEVEL = -60.0
 _SHORTEST, _LONGEST = 0.2, 35.0
+# Characters per second.
 _SLOWEST, _FASTEST = 1.0, 35.0
-# Under this many rows, starting worker processes costs more than they save.
-_ALONE = 500
+# The number of rows up to which starting worker processes takes longer than they save.
+_IN_PROCESS = 500
+# Problems that leave a row out of training.
+_UNUSABLE = ("audio", "characters", "case", "empty", "unalignable")
+_SEVERITIES = ("error", "warning", "information")
+
+Problem = tuple[str, str, str]  # severity, kind, message
 
 
 @dataclass(frozen=True)
 class Check:
-    """What the manifests are checked against; `fastest`: the highest speed that training plays them at."""
+    """The settings that manifests are checked against; `fastest`: the highest speed of speed perturbation."""
 
     features: FeatureSettings
     text: TextSettings
@@ -36,7 +41,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found. `severity`: error (training would fail), warning (it would be worse for it) or information."""
+    """One problem. `severity`: error (training would fail), warning (training would suffer) or information."""
 
     severity: str
     kind: str
@@ -58,133 +63,114 @@ class Diagnosis:
         """Return whether training would fail."""
         return any(finding.severity == "error" for finding in self.findings)
 
-
-@dataclass(frozen=True)
-class _Heard:
-    """What reading a recording told: findings as (severity, kind, message), and the samples at the model's rate."""
-
-    told: tuple[tuple[str, str, str], ...]
-    samples: int
+    @property
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return the number of findings of each (severity, kind), errors first."""
+        counts = Counter((finding.severity, finding.kind) for finding in self.findings)
+        return dict(sorted(counts.items(), key=lambda item: (_SEVERITIES.index(item[0][0]), item[0][1])))
 
 
-def _listen(utterance: Utterance, sample_rate: int) -> _Heard:
+def diagnose(
+    manifests: Mapping[str, Sequence[Utterance]],
+    check: Check,
+    on_progress: Callable[[float, float], None] | None = None,
+) -> Diagnosis:
+    """Read every recording and text of the manifests, which are given by name, and return the problems.
+
+    An alphabet of `auto` is that of the first manifest. `on_progress` is called with the rows done and in total.
+    """
+    first = next(iter(manifests.values()))
+    letters = "".join(sorted({letter for row in first for letter in normalise(row.text, check.text.normaliser)}))
+    alphabet = Alphabet((letters or " ") if check.text.alphabet == "auto" else check.text.alphabet)
+    total = sum(map(len, manifests.values()))
+    findings: list[Finding] = []
+    done = 0
+    for name, rows in manifests.items():
+        unusable = set()
+        jobs = ((row, check.features.sample_rate) for row in rows)
+        for row, (problems, samples) in zip(rows, map_processes(_audio, jobs, len(rows) < _IN_PROCESS), strict=True):
+            for severity, kind, message in (*problems, *_text(row, alphabet, check, samples)):
+                findings.append(Finding(severity, kind, name, row.id, message))
+                if kind in _UNUSABLE:
+                    unusable.add(row.id)
+            done += 1
+            if on_progress:
+                on_progress(done, total)
+        if len(unusable) == len(rows):
+            findings.append(Finding("error", "nothing", name, "", "no row is usable for training"))
+    findings += _between(manifests, check.text.normaliser)
+    hours = {name: sum(row.duration for row in rows) / 3600 for name, rows in manifests.items()}
+    return Diagnosis(tuple(findings), {name: len(rows) for name, rows in manifests.items()}, hours)
+
+
+def _audio(utterance: Utterance, sample_rate: int) -> tuple[list[Problem], int]:
+    """Return the problems of a recording, and its number of samples at `sample_rate`."""
     try:
-        header = audio.info(utterance.audio)
-        waveform = audio.load(utterance.audio, sample_rate, utterance.offset, utterance.duration)
+        with AudioReader(utterance.audio) as reader:
+            info, waveform = reader.info, reader.read(sample_rate, utterance.offset, utterance.duration)
     except AudioError as error:
-        return _Heard((("error", "audio", str(error)),), 0)
-    told = list(_levels(waveform))
-    if header.sample_rate != sample_rate:
-        told.append(("information", "rate", f"{header.sample_rate} Hz, resampled to {sample_rate} Hz"))
-    if header.channels != 1:
-        told.append(("information", "channels", f"{header.channels} channels, averaged to one"))
-    there = header.duration - utterance.offset
-    if utterance.offset == 0 and there - utterance.duration > 0.5:
-        told.append(("information", "duration", f"{utterance.duration:.2f} s of a file of {there:.2f} s are used"))
-    return _Heard(tuple(told), len(waveform))
-
-
-def _levels(waveform: Waveform) -> Iterator[tuple[str, str, str]]:
+        return [("error", "audio", str(error))], 0
+    problems = []
     level = 10 * np.log10(np.mean(np.square(waveform, dtype=np.float64)) + 1e-20)
     if level < _SILENT_LEVEL:
-        yield "warning", "silence", f"nearly silent: {level:.0f} dBFS on average"
+        problems.append(("warning", "silence", f"nearly silent: {level:.0f} dBFS on average"))
     clipped = float(np.mean(np.abs(waveform) >= _FULL_SCALE))
     if clipped > _CLIPPED_SHARE:
-        yield "warning", "clipping", f"clipped: {100 * clipped:.2f} % of the samples are at full scale"
+        problems.append(("warning", "clipping", f"clipped: {100 * clipped:.2f} % of the samples are at full scale"))
+    if info.sample_rate != sample_rate:
+        problems.append(("information", "rate", f"{info.sample_rate} Hz, resampled to {sample_rate} Hz"))
+    if info.channels != 1:
+        problems.append(("information", "channels", f"{info.channels} channels, averaged to one"))
+    if utterance.offset == 0 and info.duration - utterance.duration > 0.5:
+        message = f"only {utterance.duration:.2f} s of a file of {info.duration:.2f} s are used"
+        problems.append(("information", "duration", message))
+    return problems, len(waveform)
 
 
-def _duration(utterance: Utterance, characters: int) -> Iterator[tuple[str, str, str]]:
-    if not _SHORTEST <= utterance.duration <= _LONGEST:
-        yield "warning", "duration", f"{utterance.duration:.2f} s long; {_SHORTEST} to {_LONGEST} s train well"
-    rate = characters / utterance.duration
-    if characters and not _SLOWEST <= rate <= _FASTEST:
-        yield "warning", "pace", f"{characters} characters in {utterance.duration:.2f} s: is it the right text?"
-
-
-def _text(utterance: Utterance, alphabet: Alphabet, check: Check, samples: int) -> Iterator[tuple[str, str, str]]:
-    text = normalise(utterance.text, check.text.normaliser)
+def _text(row: Utterance, alphabet: Alphabet, check: Check, samples: int) -> Iterator[Problem]:
+    text = normalise(row.text, check.text.normaliser)
     if not text:
-        yield "warning", "empty", f"no text is left of {utterance.text!r}"
-    yield from _duration(utterance, len(text))
+        yield "warning", "empty", f"{row.text!r} is empty after normalisation"
+    if not _SHORTEST <= row.duration <= _LONGEST:
+        yield "warning", "duration", f"{row.duration:.2f} s long; {_SHORTEST} to {_LONGEST} s are best for training"
+    if text and not _SLOWEST <= len(text) / row.duration <= _FASTEST:
+        yield "warning", "pace", f"{len(text)} characters in {row.duration:.2f} s: check that the text is right"
     unknown = alphabet.unknown(text)
     if unknown:
         swapped = [character for character in unknown if not alphabet.unknown(character.swapcase())]
         why = f"; {', '.join(map(repr, swapped))} only in the other case" if swapped else ""
-        mend = "; it will be dropped" if check.text.unknown == "drop" else ""
-        severity = "warning" if check.text.unknown == "drop" else "error"
-        kind = "case" if swapped else "characters"
-        yield severity, kind, f"{', '.join(map(repr, unknown))} not in the alphabet{why}{mend}"
+        severity, effect = ("warning", "; it will be dropped") if check.text.unknown == "drop" else ("error", "")
+        message = f"{', '.join(map(repr, unknown))} not in the alphabet{why}{effect}"
+        yield severity, "case" if swapped else "characters", message
     elif samples:
-        frames = output_length(frame_count(samples, check.features), check.time_reduction)
+        frames, fast = (
+            output_length(frame_count(int(samples / speed), check.features), check.time_reduction)
+            for speed in (1.0, check.fastest)
+        )
         needed = frames_needed(alphabet.encode(text))
         if frames < needed:
-            yield (
-                "warning",
-                "unalignable",
-                f"{frames} output frames, CTC needs {needed} for {len(text)} characters; it will be dropped",
-            )
-        elif output_length(frame_count(int(samples / check.fastest), check.features), check.time_reduction) < needed:
+            message = f"{frames} output frames, CTC needs {needed} for {len(text)} characters; it will be dropped"
+            yield "warning", "unalignable", message
+        elif fast < needed:
             yield "information", "fast", f"CTC cannot align it at speed {check.fastest:g}; that copy will be dropped"
 
 
 def _between(manifests: Mapping[str, Sequence[Utterance]], normaliser: str) -> Iterator[Finding]:
-    """Compare rows with each other: one recording twice, and texts and speakers that training and testing share."""
+    """Yield recordings that occur twice, and texts and speakers that several manifests share."""
     segments: dict[tuple[str, float], tuple[str, str]] = {}
-    for name, utterances in manifests.items():
-        for one in utterances:
-            first = segments.setdefault((one.audio, one.offset), (name, one.id))
-            if first != (name, one.id):
+    texts: dict[str, set[str]] = {}
+    speakers: dict[str, set[str]] = {}
+    for name, rows in manifests.items():
+        for row in rows:
+            first = segments.setdefault((row.audio, row.offset), (name, row.id))
+            if first != (name, row.id):
                 message = f"the same recording as {first[1]} of {first[0]}"
-                yield Finding("warning", "duplicate", name, one.id, message)
-    names = list(manifests)
-    texts = {name: {normalise(one.text, normaliser) for one in manifests[name]} for name in names}
-    for position, name in enumerate(names[1:], 1):
-        for earlier in names[:position]:
-            for one in manifests[name]:
-                if len(one.text.split()) >= 5 and normalise(one.text, normaliser) in texts[earlier]:
-                    yield Finding("warning", "leak", name, one.id, f"its text stands in {earlier} too")
-            speakers = {one.speaker for one in manifests[name]} & {one.speaker for one in manifests[earlier]} - {""}
-            for speaker in sorted(speakers):
-                yield Finding("warning", "speaker", name, "", f"speaker {speaker} is in {earlier} too")
-
-
-def _usable(name: str, utterances: Sequence[Utterance], findings: Iterable[Finding]) -> Iterator[Finding]:
-    lost = {"audio", "characters", "case", "empty", "unalignable"}
-    dropped = {finding.id for finding in findings if finding.manifest == name and finding.kind in lost}
-    if len(dropped) == len(utterances):
-        yield Finding("error", "nothing", name, "", "no row is left that could be trained on")
-
-
-def examine(
-    manifests: Mapping[str, Sequence[Utterance]], check: Check, progress: Callable[[float, float], None] | None = None
-) -> Diagnosis:
-    """Read every recording and text of the manifests, by name, and tell what would go wrong.
-
-    An alphabet of `auto` is that of the first manifest. `progress` is told the rows done and in all.
-    """
-    total = sum(map(len, manifests.values()))
-    settings = check.text
-    first = next(iter(manifests.values()))
-    collected = "".join(sorted({letter for one in first for letter in normalise(one.text, settings.normaliser)}))
-    alphabet = Alphabet((collected or " ") if settings.alphabet == "auto" else settings.alphabet)
-    findings: list[Finding] = []
-    done = 0
-    for name, utterances in manifests.items():
-        jobs = ((one, check.features.sample_rate) for one in utterances)
-        for one, said in zip(utterances, map_processes(_listen, jobs, len(utterances) < _ALONE), strict=True):
-            told = (*said.told, *_text(one, alphabet, check, said.samples))
-            findings += [Finding(severity, kind, name, one.id, message) for severity, kind, message in told]
-            done += 1
-            if progress:
-                progress(done, total)
-        findings += list(_usable(name, utterances, findings))
-    findings += list(_between(manifests, settings.normaliser))
-    hours = {name: sum(one.duration for one in utterances) / 3600 for name, utterances in manifests.items()}
-    return Diagnosis(tuple(findings), {name: len(utterances) for name, utterances in manifests.items()}, hours)
-
-
-def summary(diagnosis: Diagnosis) -> dict[tuple[str, str], int]:
-    """Return how often each (severity, kind) was found, errors first."""
-    order = {"error": 0, "warning": 1, "information": 2}
-    counts = Counter((finding.severity, finding.kind) for finding in diagnosis.findings)
-    return dict(sorted(counts.items(), key=lambda item: (order[item[0][0]], item[0][1])))
+                yield Finding("warning", "duplicate", name, row.id, message)
+        for earlier, seen in texts.items():
+            for row in rows:
+                if len(row.text.split()) >= 5 and normalise(row.text, normaliser) in seen:
+                    yield Finding("warning", "leak", name, row.id, f"its text is in {earlier}, too")
+            for speaker in sorted(speakers[earlier].intersection(row.speaker for row in rows) - {""}):
+                yield Finding("warning", "speaker", name, "", f"speaker {speaker} is in {earlier}, too")
+        texts[name] = {normalise(row.text, normaliser) for row in rows}
+        speakers[name] = {row.speaker for row in rows}

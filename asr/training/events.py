@@ -1,4 +1,4 @@
-"""What a training run tells while it goes on."""
+"""The events of a training run, which `on_event` receives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Preparing:
-    """Told while features are computed: seconds of audio done and in all, and the bytes that will be written."""
+    """Features are being computed: seconds of audio done and in total, and the bytes that will be written."""
 
     done: float
     total: float
@@ -15,9 +15,9 @@ class Preparing:
 
 @dataclass(frozen=True)
 class Step:
-    """Told after each step of the optimiser: seconds of audio done and in all in this epoch.
+    """An optimiser step is done: seconds of audio done and in total in this epoch.
 
-    `loss` in nats a character, the mean of the epoch so far; `waiting`: the share of the time spent waiting for data.
+    `loss`: nats per character, mean of the epoch so far; `waiting`: the fraction of the time spent waiting for data.
     """
 
     epoch: int
@@ -30,7 +30,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Sample:
-    """One dev utterance as the model hears it at the end of an epoch."""
+    """The greedy transcript of a dev utterance at the end of an epoch."""
 
     id: str
     reference: str
@@ -39,11 +39,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Told after each epoch; one line of train.jsonl. Losses in nats a character, WER as a fraction.
+    """An epoch is done; a row of train.jsonl. Losses in nats per character, WER as a fraction.
 
-    `gradient_norm`: the median before clipping, `largest_norm` the largest. `blank_share`: the fraction of dev frames
+    `gradient_norm`: the median before clipping; `largest_norm`: the maximum. `blank_share`: the fraction of dev frames
     whose likeliest token is the blank. `infinite`: training utterances left out because their loss was infinite.
-    `mask_strength`: the fraction of the recipe's masks in use.
+    `mask_strength`: the fraction of the recipe's masks in use. `data_wait`: as `Step.waiting`.
     """
 
     epoch: int
@@ -66,10 +66,14 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Note:
-    """Told when something happened that the user should know."""
+    """A message for the user."""
 
     message: str
 
 
 Event = Preparing | Step | Epoch | Note
 OnEvent = Callable[[Event], None]
+
+
+def ignore_event(event: Event) -> None:
+    """Do nothing."""

@@ -1,173 +1,253 @@
-"""From the first batch to the last: epochs, their order, what is written after each, and when a run ends."""
+"""The training loop: epochs, their batches, and what is written after each."""
 
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.features import batching
+from asr.features import Matrices, batching
+from asr.features import reference as mfcc
 from asr.features.augment import Masking
 from asr.files import open_atomic
 from asr.model import checkpoint
+from asr.model.checkpoint import ModelFileSettings
 from asr.parallel import prefetch
-from asr.training import advice as watchdog
-from asr.training import averaging
-from asr.training import page as curves
-from asr.training.dataset import Variation
-from asr.training.events import Epoch, Step
-from asr.training.run import Run
-from asr.training.step import MEND, Share, TrainingError
+from asr.training import averaging, resume
+from asr.training.advice import advice
+from asr.training.dataset import Dataset, Variation
+from asr.training.events import Epoch, Note, OnEvent, Step
+from asr.training.page import render
+from asr.training.resume import Progress
+from asr.training.step import Engine, StepBatches, TrainingError
 from asr.training.validation import validate
 
+_DIVERGED = "the last good model is kept; a lower training.learning_rate or training.clip may help"
 
-def go_on(run: Run) -> bool:
-    """Train from where the run stands to its end; return False if it was stopped before."""
+
+@dataclass
+class Run:
+    """A run with everything it works on. `card`: what the model file says of it; `identity`: see `resume`."""
+
+    engine: Engine
+    train: Dataset
+    dev: Dataset
+    settings: ModelFileSettings
+    progress: Progress
+    folder: Path
+    card: dict[str, Any]
+    identity: dict[str, Any]
+    on_event: OnEvent
+    should_stop: Callable[[], bool]
+
+    @cached_property
+    def matrices(self) -> Matrices:
+        """Return the matrices of the features, which the model file contains."""
+        return mfcc.matrices(self.settings.features)
+
+    @property
+    def longest(self) -> int:
+        """Return the maximum number of frames in a batch, padding included."""
+        return round(self.progress.batch_seconds / self.settings.features.hop)
+
+    def save_state(self) -> None:
+        """Save the training state, in the main process only."""
+        if self.engine.world.is_main:
+            resume.save(self.folder, self.engine, self.progress, self.identity)
+
+    def save_model(self, path: Path, **card: Any) -> None:
+        """Save the model in the main process, with additions to its card."""
+        if not self.engine.world.is_main:
+            return
+        last = self.progress.rows[-1]
+        now = {
+            "epoch": last.epoch,
+            "dev_wer": last.dev_wer,
+            "minutes": round(self.progress.minutes, 1),
+            "device": self.engine.device.type,
+            "processes": self.engine.world.size,
+        }
+        checkpoint.save(path, self.engine.model, self.settings, self.card | now | card, self.matrices)
+
+    def note(self, message: str) -> None:
+        """Report a message and keep it for the page."""
+        self.progress.notes.append(message)
+        self.on_event(Note(message))
+
+
+def train_epochs(run: Run) -> bool:
+    """Train from the current position to the end of the run; return False if it was stopped before."""
     progress, settings = run.progress, run.engine.recipe.training
     while not progress.finished:
-        begin = time.perf_counter()
+        start = time.perf_counter()
         stopped = _train_epoch(run)
-        progress.minutes += (time.perf_counter() - begin) / 60
+        progress.minutes += (time.perf_counter() - start) / 60
         if stopped:
-            run.save()
+            run.save_state()
             return False
-        begin = time.perf_counter()
-        _end_epoch(run, begin)
+        start = time.perf_counter()
+        _finish_epoch(run, start)
         best = progress.best
         since = progress.epoch - best.epoch if best else 0
-        impatient = 0 < settings.patience <= since
-        if impatient:
-            run.tell(f"stopped: no better dev WER for {since} epochs")
-        if impatient or progress.epoch >= settings.epochs:
+        out_of_patience = 0 < settings.patience <= since
+        if out_of_patience:
+            run.note(f"stopped: no better dev WER for {since} epochs")
+        if out_of_patience or progress.epoch >= settings.epochs:
             progress.finished = True
-            averaging.finish(run)
-        progress.minutes += (time.perf_counter() - begin) / 60
-        progress.begin_epoch()
-        _write_page(run)
-        run.save()
-        if not progress.finished and run.engine.world.total(torch.tensor([float(run.options.should_stop())])).item():
+            _average(run)
+        progress.minutes += (time.perf_counter() - start) / 60
+        progress.begin_epoch(progress.epoch + 1)
+        if run.engine.world.is_main:
+            name = run.engine.recipe.name or run.folder.name
+            with open_atomic(run.folder / "training.html") as out:
+                out.write(render(name, progress.rows, progress.notes, progress.finished).encode())
+        run.save_state()
+        if not progress.finished and run.engine.world.sum(torch.tensor([float(run.should_stop())])).item():
             return False
     return True
 
 
 def _items(run: Run) -> tuple[NDArray[np.int64], Variation]:
-    """Return the items of this epoch and how they are varied."""
+    """Return the items of this epoch and their augmentation."""
     recipe, progress = run.engine.recipe, run.progress
     clean = progress.epoch > recipe.training.epochs - recipe.training.clean_epochs
     items = np.arange(len(run.train))
     if clean and 1.0 in run.train.speeds:
-        items = np.flatnonzero(run.train.speed_numbers == run.train.speeds.index(1.0))
+        items = np.flatnonzero(run.train.speed_indices == run.train.speeds.index(1.0))
     strength = 0.0 if clean else recipe.mask_strength([row.dev_wer for row in progress.rows], progress.epoch - 1)
     masking = Masking(recipe.augment, recipe.features, strength)
-    share = 0.0 if clean else recipe.augment.noise_share
-    return items, Variation(masking, share, (recipe.training.seed, progress.epoch))
+    noise_share = 0.0 if clean else recipe.augment.noise_share
+    return items, Variation(masking, noise_share, (recipe.training.seed, progress.epoch))
 
 
-def _shares(
+def _steps(
     run: Run, plan: list[NDArray[np.int64]], variation: Variation
-) -> Iterator[tuple[Share, list[NDArray[np.int64]]]]:
-    """Yield this process's share of each step that is still to do, with the indices of the whole step."""
+) -> Iterator[tuple[StepBatches, list[NDArray[np.int64]]]]:
+    """Yield this process's batches of each remaining step, and the indices of the step in all processes."""
     world = run.engine.world
     width = world.size * run.engine.recipe.training.accumulate
     steps = [plan[start : start + width] for start in range(run.progress.position, len(plan), width)]
 
-    def build(step: list[NDArray[np.int64]]) -> tuple[Share, list[NDArray[np.int64]]]:
+    def build(step: list[NDArray[np.int64]]) -> tuple[StepBatches, list[NDArray[np.int64]]]:
         own = step[world.rank :: world.size]
         batches = [run.train.batch(indices, variation) for indices in own or [step[0][:1]]]
-        return Share(batches, sum(map(len, step)), idle=not own), step
+        return StepBatches(batches, sum(map(len, step)), idle=not own), step
 
     return prefetch(build, steps)
 
 
 def _train_epoch(run: Run) -> bool:
-    """Train on every batch of the epoch that is left; return whether the run was stopped in between."""
+    """Train on the remaining batches of the epoch; return whether the run was stopped."""
     engine, progress = run.engine, run.progress
     settings = engine.recipe.training
     items, variation = _items(run)
     random = np.random.default_rng((settings.seed, progress.epoch))
     plan = [items[batch] for batch in batching.plan(run.train.frames[items], run.longest, random)]
-    durations, lengths = run.train.durations, run.train.token_counts
+    durations, token_counts = run.train.durations, run.train.token_counts
     total = float(durations[items].sum())
     engine.model.train()
-    asked = saved = time.perf_counter()
-    for share, step in _shares(run, plan, variation):
+    before = saved = time.perf_counter()
+    for batches, step in _steps(run, plan, variation):
         ready = time.perf_counter()
+        # Dropout depends only on the position in the run, so that a resumed run repeats it.
         seed = (settings.seed, progress.epoch, progress.position, engine.world.rank)
-        # Dropout, too, then depends on nothing but the place in the run.
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
         progress.learning_rate = engine.recipe.learning_rate(progress.epoch - 1 + progress.done / total)
         try:
-            outcome = engine.step(share, progress.learning_rate, run.options.should_stop())
+            result = engine.step(batches, progress.learning_rate, run.should_stop())
         except TrainingError as error:
             ids = ", ".join(run.train[int(index)].id for indices in step for index in indices)
-            raise TrainingError(f"{error} in the batch of {ids}; {MEND}") from error
+            raise TrainingError(f"{error} in the batch of {ids}; {_DIVERGED}") from error
         indices = np.concatenate(step)
         progress.position += len(step)
-        progress.loss += outcome.loss
-        progress.infinite += outcome.infinite
-        progress.norms.append(outcome.norm)
-        progress.characters += int(lengths[indices].sum())
+        progress.loss += result.loss
+        progress.infinite += result.infinite
+        progress.norms.append(result.norm)
+        progress.characters += int(token_counts[indices].sum())
         progress.done += float(durations[indices].sum())
         now = time.perf_counter()
-        progress.waiting += ready - asked
-        progress.seconds += now - asked
-        asked = now
+        progress.waiting += ready - before
+        progress.seconds += now - before
+        before = now
         mean = progress.loss / max(progress.characters, 1)
         waiting = progress.waiting / max(progress.seconds, 1e-9)
-        run.options.on_event(Step(progress.epoch, settings.epochs, progress.done, total, mean, waiting))
-        if outcome.stop and progress.position < len(plan):
+        run.on_event(Step(progress.epoch, settings.epochs, progress.done, total, mean, waiting))
+        if result.stop and progress.position < len(plan):
             return True
         if now - saved > 60 * settings.checkpoint_minutes and progress.position < len(plan):
-            run.save()
-            asked = saved = time.perf_counter()
+            run.save_state()
+            before = saved = time.perf_counter()
     return False
 
 
-def _end_epoch(run: Run, begin: float) -> None:
-    """Validate, write the models and the log of the epoch that was trained, and tell."""
+def _finish_epoch(run: Run, start: float) -> None:
+    """Validate, write the models and train.jsonl, and report the epoch."""
     engine, progress = run.engine, run.progress
+    settings = engine.recipe.training
     try:
-        found = validate(engine, run.dev, run.settings.alphabet, run.longest)
+        result = validate(engine, run.dev, run.settings.alphabet, run.longest)
     except TrainingError as error:
-        raise TrainingError(f"{error} after epoch {progress.epoch}; {MEND}") from error
-    wer = found.score.wer.value
+        raise TrainingError(f"{error} after epoch {progress.epoch}; {_DIVERGED}") from error
+    wer = result.score.wer.value
     row = Epoch(
         epoch=progress.epoch,
-        epochs=engine.recipe.training.epochs,
+        epochs=settings.epochs,
         train_loss=progress.loss / max(progress.characters, 1),
-        dev_loss=found.loss,
+        dev_loss=result.loss,
         dev_wer=wer,
-        best=(wer, found.loss) < progress.lowest,
+        best=(wer, result.loss) < progress.lowest,
         learning_rate=progress.learning_rate,
         gradient_norm=float(np.median(progress.norms)),
         largest_norm=max(progress.norms),
-        blank_share=found.blank_share,
+        blank_share=result.blank_share,
         infinite=progress.infinite,
         mask_strength=_items(run)[1].masking.strength,
-        seconds=progress.seconds + time.perf_counter() - begin,
+        seconds=progress.seconds + time.perf_counter() - start,
         data_wait=progress.waiting / max(progress.seconds, 1e-9),
         audio_hours=progress.done / 3600,
-        samples=found.samples,
+        samples=result.samples,
     )
     progress.rows.append(row)
-    if engine.world.leads:
-        averaging.keep(run)
-        checkpoint.save(run.out / "last.safetensors", engine.model, run.settings, run.card_now(), run.matrices)
+    if engine.world.is_main:
+        averaged = averaging.epochs_to_average(progress.rows, settings)
+        if row.epoch in averaged:
+            averaging.epoch_file(run.folder, row.epoch).parent.mkdir(exist_ok=True)
+            run.save_model(averaging.epoch_file(run.folder, row.epoch))
+        for path in (run.folder / averaging.FOLDER).glob(averaging.PATTERN):
+            if int(path.stem) not in averaged:
+                path.unlink(missing_ok=True)
+        run.save_model(run.folder / "last.safetensors")
         if row.best:
-            checkpoint.save(run.out / "best.safetensors", engine.model, run.settings, run.card_now(), run.matrices)
-        with open_atomic(run.out / "train.jsonl") as out:
-            out.writelines(json.dumps(asdict(one), ensure_ascii=False).encode() + b"\n" for one in progress.rows)
-    run.options.on_event(row)
-    for message in watchdog.advice(progress.rows):
-        run.tell(f"epoch {row.epoch}: {message}")
+            run.save_model(run.folder / "best.safetensors")
+        with open_atomic(run.folder / "train.jsonl") as out:
+            out.writelines(json.dumps(asdict(line), ensure_ascii=False).encode() + b"\n" for line in progress.rows)
+    run.on_event(row)
+    for message in advice(progress.rows):
+        run.note(f"epoch {row.epoch}: {message}")
 
 
-def _write_page(run: Run) -> None:
-    progress = run.progress
-    if run.engine.world.leads:
-        page = curves.render(run.engine.recipe.name or run.out.name, progress.rows, progress.notes, progress.finished)
-        with open_atomic(run.out / "training.html") as out:
-            out.write(page.encode())
+def _average(run: Run) -> None:
+    """Average the weights of several epochs, and make the average the best model if its dev WER is lower."""
+    engine, progress = run.engine, run.progress
+    best, epochs = progress.best, averaging.epochs_to_average(progress.rows, engine.recipe.training)
+    if len(epochs) < 2 or best is None:
+        return
+    own = {name: value.clone() for name, value in engine.model.state_dict().items()}
+    engine.model.load_state_dict(averaging.average_weights(run.folder, epochs, engine))
+    result = validate(engine, run.dev, run.settings.alphabet, run.longest)
+    wer = result.score.wer.value
+    better = (wer, result.loss) < progress.lowest
+    if better:
+        progress.averaged = (wer, result.loss)
+        run.save_model(run.folder / "best.safetensors", averaged=epochs, dev_wer=wer)
+    engine.model.load_state_dict(own)
+    run.note(
+        f"the average of epochs {', '.join(map(str, epochs))}: dev loss {result.loss:.3f}, dev WER {100 * wer:.2f} %, "
+        + ("now the best model" if better else f"not better than epoch {best.epoch}, which stays the best model")
+    )

@@ -1,8 +1,8 @@
-"""Where a run stands, as a file: a run that is continued from it is the run that was never stopped.
+"""The training state of a run as a file: a resumed run gives the same result as one that was never stopped.
 
-`RUN/resume/<epoch>-<batch>.safetensors` holds the model's parameters (`model.NAME`), the optimiser's
-(`optimiser.NUMBER.NAME`) and, as JSON in the metadata, `progress` and what the run was started with, `identity`. No
-random state needs to be kept: order, masks and dropout depend on the seed, the epoch and the batch alone.
+`RUN/resume/<epoch>-<batch>.safetensors` holds the model's parameters (`model.NAME`), the optimiser's state
+(`optimiser.INDEX.NAME`) and, as JSON in the metadata, `progress`, `identity` (the recipe and the digests of the data)
+and `scaler`. No random state is needed: order, masks and dropout depend only on the seed, the epoch and the batch.
 """
 
 import json
@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
+from asr import config
 from asr.files import open_atomic
 from asr.training.events import Epoch, Sample
 from asr.training.step import Engine, TrainingError
@@ -22,15 +23,17 @@ from asr.training.step import Engine, TrainingError
 FORMAT = "asr-training-state"
 FOLDER = "resume"
 PATTERN = f"{6 * '[0-9]'}-{8 * '[0-9]'}.safetensors"
+# Settings that may change when a run is resumed, because they do not affect the model.
+_FREE = ("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:")
 
 
 @dataclass
 class Progress:
-    """What has been done: finished epochs, and of the epoch that goes on `position` batches.
+    """The finished epochs of a run, and `position`: the finished batches of the current epoch.
 
-    `loss` (nats), `characters`, `done` (seconds of audio), `waiting` and `seconds` (of the clock) and `infinite` are
-    sums over the steps of this epoch, `norms` their gradient norms. `minutes`: of the clock, the run's.
-    `averaged`: the dev WER and loss of the mean of several epochs, if that became the best model.
+    Sums over the steps of this epoch: `loss` (nats), `characters`, `done` (s of audio), `waiting` and `seconds` (s of
+    wall-clock time), `infinite`; `norms`: their gradient norms. `minutes`: wall-clock time of the run. `averaged`: dev
+    WER and loss of the average of several epochs, if it is the best model.
     """
 
     epoch: int = 1
@@ -52,54 +55,26 @@ class Progress:
 
     @property
     def best(self) -> Epoch | None:
-        """Return the epoch with the lowest dev WER; of equal ones, 100 % above all, the one with the lower loss."""
+        """Return the epoch with the lowest dev WER; of several, the one with the lowest dev loss."""
         return min(self.rows, key=lambda row: (row.dev_wer, row.dev_loss), default=None)
 
     @property
     def lowest(self) -> tuple[float, float]:
-        """Return the dev WER and loss of the best model, be it an epoch's or an average."""
-        found = [(row.dev_wer, row.dev_loss) for row in self.rows]
-        return min([*found, self.averaged] if self.averaged else found, default=(math.inf, math.inf))
+        """Return the dev WER and loss of the best model, whether of an epoch or an average."""
+        scores = [(row.dev_wer, row.dev_loss) for row in self.rows] + ([self.averaged] if self.averaged else [])
+        return min(scores, default=(math.inf, math.inf))
 
-    def begin_epoch(self) -> None:
-        """Go on to the next epoch."""
-        self.epoch, self.position = self.epoch + 1, 0
+    def begin_epoch(self, epoch: int) -> None:
+        """Reset the sums and start an epoch."""
+        self.epoch, self.position = epoch, 0
         self.loss = self.done = self.waiting = self.seconds = 0.0
         self.characters = self.infinite = 0
         self.norms = []
 
 
-def files(run: Path) -> list[Path]:
-    """Return the run's saved states, newest first."""
-    return sorted((run / FOLDER).glob(PATTERN), reverse=True)
-
-
-def save(run: Path, engine: Engine, progress: Progress, identity: dict[str, Any]) -> None:
-    """Save where the run stands and take away the oldest states. Raises TrainingError; the older ones are kept then."""
-    folder = run / FOLDER
-    path = folder / f"{progress.epoch:06d}-{progress.position:08d}.safetensors"
-    tensors = {f"model.{name}": tensor for name, tensor in engine.model.state_dict().items()}
-    for number, values in engine.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{name}": value for name, value in values.items()}
-    content = {"progress": asdict(progress), "identity": identity, "scaler": engine.scaler.state_dict()}
-    metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in content.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open_atomic(path) as out:
-            out.write(serialise({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata))
-    except OSError as error:
-        before = files(run)
-        kept = f"{before[0]} is whole" if before else "none was saved before"
-        raise TrainingError(
-            f"{path}: cannot be written: {error.strerror or error}; {kept}: make room, and the same command goes on"
-        ) from error
-    for old in files(run)[engine.recipe.training.checkpoints :]:
-        old.unlink(missing_ok=True)
-
-
 @dataclass(frozen=True)
-class Saved:
-    """What a state file says of its run."""
+class State:
+    """The content of a state file."""
 
     path: Path
     progress: Progress
@@ -108,10 +83,39 @@ class Saved:
     tensors: dict[str, torch.Tensor]
 
 
-def read(run: Path) -> tuple[Saved | None, list[str]]:
-    """Read the newest state of a run that is whole, and name those that are not."""
+def state_files(run: Path) -> list[Path]:
+    """Return the state files of a run, newest first."""
+    return sorted((run / FOLDER).glob(PATTERN), reverse=True)
+
+
+def save(run: Path, engine: Engine, progress: Progress, identity: dict[str, Any]) -> None:
+    """Save the state of a run and delete the oldest ones. Raises TrainingError and keeps them if writing fails."""
+    folder = run / FOLDER
+    path = folder / f"{progress.epoch:06d}-{progress.position:08d}.safetensors"
+    tensors = {f"model.{name}": tensor for name, tensor in engine.model.state_dict().items()}
+    for index, values in engine.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
+    content = {"progress": asdict(progress), "identity": identity, "scaler": engine.scaler.state_dict()}
+    metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in content.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open_atomic(path) as out:
+            out.write(serialise({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata))
+    except OSError as error:
+        before = state_files(run)
+        kept = f"{before[0]} is complete" if before else "there is no earlier one"
+        raise TrainingError(
+            f"{path}: cannot be written: {error.strerror or error}; {kept}: free some space, and resume with the same "
+            "command"
+        ) from error
+    for old in state_files(run)[engine.recipe.training.checkpoints :]:
+        old.unlink(missing_ok=True)
+
+
+def read(run: Path) -> tuple[State | None, list[str]]:
+    """Return the newest complete state of a run, and a message for each newer one that is damaged."""
     damaged: list[str] = []
-    for path in files(run):
+    for path in state_files(run):
         try:
             return _read(path), damaged
         except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
@@ -119,34 +123,45 @@ def read(run: Path) -> tuple[Saved | None, list[str]]:
     return None, damaged
 
 
-def _read(path: Path) -> Saved:
+def _read(path: Path) -> State:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
     if metadata.get("format") != FORMAT:
-        raise ValueError("not a state of training")
+        raise ValueError("not a training state")
     values = json.loads(metadata["progress"])
-    rows = [
-        Epoch(**{**row, "samples": tuple(Sample(**sample) for sample in row["samples"])}) for row in values.pop("rows")
-    ]
-    averaged = values.pop("averaged")
-    values["averaged"] = tuple(averaged) if averaged else None
+    for row in values["rows"]:
+        row["samples"] = tuple(Sample(**sample) for sample in row["samples"])
+    values["rows"] = [Epoch(**row) for row in values["rows"]]
+    values["averaged"] = tuple(values["averaged"]) if values["averaged"] else None
     identity, scaler = json.loads(metadata["identity"]), json.loads(metadata["scaler"])
-    return Saved(path, Progress(**values, rows=rows), identity, scaler, tensors)
+    return State(path, Progress(**values), identity, scaler, tensors)
 
 
-def restore(saved: Saved, engine: Engine) -> None:
-    """Put the parameters and the optimiser to where they were. Raises TrainingError if the model is another one."""
-    model = {name.removeprefix("model."): value for name, value in saved.tensors.items() if name.startswith("model.")}
+def changes(state: State, identity: dict[str, Any], override: bool) -> list[str]:
+    """Return what differs between the run that was saved and this one. Raises TrainingError unless `override`."""
+    differing = [line for line in config.differences(state.identity, identity) if not line.startswith(_FREE)]
+    changed = [line.removeprefix("recipe.") for line in differing]
+    if changed and not override:
+        raise TrainingError(
+            f"{state.path.parent.parent}: the run was started with other settings or data ({'; '.join(changed)}); "
+            "resume it with the same ones, accept the changes with --override, or replace it with --overwrite"
+        )
+    return changed
+
+
+def restore(state: State, engine: Engine) -> None:
+    """Load the parameters and the optimiser's state. Raises TrainingError if they do not fit the model."""
+    model = {name.removeprefix("model."): value for name, value in state.tensors.items() if name.startswith("model.")}
     try:
         engine.model.load_state_dict(model)
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in saved.tensors.items():
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in state.tensors.items():
             if name.startswith("optimiser."):
-                _, number, key = name.split(".")
-                state.setdefault(int(number), {})[key] = value
-        engine.optimiser.load_state_dict({**engine.optimiser.state_dict(), "state": state})
-        if saved.scaler and engine.scaler.is_enabled():
-            engine.scaler.load_state_dict(saved.scaler)
+                _, index, key = name.split(".")
+                moments.setdefault(int(index), {})[key] = value
+        engine.optimiser.load_state_dict({**engine.optimiser.state_dict(), "state": moments})
+        if state.scaler and engine.scaler.is_enabled():
+            engine.scaler.load_state_dict(state.scaler)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise TrainingError(f"{saved.path}: the state of another model: {str(error).splitlines()[0]}") from error
+        raise TrainingError(f"{state.path}: the state of another model: {str(error).splitlines()[0]}") from error

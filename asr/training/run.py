@@ -1,33 +1,54 @@
-"""A run that goes on: what it works with, where it stands, and where it writes."""
+"""A training run: check its folder, load the data, start from new weights, a model or a saved state, and train."""
 
+import logging
+import platform
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from asr.features import Matrices
-from asr.features import reference as mfcc
+import torch
+
+from asr import config, files
+from asr.audio import AudioError
+from asr.compute import autocast_dtype, choose_device, emulates_bfloat16
+from asr.corpora import manifest
+from asr.corpora.manifest import Utterance
+from asr.features.cache import Copy
+from asr.model import Model, checkpoint
 from asr.model.checkpoint import ModelFileSettings
-from asr.training import resume
-from asr.training.dataset import Dataset
-from asr.training.events import Event, Note, OnEvent
-from asr.training.resume import Progress
-from asr.training.step import Engine
+from asr.text import TextError
+from asr.training import averaging, batch_size, dataset, distributed, resume
+from asr.training.dataset import Dataset, DatasetSource
+from asr.training.distributed import World
+from asr.training.events import Note, OnEvent, Preparing, ignore_event
+from asr.training.loop import Run, train_epochs
+from asr.training.recipe import Recipe
+from asr.training.resume import Progress, State
+from asr.training.step import Engine, TrainingError
+from asr.version import __version__
 
+log = logging.getLogger(__name__)
+# Without a handler Python prints warnings to stderr.
+log.addHandler(logging.NullHandler())
 
-def ignore_event(event: Event) -> None:
-    """Take no notice."""
+OUTPUTS = ("best.safetensors", "last.safetensors", "train.jsonl", "training.html")
+_NOT_STREAMING = (
+    "the model is forward-only, but its features depend on the whole recording; to transcribe streams it also needs "
+    'features.normalisation = "corpus" (or "none"), features.top_db = 0 and features.deltas = 0'
+)
+_SLOW_BFLOAT16 = "this CPU has no bfloat16 instructions: training.precision = float32 is faster"
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a run is begun and followed.
+    """How a run is started and observed.
 
-    `report` is told what goes on; `stop` is asked after each step whether the run should be saved and stopped.
-    `overwrite`: a run that is in the folder is replaced, not continued. `resume`: it is an error if there is none.
-    `override`: a run is continued although settings or data differ. `start`: a model file whose weights, features,
-    alphabet and shape a new run takes on.
+    `on_event`: called with each event; `should_stop`: called after each step, True saves and stops the run.
+    `overwrite`: replace a run in the folder. `resume`: raise an error if there is none. `override`: resume although
+    settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape.
     """
 
     on_event: OnEvent = ignore_event
@@ -38,47 +59,225 @@ class TrainOptions:
     start: Path | None = None
 
 
-@dataclass
-class Run:
-    """A run that goes on. `card` and `identity` tell what it was started with."""
+@dataclass(frozen=True)
+class TrainResult:
+    """The best model's file (None before the end of the first epoch), its epoch (0: an average) and its dev WER.
 
-    engine: Engine
-    train: Dataset
-    dev: Dataset
-    settings: ModelFileSettings
-    progress: Progress
-    out: Path
-    card: dict[str, Any]
-    identity: dict[str, Any]
-    options: TrainOptions
+    `finished`: False if the run was stopped and can be resumed.
+    """
 
-    @cached_property
-    def matrices(self) -> Matrices:
-        """Return what the features are computed with; the model file carries it."""
-        return mfcc.matrices(self.settings.features)
+    model: Path | None
+    epoch: int
+    dev_wer: float
+    finished: bool
 
-    @property
-    def longest(self) -> int:
-        """Return the padded frames of the largest batch."""
-        return round(self.progress.batch_seconds / self.settings.features.hop)
 
-    def save(self) -> None:
-        """Save where the run stands; one process does it for all."""
-        if self.engine.world.leads:
-            resume.save(self.out, self.engine, self.progress, self.identity)
+class _Stopped(Exception):  # noqa: N818 - not an error
+    """The run was stopped while features were computed."""
 
-    def tell(self, message: str) -> None:
-        """Report a note and keep it."""
-        self.progress.notes.append(message)
-        self.options.on_event(Note(message))
 
-    def card_now(self) -> dict[str, Any]:
-        """Return the card for a model saved now."""
-        last = self.progress.rows[-1]
-        return self.card | {
-            "epoch": last.epoch,
-            "dev_wer": last.dev_wer,
-            "minutes": round(self.progress.minutes, 1),
-            "device": self.engine.place.type,
-            "processes": self.engine.world.size,
-        }
+def train(
+    recipe: Recipe,
+    train_manifest: str | Path,
+    dev_manifest: str | Path,
+    out: str | Path,
+    options: TrainOptions = TrainOptions(),
+) -> TrainResult:
+    """Train a model with the recipe, or resume the run in the folder `out`.
+
+    Write best.safetensors, last.safetensors, train.jsonl (a row per epoch), training.html, and `resume`, the training
+    state. The feature cache is in `.features` beside each manifest. Under torchrun the processes train together.
+    Raises an AsrError that names what is wrong and where; everything that was saved stays.
+    """
+    out = Path(out)
+    paths = {"train": Path(train_manifest), "dev": Path(dev_manifest)}
+    out.mkdir(parents=True, exist_ok=True)
+    for path in paths.values():
+        if path.resolve() in {(out / name).resolve() for name in OUTPUTS}:
+            raise TrainingError(f"{out}: the run would overwrite its own manifest {path}; choose another folder")
+    with distributed.join_processes(choose_device(recipe.training.device)) as world:
+        if not world.is_main:
+            return _train(recipe, paths, out, replace(options, on_event=ignore_event), world)
+        with files.lock_folder(out):
+            for folder, pattern in _written(out):
+                files.remove_partial(folder, pattern)
+            return _train(recipe, paths, out, options, world)
+
+
+def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: TrainOptions, world: World) -> TrainResult:
+    state = _read_state(out, options)
+    start = checkpoint.load(options.start) if options.start else None
+    if start:
+        recipe, changed = with_model_settings(recipe, start[1].settings)
+        if changed and state is None:
+            options.on_event(Note(f"as {options.start} was trained: {'; '.join(changed)}"))
+    rows = {name: manifest.read(path) for name, path in paths.items()}
+    alphabet = dataset.alphabet_of(rows["train"], recipe.text)
+    recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
+    identity = {"recipe": config.to_dict(recipe)} | {name: files.digest(path) for name, path in paths.items()}
+    if options.start:
+        identity["from"] = files.digest(options.start)
+    changes = resume.changes(state, identity, options.override) if state else []
+    if not recipe.model.bidirectional and not recipe.features.streams:
+        options.on_event(Note(_NOT_STREAMING))
+    if emulates_bfloat16(world.device, autocast_dtype(world.device, recipe.training.precision)):
+        options.on_event(Note(_SLOW_BFLOAT16))
+    try:
+        data = _load_all(paths, rows, recipe, world, options)
+    except _Stopped:
+        return TrainResult(None, 0, 1.0, finished=False)
+    if recipe.features.normalisation == "corpus" and not recipe.features.mean:
+        recipe = replace(recipe, features=dataset.with_corpus_statistics(data["train"]))
+        data = {name: replace(part, features=recipe.features) for name, part in data.items()}
+    settings = ModelFileSettings(recipe.features, recipe.text, recipe.model)
+    torch.manual_seed(recipe.training.seed)
+    model: Model = start[0] if start else settings.build()
+    card = _card(recipe, paths, data)
+    if options.start:
+        card["from"] = {"file": options.start.name, "sha256": identity["from"]}
+    run = Run(
+        engine=Engine.create(recipe, model, world),
+        train=data["train"],
+        dev=data["dev"],
+        settings=settings,
+        progress=Progress(),
+        folder=out,
+        card=card,
+        identity=identity,
+        on_event=options.on_event,
+        should_stop=options.should_stop,
+    )
+    if state:
+        _resume(run, state, changes)
+    elif world.is_main:
+        for folder, pattern in _written(out):
+            files.remove_files(folder, pattern)
+    if not run.progress.batch_seconds:
+        run.progress.batch_seconds = batch_size.batch_seconds(run.engine, data["train"])
+    return _result(run, train_epochs(run))
+
+
+def _result(run: Run, finished: bool) -> TrainResult:
+    best, averaged = run.progress.best, run.progress.averaged
+    if best is None:
+        return TrainResult(None, 0, 1.0, finished)
+    epoch = 0 if averaged and averaged == run.progress.lowest else best.epoch
+    return TrainResult(run.folder / "best.safetensors", epoch, run.progress.lowest[0], finished)
+
+
+def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Recipe, list[str]]:
+    """Return the recipe with the features, alphabet and shape of a model, and what that changed.
+
+    Dropout and the treatment of unknown characters stay those of the recipe.
+    """
+    model = replace(settings.model, dropout=recipe.model.dropout)
+    text = replace(settings.text, unknown=recipe.text.unknown)
+    fitted = replace(recipe, features=settings.features, text=text, model=model)
+    changed = config.differences(config.to_dict(recipe), config.to_dict(fitted))
+    # A recipe seldom contains these.
+    implied = ("features.mean:", "features.scale:", "text.alphabet:")
+    return fitted, [line for line in changed if not line.startswith(implied)]
+
+
+def _read_state(out: Path, options: TrainOptions) -> State | None:
+    """Return the state of the run to resume, if the folder has one."""
+    if options.overwrite:
+        return None
+    state, damaged = resume.read(out)
+    for message in damaged:
+        options.on_event(Note(message))
+    if state is None and damaged:
+        raise TrainingError(f"{out}: none of its training states can be read; --overwrite starts a new run")
+    if state is None and (out / "best.safetensors").exists():
+        raise TrainingError(
+            f"{out} has a model, but no training state to resume; choose another --out, or replace it with --overwrite"
+        )
+    if state is None and options.resume:
+        raise TrainingError(f"{out}: there is no run to resume")
+    return state
+
+
+def _resume(run: Run, state: State, changes: list[str]) -> None:
+    """Restore the saved state; if settings or data changed, restart the epoch."""
+    resume.restore(state, run.engine)
+    run.progress = progress = state.progress
+    if changes:
+        progress.finished = progress.finished and progress.epoch > run.engine.recipe.training.epochs
+        progress.begin_epoch(progress.epoch)
+        progress.batch_seconds = 0.0
+        run.note("resumed with changes: " + "; ".join(changes))
+    position = torch.tensor([float(progress.epoch), float(progress.position)])
+    if not torch.equal(run.engine.world.sum(position.clone()), position * run.engine.world.size):
+        raise TrainingError(f"{run.folder}: the processes read different training states; they must share one disk")
+    if not progress.finished:
+        where = f"in epoch {progress.epoch} after {progress.position} batches"
+        run.on_event(Note(f"{run.folder}: resumed {where}"))
+
+
+def _written(out: Path) -> list[tuple[Path, str]]:
+    """Return the folders and name patterns of all files that a run writes."""
+    folders = [(out / resume.FOLDER, resume.PATTERN), (out / averaging.FOLDER, averaging.PATTERN)]
+    return [*((out, name) for name in OUTPUTS), *folders]
+
+
+def _load_all(
+    paths: dict[str, Path], rows: dict[str, list[Utterance]], recipe: Recipe, world: World, options: TrainOptions
+) -> dict[str, Dataset]:
+    copies = {"train": dataset.copies_of(recipe.augment), "dev": ((Copy(),),)}
+    # One process per machine computes the missing features; then all read them.
+    if world.local_rank:
+        world.barrier()
+    data = {}
+    for name, path in paths.items():
+        # pop: the rows of a large corpus are freed once they are columns.
+        source = DatasetSource(rows.pop(name), path, copies[name], keep_all=name == "dev")
+        data[name] = _load(source, recipe, options)
+    if not world.local_rank:
+        world.barrier()
+    return data
+
+
+def _load(source: DatasetSource, recipe: Recipe, options: TrainOptions) -> Dataset:
+    def on_progress(done: float, total: float, size: int) -> None:
+        options.on_event(Preparing(done, total, size))
+        if options.should_stop():
+            raise _Stopped
+
+    try:
+        data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, on_progress)
+    except (TextError, AudioError) as error:
+        raise type(error)(f"{source.manifest}: {error}") from error
+    if not data.token_counts.any():
+        raise TrainingError(f"{source.manifest}: no usable utterance is left; `asr doctor` lists the reasons")
+    for ids, reason in (
+        (data.unalignable, "too few output frames for the transcript"),
+        (data.unknown, "characters outside the alphabet"),
+    ):
+        if ids:
+            shown = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+            count = len(source.utterances) * len(source.copies)
+            what = "scored without a loss:" if source.keep_all else "dropped"
+            message = f"{source.manifest}: {what} {len(ids)} of {count} utterances: {reason} ({shown})"
+            log.warning(message)
+            options.on_event(Note(message))
+    return data
+
+
+def _card(recipe: Recipe, paths: dict[str, Path], data: dict[str, Dataset]) -> dict[str, Any]:
+    packages = ("torch", "librosa", "numpy", "soundfile", "soxr")
+    return {
+        "recipe": config.to_dict(recipe),
+        "data": {
+            name: {
+                "manifest": paths[name].name,
+                "utterances": len(part),
+                "hours": round(part.seconds / 3600, 3),
+                "unalignable": len(part.unalignable),
+                "unknown_characters": len(part.unknown),
+            }
+            for name, part in data.items()
+        },
+        "versions": {"asr": __version__, "python": platform.python_version()}
+        | {package: version(package) for package in packages},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,4 +1,4 @@
-"""One step: the CTC loss of a batch, its gradient through every frame and layer, and the optimiser."""
+"""One training step: the CTC loss, its gradient through all frames and layers, and the optimiser update."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from asr import compute as device
+from asr.compute import autocast_dtype
 from asr.errors import AsrError
 from asr.features.batching import Batch
 from asr.model import Model
@@ -20,16 +20,14 @@ from asr.text import BLANK
 from asr.training.distributed import World
 from asr.training.recipe import Recipe
 
-MEND = "the last good model is kept; a lower training.learning_rate or training.clip may help"
-
 
 class TrainingError(AsrError):
-    """Data that cannot be trained on, a run that diverged, or one that cannot be continued."""
+    """Data that cannot be trained on, a run that diverged, or one that cannot be resumed."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """`total` (B,): nats of each utterance, with the intermediate loss where there is one, 0 where it is infinite.
+    """`total` (B,): nats per utterance including the intermediate loss, 0 where the loss is infinite.
 
     `plain` (B,): without the intermediate loss. `log_probs` (B, T', V) and `lengths` (B,): the network's output.
     """
@@ -41,10 +39,10 @@ class Losses:
 
 
 @dataclass(frozen=True)
-class Share:
-    """This process's batches of one step, in which all processes together have `count` utterances.
+class StepBatches:
+    """This process's batches of one step, which has `count` utterances over all processes.
 
-    A process that is `idle` has none of its own and goes along with one that another has, for a gradient of 0.
+    A process without a batch of its own is `idle`: it computes a batch of another process with a gradient of 0.
     """
 
     batches: Sequence[Batch]
@@ -53,8 +51,8 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a step came to, over all processes: the sum of losses in nats and how many were infinite; gradient norm."""
+class StepResult:
+    """The result of a step over all processes: the sum of losses in nats, how many were infinite, the gradient norm."""
 
     loss: float
     infinite: int
@@ -64,105 +62,109 @@ class Outcome:
 
 @dataclass
 class Engine:
-    """The network, its optimiser, and where they compute. `network` is `model`, wrapped where several train it.
+    """The network with its optimiser and gradient scaler.
 
-    `lowered`: the type that the network computes in, where it is not float32.
+    `network` is `model`, wrapped if several processes train it. `dtype`: the type of autocast, None for float32.
     """
 
     recipe: Recipe
     model: Model
     optimiser: torch.optim.Optimizer
-    place: torch.device
     world: World
     network: nn.Module
     scaler: GradScaler
-    lowered: torch.dtype | None = None
+    dtype: torch.dtype | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe, model: Model, world: World) -> "Engine":
-        """Put a model to this process's device and give it an optimiser. Raises DeviceError for its precision."""
-        settings, place = recipe.training, world.place
-        lowered = device.autocast_dtype(place, settings.precision)
+    def create(cls, recipe: Recipe, model: Model, world: World) -> "Engine":
+        """Move a model to this process's device and create its optimiser. Raises DeviceError for its precision."""
+        settings, device = recipe.training, world.device
+        dtype = autocast_dtype(device, settings.precision)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         torch.use_deterministic_algorithms(settings.deterministic)
         torch.backends.cudnn.deterministic = settings.deterministic
         if settings.deterministic:
-            # Without it, cuBLAS refuses to work.
+            # cuBLAS requires it.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        model = model.to(place)
+        model = model.to(device)
         optimiser = torch.optim.AdamW(
             model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
-        devices = [place] if place.type == "cuda" else None
+        devices = [device] if device.type == "cuda" else None
         network = DistributedDataParallel(model, devices) if world.size > 1 else model
-        scaler = GradScaler(place.type, enabled=lowered == torch.float16)
-        return cls(recipe, model, optimiser, place, world, network, scaler, lowered)
+        scaler = GradScaler(device.type, enabled=dtype == torch.float16)
+        return cls(recipe, model, optimiser, world, network, scaler, dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device that the network computes on."""
+        return self.world.device
 
     def losses(self, batch: Batch, network: nn.Module | None = None) -> Losses:
-        """Return the CTC losses of a batch; `network` may be the wrapped one."""
+        """Return the CTC losses of a batch. network: the wrapped network; the default is the model."""
         settings = self.recipe.training
-        # A layer in the middle learns to spell as well, which helps those under it (Lee and Watanabe, 2021).
+        # The intermediate CTC loss regularises the lower layers (Lee and Watanabe, 2021).
         tap = self.recipe.model.layers // 2 if settings.intermediate_weight and self.model.training else 0
-        batch = batch.to(self.place)
-        with torch.autocast(self.place.type, self.lowered) if self.lowered else nullcontext():
+        batch = batch.to(self.device)
+        with torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext():
             output = (network or self.model)(batch.features, batch.feature_lengths, None, tap)
         plain = total = self._ctc(output.log_probs, output.lengths, batch)
         if output.tapped is not None:
-            share = settings.intermediate_weight
-            total = (1 - share) * plain + share * self._ctc(output.tapped, output.lengths, batch)
+            weight = settings.intermediate_weight
+            total = (1 - weight) * plain + weight * self._ctc(output.tapped, output.lengths, batch)
         return Losses(total, plain, output.log_probs, output.lengths)
 
-    def _ctc(self, log_probs: Tensor, lengths: Tensor, batch: Batch, mend: bool = True) -> Tensor:
-        # torch has CTC for the CPU and CUDA alone, and a gradient that is the same each time on the CPU alone.
-        elsewhere = self.place.type == "mps" or (self.place.type == "cuda" and self.recipe.training.deterministic)
-        place = torch.device("cpu") if elsewhere else self.place
+    def _ctc(self, log_probs: Tensor, lengths: Tensor, batch: Batch, zero_infinity: bool = True) -> Tensor:
+        # torch has CTC for the CPU and CUDA only, and a deterministic gradient of it for the CPU only.
+        cpu = self.device.type == "mps" or (self.device.type == "cuda" and self.recipe.training.deterministic)
+        device = torch.device("cpu") if cpu else self.device
         loss = functional.ctc_loss(
-            log_probs.transpose(0, 1).to(place),
-            batch.targets.to(place),
-            lengths.to(place),
-            batch.target_lengths.to(place),
+            log_probs.transpose(0, 1).to(device),
+            batch.targets.to(device),
+            lengths.to(device),
+            batch.target_lengths.to(device),
             blank=BLANK,
             reduction="none",
-            zero_infinity=mend,
+            zero_infinity=zero_infinity,
         )
-        return loss.to(self.place)
+        return loss.to(self.device)
 
-    def _infinite(self, found: Losses, batch: Batch) -> int:
-        """Return how many losses were infinite and became 0, for which no gradient flows."""
-        if not bool(((found.plain == 0) & (batch.target_lengths > 0).to(self.place)).any()):
+    def _count_infinite(self, losses: Losses, batch: Batch) -> int:
+        """Return how many losses were infinite and set to 0, without a gradient."""
+        if not bool(((losses.plain == 0) & (batch.target_lengths > 0).to(self.device)).any()):
             return 0
         with torch.no_grad():
-            return int(self._ctc(found.log_probs, found.lengths, batch, mend=False).isinf().sum())
+            return int(self._ctc(losses.log_probs, losses.lengths, batch, zero_infinity=False).isinf().sum())
 
-    def step(self, share: Share, learning_rate: float, stop: bool = False) -> Outcome:
-        """Train on this process's share of a step; the others must do the same at the same time.
+    def step(self, step: StepBatches, learning_rate: float, stop: bool = False) -> StepResult:
+        """Train on this process's batches of a step; all processes must call it at the same time.
 
-        The gradient is that of the mean loss over all utterances of the step, however many processes share them.
-        `stop` is shared as well: one process's is all processes'. Raises TrainingError when the loss or the gradient
-        is no number any more; the parameters are then as they were before.
+        The gradient is that of the mean loss over all utterances of the step, for any number of processes. `stop` of
+        any process is in the result of all. Raises TrainingError if the loss or the gradient is not finite; the
+        parameters are then unchanged.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         self.optimiser.zero_grad(set_to_none=True)
         sums = torch.tensor([0.0, 0.0, float(stop)], dtype=torch.float64)
-        # Processes' gradients are averaged; their sum is meant.
-        scale = 0.0 if share.idle else self.world.size / share.count
-        for number, batch in enumerate(share.batches):
-            with self._alone() if number < len(share.batches) - 1 else nullcontext():
-                found = self.losses(batch, self.network)
-                self.scaler.scale(found.total.sum() * scale).backward()  # type: ignore[no-untyped-call]
-            if not share.idle:
-                sums[0] += found.plain.detach().double().sum().cpu()
-                sums[1] += self._infinite(found, batch)
+        # DistributedDataParallel averages the gradients of processes; the factor `size` makes it their sum.
+        scale = 0.0 if step.idle else self.world.size / step.count
+        for index, batch in enumerate(step.batches):
+            with self._no_sync() if index < len(step.batches) - 1 else nullcontext():
+                losses = self.losses(batch, self.network)
+                self.scaler.scale(losses.total.sum() * scale).backward()  # type: ignore[no-untyped-call]
+            if not step.idle:
+                sums[0] += losses.plain.detach().double().sum().cpu()
+                sums[1] += self._count_infinite(losses, batch)
         self.scaler.unscale_(self.optimiser)
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.training.clip))
-        loss, infinite, stopping = self.world.total(sums).tolist()
+        loss, infinite, stopping = self.world.sum(sums).tolist()
         if not np.isfinite(loss) or (not np.isfinite(norm) and not self.scaler.is_enabled()):
             raise TrainingError(f"training diverged: loss {loss}, gradient norm {norm}")
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        return Outcome(loss, int(infinite), norm, stopping > 0)
+        return StepResult(loss, int(infinite), norm, stopping > 0)
 
-    def _alone(self) -> AbstractContextManager[None]:
-        """Return a context in which gradients are summed up here and not yet with those of other processes."""
+    def _no_sync(self) -> AbstractContextManager[None]:
+        """Return a context in which gradients accumulate without being exchanged between processes."""
         return self.network.no_sync() if isinstance(self.network, DistributedDataParallel) else nullcontext()

@@ -36,7 +36,7 @@ from asr.training import TrainOptions
 from asr.training.distributed import World
 from asr.training.events import Epoch, Event
 from asr.training.recipe import AUTO, Recipe
-from asr.training.step import Engine, Outcome, Share
+from asr.training.step import Engine, StepBatches, StepResult
 
 # The deciles of the durations (s), and the characters a second, of the training sets: AN4's and train-clean-5's.
 CORPORA = {
@@ -145,12 +145,12 @@ def usual_step(
 
 def step_times(engine: Engine, theirs: Packed, data: list[Batch]) -> list[tuple[float, float]]:
     """Return the seconds of a step of ours and of theirs on each of the batches but the first ones."""
-    how, place = engine.recipe.training, engine.place
+    how, place = engine.recipe.training, engine.device
     optimiser = torch.optim.AdamW(theirs.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
     pairs = []
     for number, batch in enumerate(data):
         calls: tuple[Callable[[], object], ...] = (
-            partial(engine.step, Share([batch], len(batch.target_lengths)), how.learning_rate),
+            partial(engine.step, StepBatches([batch], len(batch.target_lengths)), how.learning_rate),
             partial(usual_step, theirs, optimiser, batch, how.clip, place),
         )
         # Who comes second finds the batch in the processor's cache; they take turns.
@@ -170,7 +170,7 @@ def measure_steps(recipe: Recipe, place: torch.device, rounds: int) -> None:
             data = batches(corpus, batch_seconds, features, tokens)[: WARM + rounds]
             ours, theirs = settings.build(), Packed(features, tokens, recipe.model)
             check_same(ours, theirs, data[-1], place)
-            pairs = step_times(Engine.of(recipe, ours, World(place)), theirs, data)
+            pairs = step_times(Engine.create(recipe, ours, World(place)), theirs, data)
             own, usual = 1000 * np.median(pairs, axis=0)
             ratios = [other / one for one, other in pairs]
             every += ratios
@@ -189,10 +189,10 @@ def measure_precision(recipe: Recipe, place: torch.device, rounds: int) -> None:
         for precision in ("float32", "bfloat16"):
             one = dataclasses.replace(recipe, training=dataclasses.replace(how, precision=precision))
             torch.manual_seed(1)
-            engines.append(Engine.of(one, settings.build(), World(place)))
+            engines.append(Engine.create(one, settings.build(), World(place)))
         ratios = []
         for batch in data:
-            share = Share([batch], len(batch.target_lengths))
+            share = StepBatches([batch], len(batch.target_lengths))
             full, half = (seconds(partial(one.step, share, how.learning_rate), place) for one in engines)
             ratios.append(full / half)
         print(f"RATIO bfloat16_vs_float32_{corpus} {np.median(ratios[WARM:]):.2f}", flush=True)
@@ -204,13 +204,13 @@ def measure_rate(recipe: Recipe, place: torch.device, rounds: int) -> None:
     own = 60.0 if recipe.training.batch_seconds == AUTO else float(recipe.training.batch_seconds)
     for batch_seconds in (round(own), round(2 * own)):
         torch.manual_seed(1)
-        engine = Engine.of(recipe, settings.build(), World(place))
+        engine = Engine.create(recipe, settings.build(), World(place))
         engine.model.train()
         data = batches("librispeech", batch_seconds, recipe.features.dimension, len(settings.alphabet))
         rates = []
         for number in range(WARM + rounds):
             batch = data[number % len(data)]
-            share = Share([batch], len(batch.target_lengths))
+            share = StepBatches([batch], len(batch.target_lengths))
             took = seconds(partial(engine.step, share, recipe.training.learning_rate), place)
             rates.append(int(batch.feature_lengths.sum()) * recipe.features.hop / 3600 / took)
         print(f"rate, {recipe.name}, {batch_seconds} s a batch: {np.median(rates[WARM:]):.3f} hours of audio a second")
@@ -258,11 +258,11 @@ class Recorder:
 
     def __init__(self, place: torch.device) -> None:
         self.place = place
-        self.steps: list[tuple[Engine, Share, float]] = []
+        self.steps: list[tuple[Engine, StepBatches, float]] = []
         self.rows: list[tuple[Epoch, float]] = []
         self._step = Engine.step
 
-    def step(self, engine: Engine, share: Share, learning_rate: float, stop: bool = False) -> Outcome:
+    def step(self, engine: Engine, share: StepBatches, learning_rate: float, stop: bool = False) -> StepResult:
         """Take the place of Engine.step."""
         self.steps.append((engine, share, learning_rate))
         return self._step(engine, share, learning_rate, stop)

@@ -269,14 +269,16 @@ SETTINGS = [
     Mistake("learning rate", with_set("training.learning_rate=-1"), 2, r"learning_rate = -1\.0 is not more than 0"),
     Mistake("not an assignment", with_set("epochs"), 2, r"--set epochs: not of the form section\.key=value"),
     Mistake("epochs", lambda place: place.train("--epochs", "0"), 2, r"epochs = 0 is not within 1 to"),
-    Mistake("its own manifest", own_manifest, 1, r"the run would write over its own manifest"),
-    Mistake("run again", run_again, 1, r"begun with other settings or data \(training.seed: 1 -> 9\); .*--overwrite"),
-    Mistake("over a model", over_a_model, 1, r"out holds a model and no state to go on from; choose another --out"),
+    Mistake("its own manifest", own_manifest, 1, r"the run would overwrite its own manifest"),
+    Mistake("run again", run_again, 1, r"started with other settings or data \(training.seed: 1 -> 9\); .*--overwrite"),
+    Mistake("over a model", over_a_model, 1, r"out has a model, but no training state to resume; choose another --out"),
     Mistake("nothing to resume", lambda place: place.train("--resume"), 1, r"out: there is no run to resume"),
     Mistake(
-        "resume and overwrite", lambda place: place.train("--resume", "--overwrite"), 2, r"--overwrite begins anew"
+        "resume and overwrite", lambda place: place.train("--resume", "--overwrite"), 2, r"--overwrite starts a new run"
     ),
-    Mistake("no noise", with_set("augment.noise=nowhere"), 1, r"augment.noise = 'nowhere': no folder with recordings"),
+    Mistake(
+        "no noise", with_set("augment.noise=nowhere"), 1, r"augment.noise = 'nowhere': not a folder with recordings"
+    ),
     Mistake("noise ratio", with_set("augment.noise_snr_low=30"), 2, r"noise_snr_high = 25.0 is not within 30.0 to 100"),
     Mistake(
         "batch size", with_set("training.batch_seconds=some"), 2, r"batch_seconds = 'some' is neither a number nor"
@@ -302,7 +304,7 @@ SETTINGS = [
         "unalignable",
         lambda place: place.train(train=place.row(text="ABC" * 99)),
         1,
-        r"rows\.jsonl: no utterance is left",
+        r"rows\.jsonl: no usable utterance is left",
     ),
 ]
 MODELS = [
@@ -475,7 +477,7 @@ ARGUMENTS = [
         "model and recipe",
         lambda place: ["doctor", str(place.row()), "-m", str(place.model), "-r", str(place.tones / "tiny.toml")],
         2,
-        r"one of them is enough",
+        r"--model and --recipe exclude each other",
     ),
 ]
 SCORES = [

@@ -184,7 +184,7 @@ def test_signal_keeps_the_best_model(number: int, texts: Path, tmp_path: Path) -
         printed, error = process.communicate(timeout=60)
     assert (process.returncode, printed) == (130, "")
     first, last = error.splitlines()[-2:]
-    assert first == "stopping after this step; once more to stop at once"
+    assert first == "stopping after this step; press Ctrl-C again to stop at once"
     assert last.startswith(f"stopped; the best model so far is kept: {out}: {rnnlm.inspect(out).card['reached']}, dev ")
     assert not list(tmp_path.glob("*.part"))
 

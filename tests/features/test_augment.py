@@ -86,7 +86,7 @@ def longest_run(flags: NDArray[np.bool_]) -> int:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_masked_band_is_its_mean_in_librosas_own_spectrum(seed: int) -> None:
+def test_mel_mask_sets_the_band_to_its_mean(seed: int) -> None:
     augment = AugmentSettings(mel_masks=2, mel_mask_width=12, time_masks=0.0)
     found = masked(unnormalised(speech(), ALL), augment, ALL, seed)
     expected = spectrum(speech(), ALL)
@@ -97,7 +97,7 @@ def test_a_masked_band_is_its_mean_in_librosas_own_spectrum(seed: int) -> None:
     np.testing.assert_allclose(found, librosa.feature.mfcc(S=expected, n_mfcc=80).T, atol=1e-3)
 
 
-def test_bands_are_where_and_as_wide_as_chance_has_them() -> None:
+def test_mel_masks_have_random_position_and_width() -> None:
     found = Masking(AugmentSettings(mel_masks=3, mel_mask_width=7, time_masks=0.0), ALL)(
         unnormalised(speech(), ALL), Scripted(7, 0, 0, 30, 5, 75, masks=0)
     )
@@ -106,7 +106,7 @@ def test_bands_are_where_and_as_wide_as_chance_has_them() -> None:
 
 
 @pytest.mark.parametrize("deltas", [0, 1, 2])
-def test_fewer_coefficients_are_those_of_the_masked_smooth_spectrum(deltas: int) -> None:
+def test_mel_mask_with_fewer_coefficients(deltas: int) -> None:
     size = FeatureSettings(coefficients=13, mel_bands=40, deltas=deltas)
     original = unnormalised(speech(), size)
     found = Masking(AugmentSettings(mel_masks=2, mel_mask_width=9, time_masks=0.0), size)(
@@ -122,7 +122,7 @@ def test_fewer_coefficients_are_those_of_the_masked_smooth_spectrum(deltas: int)
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_deltas_are_those_of_the_masked_coefficients(order: int) -> None:
+def test_mel_mask_of_deltas(order: int) -> None:
     size = FeatureSettings(coefficients=13, mel_bands=40, deltas=2)
     found = masked(unnormalised(speech(), size), AugmentSettings(mel_masks=3, time_masks=0.0, warp=0.2), size, 5)
     deltas = found[:, 13 * order : 13 * (order + 1)]
@@ -132,7 +132,7 @@ def test_deltas_are_those_of_the_masked_coefficients(order: int) -> None:
 
 
 @pytest.mark.parametrize(("strength", "widest"), [(1.0, 12), (0.5, 6), (0.25, 3)])
-def test_strength_scales_the_width_of_bands(strength: float, widest: int) -> None:
+def test_strength_scales_mel_mask_width(strength: float, widest: int) -> None:
     augment = AugmentSettings(mel_masks=1, mel_mask_width=12, time_masks=0.0)
     original = unnormalised(speech(0.3), ALL)
     widths = set()
@@ -145,7 +145,7 @@ def test_strength_scales_the_width_of_bands(strength: float, widest: int) -> Non
     assert widths == set(range(widest + 1))
 
 
-def test_a_mask_wider_than_the_spectrum_hides_all_of_it_at_most() -> None:
+def test_mel_mask_wider_than_the_spectrum() -> None:
     augment = AugmentSettings(mel_masks=1, mel_mask_width=256, time_masks=0.0)
     original = unnormalised(speech(0.3), SOME)
     found = Masking(augment, SOME)(original, Scripted(40, 0, masks=0))
@@ -157,7 +157,7 @@ def test_a_mask_wider_than_the_spectrum_hides_all_of_it_at_most() -> None:
 
 @given(st.integers(0, 300), st.integers(0, 2**31))
 @settings(deadline=None)
-def test_what_is_masked_in_time_is_the_mean_and_the_rest_is_untouched(frames: int, seed: int) -> None:
+def test_time_mask_sets_frames_to_the_mean(frames: int, seed: int) -> None:
     original = features(frames, 13)
     found = masked(original, AugmentSettings(mel_masks=0, time_masks=5.0), SOME, seed)
     hidden = np.abs(found - original).max(axis=1) > 1e-5
@@ -166,7 +166,7 @@ def test_what_is_masked_in_time_is_the_mean_and_the_rest_is_untouched(frames: in
 
 
 @pytest.mark.parametrize(("frames", "longest"), [(1000, 20), (100, 20), (50, 10), (9, 1), (4, 0)])
-def test_a_stretch_is_at_most_a_fifth_of_the_utterance(frames: int, longest: int) -> None:
+def test_time_mask_is_at_most_a_fifth_of_the_utterance(frames: int, longest: int) -> None:
     augment = AugmentSettings(mel_masks=0, time_mask_duration=0.2)
     mask = Masking(augment, SOME)
     original = features(frames, 13)
@@ -179,7 +179,7 @@ def test_a_stretch_is_at_most_a_fifth_of_the_utterance(frames: int, longest: int
 
 
 @pytest.mark.parametrize(("strength", "hop"), [(1.0, 0.01), (1.0, 0.02), (0.5, 0.01)])
-def test_as_much_time_is_masked_as_there_should_be(strength: float, hop: float) -> None:
+def test_time_masks_have_the_expected_rate(strength: float, hop: float) -> None:
     # 10 s with half a mask a second of 0.1 s on average: 5 % of the frames, less a little that overlaps.
     augment = AugmentSettings(mel_masks=0, time_masks=0.5, time_mask_duration=0.2)
     size = FeatureSettings(coefficients=2, mel_bands=4, hop=hop)
@@ -214,7 +214,7 @@ class Factor(np.random.Generator):
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 @pytest.mark.parametrize("largest", [True, False])
 @pytest.mark.parametrize("band", [20, 40, 60])
-def test_a_warp_moves_a_peak_by_its_factor(band: int, largest: bool, strength: float) -> None:
+def test_warp_moves_a_peak_by_its_factor(band: int, largest: bool, strength: float) -> None:
     shape = np.exp(-((np.arange(80) - band) ** 2) / 8)
     frames = np.asarray(dct(np.outer([0, 10, 0, 0], shape), axis=1, norm="ortho"), np.float32)
     assert peak(frames, 1) == pytest.approx(band, abs=0.1)
@@ -225,7 +225,7 @@ def test_a_warp_moves_a_peak_by_its_factor(band: int, largest: bool, strength: f
     assert spread.max() == pytest.approx(7.5, abs=0.5)  # it is moved, not scaled
 
 
-def test_warps_go_both_ways_and_as_far_as_they_may() -> None:
+def test_warp_covers_its_range_in_both_directions() -> None:
     shape = np.exp(-((np.arange(80) - 50) ** 2) / 8)
     frames = np.asarray(dct(np.outer([0, 10, 0, 0], shape), axis=1, norm="ortho"), np.float32)
     found = [peak(masked(frames, AugmentSettings(**NONE, warp=0.1), ALL, seed), 1) for seed in range(200)]
@@ -234,7 +234,7 @@ def test_warps_go_both_ways_and_as_far_as_they_may() -> None:
     assert np.mean(found) == pytest.approx(50, abs=0.6)
 
 
-def test_a_single_mel_band_can_be_warped() -> None:
+def test_warp_of_a_single_mel_band() -> None:
     size = FeatureSettings(coefficients=1, mel_bands=1)
     original = features(20, 1)
     np.testing.assert_allclose(masked(original, AugmentSettings(**NONE, warp=0.5), size), original, atol=1e-5)
@@ -243,7 +243,7 @@ def test_a_single_mel_band_can_be_warped() -> None:
 # All of it
 
 
-def test_without_masks_nothing_changes() -> None:
+def test_no_masks_change_nothing() -> None:
     original = unnormalised(speech(), SOME)
     for chosen in (
         AugmentSettings(**NONE),
@@ -253,25 +253,25 @@ def test_without_masks_nothing_changes() -> None:
             np.testing.assert_allclose(masked(original, chosen, SOME, seed), original, atol=1e-4)
 
 
-def test_a_strength_of_0_changes_nothing_at_all() -> None:
+def test_strength_0_changes_nothing() -> None:
     original = unnormalised(speech(), SOME)
     for seed in range(10):
         np.testing.assert_array_equal(masked(original, MANY, SOME, seed, strength=0.0), original)
 
 
-def test_a_warp_and_masks_of_no_size_are_the_identity() -> None:
+def test_masks_of_size_0_are_the_identity() -> None:
     # A strength so small that no band is a whole mel wide, and the factor 1 to float32's last digit.
     original = unnormalised(speech(), ALL)
     found = masked(original, AugmentSettings(mel_masks=5, time_masks=0.0, warp=0.5), ALL, 1, strength=1e-9)
     np.testing.assert_allclose(found, original, atol=1e-3)
 
 
-def test_nothing_has_no_masks() -> None:
+def test_no_frames() -> None:
     assert masked(features(0, 13), MANY, SOME).shape == (0, 13)
     assert np.isfinite(masked(features(1, 13), MANY, SOME)).all()
 
 
-def test_the_mean_stays_that_of_the_speech() -> None:
+def test_masks_keep_the_mean() -> None:
     original = unnormalised(speech(), SOME)
     bands = AugmentSettings(mel_masks=4, time_masks=0.0, warp=0.2)
     found = masked(original, bands, SOME, 3)
@@ -281,7 +281,7 @@ def test_the_mean_stays_that_of_the_speech() -> None:
     assert np.abs(hidden).min(axis=0).max() < 0.2
 
 
-def test_a_seed_repeats_its_masks_and_another_does_not() -> None:
+def test_masks_depend_on_the_seed() -> None:
     original = unnormalised(speech(), SOME)
     first, again, other = (masked(original, MANY, SOME, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
@@ -305,7 +305,7 @@ def power(waveform: NDArray[Any]) -> float:
 
 @pytest.mark.parametrize("snr", [-5.0, 0.0, 5.5, 20.0, 40.0])
 @pytest.mark.parametrize("samples", [100, 5000, 40_000])
-def test_noise_is_added_at_its_ratio(snr: float, samples: int) -> None:
+def test_noise_has_the_signal_to_noise_ratio(snr: float, samples: int) -> None:
     speech, noise = sine(samples), white(16_000)
     mixed = add_noise(speech, noise, snr, np.random.default_rng(0))
     assert mixed.shape == speech.shape
@@ -316,7 +316,7 @@ def test_noise_is_added_at_its_ratio(snr: float, samples: int) -> None:
     np.testing.assert_array_equal(noise, white(16_000))
 
 
-def test_noise_begins_anywhere_and_is_repeated() -> None:
+def test_noise_has_a_random_offset_and_is_repeated() -> None:
     speech, noise = sine(250), white(100)
     starts = set()
     for seed in range(60):
@@ -331,13 +331,13 @@ def test_noise_begins_anywhere_and_is_repeated() -> None:
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(-50, 100), st.integers(0, 2**31))
 @settings(deadline=None)
-def test_the_sum_never_leaves_its_range(samples: int, noisy: int, snr: float, seed: int) -> None:
+def test_noisy_waveform_stays_within_its_range(samples: int, noisy: int, snr: float, seed: int) -> None:
     mixed = add_noise(white(samples, 0.3).clip(-1, 1), white(noisy, 0.3), snr, np.random.default_rng(seed))
     assert np.isfinite(mixed).all()
     assert np.abs(mixed).max() <= 1
 
 
-def test_a_sum_too_loud_keeps_its_ratio() -> None:
+def test_scaled_down_sum_keeps_the_ratio() -> None:
     speech, noise = sine(5000, 0.9), white(5000)
     mixed = add_noise(speech, noise, 0.0, Scripted(0)).astype(np.float64)
     (ours, theirs), _, _, _ = np.linalg.lstsq(np.stack([speech, noise], axis=1).astype(np.float64), mixed, rcond=None)
@@ -355,11 +355,11 @@ def test_a_sum_too_loud_keeps_its_ratio() -> None:
         (np.zeros(0, np.float32), white(50)),
     ],
 )
-def test_silence_leaves_the_speech_as_it_is(speech: NDArray[np.float32], noise: NDArray[np.float32]) -> None:
+def test_silence_leaves_the_waveform_unchanged(speech: NDArray[np.float32], noise: NDArray[np.float32]) -> None:
     np.testing.assert_array_equal(add_noise(speech, noise, 5.0, np.random.default_rng(0)), speech)
 
 
-def test_a_seed_repeats_its_noise() -> None:
+def test_noise_depends_on_the_seed() -> None:
     first, again, other = (add_noise(sine(500), white(400), 5.0, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
@@ -369,13 +369,13 @@ def test_a_seed_repeats_its_noise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "said"),
+    ("chosen", "message"),
     [
-        ({"speeds": ()}, "speeds = [] leaves nothing to train on; [1.0] is the unchanged speech"),
+        ({"speeds": ()}, "speeds = [] leaves no training data; [1.0] is the unchanged speech"),
         ({"speeds": (1.0, 0.4)}, "speeds: 0.4 is not within 0.5 to 2"),
         ({"speeds": (2.1,)}, "speeds: 2.1 is not within 0.5 to 2"),
         ({"speeds": (float("nan"),)}, "speeds: nan is not within 0.5 to 2"),
-        ({"speeds": (1.0, 0.9, 1.0)}, "speeds = [1.0, 0.9, 1.0] names one speed twice"),
+        ({"speeds": (1.0, 0.9, 1.0)}, "speeds = [1.0, 0.9, 1.0] has a speed twice"),
         ({"mel_masks": -1}, "mel_masks = -1 is not within 0 to 100"),
         ({"mel_mask_width": 257}, "mel_mask_width = 257 is not within 0 to 256"),
         ({"time_masks": -0.1}, "time_masks = -0.1 is not within 0 to 100"),
@@ -390,17 +390,17 @@ def test_a_seed_repeats_its_noise() -> None:
         ({"noise_snr_low": 10.0, "noise_snr_high": 9.0}, "noise_snr_high = 9.0 is not within 10.0 to 100"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(chosen: dict[str, Any], said: str) -> None:
+def test_invalid_settings_raise_value_error(chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:
         AugmentSettings(**chosen)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
 
 
 # Masks over coefficients
 
 
 @pytest.mark.parametrize("deltas", [0, 2])
-def test_a_mask_over_coefficients_hides_them_and_their_deltas(deltas: int) -> None:
+def test_coefficient_mask_covers_deltas(deltas: int) -> None:
     shape = FeatureSettings(coefficients=12, mel_bands=24, deltas=deltas)
     frames = np.random.default_rng(0).normal(3, 2, (50, shape.dimension)).astype(np.float32)
     plain = {"mel_masks": 0, "time_masks": 0.0, "coefficient_masks": 2, "coefficient_mask_width": 4}

@@ -47,7 +47,7 @@ def padding(lengths: list[int], batches: list[list[int]]) -> float:
 
 @given(lengths_of, st.integers(1, 10_000), seeds)
 @settings(deadline=None)
-def test_every_utterance_is_in_one_batch(lengths: list[int], longest: int, seed: int | None) -> None:
+def test_each_utterance_is_in_one_batch(lengths: list[int], longest: int, seed: int | None) -> None:
     batches = planned(lengths, longest, seed)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     assert all(batches)
@@ -55,59 +55,59 @@ def test_every_utterance_is_in_one_batch(lengths: list[int], longest: int, seed:
 
 @given(lengths_of, st.integers(1, 10_000), seeds)
 @settings(deadline=None)
-def test_no_batch_is_too_long_but_for_a_single_utterance(lengths: list[int], longest: int, seed: int | None) -> None:
+def test_batches_are_at_most_the_longest(lengths: list[int], longest: int, seed: int | None) -> None:
     for batch in planned(lengths, longest, seed):
         assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= longest
 
 
 @given(lengths_of, st.integers(1, 10_000), seeds)
 @settings(deadline=None)
-def test_a_seed_repeats_its_batches(lengths: list[int], longest: int, seed: int | None) -> None:
+def test_plan_depends_on_the_seed(lengths: list[int], longest: int, seed: int | None) -> None:
     assert planned(lengths, longest, seed) == planned(lengths, longest, seed)
 
 
 @given(lengths_of, st.integers(1, 10_000))
 @settings(deadline=None)
-def test_without_a_seed_the_order_is_by_length(lengths: list[int], longest: int) -> None:
+def test_plan_without_generator_is_ordered_by_length(lengths: list[int], longest: int) -> None:
     ordered = [index for batch in planned(lengths, longest) for index in batch]
     assert ordered == sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
 
 
 @given(lengths_of.filter(bool), st.integers(1, 10_000))
 @settings(deadline=None)
-def test_without_a_seed_no_batch_could_take_the_next_ones_first(lengths: list[int], longest: int) -> None:
+def test_plan_without_generator_fills_batches(lengths: list[int], longest: int) -> None:
     batches = planned(lengths, longest)
     for batch, following in pairwise(batches):
         assert (len(batch) + 1) * lengths[following[0]] > longest
 
 
-def test_a_plan_by_hand() -> None:
+def test_plan_example() -> None:
     assert planned([5, 1, 4, 2, 9, 3], 8) == [[1, 3], [5, 2], [0], [4]]
     assert planned([3, 3, 3], 6) == [[0, 1], [2]]
     assert planned([], 6) == []
     assert planned([10], 6) == [[0]]
 
 
-def test_lengths_may_be_an_array() -> None:
+def test_plan_of_an_array() -> None:
     lengths = np.array(speech(200), np.int32)
     assert [batch.tolist() for batch in plan(lengths, 6000)] == planned(lengths.tolist(), 6000)
 
 
 @given(lengths_of.filter(bool), st.integers(1, 10_000), st.integers(0, 2**31))
 @settings(deadline=None)
-def test_the_batch_that_needs_the_most_memory_comes_first(lengths: list[int], longest: int, seed: int) -> None:
+def test_largest_batch_comes_first(lengths: list[int], longest: int, seed: int) -> None:
     first, *rest = planned(lengths, longest, seed)
     assert all(area(lengths, first) >= area(lengths, batch) for batch in rest)
 
 
 @given(st.lists(st.integers(0, 3), max_size=50), st.integers(0, 8), seeds)
 @settings(deadline=None)
-def test_utterances_without_frames_have_their_batch_too(lengths: list[int], longest: int, seed: int | None) -> None:
+def test_plan_with_empty_utterances(lengths: list[int], longest: int, seed: int | None) -> None:
     batches = planned(lengths, longest, seed)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
 
 
-def test_epochs_differ() -> None:
+def test_plans_differ_between_epochs() -> None:
     lengths = speech(300)
     epochs = [planned(lengths, 6000, seed) for seed in range(5)]
     assert len({str(batches) for batches in epochs}) == 5
@@ -115,7 +115,7 @@ def test_epochs_differ() -> None:
     assert len({str(sorted(map(sorted, batches))) for batches in epochs}) == 5
 
 
-def test_batches_come_in_random_order() -> None:
+def test_batches_are_shuffled() -> None:
     lengths = speech(1000)
     means = [np.mean([lengths[index] for index in batch]) for batch in planned(lengths, 6000, 1)[1:]]
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.2
@@ -123,13 +123,13 @@ def test_batches_come_in_random_order() -> None:
 
 @pytest.mark.parametrize("seed", [None, 1, 2, 3])
 @pytest.mark.parametrize("longest", [3000, 6000, 12_000, 30_000])
-def test_little_of_a_batch_is_padding(longest: int, seed: int | None) -> None:
+def test_padding_is_small(longest: int, seed: int | None) -> None:
     lengths = speech()
     assert padding(lengths, planned(lengths, longest, seed)) <= 0.05
 
 
 @pytest.mark.parametrize("seed", [None, 1, 2, 3])
-def test_little_of_librispeechs_batches_is_padding(seed: int | None) -> None:
+def test_padding_is_small_for_librispeech_lengths(seed: int | None) -> None:
     lengths = librispeech()
     assert padding(lengths, planned(lengths, 60_000, seed)) <= 0.05
 
@@ -141,7 +141,7 @@ def frames(count: int, dimension: int = 3) -> NDArray[np.float32]:
     return np.random.default_rng(count).normal(size=(count, dimension)).astype(np.float32)
 
 
-def test_shorter_utterances_are_padded_with_zeros() -> None:
+def test_pad_with_zeros() -> None:
     batch = pad([frames(4), frames(6), frames(1)], [[1, 2], [3], [4, 5, 6]])
     assert batch.features.shape == (3, 6, 3)
     assert batch.feature_lengths.tolist() == [4, 6, 1]
@@ -152,29 +152,29 @@ def test_shorter_utterances_are_padded_with_zeros() -> None:
         assert not batch.features[row, count:].any()
 
 
-def test_a_batch_has_the_types_that_ctc_takes() -> None:
+def test_batch_dtypes() -> None:
     batch = pad([frames(2)], [(1,)])
     kinds = (batch.features.dtype, batch.feature_lengths.dtype, batch.targets.dtype, batch.target_lengths.dtype)
     assert [str(kind) for kind in kinds] == ["torch.float32", "torch.int64", "torch.int64", "torch.int64"]
 
 
-def test_texts_may_be_empty() -> None:
+def test_pad_empty_targets() -> None:
     batch = pad([frames(2), frames(3)], [(), ()])
     assert batch.targets.shape == (2, 0)
     assert batch.target_lengths.tolist() == [0, 0]
 
 
-def test_each_utterance_needs_its_text() -> None:
+def test_pad_with_missing_target_raises_value_error() -> None:
     with pytest.raises(ValueError, match="shorter"):
         pad([frames(2), frames(3)], [(1,)])
 
 
-def test_a_batch_stays_where_it_is_on_the_cpu() -> None:
+def test_to_cpu_returns_the_batch() -> None:
     batch = pad([frames(2)], [(1,)])
     assert batch.to(torch.device("cpu")) is batch
 
 
-def test_the_features_go_to_a_device_and_the_targets_stay() -> None:
+def test_to_device_moves_only_features() -> None:
     # The meta device stands for any other.
     batch = pad([frames(2), frames(3)], [(1,), (2, 3)])
     moved = batch.to(torch.device("meta"))

@@ -1,4 +1,4 @@
-"""The feature cache: what it holds, when it is used again, and that no unfinished one ever is."""
+"""The feature cache: contents, reuse, deletion and incomplete files."""
 
 import dataclasses
 import os
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +21,7 @@ from asr.audio import AudioError
 from asr.corpora.manifest import Utterance, read, write
 from asr.features import FeatureSettings, augment, frame_count
 from asr.features import reference as mfcc
-from asr.features.cache import Copy, FeatureCache, FeatureCacheError, Noise, Progress, open_caches
+from asr.features.cache import Copy, FeatureCache, FeatureCacheError, Noise, open_caches
 from asr.features.reference import unnormalised
 
 SETTINGS = FeatureSettings(coefficients=5, mel_bands=10)
@@ -37,10 +37,10 @@ def open_cache(
     settings: FeatureSettings,
     folder: Path,
     copy: Copy | float = 1.0,
-    progress: Progress | None = None,
+    on_progress: Callable[[float, float, int], None] | None = None,
 ) -> FeatureCache:
     copy = copy if isinstance(copy, Copy) else Copy(copy)
-    [cache] = open_caches(utterances, settings, folder, [copy], progress)
+    [cache] = open_caches(utterances, settings, folder.parent / "m.jsonl", [copy], on_progress)
     return cache
 
 
@@ -83,7 +83,7 @@ def assert_close(found: features.Features, expected: features.Features) -> None:
     np.testing.assert_allclose(found, expected, rtol=2**-11, atol=1e-6)
 
 
-def test_it_holds_the_features_of_every_utterance(utterances: list[Utterance], folder: Path) -> None:
+def test_cache_has_the_features_of_every_utterance(utterances: list[Utterance], folder: Path) -> None:
     cache = open_cache(utterances, SETTINGS, folder)
     assert cache.lengths.tolist() == [frame_count(samples, SETTINGS) for samples in LENGTHS]
     for index in (2, 0, 1, 2):
@@ -91,7 +91,7 @@ def test_it_holds_the_features_of_every_utterance(utterances: list[Utterance], f
     assert files(folder) == [".f16", ".npy"]
 
 
-def test_how_features_are_normalised_does_not_matter(
+def test_normalisation_does_not_change_the_cache(
     utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(monkeypatch)
@@ -102,22 +102,20 @@ def test_how_features_are_normalised_does_not_matter(
     assert counted.times == 3
 
 
-def test_deltas_are_held_as_well(utterances: list[Utterance], folder: Path) -> None:
+def test_cache_with_deltas(utterances: list[Utterance], folder: Path) -> None:
     plain = dataclasses.replace(SETTINGS, deltas=2)
     cache = open_cache(utterances, plain, folder)
     assert cache[1].shape == (19, 15)
     assert_close(cache[1], unnormalised(noise(LENGTHS[1], 1), plain))
 
 
-def test_what_is_read_may_be_written_to(utterances: list[Utterance], folder: Path) -> None:
+def test_returned_features_are_a_copy(utterances: list[Utterance], folder: Path) -> None:
     cache = open_cache(utterances, SETTINGS, folder)
     cache[0][:] = 7
     assert not (cache[0] == 7).any()
 
 
-def test_a_second_time_nothing_is_computed(
-    utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_complete_cache_is_reused(utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Counted(monkeypatch)
     first = open_cache(utterances, SETTINGS, folder)
     assert counted.times == 3
@@ -128,7 +126,7 @@ def test_a_second_time_nothing_is_computed(
         np.testing.assert_array_equal(second[index], first[index])
 
 
-def test_text_and_speaker_do_not_matter(
+def test_text_and_speaker_do_not_change_the_cache(
     utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(monkeypatch)
@@ -146,7 +144,7 @@ def test_text_and_speaker_do_not_matter(
         dataclasses.replace(SETTINGS, low_frequency=50.0),
     ],
 )
-def test_another_setting_is_another_cache(
+def test_other_feature_settings_need_another_cache(
     settings: FeatureSettings, utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(monkeypatch)
@@ -158,7 +156,7 @@ def test_another_setting_is_another_cache(
     assert counted.times == 6
 
 
-def test_other_utterances_are_another_cache(
+def test_other_utterances_need_another_cache(
     utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(monkeypatch)
@@ -169,7 +167,7 @@ def test_other_utterances_are_another_cache(
     assert counted.times == 8
 
 
-def test_another_part_of_the_file_is_another_cache(utterances: list[Utterance], folder: Path) -> None:
+def test_other_segment_needs_another_cache(utterances: list[Utterance], folder: Path) -> None:
     open_cache(utterances, SETTINGS, folder)
     part = dataclasses.replace(utterances[0], offset=0.1, duration=0.2)
     assert_close(open_cache([part], SETTINGS, folder)[0], unnormalised(noise(8000, 0)[1600:4800], SETTINGS))
@@ -177,7 +175,7 @@ def test_another_part_of_the_file_is_another_cache(utterances: list[Utterance], 
     assert_close(open_cache([later], SETTINGS, folder)[0], unnormalised(noise(8000, 0)[3200:6400], SETTINGS))
 
 
-def test_a_file_that_changed_is_read_again(utterances: list[Utterance], folder: Path) -> None:
+def test_file_with_other_time_is_read_again(utterances: list[Utterance], folder: Path) -> None:
     open_cache(utterances, SETTINGS, folder)
     # Of the same length, so that only the time tells.
     before = os.stat(utterances[1].audio)  # noqa: PTH116 - the utterance has a string
@@ -186,7 +184,7 @@ def test_a_file_that_changed_is_read_again(utterances: list[Utterance], folder: 
     assert_close(open_cache(utterances, SETTINGS, folder)[1], unnormalised(noise(LENGTHS[1], 9), SETTINGS))
 
 
-def test_a_file_of_another_size_is_read_again(utterances: list[Utterance], folder: Path) -> None:
+def test_file_of_other_size_is_read_again(utterances: list[Utterance], folder: Path) -> None:
     open_cache(utterances, SETTINGS, folder)
     before = os.stat(utterances[1].audio)  # noqa: PTH116 - the utterance has a string
     record(Path(utterances[1].audio).parent, "u1", LENGTHS[1] + 100, seed=9)
@@ -199,12 +197,12 @@ def test_a_file_of_another_size_is_read_again(utterances: list[Utterance], folde
 
 
 @pytest.mark.parametrize("speed", [0.5, 0.9, 1.1, 2.0])
-def test_a_faster_copy_has_fewer_frames(speed: float, utterances: list[Utterance], folder: Path) -> None:
+def test_faster_copy_has_fewer_frames(speed: float, utterances: list[Utterance], folder: Path) -> None:
     cache = open_cache(utterances, SETTINGS, folder, speed)
     assert cache.lengths.tolist() == [frame_count(round(samples / speed), SETTINGS) for samples in LENGTHS]
 
 
-def test_a_faster_copy_sounds_higher(tmp_path: Path, folder: Path) -> None:
+def test_faster_copy_has_higher_pitch(tmp_path: Path, folder: Path) -> None:
     def tone(frequency: float, samples: int) -> NDArray[np.float32]:
         return (0.3 * np.sin(2 * np.pi * frequency * np.arange(samples) / 16_000)).astype(np.float32)
 
@@ -216,7 +214,7 @@ def test_a_faster_copy_sounds_higher(tmp_path: Path, folder: Path) -> None:
     assert np.abs(faster[10:-10] - unnormalised(tone(1000, 12_800), plain)[10:-10]).max() > 10
 
 
-def test_each_speed_is_a_cache_of_its_own(
+def test_each_speed_has_its_own_cache(
     utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(monkeypatch)
@@ -225,10 +223,43 @@ def test_each_speed_is_a_cache_of_its_own(
     assert counted.times == 6
 
 
-# What was not finished
+# Caches of earlier contents
 
 
-def test_a_cache_that_was_not_finished_is_not_used(utterances: list[Utterance], folder: Path) -> None:
+def test_caches_of_earlier_contents_are_deleted(utterances: list[Utterance], folder: Path) -> None:
+    for count in (1, 2, 3):
+        open_caches(utterances[:count], SETTINGS, folder.parent / "m.jsonl", [Copy(), Copy(0.9)])
+        assert files(folder) == [".f16"] * 2 + [".npy"] * 2
+    assert open_cache(utterances, SETTINGS, folder).lengths.tolist() == [51, 19, 33]
+
+
+def test_caches_of_other_settings_and_manifests_are_kept(
+    utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(monkeypatch)
+    other = dataclasses.replace(SETTINGS, coefficients=6)
+    for _ in range(2):
+        for settings in (SETTINGS, other):
+            open_cache(utterances, settings, folder)
+        for name in ("m-clean.jsonl", "n.jsonl"):
+            open_caches(utterances[:1], SETTINGS, folder.parent / name)
+    assert counted.times == 8
+
+
+def test_cache_in_use_is_kept_until_it_is_closed(utterances: list[Utterance], folder: Path) -> None:
+    first = open_cache(utterances[:1], SETTINGS, folder)
+    open_cache(utterances[:2], SETTINGS, folder)
+    assert files(folder) == [".f16"] * 2 + [".npy"] * 2
+    assert_close(first[0], unnormalised(noise(LENGTHS[0], 0), SETTINGS))
+    del first
+    open_cache(utterances, SETTINGS, folder)
+    assert files(folder) == [".f16", ".npy"]
+
+
+# Incomplete caches
+
+
+def test_incomplete_cache_is_not_used(utterances: list[Utterance], folder: Path) -> None:
     expected = open_cache(utterances, SETTINGS, folder)[0]
     [data], [index] = folder.glob("*.f16"), folder.glob("*.npy")
     index.unlink()
@@ -237,7 +268,7 @@ def test_a_cache_that_was_not_finished_is_not_used(utterances: list[Utterance], 
     assert files(folder) == [".f16", ".npy"]
 
 
-def test_what_a_killed_process_left_is_not_used(utterances: list[Utterance], folder: Path) -> None:
+def test_partial_file_of_a_killed_process_is_not_used(utterances: list[Utterance], folder: Path) -> None:
     expected = open_cache(utterances, SETTINGS, folder)[0]
     [data], [index] = folder.glob("*.f16"), folder.glob("*.npy")
     data.rename(data.with_suffix(".1.part"))
@@ -245,24 +276,24 @@ def test_what_a_killed_process_left_is_not_used(utterances: list[Utterance], fol
     np.testing.assert_array_equal(open_cache(utterances, SETTINGS, folder)[0], expected)
 
 
-def test_an_error_in_the_middle_leaves_no_file(utterances: list[Utterance], folder: Path) -> None:
+def test_error_leaves_no_file(utterances: list[Utterance], folder: Path) -> None:
     Path(utterances[1].audio).write_bytes(b"not audio")
     with pytest.raises(AudioError, match=r"u1\.wav: not a sound file"):
         open_cache(utterances, SETTINGS, folder)
     assert list(folder.iterdir()) == []
 
 
-def test_an_interruption_leaves_no_file(utterances: list[Utterance], folder: Path) -> None:
+def test_interruption_leaves_no_file(utterances: list[Utterance], folder: Path) -> None:
     def interrupt(done: float, total: float, _: int) -> None:
         if done > 0.6 * total:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        open_cache(utterances, SETTINGS, folder, progress=interrupt)
+        open_cache(utterances, SETTINGS, folder, on_progress=interrupt)
     assert list(folder.iterdir()) == []
 
 
-def test_a_missing_file_is_named_with_its_utterance(utterances: list[Utterance], folder: Path) -> None:
+def test_missing_recording_is_named_with_its_utterance(utterances: list[Utterance], folder: Path) -> None:
     Path(utterances[2].audio).unlink()
     with pytest.raises(AudioError) as caught:
         open_cache(utterances, SETTINGS, folder)
@@ -270,26 +301,26 @@ def test_a_missing_file_is_named_with_its_utterance(utterances: list[Utterance],
     assert not folder.exists()
 
 
-def test_nothing_has_no_features(folder: Path) -> None:
+def test_empty_manifest_has_empty_cache(folder: Path) -> None:
     cache = open_cache([], SETTINGS, folder)
     assert isinstance(cache, FeatureCache)
     assert cache.lengths.tolist() == []
 
 
-def test_progress_is_told_in_seconds_of_audio(utterances: list[Utterance], folder: Path) -> None:
-    told: list[tuple[float, float, int]] = []
-    open_cache(utterances, SETTINGS, folder, progress=lambda *now: told.append(now))
+def test_progress_is_in_seconds_of_audio(utterances: list[Utterance], folder: Path) -> None:
+    reported: list[tuple[float, float, int]] = []
+    open_cache(utterances, SETTINGS, folder, on_progress=lambda *now: reported.append(now))
     total = sum(LENGTHS) / 16_000
     size = round(total / 0.01 * 5 * 2)
     expected = [(seconds, total, size) for seconds in np.cumsum(LENGTHS) / 16_000]
-    assert told == [pytest.approx(pair) for pair in expected]
-    open_cache(utterances, SETTINGS, folder, progress=lambda *now: told.append(now))
-    assert len(told) == 3
+    assert reported == [pytest.approx(pair) for pair in expected]
+    open_cache(utterances, SETTINGS, folder, on_progress=lambda *now: reported.append(now))
+    assert len(reported) == 3
 
 
 @pytest.mark.parametrize("suffix", [".f16", ".npy"])
 @pytest.mark.parametrize("damage", ["cut", "emptied", "gone"])
-def test_a_damaged_cache_is_computed_anew(
+def test_damaged_cache_is_computed_again(
     suffix: str, damage: str, utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_cache(utterances, SETTINGS, folder)
@@ -318,36 +349,34 @@ def noises(tmp_path: Path) -> tuple[str, ...]:
     return tuple(str(tmp_path / "noise" / f"{name}.wav") for name in ("low", "high"))
 
 
-def test_copies_come_in_their_order_and_only_new_ones_are_computed(
+def test_copies_in_order_and_only_new_ones_computed(
     utterances: list[Utterance], folder: Path, noises: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(monkeypatch)
-    told: list[tuple[float, float, int]] = []
-    open_caches(utterances, SETTINGS, folder, [Copy(0.9)])
+    reported: list[tuple[float, float, int]] = []
+    open_caches(utterances, SETTINGS, folder.parent / "m.jsonl", [Copy(0.9)])
     copies = [Copy(1.1), Copy(0.9), Copy(1.0, Noise(noises, 5, 5))]
-    caches = open_caches(utterances, SETTINGS, folder, copies, lambda *now: told.append(now))
+    caches = open_caches(utterances, SETTINGS, folder.parent / "m.jsonl", copies, lambda *now: reported.append(now))
     assert counted.times == 9
     assert [cache.lengths[0] for cache in caches] == [46, 56, 51]
     seconds = sum(LENGTHS) / 16_000
-    assert [total for _, total, _ in told] == pytest.approx([seconds / 1.1 + seconds] * 6)
-    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
-    assert told[2][0] == pytest.approx(seconds / 1.1)
-    assert told[-1][0] == pytest.approx(told[-1][1])
+    assert [total for _, total, _ in reported] == pytest.approx([seconds / 1.1 + seconds] * 6)
+    assert [done for done, _, _ in reported] == sorted(done for done, _, _ in reported)
+    assert reported[2][0] == pytest.approx(seconds / 1.1)
+    assert reported[-1][0] == pytest.approx(reported[-1][1])
     assert files(folder) == [".f16"] * 3 + [".npy"] * 3
 
 
-def test_a_noisy_copy_is_noisy_and_each_is_another(
-    utterances: list[Utterance], folder: Path, noises: tuple[str, ...]
-) -> None:
+def test_noisy_copies_differ(utterances: list[Utterance], folder: Path, noises: tuple[str, ...]) -> None:
     copies = [Copy(), *(Copy(1.0, Noise(noises, 0, 10, number)) for number in (0, 1)), Copy(0.9, Noise(noises, 0, 10))]
-    caches = open_caches(utterances, SETTINGS, folder, copies)
+    caches = open_caches(utterances, SETTINGS, folder.parent / "m.jsonl", copies)
     assert len({cache[0].tobytes() for cache in caches}) == 4
     for noisy in caches[1:3]:
         assert noisy.lengths.tolist() == caches[0].lengths.tolist()
         assert all(np.abs(noisy[index] - caches[0][index]).max() > 1 for index in range(3))
 
 
-def test_noise_is_added_at_the_ratios_asked_for(
+def test_noise_has_signal_to_noise_ratios_of_the_range(
     utterances: list[Utterance], folder: Path, noises: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ratios: list[float] = []
@@ -364,7 +393,7 @@ def test_noise_is_added_at_the_ratios_asked_for(
     assert 5 < max(ratios) <= 8
 
 
-def test_noise_depends_on_the_utterance_and_the_copy_alone(
+def test_noise_depends_only_on_utterance_and_copy(
     utterances: list[Utterance], tmp_path: Path, noises: tuple[str, ...]
 ) -> None:
     copy = Copy(1.0, Noise(noises, 0, 10))
@@ -374,7 +403,7 @@ def test_noise_depends_on_the_utterance_and_the_copy_alone(
 
 
 @pytest.mark.parametrize("change", ["level", "number", "list", "file"])
-def test_other_noise_is_another_cache(
+def test_other_noise_needs_another_cache(
     change: str,
     utterances: list[Utterance],
     folder: Path,
@@ -401,7 +430,7 @@ def test_other_noise_is_another_cache(
 # The disk
 
 
-def test_what_a_killed_process_left_long_ago_is_taken_away(utterances: list[Utterance], folder: Path) -> None:
+def test_old_partial_files_are_deleted(utterances: list[Utterance], folder: Path) -> None:
     folder.mkdir(parents=True)
     now = time.time()
     for name, hours in (("old.f16.1.part", 6.1), ("young.f16.2.part", 5.9), ("old.f16", 100.0)):
@@ -414,7 +443,7 @@ def test_what_a_killed_process_left_long_ago_is_taken_away(utterances: list[Utte
     assert len(left) == 4
 
 
-def test_a_disk_too_small_is_told_of_at_once(
+def test_small_disk_raises_before_computing(
     utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "free")
@@ -422,7 +451,7 @@ def test_a_disk_too_small_is_told_of_at_once(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10_000_000_000))
     counted = Counted(monkeypatch)
     with pytest.raises(FeatureCacheError) as caught:
-        open_caches(long, SETTINGS, folder, [Copy(), Copy(0.5)])
+        open_caches(long, SETTINGS, folder.parent / "m.jsonl", [Copy(), Copy(0.5)])
     # 3 · 10^8 s, and as much again twice as slow, of 100 frames of 5 float16.
     assert str(caught.value) == (
         f"{folder}: the features need 900.0 GB, 10.0 GB are free; "
@@ -431,7 +460,7 @@ def test_a_disk_too_small_is_told_of_at_once(
     assert (counted.times, list(folder.iterdir())) == (0, [])
 
 
-def test_what_is_there_needs_no_room(
+def test_complete_cache_needs_no_disk_space(
     utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "free")
@@ -443,7 +472,7 @@ def test_what_is_there_needs_no_room(
 
 
 @pytest.mark.parametrize("suffix", [".f16", ".npy"])
-def test_a_write_error_is_told_and_leaves_nothing(
+def test_write_error_raises_and_leaves_nothing(
     suffix: str, utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
@@ -497,17 +526,18 @@ for _ in range(20_000):  # until the other is ready, too
 def slowly(*_):
     time.sleep(0.05)
 [cache] = open_caches(utterances, FeatureSettings(coefficients=5, mel_bands=10), pathlib.Path(sys.argv[2]),
-                      progress=slowly)
+                      on_progress=slowly)
 print(sum(float(abs(cache[index]).sum()) for index in range(len(utterances))))
 """
 
 
-def test_two_processes_may_build_one_cache(
+@pytest.mark.slow
+def test_two_processes_build_one_cache(
     utterances: list[Utterance], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "m.jsonl", utterances)
     go = [str(tmp_path / "ready-1"), str(tmp_path / "ready-2")]
-    common = [sys.executable, "-c", BUILD, str(tmp_path / "m.jsonl"), str(folder)]
+    common = [sys.executable, "-c", BUILD, str(tmp_path / "m.jsonl"), str(folder.parent / "m.jsonl")]
     root = Path(__file__).resolve().parent.parent.parent
     both = [
         subprocess.Popen([*common, *order], cwd=root, stdout=subprocess.PIPE, text=True) for order in (go, go[::-1])
@@ -539,7 +569,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, total)
 """
 
 
-def test_twice_the_corpus_needs_no_more_memory(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
     grown = []
     for utterances in (2000, 4000):
         path = tmp_path / f"{utterances}.f16"

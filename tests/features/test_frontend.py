@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from asr.features import FeatureSettings
 from asr.features.frontend import Frontend
 from asr.features.reference import matrices, mfcc
-from tests.features.test_features import SETTINGS, WAVEFORMS, noise
+from tests.features.test_reference import SETTINGS, WAVEFORMS, noise
 
 CPU = torch.device("cpu")
 
@@ -39,7 +39,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("waveform", "chosen", "variant"), CASES)
-def test_features_are_those_of_librosa(waveform: str, chosen: str, variant: str) -> None:
+def test_frontend_equals_librosa(waveform: str, chosen: str, variant: str) -> None:
     shape = dataclasses.replace(SETTINGS[chosen], **VARIANTS[variant])  # type: ignore[arg-type]
     found = frontend(shape)(WAVEFORMS[waveform]).numpy()
     expected = mfcc(WAVEFORMS[waveform], shape)
@@ -50,14 +50,14 @@ def test_features_are_those_of_librosa(waveform: str, chosen: str, variant: str)
 
 @settings(deadline=None, derandomize=True, max_examples=30)
 @given(st.integers(0, 3000), st.integers(0, 2**31))
-def test_any_length(samples: int, seed: int) -> None:
+def test_frontend_equals_librosa_for_any_length(samples: int, seed: int) -> None:
     shape = FeatureSettings()
     waveform = noise(samples, seed)
     found = frontend(shape)(waveform).numpy()
     np.testing.assert_allclose(found, mfcc(waveform, shape), atol=1e-3)
 
 
-def test_means_and_scales_of_a_corpus_are_taken() -> None:
+def test_corpus_normalisation_uses_mean_and_scale() -> None:
     mean, scale = tuple(range(40)), (2.0,) * 40
     shape = FeatureSettings(normalisation="corpus", mean=mean, scale=scale)
     plain = dataclasses.replace(shape, normalisation="none", mean=(), scale=())

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from asr.audio import AudioError
 from asr.features import FeatureSettings
 from asr.features.streaming import BlockFeatures, Blocks, FrameRange, split, with_progress
-from tests.features.test_features import noise
 from tests.features.test_frontend import frontend
+from tests.features.test_reference import noise
 
 VARIANTS = {
     "normalised": {},

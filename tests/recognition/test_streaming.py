@@ -235,7 +235,7 @@ def test_training_says_beforehand_what_a_stream_would_miss(
     # It is stopped at once.
     options = TrainOptions(on_event=report, should_stop=lambda: True)
     training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", options)
-    assert [note for note in notes if "to hear streams it needs" in note] == notes[:told]
+    assert [note for note in notes if "to transcribe streams it also needs" in note] == notes[:told]
     assert any("forward-only" in note for note in notes) == told
 
 

@@ -1,4 +1,4 @@
-"""What the watchdog says of a run, when, and that it says each thing once."""
+"""The advice on a run, and that each message is reported once."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asr.features.augment import AugmentSettings
 from asr.model import ModelSettings
-from asr.training import advice as watchdog
+from asr.training.advice import advice
 from asr.training.events import Epoch
 from asr.training.recipe import TrainingSettings
 
@@ -48,23 +48,23 @@ def run(**columns: Sequence[float]) -> list[Epoch]:
     return rows
 
 
-def told(rows: Sequence[Epoch]) -> list[tuple[int, str]]:
+def messages_of(rows: Sequence[Epoch]) -> list[tuple[int, str]]:
     """Return every message with its epoch, as a run calls for them: after each epoch."""
-    return [(count, message) for count in range(1, len(rows) + 1) for message in watchdog.advice(rows[:count])]
+    return [(count, message) for count in range(1, len(rows) + 1) for message in advice(rows[:count])]
 
 
-def told_at(rows: Sequence[Epoch]) -> list[int]:
-    return [epoch for epoch, _ in told(rows)]
+def epochs_of(rows: Sequence[Epoch]) -> list[int]:
+    return [epoch for epoch, _ in messages_of(rows)]
 
 
-def test_a_healthy_run_is_left_in_peace() -> None:
-    assert told(run(gradient_norm=[80, 56, 31, 25, 18, 19, 17, 14, 9, 8, 6, 6], largest_norm=[120.0] * 12)) == []
-    assert watchdog.advice([]) == []
-    assert watchdog.advice([HEALTHY]) == []
+def test_healthy_run_has_no_advice() -> None:
+    assert messages_of(run(gradient_norm=[80, 56, 31, 25, 18, 19, 17, 14, 9, 8, 6, 6], largest_norm=[120.0] * 12)) == []
+    assert advice([]) == []
+    assert advice([HEALTHY]) == []
 
 
-def test_the_blank_plateau_is_told_at_its_third_and_its_tenth_epoch() -> None:
-    messages = dict(told(run(blank_share=[0.995] * 14)))
+def test_blank_plateau_is_reported_after_3_and_10_epochs() -> None:
+    messages = dict(messages_of(run(blank_share=[0.995] * 14)))
     assert list(messages) == [3, 10]
     assert "normal" in messages[3]
     assert "training.learning_rate" not in messages[3]
@@ -83,12 +83,12 @@ def test_the_blank_plateau_is_told_at_its_third_and_its_tenth_epoch() -> None:
     ],
     ids=["interrupted", "at the border", "again", "later", "not a number"],
 )
-def test_only_blank_epochs_in_a_row_count(shares: list[float], epochs: list[int]) -> None:
-    assert told_at(run(blank_share=shares)) == epochs
+def test_only_consecutive_blank_epochs_count(shares: list[float], epochs: list[int]) -> None:
+    assert epochs_of(run(blank_share=shares)) == epochs
 
 
-def test_infinite_losses_are_counted_and_told_when_they_begin() -> None:
-    messages = told(run(infinite=[0, 12, 12, 0, 1]))
+def test_infinite_losses_are_reported_when_they_begin() -> None:
+    messages = messages_of(run(infinite=[0, 12, 12, 0, 1]))
     assert [epoch for epoch, _ in messages] == [2, 5]
     assert messages[0][1].startswith("12 training utterances were left out")
     assert messages[1][1].startswith("1 training utterance was left out")
@@ -96,39 +96,39 @@ def test_infinite_losses_are_counted_and_told_when_they_begin() -> None:
 
 
 def test_infinite_losses_in_the_first_epoch() -> None:
-    assert told_at(run(infinite=[3, 3])) == [1]
+    assert epochs_of(run(infinite=[3, 3])) == [1]
 
 
-def test_a_spike_of_the_gradient_is_told() -> None:
-    messages = told(run(largest_norm=[9.0, 9.0, 101.0, 9.0]))
+def test_gradient_spike_is_reported() -> None:
+    messages = messages_of(run(largest_norm=[9.0, 9.0, 101.0, 9.0]))
     assert [epoch for epoch, _ in messages] == [3]
     assert "101" in messages[0][1]
     assert "training.learning_rate or training.clip" in messages[0][1]
-    assert told(run(largest_norm=[9.0, 9.0, 100.0, 9.0])) == []
+    assert messages_of(run(largest_norm=[9.0, 9.0, 100.0, 9.0])) == []
 
 
-def test_a_spike_is_measured_by_the_five_epochs_before() -> None:
+def test_gradient_spike_is_relative_to_five_earlier_epochs() -> None:
     medians = [100.0, 100.0, 5.0, 5.0, 5.0, 5.0, 5.0]
-    assert told_at(run(gradient_norm=medians, largest_norm=[150.0] * 7)) == [6]
-    assert told(run(gradient_norm=[5.0], largest_norm=[1e6])) == []
+    assert epochs_of(run(gradient_norm=medians, largest_norm=[150.0] * 7)) == [6]
+    assert messages_of(run(gradient_norm=[5.0], largest_norm=[1e6])) == []
 
 
-def test_medians_that_grow_tenfold_within_three_epochs_are_told() -> None:
+def test_tenfold_growth_within_three_epochs_is_reported() -> None:
     largest = [60.0] * 5
-    messages = told(run(gradient_norm=[5, 6, 20, 51, 52], largest_norm=largest))
+    messages = messages_of(run(gradient_norm=[5, 6, 20, 51, 52], largest_norm=largest))
     assert [epoch for epoch, _ in messages] == [4]
     assert "from 5 to 51" in messages[0][1]
     assert "training.clip" in messages[0][1]
-    assert told(run(gradient_norm=[5, 6, 20, 50, 52], largest_norm=largest)) == []
-    assert told(run(gradient_norm=[5, 15, 20, 40, 51], largest_norm=largest)) == []
+    assert messages_of(run(gradient_norm=[5, 6, 20, 50, 52], largest_norm=largest)) == []
+    assert messages_of(run(gradient_norm=[5, 15, 20, 40, 51], largest_norm=largest)) == []
 
 
-def test_norms_that_are_not_finite_are_no_explosion() -> None:
+def test_infinite_norms_are_ignored() -> None:
     # In float16 steps that overflow are skipped, and their norms are infinite.
-    assert told(run(largest_norm=[math.inf] * 6)) == []
-    assert told(run(largest_norm=[math.nan] * 6)) == []
-    assert told(run(gradient_norm=[math.inf] * 5 + [5.0])) == []
-    assert told_at(run(gradient_norm=[5.0, math.inf, 5.0], largest_norm=[9.0, 9.0, 150.0])) == [3]
+    assert messages_of(run(largest_norm=[math.inf] * 6)) == []
+    assert messages_of(run(largest_norm=[math.nan] * 6)) == []
+    assert messages_of(run(gradient_norm=[math.inf] * 5 + [5.0])) == []
+    assert epochs_of(run(gradient_norm=[5.0, math.inf, 5.0], largest_norm=[9.0, 9.0, 150.0])) == [3]
 
 
 def overfitting(**columns: Sequence[float]) -> list[Epoch]:
@@ -140,10 +140,10 @@ def overfitting(**columns: Sequence[float]) -> list[Epoch]:
     return run(**usual | columns)
 
 
-def test_overfitting_is_told_once() -> None:
-    messages = told(overfitting())
+def test_overfitting_is_reported_once() -> None:
+    messages = messages_of(overfitting())
     assert [epoch for epoch, _ in messages] == [8]
-    for fact in ("0.885", "0.8 in epoch 3", "WER is of epoch 3"):
+    for fact in ("0.885", "0.8 in epoch 3", "WER was in epoch 3"):
         assert fact in messages[0][1]
     for key in ("model.dropout", "augment.time_masks", "data", "training.patience"):
         assert key in messages[0][1]
@@ -159,47 +159,49 @@ def test_overfitting_is_told_once() -> None:
     ],
     ids=["train loss stands still", "dev loss barely worse", "lowest loss is fresh", "best WER is fresh"],
 )
-def test_what_is_no_overfitting(columns: dict[str, list[float]]) -> None:
-    assert told(overfitting(**columns)) == []
+def test_no_overfitting(columns: dict[str, list[float]]) -> None:
+    assert messages_of(overfitting(**columns)) == []
 
 
-def test_overfitting_where_the_lowest_and_the_best_are_of_different_epochs() -> None:
+def test_overfitting_with_lowest_loss_and_best_wer_in_different_epochs() -> None:
     wers = [0.9, 0.8, 0.6, 0.59, 0.62, 0.61, 0.6, 0.61, 0.62]
-    messages = told(overfitting(dev_wer=wers))
+    messages = messages_of(overfitting(dev_wer=wers))
     assert [epoch for epoch, _ in messages] == [9]
-    assert "in epoch 3, and the best dev WER is of epoch 4" in messages[0][1]
+    assert "in epoch 3 to 0.9, and the best dev WER was in epoch 4" in messages[0][1]
 
 
-def test_overfitting_is_seen_past_values_that_are_not_numbers() -> None:
+def test_overfitting_ignores_nan() -> None:
     losses = [math.nan, 0.9, 0.8, 0.82, 0.84, 0.86, 0.87, 0.885, 0.9]
-    assert told_at(overfitting(dev_loss=losses)) == [8]
-    assert told(overfitting(dev_loss=[math.nan] * 9)) == []
+    assert epochs_of(overfitting(dev_loss=losses)) == [8]
+    assert messages_of(overfitting(dev_loss=[math.nan] * 9)) == []
 
 
-def test_waiting_for_data_is_told_when_it_begins() -> None:
-    messages = told(run(data_wait=[0.2, 0.31, 0.4, 0.1, 0.25, math.nan]))
+def test_waiting_for_data_is_reported_when_it_begins() -> None:
+    messages = messages_of(run(data_wait=[0.2, 0.31, 0.4, 0.1, 0.25, math.nan]))
     assert [epoch for epoch, _ in messages] == [2, 5]
     assert messages[0][1].startswith("31%")
     assert "faster disk" in messages[0][1]
     assert "training.batch_seconds" in messages[0][1]
 
 
-def test_several_things_are_told_at_once_and_rows_are_left_alone() -> None:
+def test_several_messages_in_one_epoch() -> None:
     rows = run(infinite=[0, 0, 2], data_wait=[0.0, 0.0, 0.5], blank_share=[1.0] * 3)
     before = list(rows)
-    assert len(watchdog.advice(rows)) == 3
+    assert len(advice(rows)) == 3
     assert rows == before
-    assert watchdog.advice(tuple(rows)) == watchdog.advice(rows)
+    assert advice(tuple(rows)) == advice(rows)
 
 
-def test_the_settings_that_are_named_exist() -> None:
+def test_settings_in_messages_exist() -> None:
     rows = overfitting(
         blank_share=[0.5] + [1.0] * 8,
         infinite=[1] * 9,
         largest_norm=[9.0] * 8 + [500.0],
         data_wait=[0.5] * 9,
     )
-    texts = [message for _, message in told([*rows, *(replace(rows[-1], epoch=index) for index in (10, 11, 12))])]
+    texts = [
+        message for _, message in messages_of([*rows, *(replace(rows[-1], epoch=index) for index in (10, 11, 12))])
+    ]
     assert len(texts) == 6
     words = [word.strip(".,;:()") for text in texts for word in text.split()]
     keys = {word for word in words if word.split(".")[0] in SETTINGS and "." in word}
@@ -220,13 +222,13 @@ EPOCHS = [some_epoch(Random(seed)) for seed in range(300)]
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(EPOCHS), max_size=14))
-def test_a_message_never_comes_twice_in_a_row(rows: list[Epoch]) -> None:
+def test_message_is_never_repeated_in_the_next_epoch(rows: list[Epoch]) -> None:
     def kinds(messages: Sequence[str]) -> set[str]:
-        starts = ("the model writes", "the model has written", "the largest", "the median", "the model over")
+        starts = ("the model outputs", "the model has output", "the largest", "the median", "the model over")
         found = {start for start in starts for message in messages if message.startswith(start)}
         found |= {part for part in ("left out", "waiting for") for message in messages if part in message}
         assert len(found) == len(messages)
         return {"exploding" if kind in ("the largest", "the median") else kind for kind in found}
 
-    each = [kinds(watchdog.advice(rows[:count])) for count in range(len(rows) + 1)]
+    each = [kinds(advice(rows[:count])) for count in range(len(rows) + 1)]
     assert not any(earlier & later for earlier, later in pairwise(each))

@@ -1,4 +1,4 @@
-"""Which epochs are averaged, what is kept of them, and that the average is one."""
+"""The epochs that are averaged, the files that are kept, and the averaged model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +8,15 @@ import torch
 
 from asr import config, training
 from asr.model import checkpoint
-from asr.training import TrainOptions, averaging
-from asr.training.averaging import chosen
+from asr.training import TrainOptions
+from asr.training.averaging import epochs_to_average
 from asr.training.events import Event, Note
-from asr.training.recipe import Recipe
-from asr.training.validation import validate
+from asr.training.recipe import Recipe, TrainingSettings
 from tests.training.test_resume import ROW
+from tests.training.test_run import script_scores
 
 WERS = [0.9, 0.3, 0.5, 0.3, 0.4]
-ROWS = [replace(ROW, epoch=number, dev_wer=wer, dev_loss=1.0) for number, wer in enumerate(WERS, 1)]
+ROWS = [replace(ROW, epoch=epoch, dev_wer=wer, dev_loss=1.0) for epoch, wer in enumerate(WERS, 1)]
 
 
 @pytest.mark.parametrize(
@@ -30,25 +30,20 @@ ROWS = [replace(ROW, epoch=number, dev_wer=wer, dev_loss=1.0) for number, wer in
         (0, "best", []),
     ],
 )
-def test_the_best_or_the_last_are_chosen(count: int, which: str, epochs: list[int]) -> None:
-    assert chosen(ROWS, count, which) == epochs
+def test_epochs_to_average_best_or_last(count: int, which: str, epochs: list[int]) -> None:
+    assert epochs_to_average(ROWS, TrainingSettings(average=count, average_of=which)) == epochs
 
 
 @pytest.mark.parametrize("better", [True, False])
-def test_the_average_becomes_the_best_model_only_if_it_is(
+def test_average_becomes_the_best_model_only_if_better(
     better: bool, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = config.read(tones / "tiny.toml", Recipe, ["training.epochs=4", "training.average=3"])
-    recipe = replace(recipe, training=replace(recipe.training, average_of="last"))
-
-    def judged(*arguments: object) -> object:
-        found = validate(*arguments)  # type: ignore[arg-type]
-        rate = replace(found.score.wer, value=0.0 if better else 2.0)
-        return replace(found, score=replace(found.score, wer=rate))
-
-    monkeypatch.setattr(averaging, "validate", judged)
+    settings = ["training.epochs=4", "training.average=3", "training.average_of=last"]
+    recipe = config.read(tones / "tiny.toml", Recipe, settings)
+    script_scores([(0.5, 1.0)] * 4 + [(0.0 if better else 2.0, 1.0)], monkeypatch)
     events: list[Event] = []
-    result = training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tmp_path, TrainOptions(events.append))
+    paths = tones / "train.jsonl", tones / "dev.jsonl", tmp_path
+    result = training.train(recipe, *paths, TrainOptions(events.append))
     assert sorted(path.stem for path in (tmp_path / "epochs").iterdir()) == ["000002", "000003", "000004"]
     parts = [checkpoint.load(path)[0].state_dict() for path in (tmp_path / "epochs").iterdir()]
     mean = {name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0]}
@@ -62,7 +57,7 @@ def test_the_average_becomes_the_best_model_only_if_it_is(
     torch.testing.assert_close(
         dict(last.state_dict()), checkpoint.load(tmp_path / "epochs/000004.safetensors")[0].state_dict()
     )
-    said = next(event.message for event in events if isinstance(event, Note) and "the mean of" in event.message)
-    assert ("the best model now" in said) == better
-    # Given again, the same command finds the run finished, and its result the same.
-    assert training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tmp_path) == result
+    note = next(event.message for event in events if isinstance(event, Note) and "the average of" in event.message)
+    assert ("now the best model" in note) == better
+    # The same command again returns the same result without training.
+    assert training.train(recipe, *paths) == result

@@ -1,4 +1,4 @@
-"""How the size of a batch is found."""
+"""The batch size from the recipe or from GPU memory."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,32 +53,39 @@ class Gpu:
     used: float = 0
 
 
+class Two(World):
+    """Two processes without communication."""
+
+    def minimum(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+
 def corpus(utterances: int = 100_000) -> Corpus:
     return Corpus(np.full(utterances, 1000), np.full(utterances, 10.0), 10.0 * utterances, [])
 
 
 def found(gpu: Gpu, data: Corpus, monkeypatch: pytest.MonkeyPatch, world: World = ALONE) -> float:
     one: Any = engine(replace(RECIPE, training=replace(RECIPE.training, batch_seconds="auto")))
-    one = replace(one, place=torch.device("cuda"), world=world)
+    one = replace(one, world=replace(world, device=torch.device("cuda")))
     one.losses = lambda count: Loss(gpu, count)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda place: type("", (), {"total_memory": gpu.total}))
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda place: gpu.model)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda place: gpu.used)
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda place: None)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: type("", (), {"total_memory": gpu.total}))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: gpu.model)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: gpu.used)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     return batch_size.batch_seconds(one, data)  # type: ignore[arg-type]
 
 
-def test_a_number_is_taken_as_it_is() -> None:
+def test_number_is_returned_unchanged() -> None:
     assert batch_size.batch_seconds(engine(), corpus()) == 60.0  # type: ignore[arg-type]
 
 
-def test_without_a_gpu_it_is_a_minute() -> None:
+def test_auto_without_gpu_is_60_seconds() -> None:
     one = engine(replace(RECIPE, training=replace(RECIPE.training, batch_seconds="auto")))
     assert batch_size.batch_seconds(one, corpus()) == 60.0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("total", [20e9, 80e9])
-def test_the_memory_is_filled_to_four_fifths(total: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_uses_four_fifths_of_the_memory(total: float, monkeypatch: pytest.MonkeyPatch) -> None:
     data = corpus()
     seconds = found(Gpu(total), data, monkeypatch)
     assert 0.7 * total < 1e8 * seconds / 10 < 0.85 * total
@@ -86,22 +93,12 @@ def test_the_memory_is_filled_to_four_fifths(total: float, monkeypatch: pytest.M
     assert data.asked[:3] == [6, 12, 24]
 
 
-def test_a_small_memory_is_not_overfilled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_with_small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     # Six utterances fit, twelve do not.
     seconds = found(Gpu(1e9, model=2e8), corpus(), monkeypatch)
     assert 10 <= seconds <= 60
 
 
-def test_an_epoch_keeps_enough_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_keeps_enough_steps_per_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(Gpu(80e9), corpus(2000), monkeypatch) == pytest.approx(20_000 / 100)
-    assert found(Gpu(80e9), corpus(2000), monkeypatch, Two()) == pytest.approx(20_000 / 100 / 2)
-
-
-class Two(World):
-    """Two processes, the other of which has the smaller memory."""
-
-    def __init__(self) -> None:
-        super().__init__(size=2)
-
-    def least(self, values: torch.Tensor) -> torch.Tensor:
-        return values
+    assert found(Gpu(80e9), corpus(2000), monkeypatch, Two(size=2)) == pytest.approx(20_000 / 100 / 2)

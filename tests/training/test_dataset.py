@@ -1,4 +1,4 @@
-"""From manifest rows to batches: what is kept, what is left out and named, and what an epoch's features depend on."""
+"""From manifest rows to batches: usable and unusable rows, and the augmentation of an epoch."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -36,14 +36,14 @@ def record(folder: Path, name: str, text: str, frames: int = 40) -> Utterance:
 
 def load(folder: Path, utterances: Sequence[Utterance], *speeds: float, text: TextSettings = TEXT) -> Dataset:
     copies = tuple((Copy(speed),) for speed in speeds or (1.0,))
-    return dataset.load(DatasetSource(utterances, folder / ".features", copies), text, FEATURES, 4)
+    return dataset.load(DatasetSource(utterances, folder / "m.jsonl", copies), text, FEATURES, 4)
 
 
 def items(data: Dataset) -> list[Item]:
     return [data[index] for index in range(len(data))]
 
 
-def heard(data: Dataset, index: int, variation: Variation | None = None) -> Features:
+def features_of(data: Dataset, index: int, variation: Variation | None = None) -> Features:
     """Return the features of one item, in a batch of its own."""
     batch = data.batch(np.array([index]), variation)
     assert batch.features.shape[:2] == (1, data.frames[index])
@@ -66,24 +66,20 @@ def heard(data: Dataset, index: int, variation: Variation | None = None) -> Feat
         ((5, 5, 6, 6), 6),
     ],
 )
-def test_repeats_need_a_blank_between_them(tokens: Sequence[int], frames: int) -> None:
+def test_frames_needed_counts_blanks_between_repeats(tokens: Sequence[int], frames: int) -> None:
     assert frames_needed(tokens) == frames
 
 
-@given(st.lists(st.text(alphabet="AB", max_size=6), max_size=8))
-@settings(deadline=None)
-def test_each_of_many_transcripts_has_its_tokens_and_needs_its_frames(texts: list[str]) -> None:
-    found = dataset._encode([Utterance("a", "a.wav", 1.0, text) for text in texts], TEXT, keep=False)
-    tokens = [[" AB".index(character) + 1 for character in text] for text in texts]
-    assert found.rows.tolist() == list(range(len(texts)))
-    assert np.split(found.tokens, found.ends)[-1].tolist() == []
-    assert [part.tolist() for part in np.split(found.tokens, found.ends)[:-1]] == tokens
-    assert found.needed.tolist() == [max(frames_needed(one), 1) for one in tokens]
-    assert found.outside.tolist() == []
+def test_each_of_many_transcripts_has_its_tokens(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    texts = ["".join(random.choice(list("AB"), size=random.integers(0, 6))) for _ in range(20)]
+    data = load(tmp_path, [record(tmp_path, f"u{index}", text) for index, text in enumerate(texts)])
+    assert [item.text for item in items(data)] == texts
+    assert [item.tokens.tolist() for item in items(data)] == [[" AB".index(c) + 1 for c in text] for text in texts]
 
 
 @pytest.mark.parametrize(("characters", "kind"), [(255, np.uint8), (256, np.int32)])
-def test_tokens_take_a_byte_while_they_can(characters: int, kind: type, tmp_path: Path) -> None:
+def test_tokens_are_bytes_for_small_alphabets(characters: int, kind: type, tmp_path: Path) -> None:
     alphabet = "".join(map(chr, range(0x4E00, 0x4E00 + characters)))
     chosen = TextSettings(alphabet=alphabet)
     data = load(tmp_path, [record(tmp_path, "a", alphabet[-1] + alphabet[0])], text=chosen)
@@ -94,7 +90,7 @@ def test_tokens_take_a_byte_while_they_can(characters: int, kind: type, tmp_path
 
 @given(st.lists(st.integers(1, 3), max_size=5))
 @settings(deadline=None, max_examples=50)
-def test_ctc_can_write_the_tokens_in_the_frames_needed_and_not_in_fewer(tokens: list[int]) -> None:
+def test_ctc_loss_is_finite_from_frames_needed_on(tokens: list[int]) -> None:
     import torch
     from torch.nn.functional import ctc_loss
 
@@ -112,7 +108,7 @@ def test_ctc_can_write_the_tokens_in_the_frames_needed_and_not_in_fewer(tokens: 
 # Loading
 
 
-def test_items_have_what_the_loop_needs(tmp_path: Path) -> None:
+def test_items_have_text_tokens_and_frames(tmp_path: Path) -> None:
     rows = [record(tmp_path, "a", "ab, c!"), record(tmp_path, "b", "Cab", 60)]
     data = load(tmp_path, rows)
     first, second = items(data)
@@ -125,10 +121,10 @@ def test_items_have_what_the_loop_needs(tmp_path: Path) -> None:
     assert data.seconds == pytest.approx(0.39 + 0.59)
     assert (data.unalignable, data.unknown) == ((), ())
     waveform = soundfile.read(rows[1].audio, dtype="float32")[0]
-    np.testing.assert_allclose(heard(data, 1), mfcc(waveform, FEATURES), atol=0.01)
+    np.testing.assert_allclose(features_of(data, 1), mfcc(waveform, FEATURES), atol=0.01)
 
 
-def test_every_speed_is_an_item(tmp_path: Path) -> None:
+def test_each_speed_adds_items(tmp_path: Path) -> None:
     data = load(tmp_path, [record(tmp_path, "a", "A"), record(tmp_path, "b", "B")], 0.5, 1.0, 2.0)
     assert [item.id for item in items(data)] == [
         "a at speed 0.5",
@@ -141,24 +137,24 @@ def test_every_speed_is_an_item(tmp_path: Path) -> None:
     assert [item.frames for item in items(data)] == [79, 79, 40, 40, 20, 20]
     assert [item.duration for item in items(data)] == pytest.approx([0.78, 0.78, 0.39, 0.39, 0.195, 0.195])
     assert [item.tokens.tolist() for item in items(data)] == [[2], [3]] * 3
-    assert [len(heard(data, index)) for index in range(6)] == [79, 79, 40, 40, 20, 20]
+    assert [len(features_of(data, index)) for index in range(6)] == [79, 79, 40, 40, 20, 20]
 
 
-def test_an_empty_text_is_kept(tmp_path: Path) -> None:
+def test_empty_text_is_kept(tmp_path: Path) -> None:
     [item] = items(load(tmp_path, [record(tmp_path, "a", "…")]))
     assert (item.text, item.tokens.tolist()) == ("", [])
 
 
-def test_a_part_of_a_recording_is_an_item(tmp_path: Path) -> None:
+def test_segment_of_a_recording(tmp_path: Path) -> None:
     whole = record(tmp_path, "a", "", 101)
     part = Utterance("part", whole.audio, 0.25, "ABC", "s", 0.5)
     data = load(tmp_path, [part])
     assert (data[0].id, data[0].frames, data[0].duration) == ("part", 26, 0.25)
     waveform = soundfile.read(whole.audio, dtype="float32")[0]
-    np.testing.assert_allclose(heard(data, 0), mfcc(waveform[8000:12_000], FEATURES), atol=0.01)
+    np.testing.assert_allclose(features_of(data, 0), mfcc(waveform[8000:12_000], FEATURES), atol=0.01)
 
 
-def test_what_ctc_cannot_align_is_left_out_and_named(tmp_path: Path) -> None:
+def test_unalignable_utterances_are_left_out_and_listed(tmp_path: Path) -> None:
     # 40 input frames are 10 output frames, which hold 10 letters, or 5 of the same with 4 blanks.
     rows = [
         record(tmp_path, "fits", "ABCABCABCA"),
@@ -171,13 +167,13 @@ def test_what_ctc_cannot_align_is_left_out_and_named(tmp_path: Path) -> None:
     assert data.unalignable == ("long", "repeats")
 
 
-def test_a_faster_copy_may_be_left_out_alone(tmp_path: Path) -> None:
+def test_unalignable_fast_copy_is_left_out_alone(tmp_path: Path) -> None:
     data = load(tmp_path, [record(tmp_path, "a", "ABCABCABCA")], 0.9, 1.0, 1.1)
     assert [item.id for item in items(data)] == ["a at speed 0.9", "a"]
     assert data.unalignable == ("a at speed 1.1",)
 
 
-def test_a_character_outside_the_alphabet_is_an_error(tmp_path: Path) -> None:
+def test_unknown_character_raises_text_error(tmp_path: Path) -> None:
     rows = [record(tmp_path, "a", "AB"), record(tmp_path, "b", "é 7 A é")]
     with pytest.raises(TextError) as caught:
         load(tmp_path, rows)
@@ -188,20 +184,20 @@ def test_a_character_outside_the_alphabet_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / ".features").exists()
 
 
-def test_or_it_is_dropped_and_named(tmp_path: Path) -> None:
+def test_unknown_characters_with_drop_leave_the_row_out(tmp_path: Path) -> None:
     rows = [record(tmp_path, name, text) for name, text in (("a", "AB"), ("b", "É"), ("c", "C"), ("d", "A7"))]
     data = load(tmp_path, rows, 1.0, 0.9, text=TextSettings(alphabet=" ABC", unknown="drop"))
     assert [item.id for item in items(data)] == ["a", "c", "a at speed 0.9", "c at speed 0.9"]
     assert data.unknown == ("b", "d")
     # The features go with their own texts although rows between them are gone.
     waveform = soundfile.read(rows[2].audio, dtype="float32")[0]
-    np.testing.assert_allclose(heard(data, 1), mfcc(waveform, FEATURES), atol=0.01)
+    np.testing.assert_allclose(features_of(data, 1), mfcc(waveform, FEATURES), atol=0.01)
     assert [item.text for item in items(data)] == ["AB", "C"] * 2
 
 
-def test_for_a_score_everything_is_kept(tmp_path: Path) -> None:
+def test_keep_all_keeps_unusable_rows_without_tokens(tmp_path: Path) -> None:
     rows = [record(tmp_path, name, text) for name, text in (("a", "AB"), ("b", "É A"), ("c", "A" * 20), ("d", "C"))]
-    source = DatasetSource(rows, tmp_path / ".features", keep=True)
+    source = DatasetSource(rows, tmp_path / "m.jsonl", keep_all=True)
     data = dataset.load(source, TextSettings(alphabet=" ABC", unknown="drop"), FEATURES, 4)
     assert [item.id for item in items(data)] == ["a", "b", "c", "d"]
     assert [item.text for item in items(data)] == ["AB", "É A", "A" * 20, "C"]
@@ -214,7 +210,7 @@ def test_for_a_score_everything_is_kept(tmp_path: Path) -> None:
     assert batch.targets.tolist() == [[2, 3], [0, 0], [0, 0], [4, 0]]
 
 
-def test_columns_say_what_the_items_say(tmp_path: Path) -> None:
+def test_columns_agree_with_items(tmp_path: Path) -> None:
     rows = [record(tmp_path, f"u{number}", "ABCA"[:number], 30 + number) for number in range(5)]
     data = load(tmp_path, rows, 0.9, 1.0, 2.0)
     assert data.durations.tolist() == pytest.approx([item.duration for item in items(data)])
@@ -226,36 +222,36 @@ def test_columns_say_what_the_items_say(tmp_path: Path) -> None:
     assert data.seconds == pytest.approx(sum(item.duration for item in items(data)))
 
 
-def test_an_item_costs_a_few_bytes(tmp_path: Path) -> None:
+def test_columns_need_few_bytes_per_item(tmp_path: Path) -> None:
     # A million utterances at three speeds must fit beside the network.
     data = load(tmp_path, [record(tmp_path, "a", "ABC"), record(tmp_path, "b", "A")], 0.9, 1.0)
-    columns = (data.rows, data.speed_numbers, data.frames, data.trained)
+    columns = (data.rows, data.speed_indices, data.frames, data.trained)
     assert all(len(column) == 4 for column in columns)
     assert sum(column.itemsize for column in columns) == 10
     assert data.tokens.dtype == np.uint8
     assert (len(data.tokens), len(data.ends)) == (4, 2)  # not again for every speed
 
 
-def test_nothing_may_be_left(tmp_path: Path) -> None:
+def test_dataset_without_usable_rows_is_empty(tmp_path: Path) -> None:
     data = load(tmp_path, [record(tmp_path, "a", "É")], text=TextSettings(alphabet="A", unknown="drop"))
     assert (items(data), data.unknown, data.seconds) == ([], ("a",), 0)
     assert (len(data.durations), len(data.token_counts)) == (0, 0)
 
 
-def test_a_recording_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_missing_recording_is_named(tmp_path: Path) -> None:
     rows = [record(tmp_path, "a", "A"), record(tmp_path, "b", "B")]
     Path(rows[1].audio).unlink()
     with pytest.raises(AudioError, match=r"b\.wav: No such file or directory \(utterance b\)$"):
         load(tmp_path, rows)
 
 
-def test_progress_runs_over_all_speeds(tmp_path: Path) -> None:
+def test_progress_covers_all_speeds(tmp_path: Path) -> None:
     rows = [record(tmp_path, "a", "A"), record(tmp_path, "b", "B")]
-    told: list[tuple[float, float, int]] = []
-    source = DatasetSource(rows, tmp_path / ".features", tuple((Copy(speed),) for speed in (1.0, 0.5, 2.0)))
-    dataset.load(source, TEXT, FEATURES, 4, lambda *now: told.append(now))
-    assert [done for done, _, _ in told] == pytest.approx([0.39 * n for n in (1, 2, 4, 6, 6.5, 7)])
-    assert [total for _, total, _ in told] == pytest.approx([0.39 * 7] * 6)
+    reported: list[tuple[float, float, int]] = []
+    source = DatasetSource(rows, tmp_path / "m.jsonl", tuple((Copy(speed),) for speed in (1.0, 0.5, 2.0)))
+    dataset.load(source, TEXT, FEATURES, 4, lambda *now: reported.append(now))
+    assert [done for done, _, _ in reported] == pytest.approx([0.39 * n for n in (1, 2, 4, 6, 6.5, 7)])
+    assert [total for _, total, _ in reported] == pytest.approx([0.39 * 7] * 6)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +262,7 @@ def test_progress_runs_over_all_speeds(tmp_path: Path) -> None:
         (TextSettings(alphabet="auto", normaliser="none"), " Edenré’"),
     ],
 )
-def test_the_alphabet_is_the_settings_or_that_of_the_texts(chosen: TextSettings, characters: str) -> None:
+def test_alphabet_of_settings_or_texts(chosen: TextSettings, characters: str) -> None:
     rows = [Utterance("a", "a.wav", 1.0, "Ende ’né"), Utterance("b", "b.wav", 1.0, "Erd’")]
     assert dataset.alphabet_of(rows, chosen).characters == characters
 
@@ -299,7 +295,7 @@ def data(recordings: Path, noise_folder: Path) -> Dataset:
     folder = recordings
     rows = [record(folder, f"u{number}", "ABC"[: number % 4], 20 + 5 * number) for number in range(12)]
     copies = copies_of(AugmentSettings(speeds=(1.0, 0.9), noise=str(noise_folder), noise_copies=2))
-    return dataset.load(DatasetSource(rows, folder / ".features", copies), TEXT, FEATURES, 4)
+    return dataset.load(DatasetSource(rows, folder / "m.jsonl", copies), TEXT, FEATURES, 4)
 
 
 def vary(
@@ -308,7 +304,7 @@ def vary(
     return Variation(Masking(settings, FEATURES, strength), share, seed)
 
 
-def test_batches_hold_what_their_indices_say(data: Dataset) -> None:
+def test_batches_contain_the_items_of_their_indices(data: Dataset) -> None:
     seen: list[int] = []
     for indices in batching.plan(data.frames, 150):
         batch = data.batch(indices)
@@ -316,21 +312,21 @@ def test_batches_hold_what_their_indices_say(data: Dataset) -> None:
         for row, index in enumerate(indices.tolist()):
             item = data[index]
             assert int(batch.feature_lengths[row]) == item.frames
-            np.testing.assert_array_equal(batch.features[row, : item.frames].numpy(), heard(data, index))
+            np.testing.assert_array_equal(batch.features[row, : item.frames].numpy(), features_of(data, index))
             assert not batch.features[row, item.frames :].any()
             assert batch.targets[row, : int(batch.target_lengths[row])].tolist() == item.tokens.tolist()
         seen += indices.tolist()
     assert sorted(seen) == list(range(24))
 
 
-def test_without_variation_features_are_clean_and_normalised(data: Dataset, recordings: Path) -> None:
+def test_features_without_variation_are_clean_and_normalised(data: Dataset, recordings: Path) -> None:
     waveform = soundfile.read(recordings / "u3.wav", dtype="float32")[0]
-    np.testing.assert_allclose(heard(data, 3), mfcc(waveform, FEATURES), atol=0.01)
-    np.testing.assert_array_equal(heard(data, 3, vary(strength=0.0)), heard(data, 3))
+    np.testing.assert_allclose(features_of(data, 3), mfcc(waveform, FEATURES), atol=0.01)
+    np.testing.assert_array_equal(features_of(data, 3, vary(strength=0.0)), features_of(data, 3))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_what_is_heard_does_not_depend_on_the_batch(share: float, data: Dataset) -> None:
+def test_augmentation_does_not_depend_on_the_batch(share: float, data: Dataset) -> None:
     def epoch(longest: int) -> dict[int, bytes]:
         found = {}
         for indices in batching.plan(data.frames, longest, np.random.default_rng(longest)):
@@ -342,9 +338,9 @@ def test_what_is_heard_does_not_depend_on_the_batch(share: float, data: Dataset)
     assert epoch(80) == epoch(200) == epoch(5000)
 
 
-def test_what_is_heard_differs_between_epochs_runs_and_items(data: Dataset) -> None:
+def test_augmentation_differs_between_epochs_and_seeds(data: Dataset) -> None:
     def epoch(seed: tuple[int, int]) -> list[bytes]:
-        return [heard(data, index, vary(seed=seed)).tobytes() for index in range(24)]
+        return [features_of(data, index, vary(seed=seed)).tobytes() for index in range(24)]
 
     first = epoch((1, 2))
     assert epoch((1, 2)) == first
@@ -352,29 +348,31 @@ def test_what_is_heard_differs_between_epochs_runs_and_items(data: Dataset) -> N
         assert sum(one != other for one, other in zip(first, epoch(seed), strict=True)) >= 20
 
 
-def test_items_of_one_recording_are_not_masked_alike(tmp_path: Path) -> None:
+def test_items_of_one_recording_have_different_masks(tmp_path: Path) -> None:
     one = record(tmp_path, "a", "A")
     data = load(tmp_path, [one, dataclasses.replace(one, id="b")])
-    np.testing.assert_array_equal(heard(data, 0), heard(data, 1))
-    assert np.abs(heard(data, 0, vary()) - heard(data, 1, vary())).max() > 0.1
+    np.testing.assert_array_equal(features_of(data, 0), features_of(data, 1))
+    assert np.abs(features_of(data, 0, vary()) - features_of(data, 1, vary())).max() > 0.1
 
 
-def test_masked_features_are_normalised_by_what_was_heard(data: Dataset) -> None:
+def test_masked_features_are_normalised_by_unmasked_statistics(data: Dataset) -> None:
     for index in (5, 11, 23):
-        clean = data.caches[int(data.speed_numbers[index])][0][int(data.rows[index])]
+        clean = data.caches[int(data.speed_indices[index])][0][int(data.rows[index])]
         # None of the masks' chances went to noise: there is one draw for that, before them.
         random = np.random.default_rng((1, 2, index))
         random.random()
         frames = Masking(HEAVY, FEATURES)(clean, random)
         expected = (frames - clean.mean(axis=0)) / clean.std(axis=0)
-        np.testing.assert_allclose(heard(data, index, vary()), expected, atol=1e-4)
-        assert np.abs(heard(data, index, vary()) - (frames - frames.mean(axis=0)) / frames.std(axis=0)).max() > 0.05
+        np.testing.assert_allclose(features_of(data, index, vary()), expected, atol=1e-4)
+        assert (
+            np.abs(features_of(data, index, vary()) - (frames - frames.mean(axis=0)) / frames.std(axis=0)).max() > 0.05
+        )
 
 
 def noisy_copy(data: Dataset, index: int, variation: Variation) -> int:
     """Return which copy of an item is heard, 0 for the clean one."""
-    found = heard(data, index, variation)
-    row, copies = int(data.rows[index]), data.caches[int(data.speed_numbers[index])]
+    found = features_of(data, index, variation)
+    row, copies = int(data.rows[index]), data.caches[int(data.speed_indices[index])]
     [number] = [
         number
         for number, copy in enumerate(copies)
@@ -384,7 +382,7 @@ def noisy_copy(data: Dataset, index: int, variation: Variation) -> int:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_a_share_of_the_items_is_noisy(share: float, data: Dataset) -> None:
+def test_noise_share_of_the_items_is_noisy(share: float, data: Dataset) -> None:
     chosen = [
         noisy_copy(data, index, vary(NOTHING, share, (1, epoch))) for epoch in range(10) for index in range(len(data))
     ]
@@ -394,15 +392,15 @@ def test_a_share_of_the_items_is_noisy(share: float, data: Dataset) -> None:
         assert set(chosen) == ({0, 1, 2} if share < 1 else {1, 2})
 
 
-def test_without_noisy_copies_all_is_clean(tmp_path: Path) -> None:
+def test_without_noisy_copies_features_are_clean(tmp_path: Path) -> None:
     data = load(tmp_path, [record(tmp_path, "a", "A")])
-    np.testing.assert_allclose(heard(data, 0, vary(NOTHING, 1.0)), heard(data, 0), atol=1e-5)
+    np.testing.assert_allclose(features_of(data, 0, vary(NOTHING, 1.0)), features_of(data, 0), atol=1e-5)
 
 
 # Copies
 
 
-def test_copies_are_of_every_speed_the_clean_one_first(noise_folder: Path) -> None:
+def test_copies_have_the_clean_one_first_at_each_speed(noise_folder: Path) -> None:
     plain = copies_of(AugmentSettings(speeds=(0.9, 1.0)))
     assert plain == ((Copy(0.9),), (Copy(1.0),))
     settings = AugmentSettings(
@@ -422,7 +420,7 @@ def test_copies_are_of_every_speed_the_clean_one_first(noise_folder: Path) -> No
 
 
 @pytest.mark.parametrize("content", ["missing", "empty", "a file", "no recordings"])
-def test_a_folder_without_noise_is_named_with_its_setting(content: str, tmp_path: Path) -> None:
+def test_noise_folder_without_recordings_raises_noise_error(content: str, tmp_path: Path) -> None:
     folder = tmp_path / "noise"
     if content == "a file":
         folder.write_bytes(b"x")
@@ -433,14 +431,14 @@ def test_a_folder_without_noise_is_named_with_its_setting(content: str, tmp_path
         (folder / "b.wav").mkdir()
     with pytest.raises(NoiseError) as caught:
         copies_of(AugmentSettings(noise=str(folder)))
-    assert str(caught.value) == f"augment.noise = {str(folder)!r}: no folder with recordings in it"
+    assert str(caught.value) == f"augment.noise = {str(folder)!r}: not a folder with recordings"
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_corpus_is_measured_as_its_clean_speech_is(tmp_path: Path) -> None:
+def test_corpus_statistics_are_those_of_the_clean_speech(tmp_path: Path) -> None:
     utterances = [record(tmp_path, name, "A", 30 + 10 * place) for place, name in enumerate("abc")]
     data = load(tmp_path, utterances, 1.0, 1.1)
-    found = dataset.measured(data)
+    found = dataset.with_corpus_statistics(data)
     frames = np.concatenate([data.caches[0][0][row] for row in range(len(data.caches[0][0].lengths))])
     np.testing.assert_allclose(found.mean, frames.mean(axis=0), atol=1e-3)
     np.testing.assert_allclose(found.scale, frames.std(axis=0), rtol=1e-3)

@@ -1,4 +1,4 @@
-"""Two processes train one model: their gradient is one process's, none waits for ever, and a lost one comes back."""
+"""Two processes train one model: equal gradients, restarts and failures."""
 
 import os
 import signal
@@ -59,22 +59,22 @@ def weights(run: Path) -> torch.Tensor:
     return torch.cat([parameter.flatten() for parameter in model.parameters()])
 
 
-def test_alone_there_is_nobody_to_wait_for() -> None:
-    with distributed.joined(torch.device("cpu")) as world:
-        assert (world.rank, world.size, world.leads) == (0, 1, True)
+def test_single_process_needs_no_communication() -> None:
+    with distributed.join_processes(torch.device("cpu")) as world:
+        assert (world.rank, world.size, world.is_main) == (0, 1, True)
         values = torch.tensor([1.0, 2.0])
-        assert world.total(values) is values
-        assert world.least(values) is values
-        world.wait()
+        assert world.sum(values) is values
+        assert world.minimum(values) is values
+        world.barrier()
 
 
-def test_a_rank_is_one_of_the_processes() -> None:
+def test_rank_out_of_range_raises_value_error() -> None:
     with pytest.raises(ValueError, match="rank = 2 is not within 0 to 1"):
         World(rank=2, size=2)
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_that_accumulates(corpus: Path, tmp_path: Path) -> None:
+def test_two_processes_equal_one_that_accumulates(corpus: Path, tmp_path: Path) -> None:
     code, said = finish(torchrun(corpus, tmp_path / "two", "training.epochs=2"))
     assert code == 0, said
     assert said.count("epoch 2/2") == 1 and said.count("best model:") == 1
@@ -88,7 +88,7 @@ def test_two_processes_train_as_one_that_accumulates(corpus: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_is_started_again_and_the_run_goes_on(corpus: Path, tmp_path: Path) -> None:
+def test_killed_process_is_restarted_and_the_run_resumed(corpus: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = torchrun(corpus, run, "training.epochs=25", "training.checkpoint_minutes=0", restarts=3)
     while not list(run.glob("resume/000003-*")) and process.poll() is None:
@@ -100,12 +100,12 @@ def test_a_process_that_dies_is_started_again_and_the_run_goes_on(corpus: Path, 
     os.kill(int(children.read_text().split()[-1]), signal.SIGKILL)
     code, said = finish(process)
     assert code == 0, said
-    assert "goes on in epoch" in said
+    assert "resumed in epoch" in said
     assert "epoch 25/25" in said
 
 
 @pytest.mark.slow
-def test_the_others_end_when_one_fails(corpus: Path, tmp_path: Path) -> None:
+def test_all_processes_end_when_one_fails(corpus: Path, tmp_path: Path) -> None:
     begin = time.monotonic()
     code, said = finish(torchrun(corpus, tmp_path / "run", "training.learning_rate=1e30"))
     assert code != 0

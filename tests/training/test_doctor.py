@@ -1,4 +1,4 @@
-"""What the doctor finds in manifests that are ill, and that it finds nothing in healthy ones."""
+"""Problems that the doctor reports, and none in a healthy corpus."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +11,7 @@ from asr.corpora import manifest
 from asr.corpora.manifest import Utterance
 from asr.features import FeatureSettings
 from asr.text import TextSettings
-from asr.training import doctor
-from asr.training.doctor import Check, Diagnosis
+from asr.training.doctor import Check, Diagnosis, diagnose
 from tests.conftest import SAMPLE_RATE, spell
 
 CHECK = Check(FeatureSettings(), TextSettings(alphabet=" ABC"), 4)
@@ -29,27 +28,27 @@ def kinds(diagnosis: Diagnosis) -> set[tuple[str, str]]:
 
 
 def one(row: Utterance, check: Check = CHECK) -> Diagnosis:
-    return doctor.examine({"train.jsonl": [row]}, check)
+    return diagnose({"train.jsonl": [row]}, check)
 
 
-def test_a_healthy_corpus_has_no_findings(tones: Path) -> None:
+def test_healthy_corpus_has_no_findings(tones: Path) -> None:
     rows = {name: manifest.read(tones / f"{name}.jsonl") for name in ("train", "dev")}
     apart = {name: [replace(row, speaker=name + row.speaker) for row in rows[name]] for name in rows}
-    told: list[float] = []
-    diagnosis = doctor.examine(apart, CHECK, lambda done, total: told.append(done / total))
+    shares: list[float] = []
+    diagnosis = diagnose(apart, CHECK, lambda done, total: shares.append(done / total))
     assert diagnosis.findings == ()
     assert not diagnosis.fatal
     assert diagnosis.rows == {"train": 60, "dev": 12}
-    assert told[-1] == 1.0
+    assert shares[-1] == 1.0
 
 
-def test_audio_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+def test_unreadable_audio_is_an_error(tmp_path: Path) -> None:
     diagnosis = one(Utterance("a", str(tmp_path / "no.wav"), 1.0, "AB"))
     assert ("error", "audio") in kinds(diagnosis)
     assert diagnosis.fatal
 
 
-def test_rate_and_channels_are_information(tmp_path: Path) -> None:
+def test_sample_rate_and_channels_are_information(tmp_path: Path) -> None:
     stereo = np.stack([spell("AB"), spell("AB")], axis=1)
     diagnosis = one(utterance(tmp_path, stereo, rate=22_050))
     assert kinds(diagnosis) == {("information", "rate"), ("information", "channels")}
@@ -66,12 +65,12 @@ def test_rate_and_channels_are_information(tmp_path: Path) -> None:
     ],
     ids=["silence", "clipping", "long", "short"],
 )
-def test_what_makes_training_worse_is_a_warning(samples: object, kind: str, tmp_path: Path) -> None:
+def test_bad_audio_is_a_warning(samples: object, kind: str, tmp_path: Path) -> None:
     diagnosis = one(utterance(tmp_path, samples, text="A"))
     assert ("warning", kind) in kinds(diagnosis)
 
 
-def test_characters_outside_the_alphabet(tmp_path: Path) -> None:
+def test_unknown_characters(tmp_path: Path) -> None:
     row = utterance(tmp_path, spell("AB"), text="AX")
     assert ("error", "characters") in kinds(one(row))
     dropping = replace(CHECK, text=TextSettings(alphabet=" ABC", unknown="drop"))
@@ -79,14 +78,14 @@ def test_characters_outside_the_alphabet(tmp_path: Path) -> None:
     assert not kinds(one(row, replace(CHECK, text=TextSettings(alphabet="auto"))))
 
 
-def test_the_other_case_is_told_as_such(tmp_path: Path) -> None:
+def test_characters_in_the_other_case(tmp_path: Path) -> None:
     plain = replace(CHECK, text=TextSettings(normaliser="none", alphabet=" ABC"))
     diagnosis = one(utterance(tmp_path, spell("AB"), text="ab"), plain)
     assert ("error", "case") in kinds(diagnosis)
     assert "'a', 'b' only in the other case" in diagnosis.findings[0].message
 
 
-def test_ctc_feasibility_counts_repeats(tmp_path: Path) -> None:
+def test_unalignable_text_counts_repeats(tmp_path: Path) -> None:
     # 0.28 s: 29 frames, 8 output frames. "AAAA" needs 4 and 3 blanks, "AAAAA" 5 and 4.
     samples = np.random.default_rng(1).normal(0, 0.1, 4480)
     assert ("warning", "unalignable") not in kinds(one(utterance(tmp_path, samples, text="AAAA")))
@@ -96,24 +95,24 @@ def test_ctc_feasibility_counts_repeats(tmp_path: Path) -> None:
     assert ("error", "nothing") in kinds(diagnosis)
 
 
-def test_an_empty_text_and_an_implausible_pace(tmp_path: Path) -> None:
+def test_empty_text_and_implausible_pace(tmp_path: Path) -> None:
     assert ("warning", "empty") in kinds(one(utterance(tmp_path, spell("AB"), text="…")))
     slow = utterance(tmp_path, np.random.default_rng(1).normal(0, 0.1, 20 * SAMPLE_RATE), text="AB")
     assert ("warning", "pace") in kinds(one(slow))
 
 
-def test_a_manifest_of_empty_texts_is_an_error(tmp_path: Path) -> None:
+def test_manifest_of_empty_texts_is_an_error(tmp_path: Path) -> None:
     assert ("error", "nothing") in kinds(one(utterance(tmp_path, spell("AB"), text="…")))
 
 
-def test_a_copy_that_is_too_fast_for_ctc_is_information(tmp_path: Path) -> None:
+def test_speed_too_high_for_ctc_is_information(tmp_path: Path) -> None:
     samples = np.random.default_rng(1).normal(0, 0.1, 4480)
     row = utterance(tmp_path, samples, text="AAAA")
     assert ("information", "fast") not in kinds(one(row))
     assert ("information", "fast") in kinds(one(row, replace(CHECK, fastest=1.3)))
 
 
-def test_part_of_a_file_that_is_used_alone_is_information(tmp_path: Path) -> None:
+def test_unused_end_of_a_file_is_information(tmp_path: Path) -> None:
     row = utterance(tmp_path, np.random.default_rng(1).normal(0, 0.1, 4 * SAMPLE_RATE), text="ABCABC")
     assert ("information", "duration") in kinds(one(replace(row, duration=2.0)))
 
@@ -122,21 +121,21 @@ def test_leaks_between_manifests(tmp_path: Path) -> None:
     first = replace(utterance(tmp_path, spell("AB"), "a", text="A B C A B"), speaker="x")
     same_text = replace(utterance(tmp_path, spell("AB"), "b", text="a b c a b"), speaker="x")
     same_sound = replace(first, id="c")
-    diagnosis = doctor.examine({"train": [first], "test": [same_text, same_sound]}, CHECK)
+    diagnosis = diagnose({"train": [first], "test": [same_text, same_sound]}, CHECK)
     found = {(finding.kind, finding.id): finding.message for finding in diagnosis.findings}
-    assert found["leak", "b"] == "its text stands in train too"
+    assert found["leak", "b"] == "its text is in train, too"
     assert found["duplicate", "c"] == "the same recording as a of train"
-    assert found["speaker", ""] == "speaker x is in train too"
+    assert found["speaker", ""] == "speaker x is in train, too"
 
 
-def test_short_texts_that_recur_are_no_leak(tmp_path: Path) -> None:
+def test_short_texts_are_no_leak(tmp_path: Path) -> None:
     rows = [utterance(tmp_path, spell("AB"), name) for name in "ab"]
-    assert doctor.examine({"train": rows[:1], "test": rows[1:]}, CHECK).findings == ()
+    assert diagnose({"train": rows[:1], "test": rows[1:]}, CHECK).findings == ()
 
 
-def test_the_summary_counts_errors_first(tmp_path: Path) -> None:
+def test_counts_list_errors_first(tmp_path: Path) -> None:
     rows = [utterance(tmp_path, spell("AB"), "a", 22_050), utterance(tmp_path, spell("AB"), "b", text="AX")]
-    assert list(doctor.summary(doctor.examine({"train": rows}, CHECK)).items()) == [
+    assert list(diagnose({"train": rows}, CHECK).counts.items()) == [
         (("error", "characters"), 1),
         (("information", "rate"), 1),
     ]

@@ -1,4 +1,4 @@
-"""The schedules of a run: the learning rate up, along, and down to nothing; the masks from few to all."""
+"""The schedules of a run, for the learning rate and the masks, and the checks of its settings."""
 
 import math
 from dataclasses import fields
@@ -42,25 +42,25 @@ def rates(run: Recipe, first: float, last: float, points: int = 101) -> list[flo
         (20, 0),
     ],
 )
-def test_it_rises_holds_and_falls_as_a_cosine(progress: float, share: float) -> None:
+def test_learning_rate_warms_up_holds_and_decays(progress: float, share: float) -> None:
     assert recipe().learning_rate(progress) == pytest.approx(share * PEAK, abs=1e-12)
 
 
-def test_it_rises_then_is_level_then_falls() -> None:
+def test_learning_rate_is_monotonic_in_each_phase() -> None:
     assert all(earlier < later for earlier, later in pairwise(rates(recipe(), 0.1, 2)))
     assert set(rates(recipe(), 2, 10)) == {PEAK}
     assert all(earlier > later for earlier, later in pairwise(rates(recipe(), 10.1, 20)))
 
 
-def test_it_has_no_jumps() -> None:
+def test_learning_rate_is_continuous() -> None:
     assert max(abs(later - earlier) for earlier, later in pairwise(rates(recipe(), 0, 20, 20_001))) < PEAK / 1000
 
 
-def test_without_warm_up_it_begins_at_its_peak() -> None:
+def test_learning_rate_without_warmup() -> None:
     assert recipe(warmup_epochs=0.0).learning_rate(0) == PEAK
 
 
-def test_without_hold_it_falls_from_the_end_of_the_warm_up() -> None:
+def test_learning_rate_without_hold() -> None:
     run = recipe(hold=0.0)
     assert run.learning_rate(2) == PEAK
     assert run.learning_rate(2.1) < PEAK
@@ -68,11 +68,11 @@ def test_without_hold_it_falls_from_the_end_of_the_warm_up() -> None:
     assert run.learning_rate(20) == pytest.approx(0, abs=1e-12)
 
 
-def test_a_hold_of_1_never_falls() -> None:
+def test_learning_rate_with_hold_1_is_constant() -> None:
     assert set(rates(recipe(hold=1.0), 2, 20)) == {PEAK}
 
 
-def test_past_its_end_it_stays_where_it_ended() -> None:
+def test_learning_rate_after_the_last_epoch() -> None:
     # A run may be resumed with fewer epochs, or end in the middle of a step.
     assert recipe(hold=1.0).learning_rate(20.001) == pytest.approx(0)
     assert recipe(hold=1.0).learning_rate(20) == PEAK
@@ -81,7 +81,7 @@ def test_past_its_end_it_stays_where_it_ended() -> None:
     assert recipe(warmup_epochs=20.0).learning_rate(20.5) == pytest.approx(0)
 
 
-def test_a_warm_up_longer_than_the_run_only_rises() -> None:
+def test_learning_rate_with_warmup_longer_than_the_run() -> None:
     run = recipe(warmup_epochs=40.0)
     assert run.learning_rate(20) == pytest.approx(PEAK / 2)
     assert all(earlier < later for earlier, later in pairwise(rates(run, 0.1, 20)))
@@ -98,20 +98,20 @@ runs = st.builds(
 
 @given(runs, st.floats(0, 1))
 @settings(deadline=None)
-def test_it_is_never_above_its_peak_nor_below_nothing(run: Recipe, share: float) -> None:
+def test_learning_rate_is_between_0_and_the_peak(run: Recipe, share: float) -> None:
     assert 0 <= run.learning_rate(share * run.training.epochs) <= run.training.learning_rate
 
 
 @given(runs)
 @settings(deadline=None)
-def test_once_it_falls_it_never_rises(run: Recipe) -> None:
+def test_learning_rate_never_rises_after_its_peak(run: Recipe) -> None:
     found = rates(run, 0, run.training.epochs, 201)
     top = found.index(max(found))
     assert all(earlier <= later for earlier, later in pairwise(found[: top + 1]))
     assert all(earlier >= later for earlier, later in pairwise(found[top:]))
 
 
-def test_a_recipe_has_the_sections_of_its_file() -> None:
+def test_recipe_sections() -> None:
     assert [field.name for field in fields(Recipe)] == ["name", "features", "text", "augment", "model", "training"]
 
 
@@ -119,12 +119,12 @@ def test_a_recipe_has_the_sections_of_its_file() -> None:
 
 
 @pytest.mark.parametrize("value", ["auto", 1.0, 600.0])
-def test_the_batch_is_of_so_many_seconds_or_as_large_as_it_can_be(value: float | str) -> None:
+def test_batch_seconds_is_a_number_or_auto(value: float | str) -> None:
     assert TrainingSettings(batch_seconds=value).batch_seconds == value
 
 
 @pytest.mark.parametrize(
-    ("chosen", "said"),
+    ("chosen", "message"),
     [
         ({"batch_seconds": "Auto"}, "batch_seconds = 'Auto' is neither a number nor \"auto\""),
         ({"batch_seconds": ""}, "batch_seconds = '' is neither a number nor \"auto\""),
@@ -141,10 +141,10 @@ def test_the_batch_is_of_so_many_seconds_or_as_large_as_it_can_be(value: float |
         ({"precision": "int8"}, "precision = 'int8' is not one of float32, bfloat16, float16"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(chosen: dict[str, Any], said: str) -> None:
+def test_invalid_settings_raise_value_error(chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:
         TrainingSettings(**chosen)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
 
 
 # Masks
@@ -169,11 +169,11 @@ def masks(start: float = 0.5, growth: float = 5.0) -> Recipe:
         ([0.5, 1.0, 1.0], 3.0, 0.7),  # the first time counts, though it gets worse again
     ],
 )
-def test_masks_grow_once_the_model_writes(dev_wers: list[float], progress: float, strength: float) -> None:
+def test_mask_strength_grows_below_90_percent_wer(dev_wers: list[float], progress: float, strength: float) -> None:
     assert masks().mask_strength(dev_wers, progress) == pytest.approx(strength)
 
 
-def test_masks_may_be_whole_at_once_or_from_the_start() -> None:
+def test_mask_strength_without_growth() -> None:
     assert masks(growth=0.0).mask_strength([1.0, 0.8], 2.0) == 1
     assert masks(growth=0.0).mask_strength([1.0, 0.95], 2.0) == 0.5
     assert masks(start=1.0).mask_strength([], 0.0) == 1
@@ -183,7 +183,7 @@ def test_masks_may_be_whole_at_once_or_from_the_start() -> None:
 
 @given(st.floats(0, 1), st.floats(0, 20), st.lists(st.floats(0, 2), max_size=20), st.floats(0, 1))
 @settings(deadline=None)
-def test_masks_never_shrink_nor_exceed_all(start: float, growth: float, dev_wers: list[float], within: float) -> None:
+def test_mask_strength_is_monotonic(start: float, growth: float, dev_wers: list[float], within: float) -> None:
     run = masks(start, growth)
     found = [run.mask_strength(dev_wers[:epoch], epoch + within) for epoch in range(len(dev_wers) + 1)]
     assert all(start <= strength <= 1 + 1e-9 for strength in found)

@@ -1,6 +1,7 @@
-"""Where a run stands, saved and read: everything comes back, and a write that fails loses nothing."""
+"""Training states: saving, reading, restoring, and failed writes."""
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from asr.training import resume
 from asr.training.events import Epoch, Sample
 from asr.training.resume import Progress
-from asr.training.step import Engine, Share, TrainingError
+from asr.training.step import Engine, StepBatches, TrainingError
 from tests.training.test_step import batch, engine
 
 ROW = Epoch(
@@ -38,11 +39,11 @@ IDENTITY = {"recipe": {"training": {"seed": 1}}, "train": "abc"}
 def trained(steps: int = 3) -> Engine:
     one = engine()
     for number in range(steps):
-        one.step(Share([batch(60, 48, seed=number)], 2), 0.01)
+        one.step(StepBatches([batch(60, 48, seed=number)], 2), 0.01)
     return one
 
 
-def test_everything_comes_back_to_the_last_bit(tmp_path: Path) -> None:
+def test_restored_state_is_identical(tmp_path: Path) -> None:
     one = trained()
     resume.save(tmp_path, one, PROGRESS, IDENTITY)
     saved, damaged = resume.read(tmp_path)
@@ -52,24 +53,24 @@ def test_everything_comes_back_to_the_last_bit(tmp_path: Path) -> None:
     other = engine()
     resume.restore(saved, other)
     for again in (one, other):
-        again.step(Share([batch(90, 48, seed=9)], 2), 0.01)
+        again.step(StepBatches([batch(90, 48, seed=9)], 2), 0.01)
     for left, right in zip(one.model.parameters(), other.model.parameters(), strict=True):
         assert torch.equal(left, right)
 
 
-def test_a_state_before_the_first_step_can_be_gone_on_from(tmp_path: Path) -> None:
+def test_state_before_the_first_step_can_be_resumed(tmp_path: Path) -> None:
     resume.save(tmp_path, engine(), Progress(), IDENTITY)
     saved, _ = resume.read(tmp_path)
     assert saved
     resume.restore(saved, other := engine())
-    assert other.step(Share([batch(60)], 1), 0.01).loss > 0
+    assert other.step(StepBatches([batch(60)], 1), 0.01).loss > 0
 
 
-def test_the_last_two_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
+def test_last_two_states_are_kept_and_newest_is_read(tmp_path: Path) -> None:
     one = trained(1)
     for epoch, position in ((1, 9), (1, 10), (2, 0), (10, 5)):
         resume.save(tmp_path, one, Progress(epoch, position), IDENTITY)
-    assert [path.name for path in resume.files(tmp_path)] == [
+    assert [path.name for path in resume.state_files(tmp_path)] == [
         "000010-00000005.safetensors",
         "000002-00000000.safetensors",
     ]
@@ -77,49 +78,51 @@ def test_the_last_two_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
     assert saved and (saved.progress.epoch, saved.progress.position) == (10, 5)
 
 
-def test_a_full_disk_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = trained(1)
     resume.save(tmp_path, one, Progress(1, 9), IDENTITY)
-    [before] = resume.files(tmp_path)
+    [before] = resume.state_files(tmp_path)
     content = before.read_bytes()
 
-    def full(path: Path) -> Any:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    opened = Path.open
 
-    monkeypatch.setattr(resume, "open_atomic", full)
+    def full(path: Path, *arguments: Any, **keywords: Any) -> Any:
+        if path.name.endswith(".part"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(
-        TrainingError, match=r"No space left on device; .*000001-00000009.safetensors is whole: make room"
+        TrainingError, match=r"No space left on device; .*000001-00000009.safetensors is complete: free some space"
     ):
         resume.save(tmp_path, one, Progress(1, 10), IDENTITY)
-    assert [before] == resume.files(tmp_path)
+    assert [before] == resume.state_files(tmp_path)
     assert before.read_bytes() == content
 
 
 @pytest.mark.parametrize("content", [b"", b"no such format", None])
-def test_what_is_no_state_is_told_and_passed_over(content: bytes | None, tmp_path: Path) -> None:
+def test_damaged_state_is_reported_and_skipped(content: bytes | None, tmp_path: Path) -> None:
     resume.save(tmp_path, engine(), Progress(1, 1), IDENTITY)
     resume.save(tmp_path, engine(), Progress(2, 1), IDENTITY)
-    newest = resume.files(tmp_path)[0]
+    newest = resume.state_files(tmp_path)[0]
     newest.write_bytes(newest.read_bytes()[:-1] if content is None else content)
     saved, [message] = resume.read(tmp_path)
     assert saved and saved.progress.epoch == 1
     assert str(newest) in message and "an older one is used" in message
 
 
-def test_nothing_there_is_nothing(tmp_path: Path) -> None:
+def test_folder_without_states(tmp_path: Path) -> None:
     assert resume.read(tmp_path) == (None, [])
 
 
-def test_the_best_epoch_is_the_one_with_the_lowest_rate_then_loss() -> None:
-    from dataclasses import replace
-
+def test_best_epoch_has_lowest_wer_then_loss() -> None:
     rows = [replace(ROW, epoch=number, dev_wer=wer, dev_loss=loss) for number, wer, loss in ((1, 1, 3), (2, 1, 2))]
     assert Progress().best is None
     assert Progress(rows=rows).best == rows[1]
     assert Progress(rows=[*rows, replace(ROW, epoch=3, dev_wer=0.5)]).best == replace(ROW, epoch=3, dev_wer=0.5)
 
 
-def test_an_epoch_begins_with_nothing_but_what_was_told() -> None:
+def test_begin_epoch_resets_the_sums() -> None:
     progress = Progress(2, 5, 1.0, 2, 3.0, 4.0, 5.0, 6, norms=[1.0], rows=[ROW], notes=["n"], minutes=3.0)
-    progress.begin_epoch()
+    progress.begin_epoch(3)
     assert progress == Progress(3, rows=[ROW], notes=["n"], minutes=3.0)

@@ -1,4 +1,4 @@
-"""One step: what its gradient is, however the utterances are shared out, and what it says of itself."""
+"""The gradient, the loss and the result of one training step."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from asr.model.checkpoint import ModelFileSettings
 from asr.text import TextSettings
 from asr.training.distributed import World
 from asr.training.recipe import Recipe, TrainingSettings
-from asr.training.step import Engine, Share, TrainingError
+from asr.training.step import Engine, StepBatches, TrainingError
 
 RECIPE = Recipe(
     features=FeatureSettings(coefficients=6, mel_bands=12),
@@ -25,7 +25,7 @@ RECIPE = Recipe(
 
 def engine(recipe: Recipe = RECIPE) -> Engine:
     torch.manual_seed(5)
-    return Engine.of(recipe, ModelFileSettings(recipe.features, recipe.text, recipe.model).build(), World())
+    return Engine.create(recipe, ModelFileSettings(recipe.features, recipe.text, recipe.model).build(), World())
 
 
 def batch(*lengths: int, seed: int = 0) -> Batch:
@@ -39,10 +39,10 @@ def gradient(one: Engine) -> torch.Tensor:
     return torch.cat([p.grad.flatten() for p in one.model.parameters() if p.grad is not None])
 
 
-def test_the_gradient_is_that_of_the_mean_loss() -> None:
+def test_gradient_is_that_of_the_mean_loss() -> None:
     one = engine()
     data = batch(60, 48, 90)
-    outcome = one.step(Share([data], 3), 0.0)
+    outcome = one.step(StepBatches([data], 3), 0.0)
     found = gradient(one)
     other = engine()
     losses = other.losses(data)
@@ -53,9 +53,9 @@ def test_the_gradient_is_that_of_the_mean_loss() -> None:
     assert (outcome.infinite, outcome.stop) == (0, False)
 
 
-def test_accumulated_batches_are_one_batch() -> None:
+def test_accumulated_batches_equal_one_batch() -> None:
     whole, parts = engine(), engine()
-    whole.step(Share([batch(60, 60, 60)], 3), 0.0)
+    whole.step(StepBatches([batch(60, 60, 60)], 3), 0.0)
     random = batch(60, 60, 60)
     pieces = [
         Batch(
@@ -66,92 +66,94 @@ def test_accumulated_batches_are_one_batch() -> None:
         )
         for rows in (slice(0, 2), slice(2, 3))
     ]
-    parts.step(Share(pieces, 3), 0.0)
+    parts.step(StepBatches(pieces, 3), 0.0)
     torch.testing.assert_close(gradient(parts), gradient(whole), rtol=1e-4, atol=1e-6)
 
 
-def test_a_step_makes_the_loss_smaller() -> None:
+def test_steps_lower_the_loss() -> None:
     one = engine()
-    data = Share([batch(60, 48, 90)], 3)
+    data = StepBatches([batch(60, 48, 90)], 3)
     losses = [one.step(data, 0.01).loss for _ in range(10)]
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_the_gradient_is_clipped_and_its_norm_told_before() -> None:
+def test_gradient_is_clipped_after_its_norm_is_taken() -> None:
     loose, tight = engine(), engine(replace(RECIPE, training=replace(RECIPE.training, clip=0.01)))
-    data = Share([batch(60, 48)], 2)
+    data = StepBatches([batch(60, 48)], 2)
     assert loose.step(data, 0.0).norm == pytest.approx(tight.step(data, 0.0).norm)
     assert float(gradient(tight).norm()) == pytest.approx(0.01, rel=1e-3)
 
 
-def test_the_middle_layer_has_its_share_of_the_loss() -> None:
+def test_intermediate_loss_is_weighted_in_training_only() -> None:
     settings = replace(RECIPE, training=replace(RECIPE.training, intermediate_weight=0.3))
-    plain, shared = engine(), engine(settings)
+    plain, weighted = engine(), engine(settings)
     data = batch(60, 48, 90)
-    without, found = plain.losses(data), shared.losses(data)
-    torch.testing.assert_close(found.plain, without.plain)
-    tapped = shared.model(data.features, data.feature_lengths, tap=1).tapped
+    without, losses = plain.losses(data), weighted.losses(data)
+    torch.testing.assert_close(losses.plain, without.plain)
+    tapped = weighted.model(data.features, data.feature_lengths, tap=1).tapped
     assert tapped is not None
-    middle = shared._ctc(tapped, found.lengths, data)
-    torch.testing.assert_close(found.total, 0.7 * found.plain + 0.3 * middle)
-    shared.model.eval()
-    torch.testing.assert_close(shared.losses(data).total, without.plain)
+    middle = torch.nn.functional.ctc_loss(
+        tapped.transpose(0, 1), data.targets, losses.lengths, data.target_lengths, reduction="none"
+    )
+    torch.testing.assert_close(losses.total, 0.7 * losses.plain + 0.3 * middle)
+    weighted.model.eval()
+    torch.testing.assert_close(weighted.losses(data).total, without.plain)
 
 
-def test_an_idle_process_has_a_gradient_of_nothing() -> None:
+def test_idle_process_has_zero_gradient() -> None:
     one = engine()
-    outcome = one.step(Share([batch(60)], 4, idle=True), 0.1)
+    outcome = one.step(StepBatches([batch(60)], 4, idle=True), 0.1)
     assert outcome.loss == 0
     assert not gradient(one).any()
 
 
-def test_an_infinite_loss_is_counted_and_trains_nothing() -> None:
+def test_infinite_loss_is_counted_and_has_no_gradient() -> None:
     one, clean = engine(), engine()
     # Five output frames for ten tokens: CTC has no alignment.
     random = np.random.default_rng(0)
     features = [random.normal(size=(length, 6)).astype(np.float32) for length in (60, 20)]
-    outcome = one.step(Share([batching.pad(features, [[1, 2], [1, 2] * 5])], 1), 0.0)
+    outcome = one.step(StepBatches([batching.pad(features, [[1, 2], [1, 2] * 5])], 1), 0.0)
     assert outcome.infinite == 1
     assert np.isfinite(outcome.loss)
-    clean.step(Share([batching.pad(features[:1], [[1, 2]])], 1), 0.0)
+    clean.step(StepBatches([batching.pad(features[:1], [[1, 2]])], 1), 0.0)
     torch.testing.assert_close(gradient(one), gradient(clean), rtol=1e-4, atol=1e-6)
 
 
-def test_a_loss_that_is_no_number_changes_no_parameter() -> None:
+def test_nan_loss_leaves_parameters_unchanged() -> None:
     one = engine()
     data = batch(60)
     data.features[0, 3, 2] = float("nan")
     before = [parameter.clone() for parameter in one.model.parameters()]
     with pytest.raises(TrainingError, match="diverged: loss nan"):
-        one.step(Share([data], 1), 0.1)
+        one.step(StepBatches([data], 1), 0.1)
     for parameter, old in zip(one.model.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
 
 
-def test_a_deterministic_step_is_the_same_step() -> None:
+def test_deterministic_step_has_the_same_loss() -> None:
     plain, exact = engine(), engine(replace(RECIPE, training=replace(RECIPE.training, deterministic=True)))
     try:
-        data = Share([batch(60, 48, 90)], 3)
+        data = StepBatches([batch(60, 48, 90)], 3)
         assert exact.step(data, 0.01).loss == plain.step(data, 0.01).loss
     finally:
         torch.use_deterministic_algorithms(False)
 
 
-def test_stop_is_passed_on() -> None:
-    assert engine().step(Share([batch(60)], 1), 0.0, stop=True).stop
+def test_stop_is_in_the_result() -> None:
+    assert engine().step(StepBatches([batch(60)], 1), 0.0, stop=True).stop
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_bfloat16_gives_nearly_the_same_gradient_and_keeps_weights_and_loss_in_float32(cell: str) -> None:
+def test_bfloat16_gradient_is_close_and_weights_stay_float32(cell: str) -> None:
     model = replace(RECIPE.model, cell=cell)
     exact = engine(replace(RECIPE, model=model))
     lowered = engine(replace(RECIPE, model=model, training=replace(RECIPE.training, precision="bfloat16")))
     data = batch(60, 48, 90)
     losses = lowered.losses(data)
     assert losses.log_probs.dtype == losses.total.dtype == torch.float32
-    expected, found = exact.step(Share([data], 3), 0.1), lowered.step(Share([data], 3), 0.1)
+    expected, found = exact.step(StepBatches([data], 3), 0.1), lowered.step(StepBatches([data], 3), 0.1)
     assert found.loss != expected.loss
     assert found.loss == pytest.approx(expected.loss, rel=0.02)
     assert all(parameter.dtype == torch.float32 for parameter in lowered.model.parameters())
-    likeness = torch.nn.functional.cosine_similarity(gradient(exact), gradient(lowered), dim=0)
-    assert float(likeness) > 0.99
+    similarity = torch.nn.functional.cosine_similarity(gradient(exact), gradient(lowered), dim=0)
+    assert float(similarity) > 0.99

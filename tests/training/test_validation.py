@@ -1,4 +1,4 @@
-"""The dev score: the same for any batches and any number of processes."""
+"""The dev score for any batches and any number of processes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from asr import recognition
 from asr.corpora import manifest
 from asr.model import checkpoint
 from asr.recognition import evaluation
-from asr.training import CACHE, dataset
+from asr.training import dataset
 from asr.training.dataset import Dataset, DatasetSource
 from asr.training.distributed import World
 from asr.training.recipe import Recipe
@@ -23,17 +23,17 @@ def engine(trained: Path) -> Engine:
     model, contents = checkpoint.load(trained / "best.safetensors")
     settings = contents.settings
     recipe = Recipe(features=settings.features, text=settings.text, model=settings.model)
-    return Engine.of(recipe, model, World())
+    return Engine.create(recipe, model, World())
 
 
 @pytest.fixture
 def data(engine: Engine, tones: Path) -> Dataset:
     recipe = engine.recipe
-    source = DatasetSource(manifest.read(tones / "dev.jsonl"), tones / CACHE, keep=True)
+    source = DatasetSource(manifest.read(tones / "dev.jsonl"), tones / "dev.jsonl", keep_all=True)
     return dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction)
 
 
-def test_it_is_the_score_of_the_model_file(engine: Engine, data: Dataset, tones: Path, trained: Path) -> None:
+def test_score_equals_that_of_the_model_file(engine: Engine, data: Dataset, tones: Path, trained: Path) -> None:
     alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
     found = validate(engine, data, alphabet, 1000)
     recognizer = recognition.load(trained / "best.safetensors")
@@ -46,34 +46,30 @@ def test_it_is_the_score_of_the_model_file(engine: Engine, data: Dataset, tones:
 
 
 @pytest.mark.parametrize("longest", [1, 300, 100_000])
-def test_batches_change_nothing(longest: int, engine: Engine, data: Dataset, trained: Path) -> None:
+def test_batch_size_does_not_change_the_score(longest: int, engine: Engine, data: Dataset, trained: Path) -> None:
     alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
     one, other = validate(engine, data, alphabet, 500), validate(engine, data, alphabet, longest)
     assert one.score == other.score
     assert one.loss == pytest.approx(other.loss, rel=1e-3)
 
 
-def test_shared_among_processes_nothing_is_lost(engine: Engine, data: Dataset, trained: Path) -> None:
+def test_score_shared_among_processes_is_complete(engine: Engine, data: Dataset, trained: Path) -> None:
     alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
     whole = validate(engine, data, alphabet, 300)
     parts: list[list[torch.Tensor]] = []
 
     class Shard(World):
-        def total(self, values: torch.Tensor) -> torch.Tensor:
+        def sum(self, values: torch.Tensor) -> torch.Tensor:
             parts[-1].append(values.clone())
             return values if self.rank == 0 else sum(part[len(parts[-1]) - 1] for part in parts)  # type: ignore[return-value]
 
     for rank in (0, 1):
         parts.append([])
-        found = validate(replace_world(engine, Shard(engine.place, rank, rank, 2)), data, alphabet, 300)
+        found = validate(replace(engine, world=Shard(engine.device, rank, rank, 2)), data, alphabet, 300)
     assert found == whole
 
 
-def replace_world(engine: Engine, world: World) -> Engine:
-    return replace(engine, world=world)
-
-
-def test_a_network_of_no_numbers_is_an_error(engine: Engine, data: Dataset, trained: Path) -> None:
+def test_nan_weights_raise_training_error(engine: Engine, data: Dataset, trained: Path) -> None:
     torch.nn.init.constant_(engine.model.output.weight, float("nan"))
-    with pytest.raises(TrainingError, match="diverged: the dev loss is no number"):
+    with pytest.raises(TrainingError, match="diverged: the dev loss is not finite"):
         validate(engine, data, checkpoint.load(trained / "best.safetensors")[1].settings.alphabet, 300)

@@ -52,7 +52,7 @@ CASES = list(itertools.product(WAVEFORMS, SETTINGS))
 
 
 @pytest.mark.parametrize(("waveform", "chosen"), CASES)
-def test_mfccs_are_those_of_torchaudio(waveform: str, chosen: str) -> None:
+def test_mfcc_equals_torchaudio(waveform: str, chosen: str) -> None:
     import torch
     import torchaudio
 
@@ -80,7 +80,7 @@ def test_mfccs_are_those_of_torchaudio(waveform: str, chosen: str) -> None:
 
 
 @pytest.mark.parametrize(("waveform", "chosen"), [case for case in CASES if case[0] != "shorter than a window"])
-def test_mfccs_are_those_of_librosa_centred_on_its_own(waveform: str, chosen: str) -> None:
+def test_mfcc_equals_librosa_with_centring(waveform: str, chosen: str) -> None:
     shape = SETTINGS[chosen]
     expected = librosa.feature.mfcc(
         y=WAVEFORMS[waveform],
@@ -98,13 +98,13 @@ def test_mfccs_are_those_of_librosa_centred_on_its_own(waveform: str, chosen: st
     np.testing.assert_allclose(mfcc(WAVEFORMS[waveform], shape), expected, rtol=1e-5, atol=1e-4)
 
 
-def test_a_high_frequency_of_0_is_half_the_rate() -> None:
+def test_high_frequency_0_is_half_the_sample_rate() -> None:
     assert FeatureSettings(high_frequency=0.0).highest_frequency == 8000
     open_end = dataclasses.replace(PLAIN, high_frequency=0.0)
     np.testing.assert_array_equal(mfcc(noise(), open_end), mfcc(noise(), PLAIN))
 
 
-def test_lengths_in_samples_follow_from_seconds() -> None:
+def test_lengths_in_samples() -> None:
     assert (PLAIN.window_length, PLAIN.hop_length, PLAIN.fft_length) == (400, 160, 512)
     high = FeatureSettings(sample_rate=44_100)
     assert (high.window_length, high.hop_length, high.fft_length) == (1102, 441, 2048)
@@ -112,7 +112,7 @@ def test_lengths_in_samples_follow_from_seconds() -> None:
     assert (exact.window_length, exact.fft_length) == (512, 512)
 
 
-def test_louder_speech_differs_in_the_first_coefficient_alone() -> None:
+def test_level_changes_only_the_first_coefficient() -> None:
     # A factor of 10 in amplitude is 20 dB in each of the 80 bands, which the orthonormal DCT sums to 20 · √80.
     quiet, loud = mfcc(noise(), PLAIN), mfcc(10 * noise(), PLAIN)
     np.testing.assert_allclose(loud[:, 0] - quiet[:, 0], 20 * np.sqrt(80), atol=1e-2)
@@ -123,26 +123,26 @@ def test_louder_speech_differs_in_the_first_coefficient_alone() -> None:
 
 
 @pytest.mark.parametrize("first", range(0, 2000, 400))
-def test_there_is_a_frame_on_every_hop(first: int) -> None:
+def test_one_frame_per_hop(first: int) -> None:
     waveform = noise(2000)
     for samples in range(first, first + 401):
         assert len(mfcc(waveform[:samples], CHEAP)) == frame_count(samples, CHEAP)
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(0, 0), (1, 1), (159, 1), (160, 2), (16_000, 101), (16_159, 101)])
-def test_frames_of_a_waveform(samples: int, frames: int) -> None:
+def test_frame_count_examples(samples: int, frames: int) -> None:
     assert frame_count(samples, PLAIN) == frames
 
 
 @given(st.integers(0, 3000), st.sampled_from([0.004, 0.01, 0.0125, 0.016]), st.sampled_from([8000, 11_025, 16_000]))
 @settings(max_examples=50, deadline=None)
-def test_frames_are_counted_for_every_hop_and_rate(samples: int, hop: float, rate: int) -> None:
+def test_frame_count_for_any_hop_and_rate(samples: int, hop: float, rate: int) -> None:
     chosen = dataclasses.replace(CHEAP, hop=hop, sample_rate=rate)
     assert len(mfcc(noise(3000)[:samples], chosen)) == frame_count(samples, chosen)
 
 
 @pytest.mark.parametrize("deltas", [0, 1, 2])
-def test_nothing_has_no_frames_but_the_same_features(deltas: int) -> None:
+def test_empty_waveform_has_no_frames(deltas: int) -> None:
     features = mfcc(noise(0), FeatureSettings(deltas=deltas))
     assert features.shape == (0, 40 * (1 + deltas))
     assert features.dtype == np.float32
@@ -158,7 +158,7 @@ def test_features_are_contiguous_float32(chosen: FeatureSettings, samples: int) 
     assert np.isfinite(features).all()
 
 
-def test_the_waveform_is_left_as_it_was() -> None:
+def test_waveform_is_not_modified() -> None:
     waveform = noise()
     mfcc(waveform, FeatureSettings(deltas=2))
     np.testing.assert_array_equal(waveform, noise())
@@ -168,13 +168,13 @@ def test_the_waveform_is_left_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("deltas", [0, 1, 2])
-def test_each_coefficient_is_normalised_over_the_utterance(deltas: int) -> None:
+def test_utterance_normalisation(deltas: int) -> None:
     features = mfcc(chirp() + noise(level=0.01), FeatureSettings(deltas=deltas))
     np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(features.std(axis=0), 1, atol=1e-3)
 
 
-def test_normalisation_is_all_that_it_changes() -> None:
+def test_normalisation_is_affine() -> None:
     plain = mfcc(chirp(), PLAIN)
     expected = (plain - plain.mean(axis=0)) / plain.std(axis=0)
     np.testing.assert_allclose(mfcc(chirp(), FeatureSettings()), expected, atol=1e-4)
@@ -218,12 +218,12 @@ def test_statistics_of_blocks_equal_those_of_the_whole() -> None:
 
 @pytest.mark.parametrize("level", [1e-30, 1e-6, 0.5, 1e10])
 @pytest.mark.parametrize("chosen", [FeatureSettings(), FeatureSettings(deltas=2), PLAIN])
-def test_a_constant_gives_no_nan(level: float, chosen: FeatureSettings) -> None:
+def test_constant_waveform_has_finite_features(level: float, chosen: FeatureSettings) -> None:
     features = mfcc(np.full(8000, level, np.float32), chosen)
     assert np.isfinite(features).all()
 
 
-def test_what_does_not_vary_is_normalised_to_about_zero() -> None:
+def test_constant_coefficients_are_normalised_to_zero() -> None:
     assert np.abs(mfcc(np.zeros(8000, np.float32), FeatureSettings())).max() < 0.1
     assert not mfcc(noise(100), FeatureSettings(deltas=2)).any()
 
@@ -242,7 +242,7 @@ def regression(coefficients: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("samples", [100, 1000, RATE])
-def test_deltas_are_the_slopes_of_the_coefficients(samples: int) -> None:
+def test_deltas_are_slopes(samples: int) -> None:
     plain = mfcc(chirp()[:samples], PLAIN)
     both = mfcc(chirp()[:samples], dataclasses.replace(PLAIN, deltas=1))
     assert both.shape == (len(plain), 80)
@@ -250,7 +250,7 @@ def test_deltas_are_the_slopes_of_the_coefficients(samples: int) -> None:
     np.testing.assert_allclose(both[:, 40:], regression(plain), atol=1e-3)
 
 
-def test_deltas_are_those_of_librosa() -> None:
+def test_deltas_equal_librosa() -> None:
     plain = mfcc(chirp(), PLAIN)
     all_three = mfcc(chirp(), dataclasses.replace(PLAIN, deltas=2))
     assert all_three.shape == (len(plain), 120)
@@ -263,10 +263,10 @@ def test_deltas_are_those_of_librosa() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
-        ({"sample_rate": 3999}, "sample_rate = 3999 is not within 4000 to 96000 Hz"),
-        ({"sample_rate": 96_001}, "sample_rate = 96001 is not within 4000 to 96000 Hz"),
+        ({"sample_rate": 3999}, "sample_rate = 3999 is not within 4000 to 96000"),
+        ({"sample_rate": 96_001}, "sample_rate = 96001 is not within 4000 to 96000"),
         ({"coefficients": 0}, "coefficients = 0 is not within 1 to mel_bands (80)"),
         ({"coefficients": 81}, "coefficients = 81 is not within 1 to mel_bands (80)"),
         ({"mel_bands": 257}, "mel_bands = 257 is not within 1 to 256"),
@@ -295,10 +295,10 @@ def test_deltas_are_those_of_librosa() -> None:
         ({"normalisation": "global"}, "normalisation = 'global' is not one of utterance, corpus, none"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(changed: dict[str, Any], said: str) -> None:
+def test_invalid_settings_raise_value_error(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:
         FeatureSettings(**changed)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_settings_that_make_no_sense_are_refused(changed: dict[str, Any], said: 
         {"low_frequency": 0.0, "high_frequency": 8000.0},
     ],
 )
-def test_settings_at_their_limits_work(changed: dict[str, Any]) -> None:
+def test_settings_at_their_limits(changed: dict[str, Any]) -> None:
     chosen = FeatureSettings(**changed)
     features = mfcc(noise(2000), chosen)
     assert features.shape == (frame_count(2000, chosen), chosen.coefficients)

@@ -8,27 +8,28 @@ import torch
 
 from asr import config, training
 from asr.model import checkpoint
-from asr.training import TrainingError, TrainOptions, initial
+from asr.training import TrainingError, TrainOptions
 from asr.training.events import Event, Note
 from asr.training.recipe import Recipe
+from asr.training.run import with_model_settings
 
 
 def recipe(tones: Path, *settings: str) -> Recipe:
     return config.read(tones / "tiny.toml", Recipe, settings)
 
 
-def test_a_recipe_takes_on_what_the_model_is(tones: Path, trained: Path) -> None:
-    begin = initial.read(trained / "best.safetensors")
+def test_recipe_takes_the_settings_of_the_model(tones: Path, trained: Path) -> None:
+    settings = checkpoint.inspect(trained / "best.safetensors").settings
     asked = recipe(tones, "model.hidden=64", "model.dropout=0.4", "features.mel_bands=50", "text.alphabet=ABCD ")
-    fitted, changed = initial.fitted(asked, begin)
-    assert fitted.model == replace(begin.settings.model, dropout=0.4)
-    assert fitted.features == begin.settings.features
+    fitted, changed = with_model_settings(asked, settings)
+    assert fitted.model == replace(settings.model, dropout=0.4)
+    assert fitted.features == settings.features
     assert fitted.text.alphabet == " ABC"
     assert fitted.training == asked.training
     assert changed == ["features.mel_bands: 50 -> 40", "model.hidden: 64 -> 32"]
 
 
-def test_a_run_begins_where_the_model_stands_and_its_card_says_so(tones: Path, trained: Path, tmp_path: Path) -> None:
+def test_run_starts_with_the_weights_of_the_model(tones: Path, trained: Path, tmp_path: Path) -> None:
     file = trained / "best.safetensors"
     plan = recipe(
         tones, "training.epochs=1", "training.learning_rate=1e-12", "training.weight_decay=0", "model.hidden=8"
@@ -50,7 +51,7 @@ def test_a_run_begins_where_the_model_stands_and_its_card_says_so(tones: Path, t
     )
 
 
-def test_going_on_without_the_model_or_with_another_is_refused(tones: Path, trained: Path, tmp_path: Path) -> None:
+def test_resuming_without_the_model_is_refused(tones: Path, trained: Path, tmp_path: Path) -> None:
     out, file = tmp_path / "out", trained / "best.safetensors"
     plan = recipe(tones, "training.epochs=1")
     paths = tones / "train.jsonl", tones / "dev.jsonl", out
@@ -61,7 +62,7 @@ def test_going_on_without_the_model_or_with_another_is_refused(tones: Path, trai
     assert again.finished and again.epoch <= 1
 
 
-def test_a_run_may_start_from_its_own_older_self(tones: Path, trained: Path, tmp_path: Path) -> None:
+def test_run_may_start_from_an_older_model_of_its_own(tones: Path, trained: Path, tmp_path: Path) -> None:
     file = tmp_path / "old.safetensors"
     file.write_bytes((trained / "last.safetensors").read_bytes())
     plan = recipe(tones, "training.epochs=1")
