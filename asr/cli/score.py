@@ -49,7 +49,7 @@ def score(
     from asr import transcripts
     from asr.corpora import manifest
     from asr.reports.score import score_pairs
-    from asr.transcripts.matching import listed, match
+    from asr.transcripts.matching import list_ids, match
 
     try:
         spoken = manifest.read(references) if outputs.audio else []
@@ -64,8 +64,8 @@ def score(
     result = score_pairs(matched.pairs, normaliser, equivalents)
     given = facts(references=references, hypotheses=hypotheses, equivalents=equivalents)
     counted = {
-        "missing": f"{len(missing)}, counted as deleted: {listed(missing)}" if missing else "",
-        "extra": f"{len(extra)} without reference, left out: {listed(extra)}" if extra else "",
+        "missing": f"{len(missing)}, counted as deleted: {list_ids(missing)}" if missing else "",
+        "extra": f"{len(extra)} without reference, left out: {list_ids(extra)}" if extra else "",
         "outside": f"{outside} words outside the segments, left out" if outside else "",
     }
     notes = {name: note for name, note in counted.items() if note}

@@ -128,7 +128,7 @@ def _gathered(files: tuple[str, ...], listing: Path | None) -> "Found":
 
 
 def _check(wishes: Wishes, recordings: "list[Recording]") -> None:
-    from asr.transcripts.writing import JOINED
+    from asr.transcripts import MULTI_RECORDING_FORMATS
 
     if wishes.nbest > 1 and "json" not in wishes.formats:
         raise click.UsageError("--nbest needs --format json: a line of text has room for one")
@@ -138,9 +138,9 @@ def _check(wishes: Wishes, recordings: "list[Recording]") -> None:
         raise click.UsageError("--force needs --out FOLDER: on stdout nothing is there already")
     if len(wishes.formats) > 1:
         raise click.UsageError(f"--format {','.join(wishes.formats)}: several formats need --out FOLDER")
-    if wishes.formats[0] not in JOINED and len(recordings) > 1:
+    if wishes.formats[0] not in MULTI_RECORDING_FORMATS and len(recordings) > 1:
         form = wishes.formats[0]
         raise click.UsageError(f"--format {form} of {len(recordings)} recordings needs --out FOLDER, a file for each")
-    if wishes.split and wishes.formats[0] not in (*JOINED, "textgrid"):
+    if wishes.split and wishes.formats[0] not in (*MULTI_RECORDING_FORMATS, "textgrid"):
         form = wishes.formats[0]
         raise click.UsageError(f"--format {form} with --channels split needs --out FOLDER, a file for each channel")

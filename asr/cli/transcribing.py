@@ -133,14 +133,14 @@ class Run:
 
     def _finished(self, made: "list[FileResult]", mirror: "Mirror | None", first: bool) -> float:
         """Tell what became of a recording, and return its seconds."""
-        from asr.transcripts.writing import joined
+        from asr.transcripts import document
 
         failed = made[0].transcript is None
         if failed:
             self._failed += 1
             self._tell(made[0].error)
         if mirror is None:
-            click.echo(joined(made, self._wishes.formats[0], head=first), nl=False)
+            click.echo(document(made, self._wishes.formats[0], header=first), nl=False)
         self._done += not failed
         seconds = made[0].transcript.duration if made[0].transcript else 0.0
         self._seconds += seconds

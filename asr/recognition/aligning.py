@@ -8,7 +8,7 @@ from heapq import nlargest
 from math import inf, isfinite
 from typing import Any
 
-from asr import decoding
+from asr import decoding, transcripts
 from asr.audio import AudioError
 from asr.corpora.manifest import Utterance
 from asr.decoding import LogProbs, alignment
@@ -16,7 +16,6 @@ from asr.decoding.alignment import AlignmentError
 from asr.model.checkpoint import ModelFileSettings
 from asr.recognition.recognizer import Recognizer
 from asr.text import normalise
-from asr.transcripts import writing as output
 from asr.transcripts.records import FileResult, Hypothesis, Transcript
 
 # Seconds of sound whose log-probabilities are kept at once.
@@ -172,4 +171,4 @@ def document(row: Aligned, form: str) -> str:
         return json_line(row)
     one = row.utterance
     transcript = Transcript.from_hypotheses([row.hypothesis], one.duration) if row.hypothesis else None
-    return output.document(FileResult(one.audio, transcript, row.error, id=one.id), form)
+    return transcripts.document([FileResult(one.audio, transcript, row.error, id=one.id)], form)

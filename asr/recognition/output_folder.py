@@ -20,8 +20,8 @@ from typing import Any
 from asr.errors import AsrError
 from asr.files import write_text
 from asr.recognition.inputs import STDIN, Recording
+from asr.transcripts import documents_by_suffix, file_suffixes
 from asr.transcripts.records import FileResult
-from asr.transcripts.writing import endings, files
 
 STATE = ".asr-made"
 Stamp = list[str | int]
@@ -106,7 +106,7 @@ class Mirror:
         """
         documents: dict[str, str] = {}
         for form in self._formats:
-            documents |= files(results, form)
+            documents |= documents_by_suffix(results, form)
         channels = None if results[0].channel is None else len(results)
         with self._lock:
             if self._closed:
@@ -151,7 +151,7 @@ class Mirror:
         )
 
     def _endings(self, channels: int | None) -> list[str]:
-        return [ending for form in self._formats for ending in endings(form, channels)]
+        return [ending for form in self._formats for ending in file_suffixes(form, channels)]
 
     def _target(self, one: Recording, ending: str) -> Path:
         return self._folder / one.place.with_name(one.place.name + ending)
@@ -181,7 +181,7 @@ class Mirror:
             try:
                 row = json.loads(line)
                 output, formats, channels = str(row["output"]), set(row["formats"]), row.get("channels")
-                ours = {ending for form in formats for ending in endings(form, channels)}
+                ours = {ending for form in formats for ending in file_suffixes(form, channels)}
             except (ValueError, TypeError, KeyError):
                 continue  # torn by a power cut: what it tells is made again
             made = self._made.setdefault(output, _Made(set(), set()))

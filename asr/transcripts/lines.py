@@ -1,47 +1,71 @@
-"""Transcripts a line each: `ID WORD WORD …` (text, Kaldi) and `WORD WORD … (ID)` (trn)."""
+"""One transcript per line: plain text (txt), Kaldi's text (`ID WORD WORD …`) and trn (`WORD WORD … (ID)`)."""
 
 import re
 
-from asr.transcripts.record import Source, TranscriptError, TranscriptRow, shown
+from asr.transcripts.records import FileResult
+from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, quoted
 
 _TRN = re.compile(r"\s*(.*?)\s*\(([^\s()]+)\)\s*")
-# "{ colour / color }": sclite tries each; what was said is for the user to say.
+# "{ colour / color }": sclite accepts each of them.
 _ALTERNATIVES = re.compile(r"\{[^{}]*/[^{}]*\}")
 
 
-def is_trn(line: str) -> bool:
-    """Tell whether a line has an id in brackets at its end."""
-    return _TRN.fullmatch(line) is not None
+def fits_text(file: InputFile) -> bool:
+    """Return whether a file can be Kaldi's text: no comments, and no id occurs twice."""
+    ids = [row.split(maxsplit=1)[0] for _, row in file.rows]
+    return ";;" not in ids and len(set(ids)) == len(ids)
 
 
-def refuse_alternatives(source: Source, number: int, text: str) -> None:
-    """Raise TranscriptError for `{ one / other }`."""
-    found = _ALTERNATIVES.search(text)
-    if found:
+def read_text(file: InputFile) -> list[TranscriptRow]:
+    """Read `ID WORD WORD …`; a row with an id alone has an empty text."""
+    rows = []
+    for number, row in file.rows:
+        identity, *text = row.split(maxsplit=1)
+        rows.append(TranscriptRow(identity, "".join(text), number))
+    return rows
+
+
+def fits_trn(file: InputFile) -> bool:
+    """Return whether a file can be a trn: each row ends with an id in brackets, and no id occurs twice."""
+    matches = [_TRN.fullmatch(row) for _, row in file.uncommented_rows]
+    ids = {match[2] for match in matches if match}
+    return bool(matches) and len(ids) == len(matches)
+
+
+def read_trn(file: InputFile) -> list[TranscriptRow]:
+    """Read `WORD WORD … (ID)`. Raises TranscriptError."""
+    rows = []
+    for number, row in file.uncommented_rows:
+        match = _TRN.fullmatch(row)
+        if match is None:
+            raise TranscriptError(f"{file.at(number)}: {quoted(row)} is not of the form 'WORD WORD … (ID)'")
+        refuse_alternatives(file.at(number), match[1])
+        rows.append(TranscriptRow(match[2], match[1], number))
+    return rows
+
+
+def refuse_alternatives(location: str, text: str) -> None:
+    """Raise TranscriptError for a text with `{ colour / color }`."""
+    alternatives = _ALTERNATIVES.search(text)
+    if alternatives:
         raise TranscriptError(
-            f"{source}, row {number}: alternatives {shown(found[0])} cannot be scored; keep one, "
-            "and tell the others by --equivalents"
+            f"{location}: alternatives {quoted(alternatives[0])} cannot be scored; keep one, "
+            "and list the others with --equivalents"
         )
 
 
-def read_text(source: Source) -> list[TranscriptRow]:
-    """Read `ID WORD WORD …`; an id alone has an empty transcript."""
-    found = []
-    for number, line in source.rows():
-        identity, *words = line.split(maxsplit=1)
-        found.append(TranscriptRow(identity, words[0] if words else "", number))
-    return found
+def format_txt(result: FileResult) -> str:
+    """Return the text and a line feed; an empty line for a failed file."""
+    return f"{result.text}\n"
 
 
-def read_trn(source: Source) -> list[TranscriptRow]:
-    """Read `WORD WORD … (ID)`; lines of ;; are comments."""
-    found = []
-    for number, line in source.rows():
-        if line.startswith(";;"):
-            continue
-        match = _TRN.fullmatch(line)
-        if match is None:
-            raise TranscriptError(f"{source}, row {number}: {shown(line)} is not of the form 'WORD WORD … (ID)'")
-        refuse_alternatives(source, number, match[1])
-        found.append(TranscriptRow(match[2], match[1], number))
-    return found
+def format_labelled_txt(result: FileResult) -> str:
+    """Return a line FILE, CHANNEL, TEXT separated by tabs; the last two are empty for a failed file."""
+    return f"{escape_name(result.audio)}\t{result.channel or ''}\t{result.text}\n"
+
+
+def escape_name(name: str) -> str:
+    """Return the name of a file as one cell of a table: tab, line feed, carriage return and backslash are escaped."""
+    for character, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        name = name.replace(character, escape)
+    return name

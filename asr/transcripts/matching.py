@@ -1,17 +1,20 @@
-"""References and a system's hypotheses -> pairs, matched by id and never by their order."""
+"""Pairs of references and hypotheses with the same id."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asr.transcripts.record import TranscriptError, TranscriptRow, shown
+from asr.transcripts.rows import TranscriptError, TranscriptRow, quoted
 
 # Ids that a message lists.
-_LISTED = 5
+_LISTED_IDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A reference and the hypothesis for it; `duration` in seconds, 0 where unknown; `confidences` of its words."""
+    """A reference and its hypothesis.
+
+    `duration` in seconds, 0 where unknown; `confidences` of the words of the hypothesis.
+    """
 
     id: str
     reference: str
@@ -23,52 +26,55 @@ class Pair:
 
 @dataclass(frozen=True)
 class Matched:
-    """The pairs in the order of the references; the ids without hypothesis (paired with "") and without reference."""
+    """The pairs in the order of the references, the ids without hypothesis and the ids without reference.
+
+    A reference without hypothesis is paired with an empty text.
+    """
 
     pairs: tuple[Pair, ...]
     missing: tuple[str, ...]
     extra: tuple[str, ...]
 
 
-def listed(ids: Sequence[str]) -> str:
-    """Return the first few ids, and how many more there are."""
-    more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
-    return f"{', '.join(map(shown, ids[:_LISTED]))}{more}"
-
-
-def _ids(ids: Sequence[str]) -> str:
-    return f"{len(ids)} {'id' if len(ids) == 1 else 'ids'}"
+def list_ids(ids: Sequence[str]) -> str:
+    """Return the first ids and the number of the others."""
+    more = f" and {len(ids) - _LISTED_IDS} more" if len(ids) > _LISTED_IDS else ""
+    return f"{', '.join(map(quoted, ids[:_LISTED_IDS]))}{more}"
 
 
 def match(
-    references: Sequence[TranscriptRow], hypotheses: Sequence[TranscriptRow], source: str, allow_missing: bool = False
+    references: Sequence[TranscriptRow], hypotheses: Sequence[TranscriptRow], name: str, allow_missing: bool = False
 ) -> Matched:
-    """Pair references and hypotheses of the same id; `source` names the hypotheses in messages.
+    """Pair the references and the hypotheses of the same id, in any order; `name` of the hypotheses is for messages.
 
-    `allow_missing`: a reference without hypothesis counts as if nothing had been recognised, and a hypothesis without
-    reference is left out. Raises TranscriptError if it is needed and not given, and where no id is in both.
+    With `allow_missing`, a reference without hypothesis counts as deleted and a hypothesis without reference is left
+    out. Raises TranscriptError for such ids otherwise, and if no id is in both.
     """
     scored = [reference for reference in references if reference.scored]
-    found = {hypothesis.id: hypothesis for hypothesis in hypotheses}
+    by_id = {hypothesis.id: hypothesis for hypothesis in hypotheses}
     known = {reference.id for reference in references}
-    missing = tuple(one.id for one in scored if one.id not in found)
-    extra = tuple(one.id for one in hypotheses if one.id not in known)
+    missing = tuple(reference.id for reference in scored if reference.id not in by_id)
+    extra = tuple(hypothesis.id for hypothesis in hypotheses if hypothesis.id not in known)
     if len(missing) == len(scored):
-        there = shown(hypotheses[0].id) if hypotheses else "none"
-        wanted = shown(scored[0].id) if scored else "none"
-        raise TranscriptError(f"{source}: no id of the references is in it (it has {there}, they have {wanted})")
+        theirs = quoted(hypotheses[0].id) if hypotheses else "none"
+        ours = quoted(scored[0].id) if scored else "none"
+        raise TranscriptError(f"{name}: it has no id of the references (it has {theirs}, they have {ours})")
     if (missing or extra) and not allow_missing:
-        told = [f"{_ids(missing)} of the references missing ({listed(missing)})"] if missing else []
-        told += [f"{_ids(extra)} in no reference ({listed(extra)})"] if extra else []
+        counts = [f"{_count_ids(missing)} of the references missing ({list_ids(missing)})"] if missing else []
+        counts += [f"{_count_ids(extra)} in no reference ({list_ids(extra)})"] if extra else []
         raise TranscriptError(
-            f"{source}: {'; '.join(told)}; --allow-missing counts the missing as deleted and leaves the others out"
+            f"{name}: {'; '.join(counts)}; --allow-missing counts the missing as deleted and leaves the others out"
         )
-    return Matched(tuple(_pair(one, found.get(one.id)) for one in scored), missing, extra)
+    return Matched(tuple(_pair(reference, by_id.get(reference.id)) for reference in scored), missing, extra)
+
+
+def _count_ids(ids: Sequence[str]) -> str:
+    return f"{len(ids)} {'id' if len(ids) == 1 else 'ids'}"
 
 
 def _pair(reference: TranscriptRow, hypothesis: TranscriptRow | None) -> Pair:
     if hypothesis is None:
-        return Pair(reference.id, reference.text, "", reference.speaker, reference.duration)
+        hypothesis = TranscriptRow(reference.id, "", 0)
     return Pair(
         reference.id,
         reference.text,

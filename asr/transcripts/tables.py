@@ -1,145 +1,69 @@
-"""Transcripts in JSON lines, and in tables with a header (CSV, TSV)."""
+"""Tables with a header: reads CSV and TSV, writes TSV."""
 
-import json
-import math
-from pathlib import PurePosixPath
-from typing import Any
+import csv
+import io
 
-from asr.files import JsonLineError, decode_utf8, parse_json_object, read_cells
-from asr.transcripts.record import Source, TranscriptError, TranscriptRow, shown
+from asr.files import read_cells
+from asr.transcripts.json_lines import AUDIO_FIELDS, ID_FIELDS, TEXT_FIELDS, find_field, row_from_fields
+from asr.transcripts.lines import escape_name
+from asr.transcripts.records import FileResult
+from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, quoted
+from asr.transcripts.timed_text import format_seconds, timed_segments
 
-# The names that a column may have; the first that is there is taken.
-_TEXT = ("text", "transcript", "transcription", "sentence", "hypothesis", "reference")
-_ID = ("id", "utterance_id", "utterance", "utt_id")
-_AUDIO = ("audio", "audio_filepath", "path", "file", "filename", "file_name", "wav")
-
-
-def _stem(audio: str) -> str:
-    return PurePosixPath(audio.replace("\\", "/")).stem
+_FIELDS = {*ID_FIELDS, *AUDIO_FIELDS, *TEXT_FIELDS, "speaker", "duration"}
 
 
-def _column(names: tuple[str, ...], there: Any) -> str | None:
-    return next((name for name in names if name in there), None)
-
-
-def _string(place: str, name: str, value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and name not in _TEXT:
-        value = str(value)
-    if not isinstance(value, str):
-        raise TranscriptError(f"{place}: {name} {json.dumps(value)[:60]} must be a string; put it in quotes")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise TranscriptError(f"{place}: {name} {shown(value)} has half of a surrogate pair; correct it")
-    return value
-
-
-def _identity(place: str, row: dict[str, Any]) -> str:
-    column = _column(_ID, row)
-    audio = _column(_AUDIO, row)
-    if column is None and audio is None:
-        raise TranscriptError(f"{place}: neither 'id' nor 'audio'; a transcript is known by one of them")
-    name = column or audio or ""
-    value = _string(place, name, row[name]).strip()
-    if not value:
-        raise TranscriptError(f"{place}: the {name} is empty; a transcript is known by it")
-    return value if column else _stem(value)
-
-
-def _confidences(place: str, row: dict[str, Any]) -> tuple[float, ...]:
-    values = row.get("confidences")
-    if values is None and isinstance(row.get("words"), list):
-        values = [word.get("confidence") if isinstance(word, dict) else None for word in row["words"]]
-        # Words without confidences are no mistake.
-        if None in values:
-            return ()
-    if values is None:
-        return ()
-    numbers = isinstance(values, list) and all(
-        isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= 1 for one in values
-    )
-    if not numbers:
-        raise TranscriptError(f"{place}: confidences {json.dumps(values)[:60]} are not a list of numbers from 0 to 1")
-    return tuple(map(float, values))
-
-
-def _duration(place: str, value: Any) -> float:
-    if value in (None, ""):
-        return 0.0
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if isinstance(value, bool) or not 0 <= number < math.inf:
-        raise TranscriptError(f"{place}: duration {json.dumps(value)[:60]} is not a number of seconds, 0 or more")
-    return number
-
-
-def _object(place: str, line: str) -> dict[str, Any]:
-    try:
-        return parse_json_object(line)
-    except JsonLineError as error:
-        raise TranscriptError(f"{place}: {error}; {shown(line)}") from error
-
-
-def read_jsonl(source: Source) -> list[TranscriptRow]:
-    """Read JSON lines; a row of `asr transcribe` that has an error in place of a text is left out.
-
-    Raises TranscriptError.
-    """
-    found = []
-    for number, line in source.rows():
-        place = f"{source}, row {number}"
-        row = _object(place, line)
-        column = _column(_TEXT, row)
-        if column is None and "error" in row:
-            continue
-        if column is None:
-            raise TranscriptError(f"{place}: no 'text' in {shown(line)}; add it")
-        found.append(
-            TranscriptRow(
-                id=_identity(place, row),
-                text=_string(place, column, row[column]),
-                row=number,
-                speaker=_string(place, "speaker", row.get("speaker", "")),
-                duration=_duration(place, row.get("duration")),
-                confidences=_confidences(place, row),
-            )
-        )
-    return found
-
-
-def is_header(line: str, delimiter: str) -> bool:
-    """Tell whether a line is the header of a table of transcripts."""
-    names = _names(line.split(delimiter))
-    return len(names) > 1 and _column(_TEXT, names) is not None and _column((*_ID, *_AUDIO), names) is not None
+def is_header(row: str, delimiter: str) -> bool:
+    """Return whether a row has the names of the columns that transcripts need."""
+    return _has_columns(_names(row.split(delimiter)))
 
 
 def _names(cells: list[str]) -> list[str]:
     return [cell.strip().strip('"').casefold() for cell in cells]
 
 
-def read_table(source: Source, delimiter: str) -> list[TranscriptRow]:
-    """Read a table with a header; columns other than id, audio, text, speaker and duration are ignored.
+def _has_columns(names: list[str]) -> bool:
+    return find_field(TEXT_FIELDS, names) is not None and find_field(ID_FIELDS + AUDIO_FIELDS, names) is not None
 
-    Raises TranscriptError, TableError and EncodingError.
-    """
-    found = []
+
+def read_table(file: InputFile, delimiter: str) -> list[TranscriptRow]:
+    """Read a table with a header; unknown columns are ignored. Raises TranscriptError and TableError."""
+    rows = []
     names: list[str] = []
-    for number, cells in read_cells(source, decode_utf8(source, source.content), delimiter):
-        place = f"{source}, row {number}"
+    for number, cells in read_cells(file.name, file.text, delimiter):
+        location = file.at(number)
         if not names:
             names = _names(cells)
-            if _column(_TEXT, names) is None or _column((*_ID, *_AUDIO), names) is None:
-                raise TranscriptError(
-                    f"{place}: the header {shown(delimiter.join(cells))} needs a column 'text' and one 'id' or 'audio'"
-                )
+            if not _has_columns(names):
+                header = quoted(delimiter.join(cells))
+                raise TranscriptError(f"{location}: the header {header} needs a column 'text' and one 'id' or 'audio'")
             continue
         if len(cells) != len(names):
             raise TranscriptError(
-                f"{place}: {len(cells)} cells where the header has {len(names)}; "
+                f"{location}: {len(cells)} cells where the header has {len(names)}; "
                 + ("put a text with a comma in quotes" if delimiter == "," else "a text must not have a tab")
             )
-        row = dict(zip(names, cells, strict=True))
-        text = row[_column(_TEXT, names) or ""]
-        duration = _duration(place, row.get("duration"))
-        found.append(TranscriptRow(_identity(place, row), text, number, row.get("speaker", "").strip(), duration))
-    return found
+        fields = {name: cell for name, cell in zip(names, cells, strict=True) if name in _FIELDS}
+        rows.append(row_from_fields(location, number, fields))
+    return rows
+
+
+def tsv_header(result: FileResult) -> str:
+    """Return the header of a TSV; it has a column `channel` if channels are separate."""
+    channel = [] if result.channel is None else ["channel"]
+    return "\t".join(["audio", *channel, "start", "end", "confidence", "text"]) + "\n"
+
+
+def format_tsv(result: FileResult) -> str:
+    """Return the rows of a TSV, one for each segment, with times in seconds.
+
+    Tab, line feed, carriage return and backslash in the name of the audio are escaped; cells with quotes are quoted.
+    """
+    channel = [] if result.channel is None else [result.channel]
+    output = io.StringIO()
+    table = csv.writer(output, delimiter="\t", lineterminator="\n")
+    for segment in timed_segments(result):
+        confidence = "" if segment.confidence is None else f"{segment.confidence:.4f}"
+        times = format_seconds(segment.start), format_seconds(segment.end)
+        table.writerow([escape_name(result.audio), *channel, *times, confidence, segment.text])
+    return output.getvalue()

@@ -485,8 +485,8 @@ SCORES = [
     Mistake("no hypotheses", lambda place: ["score", str(place.file("r.txt", "u1 A\n"))], 2, r"argument 'HYPOTHESES'"),
     Mistake("empty", lambda place: place.score(""), 1, r"h\.txt: no transcripts in it"),
     Mistake("not UTF-8", lambda place: place.score(b"u1 \xff\n"), 1, r"h\.txt, line 1: not UTF-8 \(byte 4 is 0xFF\)"),
-    Mistake("twice", lambda place: place.score("u1 A\nu1 B\n"), 1, r"row 2: id 'u1' stands already in row 1; remove"),
-    Mistake("other ids", lambda place: place.score("A\n"), 1, r"no id of the references is in it \(it has 'A', they"),
+    Mistake("twice", lambda place: place.score("u1 A\nu1 B\n"), 1, r"row 2: id 'u1' is already in row 1; remove"),
+    Mistake("other ids", lambda place: place.score("A\n"), 1, r"no id of the references \(it has 'A', they"),
     Mistake(
         "missing ids",
         lambda place: place.score("u1 A\n", references="u1 A\nu2 B\n"),

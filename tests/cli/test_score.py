@@ -28,7 +28,7 @@ def run(folder: Path, *arguments: str) -> int:
 
 def test_names_in_the_help_are_those_of_the_rooms() -> None:
     assert sorted(outputs.NORMALISERS) == sorted(NORMALISERS)
-    assert FORMATS == transcripts.FORMATS
+    assert FORMATS == transcripts.INPUT_FORMATS
 
 
 def rows(text: str) -> dict[str, str]:

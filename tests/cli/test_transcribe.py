@@ -24,7 +24,7 @@ from asr.recognition import Recognizer
 from asr.recognition import files as recordings
 from asr.recognition.files import Heard, Tell, Way
 from asr.recognition.output_folder import STATE
-from asr.transcripts import writing as output
+from asr.transcripts import OUTPUT_FORMATS, file_suffixes
 from tests.conftest import SAMPLE_RATE, spell
 
 TEXTS = {"a.wav": "AB", "b/c.flac": "CAB A", "b/d.wav": "BA"}
@@ -72,7 +72,7 @@ def times(row: dict[str, Any]) -> list[tuple[float, float]]:
 
 
 def test_the_formats_are_those_of_the_writers() -> None:
-    assert FORMATS == output.FORMATS
+    assert FORMATS == OUTPUT_FORMATS
 
 
 def test_a_folder_goes_to_stdout_in_order_whatever_the_jobs(desk: Desk) -> None:
@@ -90,11 +90,11 @@ def test_a_folder_goes_to_stdout_in_order_whatever_the_jobs(desk: Desk) -> None:
 
 
 def test_outputs_mirror_the_folder_in_all_formats(desk: Desk) -> None:
-    told, _ = desk("in", "--out", "out", "--format", ",".join(output.FORMATS))
+    told, _ = desk("in", "--out", "out", "--format", ",".join(OUTPUT_FORMATS))
     assert told == "out: 3 transcribed (0.00 hours)\n"
     made = desk.out()
     stems = ("a", "b/c", "b/d")
-    assert set(made) == {f"{stem}{suffix}" for stem in stems for suffix in output.SUFFIXES.values()}
+    assert set(made) == {stem + file_suffixes(form)[0] for stem in stems for form in OUTPUT_FORMATS}
     assert [made[f"{stem}.txt"] for stem in stems] == [f"{text}\n" for text in TEXTS.values()]
     assert json.loads(made["b/c.json"])["words"][0]["word"] == "CAB"
     assert made["a.srt"].startswith("1\n00:00:00,")

@@ -1,0 +1,161 @@
+"""CTM: a line `FILE CHANNEL START DURATION WORD [CONFIDENCE]` for each word, as NIST's scoring tools read it."""
+
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from asr.transcripts.records import FileResult
+from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, parse_number, parse_seconds, quoted
+from asr.transcripts.timed_text import format_seconds, timed_words
+
+
+@dataclass(frozen=True, slots=True)
+class CtmWord:
+    """A word with its times in seconds; `confidence` is None where there is none."""
+
+    file: str
+    channel: str
+    start: float
+    duration: float
+    text: str
+    confidence: float | None
+    row: int
+
+
+def fits_ctm(file: InputFile) -> bool:
+    """Return whether a file can be a CTM.
+
+    A time must have a decimal point, or a recording more than one word: whole numbers may be words of Kaldi's text.
+    """
+    rows = [row.split() for _, row in file.uncommented_rows]
+    if not all(len(row) in (5, 6) and None not in map(parse_number, row[2:4]) for row in rows):
+        return False
+    return any("." in row[2] + row[3] for row in rows) or len({row[0] for row in rows}) < len(rows)
+
+
+def read_ctm(file: InputFile) -> list[CtmWord]:
+    """Read the words in the order of the file. Raises TranscriptError."""
+    words = []
+    for number, row in file.uncommented_rows:
+        location = file.at(number)
+        cells = row.split()
+        if len(cells) not in (5, 6):
+            raise TranscriptError(
+                f"{location}: {quoted(row)} has {len(cells)} columns; "
+                "a CTM has FILE CHANNEL START DURATION WORD [CONFIDENCE]"
+            )
+        recording, channel, start, duration, text = cells[:5]
+        confidence = None
+        if len(cells) == 6 and cells[5].upper() != "NA":
+            confidence = parse_number(cells[5])
+            if confidence is None or confidence > 1:
+                raise TranscriptError(f"{location}: confidence {quoted(cells[5])} is not a number from 0 to 1, nor NA")
+        times = parse_seconds(location, "start", start), parse_seconds(location, "duration", duration)
+        words.append(CtmWord(recording, channel, *times, text, confidence, number))
+    if not words:
+        raise TranscriptError(f"{file.name}: no words in it")
+    return words
+
+
+def join_recordings(words: list[CtmWord]) -> list[TranscriptRow]:
+    """Join the words of each recording in the order of time.
+
+    The id is FILE, or FILE-CHANNEL if any file has two channels.
+    """
+    recordings: dict[tuple[str, str], list[CtmWord]] = defaultdict(list)
+    for word in words:
+        recordings[word.file, word.channel].append(word)
+    several = len({file for file, _ in recordings}) < len(recordings)
+    return [_join("-".join(key) if several else key[0], words) for key, words in recordings.items()]
+
+
+def join_segments(words: list[CtmWord], segments: list[TranscriptRow]) -> tuple[list[TranscriptRow], int]:
+    """Join the words of each segment of an STM, and count the words outside all segments.
+
+    A word is in the segment that contains its middle; if segments overlap, in the one that starts last. Recordings
+    without any word are left out.
+    """
+    by_recording: dict[str, list[TranscriptRow]] = defaultdict(list)
+    for segment in sorted(segments, key=lambda segment: segment.start):
+        by_recording[segment.recording].append(segment)
+    starts = {name: [segment.start for segment in part] for name, part in by_recording.items()}
+    # The latest end of the segments up to each one: no earlier segment lasts longer.
+    ends = {
+        name: list(accumulate((segment.start + segment.duration for segment in part), max))
+        for name, part in by_recording.items()
+    }
+    joined: dict[str, list[CtmWord]] = {}
+    outside = 0
+    for word in words:
+        name = f"{word.file}-{word.channel}"
+        middle = word.start + word.duration / 2
+        for segment in by_recording.get(name, ()):
+            joined.setdefault(segment.id, [])
+        index = bisect_right(starts.get(name, ()), middle) - 1
+        while index >= 0 and ends[name][index] >= middle:
+            segment = by_recording[name][index]
+            if middle <= segment.start + segment.duration:
+                joined[segment.id].append(word)
+                break
+            index -= 1
+        else:
+            outside += 1
+    return [_join(identity, words) for identity, words in joined.items()], outside
+
+
+def _join(identity: str, words: list[CtmWord]) -> TranscriptRow:
+    words = sorted(words, key=lambda word: word.start)
+    confidences = tuple(word.confidence for word in words if word.confidence is not None)
+    return TranscriptRow(
+        identity,
+        " ".join(word.text for word in words),
+        min((word.row for word in words), default=0),
+        confidences=confidences if len(confidences) == len(words) else (),
+    )
+
+
+def recording_names(paths: Sequence[Path]) -> list[str]:
+    """Return the names of recordings in CTM files that are written together. Each is different.
+
+    A name is the stem of the file. If two files have the same stem, it is the path without the suffix, and if these
+    are equal too, the whole path. Raises TranscriptError if two paths differ only in white space.
+    """
+    names: list[str] = []
+    without_suffix = [path.parent / path.stem for path in paths]
+    for choice in ([Path(path.stem) for path in paths], without_suffix, paths):
+        names = [_cell(path.as_posix()) for path in choice]
+        if len(set(names)) == len(names):
+            return names
+    first: dict[str, Path] = {}
+    for name, path in zip(names, paths, strict=True):
+        other = first.setdefault(name, path)
+        if other is not path:
+            raise TranscriptError(f"{other} and {path} would both be recording {quoted(name)} of a CTM; rename one")
+    raise AssertionError(names)
+
+
+def _cell(name: str) -> str:
+    # Cells are separated by white space without any quotes, and ;; starts a comment.
+    return re.sub(r"\s|^;", "_", name) or "_"
+
+
+def format_ctm(result: FileResult) -> str:
+    """Return a line for each word.
+
+    FILE is the id of the result, or the stem of the audio; white space in it becomes `_`. Where words have no times,
+    they share the duration of the recording equally.
+    """
+    name = _cell(result.id or Path(result.audio).stem)
+    lines = []
+    for entry in timed_words(result):
+        confidence = "NA" if entry.confidence is None else f"{entry.confidence:.4f}"
+        words = entry.text.split()
+        edges = [entry.start + (entry.end - entry.start) * index // len(words) for index in range(len(words) + 1)]
+        for word, start, end in zip(words, edges, edges[1:], strict=False):
+            times = f"{format_seconds(start)} {format_seconds(end - start)}"
+            lines.append(f"{name} {result.channel or 1} {times} {word} {confidence}\n")
+    return "".join(lines)

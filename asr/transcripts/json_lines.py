@@ -1,0 +1,121 @@
+"""One JSON object per line: manifests, the output of `asr transcribe` and of other systems."""
+
+import json
+from collections.abc import Container
+from math import isfinite
+from pathlib import PurePosixPath
+from typing import Any
+
+from asr.files import JsonLineError, parse_json_object
+from asr.transcripts.records import FileResult, Hypothesis, Segment, Transcript, Word
+from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, parse_seconds, quoted
+
+# The names that a field may have; the first one present is used.
+TEXT_FIELDS = ("text", "transcript", "transcription", "sentence", "hypothesis", "reference")
+ID_FIELDS = ("id", "utterance_id", "utterance", "utt_id")
+AUDIO_FIELDS = ("audio", "audio_filepath", "path", "file", "filename", "file_name", "wav")
+
+
+def find_field(names: tuple[str, ...], fields: Container[str]) -> str | None:
+    """Return the first of the names that is a field, or None."""
+    return next((name for name in names if name in fields), None)
+
+
+def read_jsonl(file: InputFile) -> list[TranscriptRow]:
+    """Read JSON lines; rows with an error in place of a text are left out. Raises TranscriptError."""
+    rows = []
+    for number, line in file.rows:
+        try:
+            fields = parse_json_object(line)
+        except JsonLineError as error:
+            raise TranscriptError(f"{file.at(number)}: {error}; {quoted(line)}") from error
+        if find_field(TEXT_FIELDS, fields):
+            rows.append(row_from_fields(file.at(number), number, fields))
+        elif "error" not in fields:
+            raise TranscriptError(f"{file.at(number)}: no 'text' in {quoted(line)}; add it")
+    return rows
+
+
+def row_from_fields(location: str, number: int, fields: dict[str, Any]) -> TranscriptRow:
+    """Return the row of named fields: a text, an id or the audio, and optionally speaker, duration and confidences.
+
+    Without an id, the stem of the audio is the id. Raises TranscriptError.
+    """
+    name = find_field(ID_FIELDS, fields) or find_field(AUDIO_FIELDS, fields)
+    if name is None:
+        raise TranscriptError(f"{location}: neither 'id' nor 'audio'; add one of them")
+    identity = _string(location, name, fields).strip()
+    if not identity:
+        raise TranscriptError(f"{location}: the {name} is empty; write it")
+    duration = fields.get("duration")
+    return TranscriptRow(
+        id=identity if name in ID_FIELDS else PurePosixPath(identity.replace("\\", "/")).stem,
+        text=_string(location, find_field(TEXT_FIELDS, fields) or "text", fields),
+        row=number,
+        speaker=_string(location, "speaker", fields).strip(),
+        duration=0.0 if duration in (None, "") else parse_seconds(location, "duration", duration),
+        confidences=_confidences(location, fields),
+    )
+
+
+def _string(location: str, name: str, fields: dict[str, Any]) -> str:
+    value = fields.get(name, "")
+    if isinstance(value, int) and not isinstance(value, bool) and name not in TEXT_FIELDS:
+        value = str(value)
+    if not isinstance(value, str):
+        raise TranscriptError(f"{location}: {name} {quoted(value)} must be a string; put it in quotes")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise TranscriptError(f"{location}: {name} {quoted(value)} has an unpaired surrogate; correct it")
+    return value
+
+
+def _confidences(location: str, fields: dict[str, Any]) -> tuple[float, ...]:
+    values = fields.get("confidences")
+    if values is None and isinstance(fields.get("words"), list):
+        values = [word.get("confidence") if isinstance(word, dict) else None for word in fields["words"]]
+        # Words need not have confidences.
+        values = None if None in values else values
+    if values is None:
+        return ()
+    if not isinstance(values, list) or not all(type(value) in (int, float) and 0 <= value <= 1 for value in values):
+        raise TranscriptError(f"{location}: confidences {quoted(values)} are not a list of numbers from 0 to 1")
+    return tuple(map(float, values))
+
+
+def format_json(result: FileResult) -> str:
+    """Return an object on one line, with a line feed; that of a failed file has audio and error.
+
+    The object has audio, channel (counted from 1, where channels are separate), duration (where known), text, score
+    (natural log), its parts acoustic_score and lm_score, words (each with word, start and end in seconds, and
+    confidence), segments (each with start, end, confidence and text) if there are words, and alternatives if there are
+    any.
+    """
+    fields: dict[str, Any] = {"audio": result.audio}
+    if result.channel:
+        fields["channel"] = result.channel
+    transcript = result.transcript
+    if transcript is None:
+        fields["error"] = result.error
+    else:
+        if transcript.duration:
+            fields["duration"] = round(transcript.duration, 3)
+        fields |= _text_and_scores(transcript)
+        fields["words"] = [{"word": word.text} | _times(word) for word in transcript.words]
+        if transcript.words:
+            fields["segments"] = [_times(segment) | {"text": segment.text} for segment in transcript.segments]
+        if transcript.alternatives:
+            fields["alternatives"] = [_text_and_scores(other) for other in transcript.alternatives]
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def _times(part: Word | Segment) -> dict[str, Any]:
+    return {"start": round(part.start, 3), "end": round(part.end, 3), "confidence": round(part.confidence, 4)}
+
+
+def _text_and_scores(hypothesis: Hypothesis | Transcript) -> dict[str, Any]:
+    fields: dict[str, Any] = {"text": hypothesis.text}
+    for name in ("score", "acoustic_score", "lm_score"):
+        value = getattr(hypothesis, name)
+        # JSON has no infinity.
+        fields[name] = round(value, 4) if isfinite(value) else None
+    return fields
