@@ -1,7 +1,6 @@
 """The options that say how log-probabilities become text."""
 
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 # Nats for each occurrence of a hotword that says no weight of its own.
 HOTWORD_WEIGHT = 8.0
-# Seconds after which what is compiled for the first time on this machine deserves a word.
-_LONG = 2.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Decoding:
         if self.known_words and not models.has_word_ngrams:
             raise click.UsageError("--known-words needs an n-gram model of words: --lm FILE")
         made = recognizer.with_decoder(decoder.DecoderConfig(settings, models))
-        if not decoder.is_brief(settings, seconds / recognizer.settings.seconds_per_frame):
+        if decoder.uses_compiled_search(settings, seconds / recognizer.settings.seconds_per_frame):
             compile_search(display)
         return made, described(settings)
 
@@ -134,16 +131,14 @@ def tell_built(display: Display, path: Path) -> None:
 
 
 def compile_search(display: Display) -> None:
-    """Compile the beam search, or read what was compiled before; say so where it takes long."""
-    from asr.decoding.decoder import warm_up
+    """Compile the beam search or load it from the cache; show a message if it is compiled, unless --quiet is given."""
+    from asr.decoding import beam
 
-    told = "compiling the beam search for this machine, once: half a minute"
-    timer = threading.Timer(_LONG, display.say, (told, True))
-    timer.start()
-    try:
-        warm_up()
-    finally:
-        timer.cancel()
+    if not beam.search_is_compiled():
+        # A display can be quiet without --quiet, when the text itself goes to the terminal.
+        quiet = click.get_current_context().params.get("quiet", False)
+        display.say("compiling the beam search for this machine, once: about half a minute", always=not quiet)
+    beam.compile_search()
 
 
 def _hotword(given: str) -> tuple[str, float]:

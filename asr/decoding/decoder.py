@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import tomli_w
 
 from asr import config, lm
 from asr.decoding import beam
-from asr.decoding.beam import BeamSettings, LmSettings
-from asr.decoding.beam.language import Prior
+from asr.decoding.beam import BeamSettings, LmSettings, Scorer
 from asr.decoding.confidence import confidences
 from asr.decoding.greedy import DecodingError, GreedyDecoder, LogProbs, add_words
 from asr.lm.ngram import NgramModel, is_character_model
@@ -57,21 +55,12 @@ class DecoderSettings:
 GREEDY = DecoderSettings(greedy=True)
 
 
-class Rescorer(Protocol):
-    """A language model that scores whole texts, such as RnnLm."""
-
-    alphabet: Alphabet
-
-    def score(self, texts: Sequence[str]) -> list[float]:
-        """Return the natural-log probability of each text."""
-
-
 @dataclass(frozen=True)
 class LanguageModels:
     """The language models of a decoder, and the score (nats) of each occurrence of a hotword or phrase."""
 
     lm: NgramModel | RnnLm | None = None
-    rescorer: Rescorer | None = None
+    rescorer: RnnLm | None = None
     hotwords: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -111,17 +100,31 @@ class Decoder:
         self.settings = settings
         self._alphabet = alphabet
         self._seconds_per_frame = seconds_per_frame
-        self._rescorer = models.rescorer
+        self._rescore_texts = models.rescorer.score if models.rescorer else None
         if models.rescorer and models.rescorer.alphabet.characters != alphabet.characters:
             other = models.rescorer.alphabet.characters
             raise DecodingError(f"the rescorer's alphabet is {other!r}, the acoustic model's {alphabet.characters!r}")
-        self._prior = Prior(alphabet, settings.weights, models.lm, models.hotwords)
+        self._scorer = Scorer(alphabet, settings.weights, models.lm, models.hotwords)
 
     def with_settings(self, settings: DecoderSettings) -> "Decoder":
         """Return a decoder with other settings that shares the prepared models."""
         other = copy(self)
         other.settings = settings
-        other._prior = self._prior.having(settings.weights)
+        other._scorer = self._scorer.with_settings(settings.weights)
+        return other
+
+    def with_rescorer_cache(self) -> "Decoder":
+        """Return a decoder that scores each text once with the rescorer, for searches with many settings."""
+        score_texts, scores = self._rescore_texts, dict[str, float]()
+
+        def cached(texts: Sequence[str]) -> list[float]:
+            new = [text for text in dict.fromkeys(texts) if text not in scores]
+            if score_texts and new:
+                scores.update(zip(new, score_texts(new), strict=True))
+            return [scores[text] for text in texts]
+
+        other = copy(self)
+        other._rescore_texts = score_texts and cached
         return other
 
     def decode(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
@@ -148,15 +151,15 @@ class Decoder:
 
     def search(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> Candidates:
         """Search (T', V), and score the texts with the rescorer if its weight is not 0. Raises DecodingError."""
-        rescorer = self._rescorer if self.settings.rescorer_weight else None
-        limit = max(count, _RESCORED) if rescorer else None if words else count
-        hypotheses = beam.beam_search(log_probs, self._alphabet, self.settings.search, self._prior, limit)
-        if not rescorer:
+        score_texts = self._rescore_texts if self.settings.rescorer_weight else None
+        limit = max(count, _RESCORED) if score_texts else None if words else count
+        hypotheses = beam.beam_search(log_probs, self._alphabet, self.settings.search, self._scorer, limit)
+        if not score_texts:
             return Candidates(hypotheses)
         texts = [hypothesis.text for hypothesis in hypotheses]
         # With a scale of 1 the score of the search already has the language model's part.
-        scores = [0.0] * len(texts) if self.settings.rescoring_lm_scale == 1 else self._prior.log_probs(texts)
-        return Candidates(hypotheses, scores, rescorer.score(texts))
+        scores = [0.0] * len(texts) if self.settings.rescoring_lm_scale == 1 else self._scorer.log_probs(texts)
+        return Candidates(hypotheses, scores, score_texts(texts))
 
     def rescore(self, candidates: Candidates) -> list[Hypothesis]:
         """Return the hypotheses with the scores of the rescorer added, best first."""
@@ -247,12 +250,9 @@ def open_models(
     return LanguageModels(model, rescorer, hotwords)
 
 
-def is_brief(settings: DecoderSettings, frames: float) -> bool:
-    """Say whether so many frames are decoded sooner without compiling the search."""
+def uses_compiled_search(settings: DecoderSettings, frames: float) -> bool:
+    """Return whether decoding so many frames uses the compiled search, rather than none or the interpreter."""
     recurrent = settings.lm.endswith(".safetensors")
-    return settings.greedy or not (recurrent or beam.pays(frames, settings.search.beam_width))
-
-
-def warm_up() -> None:
-    """Compile the search, or read what was compiled before."""
-    beam.beam_search(np.zeros((1, 2)), Alphabet("A"))
+    return not settings.greedy and (
+        beam.search_is_compiled() or recurrent or beam.compiling_pays(frames, settings.search.beam_width)
+    )

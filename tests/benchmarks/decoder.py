@@ -27,8 +27,7 @@ import numpy as np
 from asr import decoding, recognition
 from asr.corpora import manifest
 from asr.decoding import beam, tuning
-from asr.decoding.beam import BeamSettings, LmSettings
-from asr.decoding.beam.language import Prior
+from asr.decoding.beam import BeamSettings, LmSettings, Scorer
 from asr.lm.ngram import NgramModel, arpa
 from asr.recognition import evaluation
 from asr.text import ENGLISH, Alphabet, normalise
@@ -99,9 +98,9 @@ def timed(tried: Mapping[str, Decode], rows: Sequence[decoding.LogProbs]) -> dic
     return {name: (texts[name], float(seconds)) for name, seconds in zip(tried, np.median(rounds, axis=0), strict=True)}
 
 
-def ours(alphabet: Alphabet, prior: Prior | None, search: BeamSettings) -> Decode:
+def ours(alphabet: Alphabet, scorer: Scorer | None, search: BeamSettings) -> Decode:
     """Return our decoder."""
-    return lambda row: beam.beam_search(row, alphabet, search, prior, 1)[0].text
+    return lambda row: beam.beam_search(row, alphabet, search, scorer, 1)[0].text
 
 
 def flashlight(alphabet: Alphabet, path: str, model: NgramModel, settings: LmSettings, search: BeamSettings) -> Decode:
@@ -234,19 +233,21 @@ def compare(arguments: Sequence[str]) -> None:
     print(f"{len(dev.rows)} utterances, greedy WER {greedy:.2f} %")
     model = arpa.read(Path(lm_path))
     lock = LmSettings(weight, bonus, lexicon_only=True)
-    locked = Prior(alphabet, lock, model)
+    locked = Scorer(alphabet, lock, model)
     for width in (50, 100, 200):
         search = BeamSettings(width)
         tried: dict[str, Decode] = {
             "ours": ours(alphabet, locked, search),
             "flashlight": flashlight(alphabet, lm_path, model, lock, search),
-            "ours_open": ours(alphabet, locked.having(LmSettings(weight, bonus)), search),
+            "ours_open": ours(alphabet, locked.with_settings(LmSettings(weight, bonus)), search),
             "ours_free": ours(alphabet, None, search),
             "flashlight_free": free_flashlight(alphabet, search),
         }
         if find_spec("pyctcdecode"):
             # Its own defaults leave out what is less likely than e^-5, and prefixes e^-10 times as likely as the best.
-            tried["ours_narrow"] = ours(alphabet, locked.having(LmSettings(weight, bonus)), BeamSettings(width, 5, 10))
+            tried["ours_narrow"] = ours(
+                alphabet, locked.with_settings(LmSettings(weight, bonus)), BeamSettings(width, 5, 10)
+            )
             tried["pyctcdecode"] = pyctcdecode(alphabet, lm_path, model, lock, search)
         found = timed(tried, dev.rows)
         for name, (texts, seconds) in found.items():

@@ -163,13 +163,18 @@ def test_settings_in_the_model_file_hold_for_a_language_model_that_is_given(
 def test_what_is_being_made_is_told(
     tones: Path, model: Path, lm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("asr.cli.decoding._LONG", 0.0)
-    monkeypatch.setattr("asr.decoding.beam.plain.PATIENCE", 0)
     file = str(tones / "dev" / "dev-0.wav")
-    assert main(["transcribe", file, "--model", str(model), "--lm", str(lm)]) == 0
-    told = capsys.readouterr().err
-    assert f"making {lm}.bin" in told
-    assert "compiling the beam search for this machine" in told
+    command = ["transcribe", file, "--model", str(model), "--lm", str(lm)]
+    monkeypatch.setattr("asr.decoding.beam.compiling_pays", lambda frames, width: True)
+    monkeypatch.setattr("asr.decoding.beam.search_is_compiled", lambda: True)
+    assert main(command) == 0
+    shown = capsys.readouterr().err
+    assert f"making {lm}.bin" in shown and "compiling" not in shown
+    monkeypatch.setattr("asr.decoding.beam.search_is_compiled", lambda: False)
+    assert main(command) == 0
+    assert "compiling the beam search for this machine" in capsys.readouterr().err
+    assert main([*command, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_evaluate_tells_the_best_of_several_texts(

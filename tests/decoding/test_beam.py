@@ -178,7 +178,7 @@ def test_nan(decode: Callable[..., object]) -> None:
 
 @pytest.mark.parametrize("width", [0, -1])
 def test_beam_width_out_of_range(width: int) -> None:
-    with pytest.raises(ValueError, match=f"beam_width = {width} is not 1 or more"):
+    with pytest.raises(ValueError, match=f"beam_width = {width} is less than 1"):
         BeamSettings(width)
 
 
@@ -206,7 +206,7 @@ def test_the_defaults_leave_out_nothing_that_matters(seed: int) -> None:
     [("token_threshold", 0.0), ("beam_threshold", -1.0), ("token_threshold", float("nan")), ("blank_skip", 0.5)],
 )
 def test_settings_out_of_range_are_named(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{name} = {value} is not more than"):
+    with pytest.raises(ValueError, match=f"{name} = {value} is not (positive|greater than)"):
         BeamSettings(**{name: value})  # type: ignore[arg-type]
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from asr import lm
 from asr.decoding import beam
-from asr.decoding.beam import BeamSettings, LmSettings
-from asr.decoding.beam.language import Prior
+from asr.decoding.beam import BeamSettings, LmSettings, Scorer
 from asr.lm.ngram import SPACE, NgramModel, arpa
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.ngram.model import LOG_10
@@ -169,9 +168,9 @@ def compare(
     assert same >= 0.9 * len(matrices)
 
 
-def searched(width: int, prior: Prior | None = None) -> Callable[[Matrix], str]:
+def searched(width: int, scorer: Scorer | None = None) -> Callable[[Matrix], str]:
     limits = BeamSettings(width, math.inf, MARGIN, math.inf)
-    return lambda log_probs: beam.beam_search(log_probs, ALPHABET, limits, prior, 1)[0].text
+    return lambda log_probs: beam.beam_search(log_probs, ALPHABET, limits, scorer, 1)[0].text
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -195,7 +194,7 @@ def test_with_a_model_of_characters_the_texts_are_those_of_the_lexicon_free_deco
     model, place = letters
     theirs = lexicon_free(100, weight, place)
     capfd.readouterr()  # KenLM says on stderr how it loads
-    ours = searched(100, Prior(ALPHABET, LmSettings(weight), model))
+    ours = searched(100, Scorer(ALPHABET, LmSettings(weight), model))
     compare(utterances(5.5), ours, theirs, lambda text: weight * sum(ngram_scores(model, lm.characters(text))))
 
 
@@ -214,4 +213,4 @@ def test_locked_to_the_words_the_texts_are_those_of_the_lexicon_decoder(
         said = text.split()
         return setting.lm_weight * sum(ngram_scores(model, said)) + setting.word_bonus * len(said)
 
-    compare(utterances(2.5), searched(width, Prior(ALPHABET, setting, model)), theirs, share)
+    compare(utterances(2.5), searched(width, Scorer(ALPHABET, setting, model)), theirs, share)

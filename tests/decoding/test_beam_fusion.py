@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from asr.decoding import beam
-from asr.decoding.beam import EXACT, BeamSettings, LmSettings
-from asr.decoding.beam.language import Prior
+from asr.decoding.beam import EXACT, BeamSettings, LmSettings, Scorer
 from asr.decoding.beam.lexicon import OUTSIDE, build, descend
 from asr.lm.ngram import NgramModel, arpa
 from asr.text import Alphabet
@@ -78,7 +77,7 @@ def test_every_text_has_the_sum_of_its_paths_and_the_models_score(
         text: score + share(model, text, settings) for text, score in enumerate_paths(log_probs, LETTERS).items()
     }
     expected = {text: score for text, score in expected.items() if score > -np.inf}
-    lm = Prior(LETTERS, settings, model)
+    lm = Scorer(LETTERS, settings, model)
     found = beam.beam_search(log_probs, LETTERS, BeamSettings(5000, np.inf, np.inf, np.inf), lm)
     if not expected:
         assert [(one.text, one.score) for one in found] == [("", -np.inf)]
@@ -95,7 +94,7 @@ def test_a_word_of_the_model_wins_over_one_that_sounds_a_little_better(model: Ng
     log_probs = heard("A-B-B-", 0.96)
     log_probs[4, :] = np.log([0.40, 0.02, 0.08, 0.50])
     plain = beam.beam_search(log_probs, LETTERS, EXACT)
-    guided = beam.beam_search(log_probs, LETTERS, EXACT, Prior(LETTERS, LmSettings(1.0, 0.0, -2.0), model))
+    guided = beam.beam_search(log_probs, LETTERS, EXACT, Scorer(LETTERS, LmSettings(1.0, 0.0, -2.0), model))
     assert plain[0].text == "ABB"
     assert guided[0].text == "AB"
 
@@ -103,19 +102,19 @@ def test_a_word_of_the_model_wins_over_one_that_sounds_a_little_better(model: Ng
 def test_a_narrow_beam_keeps_a_word_that_will_be_good(model: NgramModel) -> None:
     # Two prefixes: what begins no word of the model is held against it before the word ends.
     log_probs = np.log(np.array([[0.02, 0.02, 0.44, 0.52], [0.02, 0.02, 0.02, 0.94]]))
-    lm = Prior(LETTERS, LmSettings(1.0, 0.0, -8.0), model)
+    lm = Scorer(LETTERS, LmSettings(1.0, 0.0, -8.0), model)
     assert beam.beam_search(log_probs, LETTERS, BeamSettings(1, np.inf, np.inf, np.inf), lm)[0].text == "AB"
 
 
 def test_locked_to_the_lexicon_only_its_words_are_written(model: NgramModel) -> None:
-    lm = Prior(LETTERS, LmSettings(0.1, 0.0, lexicon_only=True), model)
+    lm = Scorer(LETTERS, LmSettings(0.1, 0.0, lexicon_only=True), model)
     for seed in range(20):
         found = beam.beam_search(random_log_probs(seed, 40, 4), LETTERS, BeamSettings(50), lm)
         assert {word for one in found for word in one.text.split()} <= {"A", "AB", "BA"}
 
 
 def test_locked_to_the_lexicon_a_word_that_breaks_off_is_given_up(model: NgramModel) -> None:
-    lm = Prior(LETTERS, LmSettings(0.1, 0.0, lexicon_only=True), model)
+    lm = Scorer(LETTERS, LmSettings(0.1, 0.0, lexicon_only=True), model)
     found = beam.beam_search(path("A-B- -B-", LETTERS, 0.999), LETTERS, BeamSettings(2), lm)
     assert [one.text for one in found] == ["AB"]
     assert found[0].score > -np.inf
@@ -123,8 +122,8 @@ def test_locked_to_the_lexicon_a_word_that_breaks_off_is_given_up(model: NgramMo
 
 
 def test_an_alphabet_without_space_is_refused(model: NgramModel) -> None:
-    with pytest.raises(ValueError, match="has no space"):
-        Prior(Alphabet("AB"), lm=model)
+    with pytest.raises(ValueError, match="needs a space in the alphabet"):
+        Scorer(Alphabet("AB"), lm=model)
 
 
 def test_the_lexicon_has_the_words_and_the_best_below_each_letter(model: NgramModel) -> None:
@@ -150,8 +149,8 @@ def test_words_that_the_alphabet_cannot_write_are_left_out(tmp_path: Path) -> No
 def test_a_word_that_no_model_knows_keeps_its_letters_whatever_it_costs(penalty: float, model: NgramModel) -> None:
     log_probs = heard("A-B B-B-A-A-B A-", 0.99999)
     log_probs = np.maximum(log_probs, -50.0)
-    prior = Prior(LETTERS, LmSettings(1.0, 0.0, penalty), model)
-    found = beam.beam_search(log_probs, LETTERS, prior=prior)[0]
+    scorer = Scorer(LETTERS, LmSettings(1.0, 0.0, penalty), model)
+    found = beam.beam_search(log_probs, LETTERS, scorer=scorer)[0]
     # Each letter that is left out costs more than it is to stay unknown.
     assert found.text == "AB BBAAB A"
-    assert found.score == pytest.approx(share(model, found.text, prior.settings), abs=0.01)
+    assert found.score == pytest.approx(share(model, found.text, scorer.settings), abs=0.01)

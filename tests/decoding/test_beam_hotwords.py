@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoding import DecodingError, beam
-from asr.decoding.beam import BeamSettings, LmSettings
-from asr.decoding.beam.language import Prior
+from asr.decoding.beam import BeamSettings, LmSettings, Scorer
 from asr.lm.ngram import NgramModel, arpa
 from asr.text import ENGLISH, Alphabet
 from tests.decoding.test_beam_fusion import ARPA, LETTERS
@@ -73,7 +72,7 @@ HOT: list[dict[str, float]] = [
 def test_every_text_has_the_sum_of_its_paths_and_the_weight_of_each_occurrence(hot: dict[str, float]) -> None:
     log_probs = random_log_probs(len(hot), 6, 4)
     expected = {text: score + added(text, hot) for text, score in enumerate_paths(log_probs, LETTERS).items()}
-    found = beam.beam_search(log_probs, LETTERS, WIDE, Prior(LETTERS, hot=hot))
+    found = beam.beam_search(log_probs, LETTERS, WIDE, Scorer(LETTERS, hot=hot))
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-9)
     assert {one.text: one.lm_score for one in found} == pytest.approx(
         {text: added(text, hot) for text in expected}, abs=1e-9
@@ -88,7 +87,7 @@ def test_every_text_has_the_sum_of_its_paths_and_the_weight_of_each_occurrence(h
 def test_any_phrases(seed: int, hot: dict[str, float]) -> None:
     log_probs = random_log_probs(seed, 5, 4, impossible=0.1)
     expected = {text: score + added(text, hot) for text, score in enumerate_paths(log_probs, LETTERS).items()}
-    found = beam.beam_search(log_probs, LETTERS, WIDE, Prior(LETTERS, hot=hot))
+    found = beam.beam_search(log_probs, LETTERS, WIDE, Scorer(LETTERS, hot=hot))
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-9)
 
 
@@ -96,7 +95,7 @@ def test_any_phrases(seed: int, hot: dict[str, float]) -> None:
 def test_without_a_space_a_phrase_counts_anywhere(hot: dict[str, float]) -> None:
     log_probs = random_log_probs(5, 7, 3)
     expected = {text: score + added(text, hot, SOLID) for text, score in enumerate_paths(log_probs, SOLID).items()}
-    found = beam.beam_search(log_probs, SOLID, WIDE, Prior(SOLID, hot=hot))
+    found = beam.beam_search(log_probs, SOLID, WIDE, Scorer(SOLID, hot=hot))
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-9)
 
 
@@ -109,7 +108,7 @@ def test_beside_a_word_model(weights: LmSettings, hot: dict[str, float], model: 
         for text, score in enumerate_paths(log_probs, LETTERS).items()
     }
     expected = {text: score for text, score in expected.items() if score > -np.inf}
-    found = beam.beam_search(log_probs, LETTERS, WIDE, Prior(LETTERS, weights, model, hot))
+    found = beam.beam_search(log_probs, LETTERS, WIDE, Scorer(LETTERS, weights, model, hot))
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-6)
 
 
@@ -132,7 +131,7 @@ def test_beside_a_word_model(weights: LmSettings, hot: dict[str, float], model: 
 )
 def test_by_hand(text: str, phrase: str, expected: int) -> None:
     frames = "-".join(text) or "-"
-    (best, *_) = beam.beam_search(path(frames, LETTERS, 0.999), LETTERS, prior=Prior(LETTERS, hot={phrase: 0.5}))
+    (best, *_) = beam.beam_search(path(frames, LETTERS, 0.999), LETTERS, scorer=Scorer(LETTERS, hot={phrase: 0.5}))
     assert (best.text, best.lm_score) == (text, 0.5 * expected)
 
 
@@ -142,7 +141,7 @@ def test_what_a_partial_word_is_promised_is_taken_back(frames: str, width: int) 
     hot = {"ABBBB": 4.0, "AB AB AB": 4.0}
     log_probs = path(frames, LETTERS, 0.98)
     plain = beam.beam_search(log_probs, LETTERS, BeamSettings(width))[0]
-    found = beam.beam_search(log_probs, LETTERS, BeamSettings(width), Prior(LETTERS, hot=hot))[0]
+    found = beam.beam_search(log_probs, LETTERS, BeamSettings(width), Scorer(LETTERS, hot=hot))[0]
     assert (found.text, found.lm_score) == (plain.text, 0.0)
     # A narrow beam keeps other paths with a promise than without.
     assert found.acoustic_score == pytest.approx(plain.acoustic_score, abs=0.02)
@@ -151,12 +150,12 @@ def test_what_a_partial_word_is_promised_is_taken_back(frames: str, width: int) 
 def test_an_unknown_hotword_is_written_though_locked_to_the_lexicon(model: NgramModel) -> None:
     log_probs = path("B-B-A BA", LETTERS, 0.9)
     locked = LmSettings(0.3, 0.0, lexicon_only=True)
-    prior = Prior(LETTERS, locked, model, {"BBA BA": 3.0})
-    best = beam.beam_search(log_probs, LETTERS, prior=prior)[0]
+    scorer = Scorer(LETTERS, locked, model, {"BBA BA": 3.0})
+    best = beam.beam_search(log_probs, LETTERS, scorer=scorer)[0]
     assert best.text == "BBA BA"
-    assert "BBA" not in beam.beam_search(log_probs, LETTERS, prior=Prior(LETTERS, locked, model))[0].text
+    assert "BBA" not in beam.beam_search(log_probs, LETTERS, scorer=Scorer(LETTERS, locked, model))[0].text
     # The same models with other settings have the same hotwords.
-    again = beam.beam_search(log_probs, LETTERS, prior=prior.having(LmSettings(0.0)).having(locked))[0]
+    again = beam.beam_search(log_probs, LETTERS, scorer=scorer.with_settings(LmSettings(0.0)).with_settings(locked))[0]
     assert again == best
 
 
@@ -198,8 +197,8 @@ def test_recall_rises_with_the_weight_and_the_other_words_keep_their_letters(wid
     heard = [(text, misheard(text, seed)) for seed in range(3) for text in TEXTS]
     recalls = []
     for weight in WEIGHTS:
-        prior = Prior(ALPHABET, hot={NAME: weight})
-        found = [beam.beam_search(row, ALPHABET, BeamSettings(width), prior, 1)[0].text for _, row in heard]
+        scorer = Scorer(ALPHABET, hot={NAME: weight})
+        found = [beam.beam_search(row, ALPHABET, BeamSettings(width), scorer, 1)[0].text for _, row in heard]
         recalls.append([text.split().count(NAME) for text in found])
         for (text, _), hypothesis in zip(heard, found, strict=True):
             assert others(hypothesis) == others(text), weight
@@ -220,7 +219,7 @@ def test_what_is_promised_prunes_no_word_that_sounds_better(weight: float) -> No
     log_probs = spoken("THE KATALOGUPHOTIC ORDER", ALPHABET, 1, (14.0, 16.0))
     row = log_probs[np.flatnonzero(log_probs.argmax(axis=1))[4]]
     row[ALPHABET.encode("C")] = row[ALPHABET.encode("K")] - 1.0
-    found = beam.beam_search(log_probs, ALPHABET, prior=Prior(ALPHABET, hot={"CATALOGUEENTRY": weight}))
+    found = beam.beam_search(log_probs, ALPHABET, scorer=Scorer(ALPHABET, hot={"CATALOGUEENTRY": weight}))
     assert [one.text for one in found[:2]] == ["THE KATALOGUPHOTIC ORDER", "THE CATALOGUPHOTIC ORDER"]
     assert [one.lm_score for one in found[:2]] == [0.0, 0.0]
 
@@ -231,19 +230,19 @@ def test_what_is_promised_prunes_no_word_that_sounds_better(weight: float) -> No
 @pytest.mark.parametrize(
     ("hot", "message"),
     [
-        ({"": 1.0}, "a hotword has no letters"),
-        ({" \t": 1.0}, "a hotword has no letters"),
-        ({"A": np.nan}, "hotword 'A': its weight nan is no number"),
-        ({"A": np.inf}, "hotword 'A': its weight inf is no number"),
+        ({"": 1.0}, "a hotword is empty"),
+        ({" \t": 1.0}, "a hotword is empty"),
+        ({"A": np.nan}, "hotword 'A': the weight nan is not finite"),
+        ({"A": np.inf}, "hotword 'A': the weight inf is not finite"),
         ({"AC": 1.0}, "hotword 'AC': 'C' is not in the alphabet ' AB'"),
         ({"ab": 1.0}, "hotword 'ab': 'a' is not in the alphabet ' AB'"),
     ],
 )
 def test_what_cannot_be_a_hotword_is_named(hot: dict[str, float], message: str) -> None:
     with pytest.raises(DecodingError, match=message):
-        Prior(LETTERS, hot=hot)
+        Scorer(LETTERS, hot=hot)
 
 
 def test_no_hotwords_add_nothing() -> None:
     log_probs = random_log_probs(1, 30, 4)
-    assert beam.beam_search(log_probs, LETTERS, prior=Prior(LETTERS, hot={})) == beam.beam_search(log_probs, LETTERS)
+    assert beam.beam_search(log_probs, LETTERS, scorer=Scorer(LETTERS, hot={})) == beam.beam_search(log_probs, LETTERS)

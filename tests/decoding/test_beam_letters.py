@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from asr import lm
 from asr.decoding import beam
-from asr.decoding.beam import BeamSettings, LmSettings
-from asr.decoding.beam.language import Prior
+from asr.decoding.beam import BeamSettings, LmSettings, Scorer
 from asr.lm.ngram import SPACE, NgramModel
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.text import Alphabet
@@ -45,7 +44,7 @@ def test_every_text_has_the_sum_of_its_paths_and_the_models_score(
     expected = {
         text: score + share(text, letters, weights) for text, score in enumerate_paths(log_probs, LETTERS).items()
     }
-    found = beam.beam_search(log_probs, LETTERS, WIDE, Prior(LETTERS, weights, letters))
+    found = beam.beam_search(log_probs, LETTERS, WIDE, Scorer(LETTERS, weights, letters))
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-5)
     assert {one.text: one.lm_score for one in found} == pytest.approx(
         {text: share(text, letters, weights) for text in expected}, abs=1e-5
@@ -59,7 +58,7 @@ def test_without_a_space_there_are_no_words(weights: LmSettings) -> None:
     expected = {
         text: score + share(text, letters, weights, SOLID) for text, score in enumerate_paths(log_probs, SOLID).items()
     }
-    found = beam.beam_search(log_probs, SOLID, WIDE, Prior(SOLID, weights, letters))
+    found = beam.beam_search(log_probs, SOLID, WIDE, Scorer(SOLID, weights, letters))
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-5)
 
 
@@ -71,7 +70,7 @@ def test_a_character_that_the_model_does_not_have_is_its_unknown_one() -> None:
         text: score + share(text, letters, weights, alphabet)
         for text, score in enumerate_paths(log_probs, alphabet).items()
     }
-    found = beam.beam_search(log_probs, alphabet, WIDE, Prior(alphabet, weights, letters))
+    found = beam.beam_search(log_probs, alphabet, WIDE, Scorer(alphabet, weights, letters))
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-5)
 
 
@@ -82,7 +81,7 @@ def test_hotwords_beside_it() -> None:
         text: score + share(text, letters, weights) + added(text, hot)
         for text, score in enumerate_paths(log_probs, LETTERS).items()
     }
-    found = beam.beam_search(log_probs, LETTERS, WIDE, Prior(LETTERS, weights, letters, hot))
+    found = beam.beam_search(log_probs, LETTERS, WIDE, Scorer(LETTERS, weights, letters, hot))
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-5)
 
 
@@ -91,7 +90,7 @@ def test_hotwords_beside_it() -> None:
 def test_a_narrow_beam_gives_each_text_the_models_whole_score(seed: int, width: int) -> None:
     letters, weights = model(3), LmSettings(0.8, 0.5)
     log_probs = random_log_probs(seed, 60, 4)
-    for one in beam.beam_search(log_probs, LETTERS, BeamSettings(width), Prior(LETTERS, weights, letters)):
+    for one in beam.beam_search(log_probs, LETTERS, BeamSettings(width), Scorer(LETTERS, weights, letters)):
         assert one.lm_score == pytest.approx(share(one.text, letters, weights), abs=1e-4)
 
 
@@ -101,13 +100,13 @@ def test_the_model_decides_what_the_sound_leaves_open() -> None:
     a, b = LETTERS.encode("AB")
     log_probs[frame, a] = log_probs[frame, b] + 0.1
     assert beam.beam_search(log_probs, LETTERS)[0].text == "AB AA"
-    assert beam.beam_search(log_probs, LETTERS, prior=Prior(LETTERS, LmSettings(0.5), model(3)))[0].text == "AB AB"
+    assert beam.beam_search(log_probs, LETTERS, scorer=Scorer(LETTERS, LmSettings(0.5), model(3)))[0].text == "AB AB"
 
 
 def test_what_the_guide_says_of_texts_is_what_the_search_adds() -> None:
     letters, log_probs = model(3), random_log_probs(5, 9, 4)
-    prior = Prior(LETTERS, LmSettings(0.7, 0.0), letters)
-    found = beam.beam_search(log_probs, LETTERS, WIDE, prior, 50)
-    expected = [0.7 * value for value in prior.log_probs([one.text for one in found])]
+    scorer = Scorer(LETTERS, LmSettings(0.7, 0.0), letters)
+    found = beam.beam_search(log_probs, LETTERS, WIDE, scorer, 50)
+    expected = [0.7 * value for value in scorer.log_probs([one.text for one in found])]
     assert [one.lm_score for one in found] == pytest.approx(expected)
-    assert Prior(LETTERS).log_probs(["AB", ""]) == [0.0, 0.0]
+    assert Scorer(LETTERS).log_probs(["AB", ""]) == [0.0, 0.0]

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from asr.config import ConfigError
 from asr.decoding import DecodingError, best_path, decoder
-from asr.decoding.beam import EXACT, BeamSettings, LmSettings, beam_search
-from asr.decoding.beam.language import Prior
+from asr.decoding.beam import EXACT, BeamSettings, LmSettings, Scorer, beam_search
 from asr.decoding.decoder import GREEDY, Decoder, DecoderConfig, DecoderSettings, LanguageModels
 from asr.lm import LmError
 from asr.lm import recurrent as rnnlm
@@ -22,7 +21,7 @@ from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.recurrent import RnnLm
 from asr.text import ENGLISH, Alphabet, TextSettings
 from asr.transcripts.records import Hypothesis
-from tests.decoding.test_beam_network import SHAPE, make
+from tests.decoding.test_beam_recurrent import SHAPE, make
 from tests.decoding.test_greedy import Matrix, path, random_log_probs, spoken
 from tests.lm.samples import ngram_scores
 
@@ -69,7 +68,7 @@ def test_the_best_come_first_and_the_best_alone_has_words(count: int, words: boo
     found = Decoder(
         LETTERS, SECONDS, replace(SEARCH, weights=weights), LanguageModels(model, hotwords={"AB": 1.0})
     ).decode(log_probs, count, words)
-    expected = beam_search(log_probs, LETTERS, EXACT, Prior(LETTERS, weights, model, {"AB": 1.0}), count)
+    expected = beam_search(log_probs, LETTERS, EXACT, Scorer(LETTERS, weights, model, {"AB": 1.0}), count)
     assert [replace(one, words=()) for one in found] == expected
     assert [bool(one.words) for one in found] == [words] + [False] * (len(expected) - 1)
 
@@ -145,11 +144,11 @@ def test_search_rescores_the_best_hundred_texts() -> None:
 def test_a_guide_that_keeps_its_weight_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
 
-    def said(prior: Prior, texts: list[str]) -> list[float]:
+    def said(scorer: Scorer, texts: list[str]) -> list[float]:
         asked.append(scale)
         return [0.0] * len(texts)
 
-    monkeypatch.setattr(Prior, "log_probs", said)
+    monkeypatch.setattr(Scorer, "log_probs", said)
     models = LanguageModels(words_model(), make("lstm"))
     for scale in (1.0, 0.5):
         setting = replace(SEARCH, rescorer_weight=0.5, rescoring_lm_scale=scale)
@@ -351,11 +350,11 @@ def test_a_path_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
         ("rescorer_weight = -1", "rescorer_weight = -1.0 is negative or not finite"),
         ("guide_weight = -1", "rescoring_lm_scale = -1.0 is negative or not finite"),
         ("rescorer_weight = inf", "rescorer_weight = inf is negative or not finite"),
-        ("[search]\nbeam_width = 0", r"\[search\] beam_width = 0 is not 1 or more"),
+        ("[search]\nbeam_width = 0", r"\[search\] beam_width = 0 is less than 1"),
         ("[search]\nbeam_width = 1.5", "search.beam_width must be a whole number, not 1.5"),
-        ("[search]\nbeam_threshold = 0", r"\[search\] beam_threshold = 0.0 is not more than 0"),
-        ("[weights]\nlm_weight = -0.5", r"\[weights\] lm_weight = -0.5 is not 0 or more"),
-        ("[weights]\nword_bonus = inf", r"\[weights\] word_bonus = inf is no number"),
+        ("[search]\nbeam_threshold = 0", r"\[search\] beam_threshold = 0.0 is not positive"),
+        ("[weights]\nlm_weight = -0.5", r"\[weights\] lm_weight = -0.5 is negative"),
+        ("[weights]\nword_bonus = inf", r"\[weights\] word_bonus = inf is not finite"),
         ("[weights]\nlm_wieght = 1", "unknown key 'weights.lm_wieght'; did you mean 'lm_weight'?"),
         ("beam_width = 5", "unknown key 'beam_width'"),
         ("greedy = 1", "greedy must be true or false, not 1"),
@@ -413,7 +412,3 @@ def test_models_that_cannot_serve_are_named(tmp_path: Path) -> None:
     assert decoder.open_models(DecoderSettings()) == LanguageModels()
     # Greedy needs no model, and asks for none.
     assert decoder.open_models(DecoderSettings(greedy=True, lm="missing.arpa"), {"A": 1.0}) == LanguageModels()
-
-
-def test_warming_up_says_nothing() -> None:
-    decoder.warm_up()

@@ -1,4 +1,4 @@
-"""How the functions of the search are compiled.
+"""The compiler of the search and the types of its data.
 
 A record of arrays costs compiled code a reference count for each array at each use. So the data of inner loops is in
 arrays of structures, each an argument or a local variable.

@@ -1,66 +1,81 @@
-"""What language models and hotwords say of a prefix: a word is judged as it grows, letter by letter, and as it ends."""
+"""Shallow fusion: the scores of prefixes by language models and hotwords, character by character and word by word."""
 
+import math
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.decoding.beam import hotwords, lexicon
 from asr.decoding.beam.compiling import Ints, Rows, compiled, inlined
 from asr.decoding.beam.hotwords import Hotwords
 from asr.decoding.beam.lexicon import OUTSIDE, UNKNOWN
-from asr.decoding.beam.scores import NOTHING
-from asr.lm.ngram import Arrays, advance
-from asr.text import BLANK
+from asr.decoding.beam.pruning import IMPOSSIBLE
+from asr.decoding.greedy import DecodingError
+from asr.lm.compiling import interpreted
+from asr.lm.ngram import END, UNKNOWN_LOG_PROB, Arrays, NgramModel, advance, is_character_model
+from asr.lm.ngram import SPACE as VISIBLE_SPACE
+from asr.lm.recurrent import RnnLm
+from asr.text import BLANK, Alphabet
 
-UNASKED = -1
+NO_HOTWORDS: Mapping[str, float] = MappingProxyType({})
+NOT_SCORED = -1
+_advance = interpreted(advance)
 
-# Prefixes as a tree, 0 the empty one: each one's parent, last token, first child and next sibling, and its place in
-# the beam, `at`, or -1. `state`: of the word model before the word that grows; `spot`: that word's in the lexicon (0:
-# no letter of it yet); `gain`: what the word comes to if it ends here, and `after` the state then, once `after` is not
-# UNASKED; `letters`: the state of the character model; `row`: the network's; `hot`: the hotwords'; `born`: a bit for
-# each token, modulo 31, that it has a child by. `score`: what is sure; `promise`: with what the growing word promises.
+# Prefixes form a tree, in which 0 is the empty prefix: `parent`, last `token`, first `child` and next `sibling`.
+# `position`: in the beam, or -1. `children`: a bit for each token, modulo 31, by which the prefix has a child.
+# `score`: of the complete words and of the characters. `estimate`: the score plus the look-ahead of the unfinished word
+# and phrase. `state`: of the word n-gram model before the unfinished word; `spot`: that word's node in the lexicon, 0
+# without a character; `word_score`: the score of that word if it ends here, and `next_state` the model's state then;
+# both are known if next_state is not NOT_SCORED. `char_state`: of the character n-gram model; `row`: in the recurrent
+# model's log-probabilities; `hot`: the state of the hotwords.
 PREFIX = np.dtype(
-    [(name, np.int32) for name in ("parent", "token", "child", "sibling", "at", "state", "spot", "after")]
-    + [(name, np.int32) for name in ("letters", "row", "hot", "born")]
-    + [(name, np.float64) for name in ("gain", "score", "promise")]
+    [(name, np.int32) for name in ("parent", "token", "child", "sibling", "position", "state", "spot", "next_state")]
+    + [(name, np.int32) for name in ("char_state", "row", "hot", "children")]
+    + [(name, np.float64) for name in ("word_score", "score", "estimate")]
 )
 
 
-class Scales(NamedTuple):
-    """How much is made of what a guide knows.
+class Weights(NamedTuple):
+    """The parameters of the scores.
 
-    `space`: the token between words, or a number that no token has; `bonus` is added for each word. `words`, `letters`,
-    `network`, `hot`: whether there is a word n-gram model, a character one, a recurrent one, hotwords; `weight`
-    multiplies the models' natural log-probabilities.
+    `space`: the token between words, or -1; `word_bonus`: of each word; `lm_weight`: factor of the models' natural
+    log-probabilities; `words`, `characters`, `network`, `hot`: whether there is a word n-gram model, a character n-gram
+    model, a recurrent model, hotwords; `begin`: the n-gram model's initial state; `end`: its end of a sentence.
 
-    Of a word model: `unknown` is what a word that the lexicon does not have adds, -inf locks the search to the lexicon.
-    An unknown word has at least `floor` from the model; with no context it comes to `stranger`. `begin`: the n-gram
-    model's state at the start, `end`: what ends a sentence. `rise`: by how much a letter may raise a promise.
+    Of a word n-gram model: `unknown_score` is added for a word outside the lexicon, -inf forbids such words; `floor` is
+    the least log-probability of an unknown word, `unknown_word` the score of one without context. `rise`: by how much a
+    token can raise an estimate.
     """
 
     space: int
-    bonus: float
+    word_bonus: float
     words: bool
-    letters: bool
+    characters: bool
     network: bool
     hot: bool
-    weight: float
-    unknown: float
+    lm_weight: float
+    unknown_score: float
     floor: float
-    stranger: float
+    unknown_word: float
     begin: int
     end: int
     rise: float
 
 
-class Guide(NamedTuple):
-    """All that is said of a text besides its sound.
+class Fusion(NamedTuple):
+    """The data of the compiled scoring functions.
 
-    `arrays`: those of the n-gram model; `lexicon`: its words; `ids` (V,): a character model's id of each token; `rows`
-    (prefixes, V): the recurrent model's log-probabilities of the next token, column 0 that of the end.
+    `arrays`: of the n-gram model; `lexicon`: its words; `ids` (V,): a character n-gram model's id of each token; `rows`
+    (prefixes, V): the recurrent model's log-probabilities of the next token, with the end in column 0.
     """
 
-    scales: Scales
+    weights: Weights
     arrays: Arrays
     lexicon: Rows
     ids: Ints
@@ -69,72 +84,214 @@ class Guide(NamedTuple):
 
 
 @inlined
-def judge(guide: Guide, lexicon: Rows, prefix: Any, token: int, grown: Any) -> None:
-    """Set what is known of a prefix that is another one and a token; its spot in the guide's lexicon is set."""
-    scales = guide.scales
-    score, promise = prefix["score"], 0.0
-    if scales.letters:
-        log_prob, after = advance(guide.arrays, prefix["letters"], guide.ids[token])
-        grown["letters"] = after
-        score += scales.weight * log_prob
-    if scales.network:
-        score += scales.weight * guide.rows[prefix["row"], token]
-    if token == scales.space:
-        if prefix["after"] == UNASKED:
-            end_word(guide, prefix)
-        grown["state"] = prefix["after"]
-        score += prefix["gain"]
-    elif scales.words:
-        grown["state"] = prefix["state"]
-        word = scales.stranger
-        if grown["spot"] >= 0:
-            word = max(word, scales.weight * lexicon[grown["spot"]]["best"])
-        promise += scales.bonus + word
-    if scales.hot:
-        hot = guide.hot.after[prefix["hot"], token]
-        grown["hot"] = hot
-        score += guide.hot.gain[hot]
-        promise += guide.hot.promise[hot]
-    grown["after"] = UNASKED
-    grown["score"] = score
-    grown["promise"] = score + promise
+def extend(fusion: Fusion, lexicon: Rows, prefix: Any, token: int, extended: Any) -> None:
+    """Set the scores and states of `extended`, a prefix plus a token; its `spot` in the lexicon must be set."""
+    weights = fusion.weights
+    score, lookahead = prefix["score"], 0.0
+    if weights.characters:
+        log_prob, after = advance(fusion.arrays, prefix["char_state"], fusion.ids[token])
+        extended["char_state"] = after
+        score += weights.lm_weight * log_prob
+    if weights.network:
+        score += weights.lm_weight * fusion.rows[prefix["row"], token]
+    if token == weights.space:
+        if prefix["next_state"] == NOT_SCORED:
+            end_word(fusion, prefix)
+        extended["state"] = prefix["next_state"]
+        score += prefix["word_score"]
+    elif weights.words:
+        extended["state"] = prefix["state"]
+        word = weights.unknown_word
+        if extended["spot"] >= 0:
+            word = max(word, weights.lm_weight * lexicon[extended["spot"]]["best"])
+        lookahead += weights.word_bonus + word
+    if weights.hot:
+        hot = fusion.hot.after[prefix["hot"], token]
+        extended["hot"] = hot
+        score += fusion.hot.gain[hot]
+        lookahead += fusion.hot.lookahead[hot]
+    extended["next_state"] = NOT_SCORED
+    extended["score"] = score
+    extended["estimate"] = score + lookahead
 
 
 @compiled
-def end_word(guide: Guide, prefix: Any) -> None:
-    """Find what the growing word comes to if it ends here: kept, for many frames ask for it."""
-    scales = guide.scales
-    prefix["gain"], prefix["after"] = scales.bonus, 0
-    if not scales.words:
+def end_word(fusion: Fusion, prefix: Any) -> None:
+    """Set a prefix's `word_score` and `next_state`, which many frames use."""
+    weights = fusion.weights
+    prefix["word_score"], prefix["next_state"] = weights.word_bonus, 0
+    if not weights.words:
         return
     spot = prefix["spot"]
-    word = guide.lexicon[spot]["word"] if spot > 0 else OUTSIDE
+    word = fusion.lexicon[spot]["word"] if spot > 0 else OUTSIDE
     if word < 0:
-        prefix["gain"] += scales.unknown
-        if scales.unknown == NOTHING:
+        prefix["word_score"] += weights.unknown_score
+        if weights.unknown_score == IMPOSSIBLE:
             return
         word = UNKNOWN
-    log_prob, after = advance(guide.arrays, prefix["state"], word)
+    log_prob, after = advance(fusion.arrays, prefix["state"], word)
     if word == UNKNOWN:
-        log_prob = max(log_prob, scales.floor)
-    prefix["gain"] += scales.weight * log_prob
-    prefix["after"] = after
+        log_prob = max(log_prob, weights.floor)
+    prefix["word_score"] += weights.lm_weight * log_prob
+    prefix["next_state"] = after
 
 
 @compiled
-def final(guide: Guide, prefixes: Rows, node: int) -> float:
-    """Return the score of a prefix, not of a space at its end, that is the whole text: its last word has ended."""
-    scales = guide.scales
+def final_score(fusion: Fusion, prefixes: Rows, node: int) -> float:
+    """Return the score of a prefix as the whole text, with the end of its last word; it must not end in a space."""
+    weights = fusion.weights
     score, state = prefixes[node]["score"], prefixes[node]["state"]
-    if node and scales.space >= 0:
-        end_word(guide, prefixes[node])
-        score, state = score + prefixes[node]["gain"], prefixes[node]["after"]
-        if scales.hot:
-            score += guide.hot.gain[guide.hot.after[prefixes[node]["hot"], scales.space]]
-    if scales.words:
-        score += scales.weight * advance(guide.arrays, state, scales.end)[0]
-    if scales.letters:
-        score += scales.weight * advance(guide.arrays, prefixes[node]["letters"], scales.end)[0]
-    if scales.network:
-        score += scales.weight * guide.rows[prefixes[node]["row"], BLANK]
+    if node and weights.space >= 0:
+        end_word(fusion, prefixes[node])
+        score, state = score + prefixes[node]["word_score"], prefixes[node]["next_state"]
+        if weights.hot:
+            score += fusion.hot.gain[fusion.hot.after[prefixes[node]["hot"], weights.space]]
+    if weights.words:
+        score += weights.lm_weight * advance(fusion.arrays, state, weights.end)[0]
+    if weights.characters:
+        score += weights.lm_weight * advance(fusion.arrays, prefixes[node]["char_state"], weights.end)[0]
+    if weights.network:
+        score += weights.lm_weight * fusion.rows[prefixes[node]["row"], BLANK]
     return float(score)
+
+
+@dataclass(frozen=True)
+class LmSettings:
+    """The weights of a language model.
+
+    `lm_weight`: factor of its natural log-probabilities. `word_bonus`: word insertion bonus, added for each word. Of a
+    word n-gram model: `unknown_score` is added for each word outside its vocabulary, besides the model's own score;
+    `lexicon_only` forbids such words.
+    """
+
+    lm_weight: float = 0.5
+    word_bonus: float = 0.0
+    unknown_score: float = -5.0
+    lexicon_only: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("lm_weight", "word_bonus", "unknown_score"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} = {getattr(self, name)} is not finite")
+        if self.lm_weight < 0:
+            raise ValueError(f"lm_weight = {self.lm_weight} is negative")
+
+
+class Scorer:
+    """A language model and hotwords, prepared for an alphabet. `network`: the model if it is a recurrent one.
+
+    `lm`: a word or character n-gram model or a recurrent one. `hot`: the nats that each occurrence of a word or phrase
+    adds, whether or not the language model has it. Raises DecodingError if they do not fit the alphabet.
+    """
+
+    def __init__(
+        self,
+        alphabet: Alphabet,
+        settings: LmSettings = LmSettings(),
+        lm: NgramModel | RnnLm | None = None,
+        hot: Mapping[str, float] = NO_HOTWORDS,
+    ) -> None:
+        self.settings = settings
+        self.network = lm if isinstance(lm, RnnLm) else None
+        self._ngram = lm if isinstance(lm, NgramModel) else None
+        self._alphabet = alphabet
+        self._space = alphabet.encode(" ")[0] if " " in alphabet.characters else -1
+        self._hotwords = hotwords.build(hot, alphabet)
+        self._hot = tuple(hot)
+        self._of_characters = self._ngram is not None and is_character_model(self._ngram)
+        characters = alphabet.characters
+        if self._ngram and not self._of_characters and self._space < 0:
+            raise DecodingError(f"a language model of words needs a space in the alphabet, which is {characters!r}")
+        if self.network and self.network.alphabet.characters != characters:
+            other = self.network.alphabet.characters
+            raise DecodingError(f"the language model's alphabet is {other!r}, the acoustic model's {characters!r}")
+
+    def with_settings(self, settings: LmSettings) -> "Scorer":
+        """Return a scorer with other settings that shares the prepared models."""
+        # The copy shares what is cached by now.
+        _ = self._lexicon, self._ids
+        other = copy(self)
+        other.settings = settings
+        other.__dict__.pop("fusion", None)
+        return other
+
+    def log_probs(self, texts: Sequence[str]) -> list[float]:
+        """Return the language model's natural-log probability of each text with its end; 0 without a model."""
+        if self.network:
+            return self.network.score(texts)
+        if self._ngram is None:
+            return [0.0] * len(texts)
+        model, floor = self._ngram, self._floor
+        # The texts of an utterance share most of their n-grams, so that the interpreter is fast enough.
+        known: dict[tuple[int, int], tuple[float, int]] = {}
+        totals = []
+        for text in texts:
+            state, total = model.begin_state, 0.0
+            words = list(text.replace(" ", VISIBLE_SPACE)) if self._of_characters else text.split()
+            for word in model.ids([*words, END]).tolist():
+                if (state, word) not in known:
+                    known[state, word] = _advance(model.arrays, state, word)
+                log_prob, state = known[state, word]
+                total += max(float(log_prob), floor) if word == UNKNOWN else float(log_prob)
+            totals.append(total)
+        return totals
+
+    @cached_property
+    def fusion(self) -> Fusion:
+        """Return the data of the compiled search."""
+        arrays = self._ngram.arrays if self._ngram else _no_arrays()
+        rows = np.zeros((1, len(self._alphabet)), np.float32)
+        return Fusion(self._weights(), arrays, self._lexicon, self._ids, rows, self._hotwords)
+
+    def _weights(self) -> Weights:
+        settings, model, hot = self.settings, self._ngram, self._hotwords
+        unknown = -math.inf if settings.lexicon_only else float(settings.unknown_score)
+        alone = max(float(model.arrays.log_probs[1 + UNKNOWN]), self._floor) if model else 0.0
+        bonus = float(settings.word_bonus)
+        return Weights(
+            space=self._space,
+            word_bonus=bonus,
+            words=model is not None and not self._of_characters,
+            characters=self._of_characters,
+            network=self.network is not None,
+            hot=bool(self._hot),
+            lm_weight=float(settings.lm_weight),
+            unknown_score=unknown,
+            floor=self._floor,
+            unknown_word=float(settings.lm_weight * alone + unknown),
+            begin=model.begin_state if model else 0,
+            end=model.vocabulary[END] if model else 0,
+            rise=max(bonus, 0.0) + max(float(settings.unknown_score), 0.0) + float((hot.gain + hot.lookahead).max()),
+        )
+
+    @cached_property
+    def _floor(self) -> float:
+        """Return the least log-probability of a word. A model without <unk> would forbid unknown words."""
+        model = self._ngram
+        if model is None or model.arrays.log_probs[1 + UNKNOWN] > UNKNOWN_LOG_PROB + 1:
+            return -math.inf
+        known = np.array([number for word, number in model.vocabulary.items() if word[:1] != "<"], np.int64)
+        return float(model.unigram_log_probs(known).min(initial=0.0))
+
+    @cached_property
+    def _lexicon(self) -> Rows:
+        if self._ngram is None or self._of_characters:
+            return lexicon.empty()
+        more = [word for phrase in self._hot for word in phrase.split()]
+        return lexicon.build(self._ngram, self._alphabet, more, self._floor)
+
+    @cached_property
+    def _ids(self) -> Ints:
+        """Return a character model's id of each token."""
+        if self._ngram is None or not self._of_characters:
+            return np.zeros(1, np.int32)
+        written = [VISIBLE_SPACE if character == " " else character for character in self._alphabet.characters]
+        return np.array([0, *(self._ngram.vocabulary.get(character, UNKNOWN) for character in written)], np.int32)
+
+
+def _no_arrays() -> Arrays:
+    """Return the arrays of an empty model, read-only as those of all models: the search is compiled for one type."""
+    ints, floats = np.zeros(1, np.int32), np.zeros(1, np.float32)
+    for array in (ints, floats):
+        array.flags.writeable = False
+    return Arrays(ints, floats, floats, ints, ints)

@@ -9,7 +9,7 @@ from itertools import product
 
 from rapidfuzz.distance import Levenshtein
 
-from asr.decoding.decoder import Candidates, Decoder, DecoderSettings, LanguageModels, Rescorer
+from asr.decoding.decoder import Candidates, Decoder, DecoderSettings, LanguageModels
 from asr.decoding.greedy import GreedyDecoder, LogProbs
 from asr.parallel import prefetch
 from asr.text import Alphabet
@@ -47,20 +47,6 @@ class Trial:
         return sum(self.errors)
 
 
-class _Memory:
-    """A rescorer that scores each text once."""
-
-    def __init__(self, rescorer: Rescorer) -> None:
-        self.alphabet = rescorer.alphabet
-        self._rescorer = rescorer
-        self._scores: dict[str, float] = {}
-
-    def score(self, texts: Sequence[str]) -> list[float]:
-        new = [text for text in dict.fromkeys(texts) if text not in self._scores]
-        self._scores |= zip(new, self._rescorer.score(new) if new else [], strict=True)
-        return [self._scores[text] for text in texts]
-
-
 class Bench:
     """Tries settings on a dev set, each once; `on_trial` is told each."""
 
@@ -73,8 +59,7 @@ class Bench:
         self._rescores = models.rescorer is not None
         # Remembered scores make trials quick, and their times wrong.
         self._honest = Decoder(alphabet, dev.seconds_per_frame, BASE, models)
-        models = replace(models, rescorer=models.rescorer and _Memory(models.rescorer))
-        self._decoder = Decoder(alphabet, dev.seconds_per_frame, BASE, models)
+        self._decoder = self._honest.with_rescorer_cache()
         self._greedy = GreedyDecoder(alphabet, dev.seconds_per_frame)
         self._on_trial = on_trial
         # The last search whose texts were judged: weights of the judges need no other one.

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoding import DecodingError, beam
-from asr.decoding.beam import BeamSettings, LmSettings, network
-from asr.decoding.beam.growing import Search
-from asr.decoding.beam.language import Prior
+from asr.decoding.beam import BeamSettings, LmSettings, Scorer, recurrent
+from asr.decoding.beam.compiling import Doubles
+from asr.decoding.beam.fusion import Fusion
+from asr.decoding.beam.pruning import Pruning
+from asr.decoding.beam.search import SearchState, proceed
 from asr.lm.recurrent import RnnLm, RnnLmSettings
 from asr.model import CELLS
 from asr.text import Alphabet
@@ -48,7 +50,7 @@ def test_every_text_has_the_sum_of_its_paths_and_the_models_score(cell: str, wei
         expected = {
             text: score + share(text, model, weights) for text, score in enumerate_paths(log_probs, LETTERS).items()
         }
-        found = beam.beam_search(log_probs, LETTERS, WIDE, Prior(LETTERS, weights, model))
+        found = beam.beam_search(log_probs, LETTERS, WIDE, Scorer(LETTERS, weights, model))
         assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-4, rel=1e-5)
         assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
 
@@ -65,7 +67,7 @@ def test_hotwords_beside_it_and_more_prefixes_than_the_first_arrays_have_room_fo
         for (text, score), more in zip(scores.items(), shares.tolist(), strict=True)
     }
     assert len(expected) > 256
-    found = beam.beam_search(log_probs, alphabet, WIDE, Prior(alphabet, weights, model, hot))
+    found = beam.beam_search(log_probs, alphabet, WIDE, Scorer(alphabet, weights, model, hot))
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-4, rel=1e-5)
 
 
@@ -76,7 +78,7 @@ def test_an_alphabet_without_space() -> None:
     expected = {
         text: score + share(text, model, weights) for text, score in enumerate_paths(log_probs, alphabet).items()
     }
-    found = beam.beam_search(log_probs, alphabet, WIDE, Prior(alphabet, weights, model))
+    found = beam.beam_search(log_probs, alphabet, WIDE, Scorer(alphabet, weights, model))
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-4, rel=1e-5)
 
 
@@ -88,7 +90,7 @@ def test_a_narrow_beam_gives_each_text_the_models_whole_score(
     model, weights = make(cell, seed=seed % 7), LmSettings(0.8, 0.5)
     log_probs = random_log_probs(seed, 30, 4, impossible)
     limits = BeamSettings(width, token_threshold=6.0, beam_threshold=8.0, blank_skip=0.9)
-    found = beam.beam_search(log_probs, LETTERS, limits, Prior(LETTERS, weights, model))
+    found = beam.beam_search(log_probs, LETTERS, limits, Scorer(LETTERS, weights, model))
     assert 1 <= len(found) <= width
     assert len({one.text for one in found}) == len(found)
     for one in found:
@@ -97,18 +99,18 @@ def test_a_narrow_beam_gives_each_text_the_models_whole_score(
 
 def test_a_prefix_that_comes_back_is_the_one_that_left(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[int]] = []
-    follow = network._Following.follow
 
-    def watched(self: network._Following, search: Search) -> None:
-        follow(self, search)
-        seen.append(set(search.beam["node"].tolist()))
+    def watched(state: SearchState, row: Doubles, pruning: Pruning, fusion: Fusion) -> SearchState:
+        state = proceed(state, row, pruning, fusion)
+        seen.append(set(state.beam["node"].tolist()))
+        return state
 
-    monkeypatch.setattr(network._Following, "follow", watched)
+    monkeypatch.setattr(recurrent, "proceed", watched)
     model, weights, returned = make(), LmSettings(1.0), 0
     for seed in range(6):
         seen.clear()
         found = beam.beam_search(
-            random_log_probs(seed, 40, 4), LETTERS, BeamSettings(4), Prior(LETTERS, weights, model)
+            random_log_probs(seed, 40, 4), LETTERS, BeamSettings(4), Scorer(LETTERS, weights, model)
         )
         for one in found:
             assert one.lm_score == pytest.approx(share(one.text, model, weights), abs=1e-4, rel=1e-5)
@@ -121,17 +123,17 @@ def test_a_prefix_that_comes_back_is_the_one_that_left(monkeypatch: pytest.Monke
 
 
 def test_nothing_possible() -> None:
-    found = beam.beam_search(np.full((3, 4), -np.inf), LETTERS, BeamSettings(4), Prior(LETTERS, lm=make()))
+    found = beam.beam_search(np.full((3, 4), -np.inf), LETTERS, BeamSettings(4), Scorer(LETTERS, lm=make()))
     assert found == [Hypothesis("", -np.inf)]
 
 
 def test_without_weight_it_changes_nothing() -> None:
     log_probs = random_log_probs(8, 50, 4)
     plain = beam.beam_search(log_probs, LETTERS, BeamSettings(10))
-    assert beam.beam_search(log_probs, LETTERS, BeamSettings(10), Prior(LETTERS, LmSettings(0.0), make())) == plain
+    assert beam.beam_search(log_probs, LETTERS, BeamSettings(10), Scorer(LETTERS, LmSettings(0.0), make())) == plain
 
 
 @pytest.mark.parametrize("other", ["AB", " ABC", " BA"])
 def test_another_alphabet_is_refused(other: str) -> None:
     with pytest.raises(DecodingError, match=f"the language model's alphabet is '{other}', the acoustic model's ' AB'"):
-        Prior(LETTERS, lm=make(alphabet=Alphabet(other)))
+        Scorer(LETTERS, lm=make(alphabet=Alphabet(other)))

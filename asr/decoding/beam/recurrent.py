@@ -1,45 +1,43 @@
-"""Beam search along a recurrent language model: the network says of each kept prefix what may come next."""
+"""Beam search with a recurrent language model, which runs once a frame for all new prefixes."""
 
 import numpy as np
 import torch
 
-from asr.decoding.beam.bound import Limits
 from asr.decoding.beam.compiling import Doubles
-from asr.decoding.beam.core import begin, proceed
-from asr.decoding.beam.ending import Found, finish
-from asr.decoding.beam.fusion import Guide
-from asr.decoding.beam.growing import Search
+from asr.decoding.beam.fusion import Fusion
+from asr.decoding.beam.pruning import Pruning
+from asr.decoding.beam.search import SearchResult, SearchState, begin, finish, proceed
 from asr.lm.recurrent import BOUNDARY, LmState, RnnLm
 
 
-class _Following:
-    """What the network knows of the prefixes in the beam."""
+class _PrefixStates:
+    """The network's states of the prefixes in the beam, and its log-probabilities of the tokens after each prefix."""
 
-    def __init__(self, model: RnnLm, guide: Guide) -> None:
+    def __init__(self, model: RnnLm, fusion: Fusion) -> None:
         self._model = model
-        self._guide = guide
+        self._fusion = fusion
         self._rows = np.zeros((256, len(model.alphabet)), np.float32)
         self._used = 0
-        # Which column of the state is that of a prefix.
+        # The column of each prefix in the state.
         self._columns: dict[int, int] = {}
         self._state = model.initial_state(0)
 
     @property
-    def guide(self) -> Guide:
-        """Return the guide with what is known by now."""
-        return self._guide._replace(rows=self._rows)
+    def fusion(self) -> Fusion:
+        """Return the data of the search with the log-probabilities so far."""
+        return self._fusion._replace(rows=self._rows)
 
-    def follow(self, search: Search) -> None:
-        """Learn of the beam's prefixes what the network says of them; their parents were in the beam before."""
+    def update(self, search: SearchState) -> None:
+        """Run the network for the new prefixes of the beam; their parents must have been in the beam before."""
         nodes = search.beam["node"].tolist()
         known = [node for node in nodes if node in self._columns]
         new = [node for node in nodes if node not in self._columns]
         kept = self._state.select(torch.tensor([self._columns[node] for node in known], dtype=torch.int64))
-        self._state = _joined(kept, self._grown(search, new)) if new else kept
+        self._state = _concatenated(kept, self._new_state(search, new)) if new else kept
         self._columns = {node: column for column, node in enumerate(known + new)}
 
-    def _grown(self, search: Search, new: list[int]) -> LmState:
-        """Return the states of new prefixes, and keep what may come after them."""
+    def _new_state(self, search: SearchState, new: list[int]) -> LmState:
+        """Return the state of new prefixes and store the log-probabilities of the tokens after them."""
         prefixes = search.prefixes
         if self._used:
             parents = torch.tensor([self._columns[node] for node in prefixes["parent"][new].tolist()])
@@ -56,17 +54,17 @@ class _Following:
         return state
 
 
-def _joined(left: LmState, right: LmState) -> LmState:
+def _concatenated(left: LmState, right: LmState) -> LmState:
     cells = None if left.cell is None or right.cell is None else torch.cat([left.cell, right.cell], 1)
     return LmState(torch.cat([left.hidden, right.hidden], 1), cells)
 
 
-def search_along(model: RnnLm, log_probs: Doubles, limits: Limits, guide: Guide) -> Found:
-    """Search (T', V) with a network of the same columns; the network runs once a frame, for all new prefixes."""
-    following = _Following(model, guide)
-    search = begin(following.guide)
-    following.follow(search)
+def search_with_network(model: RnnLm, log_probs: Doubles, pruning: Pruning, fusion: Fusion) -> SearchResult:
+    """Search (T', V) with a network of the same tokens."""
+    states = _PrefixStates(model, fusion)
+    state = begin(states.fusion)
+    states.update(state)
     for row in log_probs:
-        search = proceed(search, row, limits, following.guide)
-        following.follow(search)
-    return finish(search, following.guide)
+        state = proceed(state, row, pruning, states.fusion)
+        states.update(state)
+    return finish(state, states.fusion)

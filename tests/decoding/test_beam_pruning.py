@@ -6,17 +6,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding.beam.bound import Limits, Stayed, bound_of, see
-from asr.decoding.beam.growing import KEPT
+from asr.decoding.beam.pruning import Pruning, Unextended, count_value, initial_bound
+from asr.decoding.beam.search import KEPT
 
 # As they are written: to compile them for a test would take longer than to run them.
-make, count = cast(Any, bound_of).py_func, cast(Any, see).py_func
+make, count = cast(Any, initial_bound).py_func, cast(Any, count_value).py_func
 TOP = -3.0
 
 
 def lowest_after(values: list[float], width: int, margin: float = np.inf) -> float:
-    nothing = Stayed(np.empty(0, KEPT), np.inf, -np.inf)
-    bound, counts = make(nothing, TOP, Limits(width, np.inf, margin, np.inf), len(values))
+    nothing = Unextended(np.empty(0, KEPT), np.inf, -np.inf)
+    bound, counts = make(nothing, TOP, Pruning(width, np.inf, margin, np.inf), len(values))
     for value in values:
         count(bound[0], counts, value, width)
     return float(bound[0]["lowest"])
@@ -50,9 +50,9 @@ def test_equal_values_stay() -> None:
 
 
 def test_no_likely_value_at_all_bounds_nothing() -> None:
-    nothing = Stayed(np.empty(0, KEPT), np.inf, -np.inf)
+    nothing = Unextended(np.empty(0, KEPT), np.inf, -np.inf)
     with np.errstate(invalid="ignore"):
-        bound, counts = make(nothing, -np.inf, Limits(2, np.inf, np.inf, np.inf), 9)
+        bound, counts = make(nothing, -np.inf, Pruning(2, np.inf, np.inf, np.inf), 9)
         for value in (-4.0, -5.0, -6.0):
             count(bound[0], counts, value, 2)
     assert not bound[0]["lowest"] > -6.0
