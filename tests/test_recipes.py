@@ -1,4 +1,4 @@
-"""Every recipe is whole, and those for LibriSpeech run from end to end on a tiny tree of the same layout."""
+"""The files and settings of every recipe, and the LibriSpeech recipes on a tiny corpus of the same layout."""
 
 import json
 import os
@@ -19,25 +19,17 @@ ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted(path.parent.name for path in (ROOT / "recipes").glob("*/recipe.toml"))
 
 
-def test_these_recipes_are_there() -> None:
+def test_recipe_names() -> None:
     assert RECIPES == ["an4", "digits", "english-small", "librispeech-100", "librispeech-960", "librispeech-mini"]
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_is_whole(name: str) -> None:
+def test_recipe_has_its_files_and_valid_settings(name: str) -> None:
     folder = ROOT / "recipes" / name
     assert sorted(path.name for path in folder.iterdir()) == ["RESULTS.md", "recipe.toml", "run.sh"]
     recipe = config.read(folder / "recipe.toml", Recipe)
     assert recipe.name == name
     assert os.access(folder / "run.sh", os.X_OK)
-    settings = (folder / "recipe.toml").read_text(encoding="utf-8")
-    values = [line for line in settings.splitlines() if "=" in line and not line.startswith("#")]
-    for line in values:
-        key = line.split("=")[0].strip()
-        sections = [
-            section for section in config.to_dict(Recipe()).values() if isinstance(section, dict) and key in section
-        ]
-        assert key == "name" or sections, line
 
 
 def write_tree(root: Path, subset: str, seed: int) -> None:
@@ -66,7 +58,7 @@ def write_tree(root: Path, subset: str, seed: int) -> None:
         ),
     ],
 )
-def test_a_librispeech_recipe_runs_on_a_tiny_tree(
+def test_librispeech_recipe_runs_on_a_tiny_corpus(
     name: str, training: list[str], testing: list[str], tmp_path: Path
 ) -> None:
     for seed, subset in enumerate([*training, *testing]):
@@ -86,7 +78,7 @@ def test_a_librispeech_recipe_runs_on_a_tiny_tree(
 
 
 @pytest.mark.slow
-def test_the_bundled_model_is_made_of_a_tiny_tree(tmp_path: Path) -> None:
+def test_english_small_recipe_runs_on_a_tiny_corpus(tmp_path: Path) -> None:
     for seed, subset in enumerate(["train-clean-5", "dev-clean"]):
         write_tree(tmp_path, subset, seed)
     # Too short for more than a letter.

@@ -1,7 +1,7 @@
 """Checks of a run's epochs for typical problems, and what to do about them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from statistics import median
 
@@ -21,103 +21,72 @@ _MAX_DATA_WAIT = 0.2
 def advice(rows: Sequence[Epoch]) -> list[str]:
     """Return the messages that are new after the last of all finished epochs.
 
-    A message is new in the first epoch of each period in which its condition holds.
+    A message is new in the first epoch of each period in which its problem exists.
     """
-    messages = ((check(rows), check(rows[:-1])) for check in _CHECKS)
-    return [message for message, before in messages if message and not before]
+    before = dict(_problems(rows[:-1]))
+    return [message for problem, message in _problems(rows) if problem not in before]
 
 
-def _blank_epochs(rows: Sequence[Epoch]) -> int:
-    """Return the number of epochs since the model last output more than blanks."""
-    return sum(1 for _ in takewhile(lambda row: row.blank_share > _BLANK_SHARE, reversed(rows)))
-
-
-def _plateau(rows: Sequence[Epoch]) -> str:
-    if _blank_epochs(rows) < _PLATEAU_EPOCHS:
-        return ""
-    return (
-        "the model outputs only blanks. This blank plateau is normal in the first epochs of CTC training; "
-        "on a small data set it usually ends within ten epochs."
-    )
-
-
-def _long_plateau(rows: Sequence[Epoch]) -> str:
-    count = _blank_epochs(rows)
-    if count < _LONG_PLATEAU_EPOCHS:
-        return ""
-    return (
-        f"the model has output only blanks for {count} epochs. Raise training.learning_rate, change "
-        "training.warmup_epochs, check with `asr doctor` that the transcripts match the audio, or train on shorter "
-        "utterances first."
-    )
-
-
-def _infinite(rows: Sequence[Epoch]) -> str:
-    count = rows[-1].infinite if rows else 0
-    if not count:
-        return ""
-    subject = "1 training utterance was" if count == 1 else f"{count} training utterances were"
-    return (
-        f"{subject} left out of the last epoch because the loss was infinite. "
-        "`asr doctor MANIFEST --recipe RECIPE` lists those whose text is too long for their audio."
-    )
-
-
-def _exploding(rows: Sequence[Epoch]) -> str:
-    # Infinite norms are normal in float16: such steps are skipped.
-    norms = [row.gradient_norm for row in rows]
-    recent = [norm for norm in norms[-_RECENT_EPOCHS - 1 : -1] if math.isfinite(norm)]
-    if not recent:
-        return ""
-    remedy = "If the losses rise too, lower training.learning_rate or training.clip."
-    largest, usual = rows[-1].largest_norm, median(recent)
-    if _SPIKE_FACTOR * usual < largest < math.inf:
-        return (
-            f"the largest gradient norm, {largest:.3g}, is more than {_SPIKE_FACTOR:g} times the usual norm of this "
-            f"run ({usual:.3g}). {remedy}"
+def _problems(rows: Sequence[Epoch]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each problem that exists after the last epoch, and its message."""
+    if not rows:
+        return
+    last = rows[-1]
+    blank = sum(1 for _ in takewhile(lambda row: row.blank_share > _BLANK_SHARE, reversed(rows)))
+    if blank >= _PLATEAU_EPOCHS:
+        yield "plateau", (
+            "the model outputs only blanks. This blank plateau is normal in the first epochs of CTC training; "
+            "on a small data set it usually ends within ten epochs."
         )
-    lowest = min(recent[-_GROWTH_EPOCHS:])
-    if _GROWTH_FACTOR * lowest < norms[-1] < math.inf:
-        return (
-            f"the median gradient norm grew more than tenfold, from {lowest:.3g} to {norms[-1]:.3g}, within "
+    if blank >= _LONG_PLATEAU_EPOCHS:
+        yield "long plateau", (
+            f"the model has output only blanks for {blank} epochs. Raise training.learning_rate, change "
+            "training.warmup_epochs, check with `asr doctor` that the transcripts match the audio, or train on shorter "
+            "utterances first."
+        )
+    if last.infinite:
+        subject = "1 training utterance was" if last.infinite == 1 else f"{last.infinite} training utterances were"
+        yield "infinite loss", (
+            f"{subject} left out of the last epoch because the loss was infinite. "
+            "`asr doctor MANIFEST --recipe RECIPE` lists those whose text is too long for their audio."
+        )
+    yield from _gradient_problems(rows)
+    yield from _overfitting(rows)
+    if last.data_wait > _MAX_DATA_WAIT:
+        yield "slow data", (
+            f"{last.data_wait:.0%} of the time was spent waiting for features. Put the manifest's folder on a faster "
+            "disk, or raise training.batch_seconds."
+        )
+
+
+def _gradient_problems(rows: Sequence[Epoch]) -> Iterator[tuple[str, str]]:
+    # Infinite norms are normal in float16: such steps are skipped.
+    recent = [row.gradient_norm for row in rows[-_RECENT_EPOCHS - 1 : -1] if math.isfinite(row.gradient_norm)]
+    if not recent:
+        return
+    remedy = "If the losses rise too, lower training.learning_rate or training.clip."
+    last, usual, lowest = rows[-1], median(recent), min(recent[-_GROWTH_EPOCHS:])
+    if _SPIKE_FACTOR * usual < last.largest_norm < math.inf:
+        yield "gradient", (
+            f"the largest gradient norm, {last.largest_norm:.3g}, is more than {_SPIKE_FACTOR:g} times the usual norm "
+            f"of this run ({usual:.3g}). {remedy}"
+        )
+    elif _GROWTH_FACTOR * lowest < last.gradient_norm < math.inf:
+        yield "gradient", (
+            f"the median gradient norm grew more than tenfold, from {lowest:.3g} to {last.gradient_norm:.3g}, within "
             f"{_GROWTH_EPOCHS} epochs. {remedy}"
         )
-    return ""
 
 
-def _overfitting(rows: Sequence[Epoch]) -> str:
-    if len(rows) <= _STALE_EPOCHS:
-        return ""
-
-    def lowest(field: str) -> Epoch:
-        return min(rows, key=lambda row: (math.isnan(getattr(row, field)), getattr(row, field)))
-
-    by_loss, by_wer, last = lowest("dev_loss"), lowest("dev_wer"), rows[-1]
+def _overfitting(rows: Sequence[Epoch]) -> Iterator[tuple[str, str]]:
+    by_loss = min(rows, key=lambda row: (math.isnan(row.dev_loss), row.dev_loss))
+    by_wer = min(rows, key=lambda row: (math.isnan(row.dev_wer), row.dev_wer))
+    last = rows[-1]
     stale = last.epoch - max(by_loss.epoch, by_wer.epoch) >= _STALE_EPOCHS
     worse = last.train_loss < by_loss.train_loss and last.dev_loss >= _OVERFIT_FACTOR * by_loss.dev_loss
-    if not stale or not worse:
-        return ""
-    return (
-        f"the model overfits: the train loss still falls, but the dev loss rose from {by_loss.dev_loss:.3g} in epoch "
-        f"{by_loss.epoch} to {last.dev_loss:.3g}, and the best dev WER was in epoch {by_wer.epoch}. More "
-        "model.dropout, augment.time_masks or training data may help; training.patience stops such a run."
-    )
-
-
-def _starving(rows: Sequence[Epoch]) -> str:
-    if not rows or not rows[-1].data_wait > _MAX_DATA_WAIT:
-        return ""
-    return (
-        f"{rows[-1].data_wait:.0%} of the time was spent waiting for features. Put the manifest's folder on a faster "
-        "disk, or raise training.batch_seconds."
-    )
-
-
-_CHECKS: tuple[Callable[[Sequence[Epoch]], str], ...] = (
-    _plateau,
-    _long_plateau,
-    _infinite,
-    _exploding,
-    _overfitting,
-    _starving,
-)
+    if stale and worse:
+        yield "overfitting", (
+            f"the model overfits: the train loss still falls, but the dev loss rose from {by_loss.dev_loss:.3g} in "
+            f"epoch {by_loss.epoch} to {last.dev_loss:.3g}, and the best dev WER was in epoch {by_wer.epoch}. More "
+            "model.dropout, augment.time_masks or training data may help; training.patience stops such a run."
+        )

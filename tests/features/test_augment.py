@@ -37,12 +37,12 @@ def masked(
 ) -> Features:
     """Mask, and check what holds whatever the masks are."""
     before = original.copy()
-    found = Masking(augment, size, strength)(original, np.random.default_rng(seed))
+    result = Masking(augment, size, strength)(original, np.random.default_rng(seed))
     np.testing.assert_array_equal(original, before)
-    assert not np.shares_memory(found, original)
-    assert found.shape == original.shape
-    assert found.dtype == np.float32
-    return found
+    assert not np.shares_memory(result, original)
+    assert result.shape == original.shape
+    assert result.dtype == np.float32
+    return result
 
 
 class Scripted(np.random.Generator):
@@ -88,20 +88,20 @@ def longest_run(flags: NDArray[np.bool_]) -> int:
 @pytest.mark.parametrize("seed", range(8))
 def test_mel_mask_sets_the_band_to_its_mean(seed: int) -> None:
     augment = AugmentSettings(mel_masks=2, mel_mask_width=12, time_masks=0.0)
-    found = masked(unnormalised(speech(), ALL), augment, ALL, seed)
+    result = masked(unnormalised(speech(), ALL), augment, ALL, seed)
     expected = spectrum(speech(), ALL)
-    hidden = np.asarray(idct(found, axis=1, norm="ortho").std(axis=0) < 1e-3)
+    hidden = np.asarray(idct(result, axis=1, norm="ortho").std(axis=0) < 1e-3)
     assert 0 < hidden.sum() <= 24
     assert not (expected.std(axis=1) < 1).any()  # hidden by the masks alone
     expected[hidden] = expected[hidden].mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(found, librosa.feature.mfcc(S=expected, n_mfcc=80).T, atol=1e-3)
+    np.testing.assert_allclose(result, librosa.feature.mfcc(S=expected, n_mfcc=80).T, atol=1e-3)
 
 
 def test_mel_masks_have_random_position_and_width() -> None:
-    found = Masking(AugmentSettings(mel_masks=3, mel_mask_width=7, time_masks=0.0), ALL)(
+    result = Masking(AugmentSettings(mel_masks=3, mel_mask_width=7, time_masks=0.0), ALL)(
         unnormalised(speech(), ALL), Scripted(7, 0, 0, 30, 5, 75, masks=0)
     )
-    hidden = idct(found, axis=1, norm="ortho").std(axis=0) < 1e-3
+    hidden = idct(result, axis=1, norm="ortho").std(axis=0) < 1e-3
     assert np.flatnonzero(hidden).tolist() == [*range(7), *range(75, 80)]
 
 
@@ -109,7 +109,7 @@ def test_mel_masks_have_random_position_and_width() -> None:
 def test_mel_mask_with_fewer_coefficients(deltas: int) -> None:
     size = FeatureSettings(coefficients=13, mel_bands=40, deltas=deltas)
     original = unnormalised(speech(), size)
-    found = Masking(AugmentSettings(mel_masks=2, mel_mask_width=9, time_masks=0.0), size)(
+    result = Masking(AugmentSettings(mel_masks=2, mel_mask_width=9, time_masks=0.0), size)(
         original, Scripted(9, 3, 4, 30, masks=0)
     )
     for start in range(0, 13 * (1 + deltas), 13):
@@ -117,16 +117,16 @@ def test_mel_mask_with_fewer_coefficients(deltas: int) -> None:
         hidden = np.r_[3:12, 30:34]
         smooth[:, hidden] = smooth[:, hidden].mean(axis=0)
         expected = dct(smooth, axis=1, norm="ortho")[:, :13]
-        np.testing.assert_allclose(found[:, start : start + 13], expected, atol=1e-3)
+        np.testing.assert_allclose(result[:, start : start + 13], expected, atol=1e-3)
         assert np.abs(expected - original[:, start : start + 13]).max() > 1
 
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_mel_mask_of_deltas(order: int) -> None:
     size = FeatureSettings(coefficients=13, mel_bands=40, deltas=2)
-    found = masked(unnormalised(speech(), size), AugmentSettings(mel_masks=3, time_masks=0.0, warp=0.2), size, 5)
-    deltas = found[:, 13 * order : 13 * (order + 1)]
-    expected = librosa.feature.delta(found[:, :13].T, order=order, mode="nearest").T
+    result = masked(unnormalised(speech(), size), AugmentSettings(mel_masks=3, time_masks=0.0, warp=0.2), size, 5)
+    deltas = result[:, 13 * order : 13 * (order + 1)]
+    expected = librosa.feature.delta(result[:, :13].T, order=order, mode="nearest").T
     # Up to their means, which are those of the speech, as the coefficients' are.
     np.testing.assert_allclose(deltas - deltas.mean(axis=0), expected - expected.mean(axis=0), atol=2e-3)
 
@@ -148,8 +148,8 @@ def test_strength_scales_mel_mask_width(strength: float, widest: int) -> None:
 def test_mel_mask_wider_than_the_spectrum() -> None:
     augment = AugmentSettings(mel_masks=1, mel_mask_width=256, time_masks=0.0)
     original = unnormalised(speech(0.3), SOME)
-    found = Masking(augment, SOME)(original, Scripted(40, 0, masks=0))
-    np.testing.assert_allclose(found, np.broadcast_to(original.mean(axis=0), found.shape), atol=1e-4)
+    result = Masking(augment, SOME)(original, Scripted(40, 0, masks=0))
+    np.testing.assert_allclose(result, np.broadcast_to(original.mean(axis=0), result.shape), atol=1e-4)
 
 
 # Stretches of time
@@ -159,10 +159,10 @@ def test_mel_mask_wider_than_the_spectrum() -> None:
 @settings(deadline=None)
 def test_time_mask_sets_frames_to_the_mean(frames: int, seed: int) -> None:
     original = features(frames, 13)
-    found = masked(original, AugmentSettings(mel_masks=0, time_masks=5.0), SOME, seed)
-    hidden = np.abs(found - original).max(axis=1) > 1e-5
+    result = masked(original, AugmentSettings(mel_masks=0, time_masks=5.0), SOME, seed)
+    hidden = np.abs(result - original).max(axis=1) > 1e-5
     if frames:
-        assert np.abs(found[hidden] - original.mean(axis=0)).max(initial=0.0) <= 1e-5
+        assert np.abs(result[hidden] - original.mean(axis=0)).max(initial=0.0) <= 1e-5
 
 
 @pytest.mark.parametrize(("frames", "longest"), [(1000, 20), (100, 20), (50, 10), (9, 1), (4, 0)])
@@ -196,8 +196,8 @@ def test_time_masks_have_the_expected_rate(strength: float, hop: float) -> None:
 
 def peak(frames: Features, row: int) -> float:
     """Return the mel band, fractions included, about which the spectrum of one frame lies above its mean over time."""
-    found = np.maximum(idct(frames - frames.mean(axis=0), axis=1, norm="ortho")[row], 0)
-    return float((found * np.arange(len(found))).sum() / found.sum())
+    result = np.maximum(idct(frames - frames.mean(axis=0), axis=1, norm="ortho")[row], 0)
+    return float((result * np.arange(len(result))).sum() / result.sum())
 
 
 class Factor(np.random.Generator):
@@ -218,20 +218,20 @@ def test_warp_moves_a_peak_by_its_factor(band: int, largest: bool, strength: flo
     shape = np.exp(-((np.arange(80) - band) ** 2) / 8)
     frames = np.asarray(dct(np.outer([0, 10, 0, 0], shape), axis=1, norm="ortho"), np.float32)
     assert peak(frames, 1) == pytest.approx(band, abs=0.1)
-    found = Masking(AugmentSettings(**NONE, warp=0.2), ALL, strength)(frames, Factor(largest))
+    result = Masking(AugmentSettings(**NONE, warp=0.2), ALL, strength)(frames, Factor(largest))
     factor = 1 + strength * (0.2 if largest else -0.2)
-    assert peak(found, 1) == pytest.approx(band * factor, abs=0.4)
-    spread = np.asarray(idct(found - found.mean(axis=0), axis=1, norm="ortho")[1])
+    assert peak(result, 1) == pytest.approx(band * factor, abs=0.4)
+    spread = np.asarray(idct(result - result.mean(axis=0), axis=1, norm="ortho")[1])
     assert spread.max() == pytest.approx(7.5, abs=0.5)  # it is moved, not scaled
 
 
 def test_warp_covers_its_range_in_both_directions() -> None:
     shape = np.exp(-((np.arange(80) - 50) ** 2) / 8)
     frames = np.asarray(dct(np.outer([0, 10, 0, 0], shape), axis=1, norm="ortho"), np.float32)
-    found = [peak(masked(frames, AugmentSettings(**NONE, warp=0.1), ALL, seed), 1) for seed in range(200)]
-    assert min(found) == pytest.approx(45, abs=0.4)
-    assert max(found) == pytest.approx(55, abs=0.4)
-    assert np.mean(found) == pytest.approx(50, abs=0.6)
+    result = [peak(masked(frames, AugmentSettings(**NONE, warp=0.1), ALL, seed), 1) for seed in range(200)]
+    assert min(result) == pytest.approx(45, abs=0.4)
+    assert max(result) == pytest.approx(55, abs=0.4)
+    assert np.mean(result) == pytest.approx(50, abs=0.6)
 
 
 def test_warp_of_a_single_mel_band() -> None:
@@ -262,8 +262,8 @@ def test_strength_0_changes_nothing() -> None:
 def test_masks_of_size_0_are_the_identity() -> None:
     # A strength so small that no band is a whole mel wide, and the factor 1 to float32's last digit.
     original = unnormalised(speech(), ALL)
-    found = masked(original, AugmentSettings(mel_masks=5, time_masks=0.0, warp=0.5), ALL, 1, strength=1e-9)
-    np.testing.assert_allclose(found, original, atol=1e-3)
+    result = masked(original, AugmentSettings(mel_masks=5, time_masks=0.0, warp=0.5), ALL, 1, strength=1e-9)
+    np.testing.assert_allclose(result, original, atol=1e-3)
 
 
 def test_no_frames() -> None:
@@ -274,8 +274,8 @@ def test_no_frames() -> None:
 def test_masks_keep_the_mean() -> None:
     original = unnormalised(speech(), SOME)
     bands = AugmentSettings(mel_masks=4, time_masks=0.0, warp=0.2)
-    found = masked(original, bands, SOME, 3)
-    np.testing.assert_allclose(found.mean(axis=0), original.mean(axis=0), atol=1e-3)
+    result = masked(original, bands, SOME, 3)
+    np.testing.assert_allclose(result.mean(axis=0), original.mean(axis=0), atol=1e-3)
     # So what is hidden lies at 0 once it is normalised, as if the speaker were never heard there.
     hidden = normalise(masked(original, AugmentSettings(mel_masks=0, time_masks=20.0), SOME, 3), SOME)
     assert np.abs(hidden).min(axis=0).max() < 0.2

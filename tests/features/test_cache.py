@@ -77,10 +77,10 @@ def files(folder: Path) -> list[str]:
     return sorted(path.suffix for path in folder.iterdir())
 
 
-def assert_close(found: features.Features, expected: features.Features) -> None:
+def assert_close(result: features.Features, expected: features.Features) -> None:
     """Check for equality within what float16 can tell apart: 11 bits."""
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=2**-11, atol=1e-6)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, expected, rtol=2**-11, atol=1e-6)
 
 
 def test_cache_has_the_features_of_every_utterance(utterances: list[Utterance], folder: Path) -> None:
@@ -131,7 +131,7 @@ def test_text_and_speaker_do_not_change_the_cache(
 ) -> None:
     counted = Counted(monkeypatch)
     open_cache(utterances, SETTINGS, folder)
-    open_cache([dataclasses.replace(one, text="NEW", speaker="s") for one in utterances], SETTINGS, folder)
+    open_cache([dataclasses.replace(row, text="NEW", speaker="s") for row in utterances], SETTINGS, folder)
     assert counted.times == 3
 
 
@@ -189,8 +189,8 @@ def test_file_of_other_size_is_read_again(utterances: list[Utterance], folder: P
     before = os.stat(utterances[1].audio)  # noqa: PTH116 - the utterance has a string
     record(Path(utterances[1].audio).parent, "u1", LENGTHS[1] + 100, seed=9)
     os.utime(utterances[1].audio, ns=(before.st_atime_ns, before.st_mtime_ns))
-    found = open_cache(utterances, SETTINGS, folder)[1]
-    assert_close(found, unnormalised(noise(LENGTHS[1] + 100, 9)[: LENGTHS[1] + 100], SETTINGS))
+    result = open_cache(utterances, SETTINGS, folder)[1]
+    assert_close(result, unnormalised(noise(LENGTHS[1] + 100, 9)[: LENGTHS[1] + 100], SETTINGS))
 
 
 # Speed
@@ -447,7 +447,7 @@ def test_small_disk_raises_before_computing(
     utterances: list[Utterance], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "free")
-    long = [dataclasses.replace(one, duration=1e8) for one in utterances]
+    long = [dataclasses.replace(row, duration=1e8) for row in utterances]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10_000_000_000))
     counted = Counted(monkeypatch)
     with pytest.raises(FeatureCacheError) as caught:
@@ -499,8 +499,8 @@ def test_write_error_raises_and_leaves_nothing(
     opened = Path.open
 
     def full(path: Path, *how: Any, **more: Any) -> Any:
-        found = opened(path, *how, **more)
-        return Full(found) if suffix in path.name and path.name.endswith(".part") else found
+        result = opened(path, *how, **more)
+        return Full(result) if suffix in path.name and path.name.endswith(".part") else result
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(FeatureCacheError) as caught:
@@ -542,10 +542,10 @@ def test_two_processes_build_one_cache(
     both = [
         subprocess.Popen([*common, *order], cwd=root, stdout=subprocess.PIPE, text=True) for order in (go, go[::-1])
     ]
-    found = [process.communicate(timeout=300)[0] for process in both]
+    result = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     expected = sum(np.abs(unnormalised(noise(n, seed), SETTINGS)).sum() for seed, n in enumerate(LENGTHS))
-    assert [float(one) for one in found] == pytest.approx([expected] * 2, rel=1e-3)
+    assert [float(row) for row in result] == pytest.approx([expected] * 2, rel=1e-3)
     assert files(folder) == [".f16", ".npy"]
     counted = Counted(monkeypatch)
     cache = open_cache(read(tmp_path / "m.jsonl"), SETTINGS, folder)

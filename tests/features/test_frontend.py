@@ -41,11 +41,11 @@ CASES = [
 @pytest.mark.parametrize(("waveform", "chosen", "variant"), CASES)
 def test_frontend_equals_librosa(waveform: str, chosen: str, variant: str) -> None:
     shape = dataclasses.replace(SETTINGS[chosen], **VARIANTS[variant])  # type: ignore[arg-type]
-    found = frontend(shape)(WAVEFORMS[waveform]).numpy()
+    result = frontend(shape)(WAVEFORMS[waveform]).numpy()
     expected = mfcc(WAVEFORMS[waveform], shape)
-    assert found.shape == expected.shape
+    assert result.shape == expected.shape
     # Energies of hundreds of decibels, in single precision; of what is normalised, 1 is the deviation.
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=5e-4 if shape.normalisation == "none" else 2e-3)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=5e-4 if shape.normalisation == "none" else 2e-3)
 
 
 @settings(deadline=None, derandomize=True, max_examples=30)
@@ -53,13 +53,13 @@ def test_frontend_equals_librosa(waveform: str, chosen: str, variant: str) -> No
 def test_frontend_equals_librosa_for_any_length(samples: int, seed: int) -> None:
     shape = FeatureSettings()
     waveform = noise(samples, seed)
-    found = frontend(shape)(waveform).numpy()
-    np.testing.assert_allclose(found, mfcc(waveform, shape), atol=1e-3)
+    result = frontend(shape)(waveform).numpy()
+    np.testing.assert_allclose(result, mfcc(waveform, shape), atol=1e-3)
 
 
 def test_corpus_normalisation_uses_mean_and_scale() -> None:
     mean, scale = tuple(range(40)), (2.0,) * 40
     shape = FeatureSettings(normalisation="corpus", mean=mean, scale=scale)
     plain = dataclasses.replace(shape, normalisation="none", mean=(), scale=())
-    found, raw = frontend(shape)(noise()).numpy(), frontend(plain)(noise()).numpy()
-    np.testing.assert_allclose(found, (raw - np.arange(40)) / 2, atol=1e-4)
+    result, raw = frontend(shape)(noise()).numpy(), frontend(plain)(noise()).numpy()
+    np.testing.assert_allclose(result, (raw - np.arange(40)) / 2, atol=1e-4)

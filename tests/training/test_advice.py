@@ -225,10 +225,10 @@ EPOCHS = [some_epoch(Random(seed)) for seed in range(300)]
 def test_message_is_never_repeated_in_the_next_epoch(rows: list[Epoch]) -> None:
     def kinds(messages: Sequence[str]) -> set[str]:
         starts = ("the model outputs", "the model has output", "the largest", "the median", "the model over")
-        found = {start for start in starts for message in messages if message.startswith(start)}
-        found |= {part for part in ("left out", "waiting for") for message in messages if part in message}
-        assert len(found) == len(messages)
-        return {"exploding" if kind in ("the largest", "the median") else kind for kind in found}
+        result = {start for start in starts for message in messages if message.startswith(start)}
+        result |= {part for part in ("left out", "waiting for") for message in messages if part in message}
+        assert len(result) == len(messages)
+        return {"exploding" if kind in ("the largest", "the median") else kind for kind in result}
 
     each = [kinds(advice(rows[:count])) for count in range(len(rows) + 1)]
     assert not any(earlier & later for earlier, later in pairwise(each))

@@ -64,15 +64,15 @@ def corpus(utterances: int = 100_000) -> Corpus:
     return Corpus(np.full(utterances, 1000), np.full(utterances, 10.0), 10.0 * utterances, [])
 
 
-def found(gpu: Gpu, data: Corpus, monkeypatch: pytest.MonkeyPatch, world: World = ALONE) -> float:
-    one: Any = engine(replace(RECIPE, training=replace(RECIPE.training, batch_seconds="auto")))
-    one = replace(one, world=replace(world, device=torch.device("cuda")))
-    one.losses = lambda count: Loss(gpu, count)
+def result(gpu: Gpu, data: Corpus, monkeypatch: pytest.MonkeyPatch, world: World = ALONE) -> float:
+    tried: Any = engine(replace(RECIPE, training=replace(RECIPE.training, batch_seconds="auto")))
+    tried = replace(tried, world=replace(world, device=torch.device("cuda")))
+    tried.losses = lambda count: Loss(gpu, count)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: type("", (), {"total_memory": gpu.total}))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: gpu.model)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: gpu.used)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
-    return batch_size.batch_seconds(one, data)  # type: ignore[arg-type]
+    return batch_size.batch_seconds(tried, data)  # type: ignore[arg-type]
 
 
 def test_number_is_returned_unchanged() -> None:
@@ -80,14 +80,14 @@ def test_number_is_returned_unchanged() -> None:
 
 
 def test_auto_without_gpu_is_60_seconds() -> None:
-    one = engine(replace(RECIPE, training=replace(RECIPE.training, batch_seconds="auto")))
-    assert batch_size.batch_seconds(one, corpus()) == 60.0  # type: ignore[arg-type]
+    tried = engine(replace(RECIPE, training=replace(RECIPE.training, batch_seconds="auto")))
+    assert batch_size.batch_seconds(tried, corpus()) == 60.0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("total", [20e9, 80e9])
 def test_auto_uses_four_fifths_of_the_memory(total: float, monkeypatch: pytest.MonkeyPatch) -> None:
     data = corpus()
-    seconds = found(Gpu(total), data, monkeypatch)
+    seconds = result(Gpu(total), data, monkeypatch)
     assert 0.7 * total < 1e8 * seconds / 10 < 0.85 * total
     # It began small and doubled.
     assert data.asked[:3] == [6, 12, 24]
@@ -95,10 +95,10 @@ def test_auto_uses_four_fifths_of_the_memory(total: float, monkeypatch: pytest.M
 
 def test_auto_with_small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     # Six utterances fit, twelve do not.
-    seconds = found(Gpu(1e9, model=2e8), corpus(), monkeypatch)
+    seconds = result(Gpu(1e9, model=2e8), corpus(), monkeypatch)
     assert 10 <= seconds <= 60
 
 
 def test_auto_keeps_enough_steps_per_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert found(Gpu(80e9), corpus(2000), monkeypatch) == pytest.approx(20_000 / 100)
-    assert found(Gpu(80e9), corpus(2000), monkeypatch, Two(size=2)) == pytest.approx(20_000 / 100 / 2)
+    assert result(Gpu(80e9), corpus(2000), monkeypatch) == pytest.approx(20_000 / 100)
+    assert result(Gpu(80e9), corpus(2000), monkeypatch, Two(size=2)) == pytest.approx(20_000 / 100 / 2)

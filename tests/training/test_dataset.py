@@ -272,7 +272,7 @@ def test_alphabet_of_settings_or_texts(chosen: TextSettings, characters: str) ->
 
 @pytest.fixture(scope="module")
 def noise_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one recording of noise in a folder of it, and what is none."""
+    """A folder with one noise recording in a subfolder, and files that are not recordings."""
     folder = tmp_path_factory.mktemp("noise")
     (folder / "hum").mkdir()
     hum = 0.2 * np.sin(np.arange(5000) / 3)
@@ -328,12 +328,12 @@ def test_features_without_variation_are_clean_and_normalised(data: Dataset, reco
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_augmentation_does_not_depend_on_the_batch(share: float, data: Dataset) -> None:
     def epoch(longest: int) -> dict[int, bytes]:
-        found = {}
+        result = {}
         for indices in batching.plan(data.frames, longest, np.random.default_rng(longest)):
             batch = data.batch(indices, vary(share=share))
             for row, index in enumerate(indices.tolist()):
-                found[index] = batch.features[row, : int(batch.feature_lengths[row])].numpy().tobytes()
-        return found
+                result[index] = batch.features[row, : int(batch.feature_lengths[row])].numpy().tobytes()
+        return result
 
     assert epoch(80) == epoch(200) == epoch(5000)
 
@@ -370,13 +370,13 @@ def test_masked_features_are_normalised_by_unmasked_statistics(data: Dataset) ->
 
 
 def noisy_copy(data: Dataset, index: int, variation: Variation) -> int:
-    """Return which copy of an item is heard, 0 for the clean one."""
-    found = features_of(data, index, variation)
+    """Return the index of the copy of an item that the epoch uses, 0 for the clean copy."""
+    result = features_of(data, index, variation)
     row, copies = int(data.rows[index]), data.caches[int(data.speed_indices[index])]
     [number] = [
         number
         for number, copy in enumerate(copies)
-        if np.allclose(found, (copy[row] - copy[row].mean(axis=0)) / copy[row].std(axis=0), atol=1e-4)
+        if np.allclose(result, (copy[row] - copy[row].mean(axis=0)) / copy[row].std(axis=0), atol=1e-4)
     ]
     return number
 
@@ -438,7 +438,7 @@ def test_noise_folder_without_recordings_raises_noise_error(content: str, tmp_pa
 def test_corpus_statistics_are_those_of_the_clean_speech(tmp_path: Path) -> None:
     utterances = [record(tmp_path, name, "A", 30 + 10 * place) for place, name in enumerate("abc")]
     data = load(tmp_path, utterances, 1.0, 1.1)
-    found = dataset.with_corpus_statistics(data)
+    result = dataset.with_corpus_statistics(data)
     frames = np.concatenate([data.caches[0][0][row] for row in range(len(data.caches[0][0].lengths))])
-    np.testing.assert_allclose(found.mean, frames.mean(axis=0), atol=1e-3)
-    np.testing.assert_allclose(found.scale, frames.std(axis=0), rtol=1e-3)
+    np.testing.assert_allclose(result.mean, frames.mean(axis=0), atol=1e-3)
+    np.testing.assert_allclose(result.scale, frames.std(axis=0), rtol=1e-3)

@@ -96,7 +96,7 @@ def test_killed_process_is_restarted_and_the_run_resumed(corpus: Path, tmp_path:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     if not children.exists():
         finish(process)
-        pytest.skip("no /proc: the processes that torchrun started cannot be found")
+        pytest.skip("no /proc: the processes that torchrun started cannot be result")
     os.kill(int(children.read_text().split()[-1]), signal.SIGKILL)
     code, said = finish(process)
     assert code == 0, said

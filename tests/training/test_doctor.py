@@ -122,10 +122,10 @@ def test_leaks_between_manifests(tmp_path: Path) -> None:
     same_text = replace(utterance(tmp_path, spell("AB"), "b", text="a b c a b"), speaker="x")
     same_sound = replace(first, id="c")
     diagnosis = diagnose({"train": [first], "test": [same_text, same_sound]}, CHECK)
-    found = {(finding.kind, finding.id): finding.message for finding in diagnosis.findings}
-    assert found["leak", "b"] == "its text is in train, too"
-    assert found["duplicate", "c"] == "the same recording as a of train"
-    assert found["speaker", ""] == "speaker x is in train, too"
+    result = {(finding.kind, finding.id): finding.message for finding in diagnosis.findings}
+    assert result["leak", "b"] == "its text is in train, too"
+    assert result["duplicate", "c"] == "the same recording as a of train"
+    assert result["speaker", ""] == "speaker x is in train, too"
 
 
 def test_short_texts_are_no_leak(tmp_path: Path) -> None:

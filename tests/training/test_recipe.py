@@ -105,10 +105,10 @@ def test_learning_rate_is_between_0_and_the_peak(run: Recipe, share: float) -> N
 @given(runs)
 @settings(deadline=None)
 def test_learning_rate_never_rises_after_its_peak(run: Recipe) -> None:
-    found = rates(run, 0, run.training.epochs, 201)
-    top = found.index(max(found))
-    assert all(earlier <= later for earlier, later in pairwise(found[: top + 1]))
-    assert all(earlier >= later for earlier, later in pairwise(found[top:]))
+    result = rates(run, 0, run.training.epochs, 201)
+    top = result.index(max(result))
+    assert all(earlier <= later for earlier, later in pairwise(result[: top + 1]))
+    assert all(earlier >= later for earlier, later in pairwise(result[top:]))
 
 
 def test_recipe_sections() -> None:
@@ -185,6 +185,6 @@ def test_mask_strength_without_growth() -> None:
 @settings(deadline=None)
 def test_mask_strength_is_monotonic(start: float, growth: float, dev_wers: list[float], within: float) -> None:
     run = masks(start, growth)
-    found = [run.mask_strength(dev_wers[:epoch], epoch + within) for epoch in range(len(dev_wers) + 1)]
-    assert all(start <= strength <= 1 + 1e-9 for strength in found)
-    assert all(later >= earlier - 1e-9 for earlier, later in pairwise(found))
+    result = [run.mask_strength(dev_wers[:epoch], epoch + within) for epoch in range(len(dev_wers) + 1)]
+    assert all(start <= strength <= 1 + 1e-9 for strength in result)
+    assert all(later >= earlier - 1e-9 for earlier, later in pairwise(result))

@@ -37,24 +37,24 @@ IDENTITY = {"recipe": {"training": {"seed": 1}}, "train": "abc"}
 
 
 def trained(steps: int = 3) -> Engine:
-    one = engine()
+    first = engine()
     for number in range(steps):
-        one.step(StepBatches([batch(60, 48, seed=number)], 2), 0.01)
-    return one
+        first.step(StepBatches([batch(60, 48, seed=number)], 2), 0.01)
+    return first
 
 
 def test_restored_state_is_identical(tmp_path: Path) -> None:
-    one = trained()
-    resume.save(tmp_path, one, PROGRESS, IDENTITY)
+    first = trained()
+    resume.save(tmp_path, first, PROGRESS, IDENTITY)
     saved, damaged = resume.read(tmp_path)
     assert saved and not damaged
     assert saved.progress == PROGRESS
     assert saved.identity == IDENTITY
     other = engine()
     resume.restore(saved, other)
-    for again in (one, other):
+    for again in (first, other):
         again.step(StepBatches([batch(90, 48, seed=9)], 2), 0.01)
-    for left, right in zip(one.model.parameters(), other.model.parameters(), strict=True):
+    for left, right in zip(first.model.parameters(), other.model.parameters(), strict=True):
         assert torch.equal(left, right)
 
 
@@ -67,9 +67,9 @@ def test_state_before_the_first_step_can_be_resumed(tmp_path: Path) -> None:
 
 
 def test_last_two_states_are_kept_and_newest_is_read(tmp_path: Path) -> None:
-    one = trained(1)
+    first = trained(1)
     for epoch, position in ((1, 9), (1, 10), (2, 0), (10, 5)):
-        resume.save(tmp_path, one, Progress(epoch, position), IDENTITY)
+        resume.save(tmp_path, first, Progress(epoch, position), IDENTITY)
     assert [path.name for path in resume.state_files(tmp_path)] == [
         "000010-00000005.safetensors",
         "000002-00000000.safetensors",
@@ -79,8 +79,8 @@ def test_last_two_states_are_kept_and_newest_is_read(tmp_path: Path) -> None:
 
 
 def test_full_disk_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = trained(1)
-    resume.save(tmp_path, one, Progress(1, 9), IDENTITY)
+    first = trained(1)
+    resume.save(tmp_path, first, Progress(1, 9), IDENTITY)
     [before] = resume.state_files(tmp_path)
     content = before.read_bytes()
 
@@ -95,7 +95,7 @@ def test_full_disk_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(
         TrainingError, match=r"No space left on device; .*000001-00000009.safetensors is complete: free some space"
     ):
-        resume.save(tmp_path, one, Progress(1, 10), IDENTITY)
+        resume.save(tmp_path, first, Progress(1, 10), IDENTITY)
     assert [before] == resume.state_files(tmp_path)
     assert before.read_bytes() == content
 

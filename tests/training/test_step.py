@@ -35,19 +35,19 @@ def batch(*lengths: int, seed: int = 0) -> Batch:
     return batching.pad(features, [random.integers(1, 5, length // 12).tolist() for length in lengths])
 
 
-def gradient(one: Engine) -> torch.Tensor:
-    return torch.cat([p.grad.flatten() for p in one.model.parameters() if p.grad is not None])
+def gradient(first: Engine) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in first.model.parameters() if p.grad is not None])
 
 
 def test_gradient_is_that_of_the_mean_loss() -> None:
-    one = engine()
+    first = engine()
     data = batch(60, 48, 90)
-    outcome = one.step(StepBatches([data], 3), 0.0)
-    found = gradient(one)
+    outcome = first.step(StepBatches([data], 3), 0.0)
+    actual = gradient(first)
     other = engine()
     losses = other.losses(data)
     losses.total.mean().backward()  # type: ignore[no-untyped-call]
-    torch.testing.assert_close(found, gradient(other))
+    torch.testing.assert_close(actual, gradient(other))
     assert outcome.loss == pytest.approx(float(losses.plain.detach().sum()), rel=1e-6)
     assert outcome.norm == pytest.approx(float(gradient(other).norm()), rel=1e-5)
     assert (outcome.infinite, outcome.stop) == (0, False)
@@ -71,9 +71,9 @@ def test_accumulated_batches_equal_one_batch() -> None:
 
 
 def test_steps_lower_the_loss() -> None:
-    one = engine()
+    first = engine()
     data = StepBatches([batch(60, 48, 90)], 3)
-    losses = [one.step(data, 0.01).loss for _ in range(10)]
+    losses = [first.step(data, 0.01).loss for _ in range(10)]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -101,32 +101,32 @@ def test_intermediate_loss_is_weighted_in_training_only() -> None:
 
 
 def test_idle_process_has_zero_gradient() -> None:
-    one = engine()
-    outcome = one.step(StepBatches([batch(60)], 4, idle=True), 0.1)
+    first = engine()
+    outcome = first.step(StepBatches([batch(60)], 4, idle=True), 0.1)
     assert outcome.loss == 0
-    assert not gradient(one).any()
+    assert not gradient(first).any()
 
 
 def test_infinite_loss_is_counted_and_has_no_gradient() -> None:
-    one, clean = engine(), engine()
+    first, clean = engine(), engine()
     # Five output frames for ten tokens: CTC has no alignment.
     random = np.random.default_rng(0)
     features = [random.normal(size=(length, 6)).astype(np.float32) for length in (60, 20)]
-    outcome = one.step(StepBatches([batching.pad(features, [[1, 2], [1, 2] * 5])], 1), 0.0)
+    outcome = first.step(StepBatches([batching.pad(features, [[1, 2], [1, 2] * 5])], 1), 0.0)
     assert outcome.infinite == 1
     assert np.isfinite(outcome.loss)
     clean.step(StepBatches([batching.pad(features[:1], [[1, 2]])], 1), 0.0)
-    torch.testing.assert_close(gradient(one), gradient(clean), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradient(first), gradient(clean), rtol=1e-4, atol=1e-6)
 
 
 def test_nan_loss_leaves_parameters_unchanged() -> None:
-    one = engine()
+    first = engine()
     data = batch(60)
     data.features[0, 3, 2] = float("nan")
-    before = [parameter.clone() for parameter in one.model.parameters()]
+    before = [parameter.clone() for parameter in first.model.parameters()]
     with pytest.raises(TrainingError, match="diverged: loss nan"):
-        one.step(StepBatches([data], 1), 0.1)
-    for parameter, old in zip(one.model.parameters(), before, strict=True):
+        first.step(StepBatches([data], 1), 0.1)
+    for parameter, old in zip(first.model.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
 
 
@@ -151,9 +151,9 @@ def test_bfloat16_gradient_is_close_and_weights_stay_float32(cell: str) -> None:
     data = batch(60, 48, 90)
     losses = lowered.losses(data)
     assert losses.log_probs.dtype == losses.total.dtype == torch.float32
-    expected, found = exact.step(StepBatches([data], 3), 0.1), lowered.step(StepBatches([data], 3), 0.1)
-    assert found.loss != expected.loss
-    assert found.loss == pytest.approx(expected.loss, rel=0.02)
+    expected, actual = exact.step(StepBatches([data], 3), 0.1), lowered.step(StepBatches([data], 3), 0.1)
+    assert actual.loss != expected.loss
+    assert actual.loss == pytest.approx(expected.loss, rel=0.02)
     assert all(parameter.dtype == torch.float32 for parameter in lowered.model.parameters())
     similarity = torch.nn.functional.cosine_similarity(gradient(exact), gradient(lowered), dim=0)
     assert float(similarity) > 0.99

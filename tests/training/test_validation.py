@@ -35,22 +35,22 @@ def data(engine: Engine, tones: Path) -> Dataset:
 
 def test_score_equals_that_of_the_model_file(engine: Engine, data: Dataset, tones: Path, trained: Path) -> None:
     alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
-    found = validate(engine, data, alphabet, 1000)
+    actual = validate(engine, data, alphabet, 1000)
     recognizer = recognition.load(trained / "best.safetensors")
     result = evaluation.evaluate(recognizer, manifest.read(tones / "dev.jsonl"))
-    assert found.score.wer == result.score.wer
-    assert 0 < found.blank_share < 1
-    assert [sample.reference for sample in found.samples] == [data[0].text, data[5].text, data[11].text]
+    assert actual.score.wer == result.score.wer
+    assert 0 < actual.blank_share < 1
+    assert [sample.reference for sample in actual.samples] == [data[0].text, data[5].text, data[11].text]
     first = recognizer.transcribe_file(tones / "dev/dev-0.wav")
-    assert found.samples[0].hypothesis == first.text
+    assert actual.samples[0].hypothesis == first.text
 
 
 @pytest.mark.parametrize("longest", [1, 300, 100_000])
 def test_batch_size_does_not_change_the_score(longest: int, engine: Engine, data: Dataset, trained: Path) -> None:
     alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
-    one, other = validate(engine, data, alphabet, 500), validate(engine, data, alphabet, longest)
-    assert one.score == other.score
-    assert one.loss == pytest.approx(other.loss, rel=1e-3)
+    first, other = validate(engine, data, alphabet, 500), validate(engine, data, alphabet, longest)
+    assert first.score == other.score
+    assert first.loss == pytest.approx(other.loss, rel=1e-3)
 
 
 def test_score_shared_among_processes_is_complete(engine: Engine, data: Dataset, trained: Path) -> None:
@@ -65,8 +65,8 @@ def test_score_shared_among_processes_is_complete(engine: Engine, data: Dataset,
 
     for rank in (0, 1):
         parts.append([])
-        found = validate(replace(engine, world=Shard(engine.device, rank, rank, 2)), data, alphabet, 300)
-    assert found == whole
+        actual = validate(replace(engine, world=Shard(engine.device, rank, rank, 2)), data, alphabet, 300)
+    assert actual == whole
 
 
 def test_nan_weights_raise_training_error(engine: Engine, data: Dataset, trained: Path) -> None:
