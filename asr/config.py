@@ -35,9 +35,9 @@ def _kind(hint: Any) -> str:
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
     if isinstance(hint, types.UnionType):
-        for one in typing.get_args(hint):
+        for member in typing.get_args(hint):
             with contextlib.suppress(ConfigError):
-                return _convert(value, one, name)
+                return _convert(value, member, name)
     elif typing.get_origin(hint) is tuple:
         if isinstance(value, list | tuple):
             return tuple(_convert(item, typing.get_args(hint)[0], name) for item in value)
@@ -56,7 +56,7 @@ def from_dict(cls: type[Settings], values: Mapping[str, Any], section: str = "")
     hints = typing.get_type_hints(cls)
     fields = dataclasses.fields(typing.cast(Any, cls))
     renamed = {field.metadata["old_name"]: field.name for field in fields if "old_name" in field.metadata}
-    made: dict[str, Any] = {}
+    converted: dict[str, Any] = {}
     for given, value in values.items():
         key = renamed.get(given, given)
         if key != given and key in values:
@@ -64,16 +64,16 @@ def from_dict(cls: type[Settings], values: Mapping[str, Any], section: str = "")
         name = f"{section}.{key}" if section else key
         if key not in hints:
             near = difflib.get_close_matches(key, hints, n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(hints)}"
-            raise ConfigError(f"unknown key {name!r}{meant}")
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(hints)}"
+            raise ConfigError(f"unknown key {name!r}; {hint}")
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{name} is a section, [{name}], not a value")
-            made[key] = from_dict(typing.cast(type[Any], hints[key]), value, name)
+            converted[key] = from_dict(typing.cast(type[Any], hints[key]), value, name)
         else:
-            made[key] = _convert(value, hints[key], name)
+            converted[key] = _convert(value, hints[key], name)
     try:
-        return cls(**made)
+        return cls(**converted)
     except ConfigError:
         raise
     except ValueError as error:
@@ -106,26 +106,28 @@ def to_dict(settings: Any) -> dict[str, Any]:
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], section: str = "") -> list[str]:
     """Return `section.key: old -> new` for every value that differs between two results of `to_dict`."""
-    found: list[str] = []
+    changes: list[str] = []
     for key in sorted(before.keys() | after.keys()):
         name = f"{section}.{key}" if section else key
         old, new = before.get(key), after.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, name)
+            changes += differences(old, new, name)
         elif old != new:
-            found.append(f"{name}: {old!r} -> {new!r}")
-    return found
+            changes.append(f"{name}: {old!r} -> {new!r}")
+    return changes
 
 
 def _override(values: dict[str, Any], assignment: str) -> None:
     path, equals, text = assignment.partition("=")
+    if path != path.rstrip():  # written "key = value", not "key=value"
+        text = text.removeprefix(" ")
     *sections, key = (part.strip() for part in path.split("."))
     if not equals or not key or not all(sections):
         raise ConfigError(f"--set {assignment}: not of the form section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except ValueError:
-        value = text.strip()
+        value = text
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
@@ -135,7 +137,7 @@ def _override(values: dict[str, Any], assignment: str) -> None:
 
 
 def read(path: str | Path, cls: type[Settings], overrides: Sequence[str] = ()) -> Settings:
-    """Read a TOML file into settings; `overrides` are `section.key=value`, the value in TOML's notation or a bare word.
+    """Read a TOML file into settings; `overrides` are `section.key=value`, the value in TOML or a string as it is.
 
     Raises ConfigError naming file, section and key.
     """
