@@ -1,7 +1,4 @@
-"""The file of a model: a safetensors file as asr.weights describes it, of the format asr-model.
-
-Its settings are those of features, text and model.
-"""
+"""The model file: safetensors of the format asr-model, with the settings of features, text and model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +17,12 @@ SCHEMA = 2
 
 
 class ModelFileError(AsrError):
-    """A model file that cannot be used or written; the message names it."""
+    """A model file that cannot be read or written; the message names it."""
 
 
 @dataclass(frozen=True)
 class ModelFileSettings:
-    """What rebuilds a model, its weights apart."""
+    """The settings that rebuild a model, without its weights."""
 
     features: FeatureSettings = FeatureSettings()
     text: TextSettings = TextSettings()
@@ -33,7 +30,7 @@ class ModelFileSettings:
 
     def __post_init__(self) -> None:
         if self.text.alphabet == "auto":
-            raise ValueError("text.alphabet = 'auto' is no alphabet; a model has the characters themselves")
+            raise ValueError("text.alphabet = 'auto' is not an alphabet; a model file has the characters")
 
     @property
     def alphabet(self) -> Alphabet:
@@ -46,11 +43,10 @@ class ModelFileSettings:
         return self.features.hop_length * self.model.time_reduction / self.features.sample_rate
 
     def build(self) -> Model:
-        """Make the network, its weights as initialised."""
+        """Return the network with its initial weights."""
         return Model(self.features.dimension, len(self.alphabet), self.model)
 
 
-# What a model file says of itself.
 Contents = weights.Contents[ModelFileSettings]
 _MEL, _DCT = "features.mel", "features.dct"
 _KIND = weights.Kind(
@@ -58,7 +54,7 @@ _KIND = weights.Kind(
 )
 
 
-def save(  # noqa: PLR0913 - all that a file has
+def save(  # noqa: PLR0913 - the contents of the file
     path: str | Path,
     model: Model,
     settings: ModelFileSettings,
@@ -67,9 +63,9 @@ def save(  # noqa: PLR0913 - all that a file has
     *,
     bits: int = 32,
 ) -> None:
-    """Write a model file whole or not at all; recognition needs the features' `matrices`. Raises ModelFileError.
+    """Write a model file atomically; recognition needs the features' `matrices`. Raises ModelFileError.
 
-    With 16 or 8 `bits` the weights are rounded, to a half or a quarter of the size.
+    With 16 or 8 `bits` the weights are rounded, and the file has a half or a quarter of the size.
     """
     extras = {}
     if matrices:
@@ -78,23 +74,23 @@ def save(  # noqa: PLR0913 - all that a file has
 
 
 def matrices(contents: Contents) -> Matrices | None:
-    """Return what a file's features are computed with, if it has that. Raises ModelFileError if that is of no use."""
+    """Return the matrices of the features, None if the file has none. Raises ModelFileError for wrong shapes."""
     if not contents.extras:
         return None
-    found = Matrices(contents.extras[_MEL].numpy(), contents.extras[_DCT].numpy())
-    shape = contents.settings.features
-    bins = shape.fft_length // 2 + 1
-    if found.mel.shape != (shape.mel_bands, bins) or found.dct.shape != (shape.coefficients, shape.mel_bands):
-        raise ModelFileError("the model's matrices of features do not fit its settings")
-    return found
+    mel, dct = contents.extras[_MEL].numpy(), contents.extras[_DCT].numpy()
+    settings = contents.settings.features
+    expected = (settings.mel_bands, settings.fft_length // 2 + 1), (settings.coefficients, settings.mel_bands)
+    if (mel.shape, dct.shape) != expected:
+        raise ModelFileError(f"the model's feature matrices are {mel.shape} and {dct.shape}, expected {expected}")
+    return Matrices(mel, dct)
 
 
 def inspect(path: str | Path) -> Contents:
-    """Read what a model file says of itself. Raises ModelFileError."""
+    """Read the settings, the card and the shapes of a model file. Raises ModelFileError."""
     return weights.read(Path(path), _KIND)[0]
 
 
 def load(path: str | Path) -> tuple[Model, Contents]:
-    """Rebuild the model of a file, ready for inference (on the CPU). Raises ModelFileError."""
+    """Load a model file for inference on the CPU. Raises ModelFileError."""
     contents, tensors = weights.read(Path(path), _KIND)
     return weights.rebuild(contents.settings, tensors), contents

@@ -1,6 +1,6 @@
-"""The network: a strided convolutional front, stacked recurrent layers, and the output layer.
+"""The network: strided convolutions, stacked recurrent layers, and the output layer.
 
-Dimension letters, here and everywhere:
+Dimension letters, here and in all packages:
 B batch, T input frames, T' output frames, F features, H hidden units of one direction, V tokens, L target length.
 """
 
@@ -38,17 +38,25 @@ class ModelSettings:
     def __post_init__(self) -> None:
         check_choices(self, cell=CELLS, time_reduction=tuple(_STRIDES))
         check_ranges(self, layers=(1, 32), hidden=(1, 8192), channels=(1, 1024))
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout = {self.dropout} is not within 0 to 1")
+        check_dropout(self.dropout)
 
 
+# By `time_reduction`, the strides of the convolutions in time.
 _STRIDES = {2: (2, 1), 3: (3, 1), 4: (2, 2)}
+
+
+def check_dropout(probability: float) -> None:
+    """Raise ValueError for a dropout probability that `Dropout` would round to 0 or 1."""
+    if probability != 0 and not 0.002 <= probability <= 0.996:
+        raise ValueError(f"dropout = {probability} is not 0 or within 0.002 to 0.996")
 
 
 @dataclass(frozen=True)
 class StreamState:
-    """Where a forward-only model stands in a stream: the last input frames of each convolution and h (and c) of each
-    recurrent layer, all for a batch B."""
+    """The state of a forward-only model in a stream of B utterances.
+
+    `front`: the last input frames of each convolution; `recurrent`: h, or h and c, of each recurrent layer.
+    """
 
     front: tuple[Tensor, ...]
     recurrent: tuple[Tensor | tuple[Tensor, Tensor], ...]
@@ -58,7 +66,7 @@ class StreamState:
 class Output:
     """`log_probs` (B, T', V), natural log; `lengths` (B,) integers; `state` of a forward-only model.
 
-    `tapped`: the log_probs that the same output layer reads off a layer in the middle.
+    `tapped`: log_probs that the same output layer computes from an intermediate layer.
     """
 
     log_probs: Tensor
@@ -78,7 +86,7 @@ def output_length(frames: Frames, time_reduction: int) -> Frames:
 
 
 class _Permutation(torch.autograd.Function):
-    """Rows in another order, by an order that is its own inverse: so is its gradient, and torch's own is slower."""
+    """Rows in another order, which is its own inverse, as is then its gradient; torch's own gradient is slower."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, order: Tensor) -> Tensor:
@@ -94,7 +102,7 @@ class _Permutation(torch.autograd.Function):
 
 
 def reverse(sequences: Tensor, lengths: Tensor) -> Tensor:
-    """Reverse each sequence of a padded batch (B, T, …) within its own length; padding stays where it is."""
+    """Reverse each sequence of a padded batch (B, T, …) within its own length; padding stays in place."""
     count, size = sequences.shape[:2]
     steps = torch.arange(size, device=sequences.device)
     index = lengths[:, None] - 1 - steps
@@ -109,9 +117,9 @@ def _mask(lengths: Tensor, size: int) -> Tensor:
 
 
 class Front(nn.Module):
-    """Two 3 x 3 convolutions with ReLU that shorten time by `time_reduction` and frequency by 4.
+    """Two 3 x 3 convolutions with ReLU that reduce time by `time_reduction` and frequency by 4.
 
-    In a bidirectional model a frame sees one neighbour on either side; in a forward-only one the two before it.
+    Each covers a frame and one neighbour on either side, or in a forward-only model the two frames before it.
     """
 
     def __init__(self, features: int, settings: ModelSettings) -> None:
@@ -130,40 +138,42 @@ class Front(nn.Module):
     def forward(
         self, x: Tensor, lengths: Tensor, history: Sequence[Tensor] | None = None
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """Map (B, T, F) to (B, T', dimension), the lengths, and what the next chunk must see of this one."""
+        """Map (B, T, F) to (B, T', dimension), the output lengths, and the history for the next chunk."""
         x = x[:, None]
-        seen: list[Tensor] = []
+        following: list[Tensor] = []
         for index, (convolution, stride) in enumerate(zip(self.convolutions, self.strides, strict=True)):
-            # What lies beyond an utterance's end must be zero, as it is when the utterance is alone.
+            # Padding must be zero, as it is at the end of an utterance on its own.
             x = x * _mask(lengths, x.shape[2])[:, None, :, None]
             if self.causal:
                 past = history[index] if history else x.new_zeros(x.shape[0], x.shape[1], KERNEL - 1, x.shape[3])
                 x = torch.cat([past, x], dim=2)
-                seen.append(x[:, :, x.shape[2] - (KERNEL - 1) :].detach())
+                following.append(x[:, :, x.shape[2] - (KERNEL - 1) :].detach())
             else:
-                # A stride of 3 begins at the first frame, or the last would go unseen.
+                # A stride of 3 starts at the first frame; otherwise it would miss the last.
                 before = 0 if stride == KERNEL else 1
                 x = functional.pad(x, (0, 0, before, KERNEL - 1 - before))
             x = torch.relu(convolution(x))
             lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
-        return x.permute(0, 2, 1, 3).flatten(2), lengths, tuple(seen)
+        return x.permute(0, 2, 1, 3).flatten(2), lengths, tuple(following)
 
 
 LayerState = Tensor | tuple[Tensor, Tensor]
 
 
 class Dropout(nn.Module):
-    """Dropout (Srivastava et al., 2014) whose chance is a multiple of 1/256: one random number serves eight values.
+    """Dropout (Srivastava et al., 2014), its probability rounded to a multiple of 1/256.
 
-    On a CPU, torch's own draws one in double precision for each value, which is a tenth of a training step.
+    On a CPU one random number serves eight values; torch's own dropout draws a double for each value, which takes a
+    tenth of a training step.
     """
 
-    def __init__(self, chance: float) -> None:
+    def __init__(self, probability: float) -> None:
         super().__init__()
-        self.threshold = round(256 * chance)
+        check_dropout(probability)
+        self.threshold = round(256 * probability)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x with some values set to 0 and the others scaled up, or x itself outside training."""
+        """Set random values of x to 0 and scale up the others; return x itself outside training."""
         if not self.training or not self.threshold:
             return x
         if x.device.type != "cpu":
@@ -176,8 +186,8 @@ class Dropout(nn.Module):
 class RecurrentLayer(nn.Module):
     """One recurrent layer, h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh) or its gated forms, in one or two directions.
 
-    The padded form runs the backward direction as a second recurrence over each sequence reversed by its own length.
-    That is exact in a padded batch and, on a CPU, about four times as fast as the packed form, which is cuDNN's.
+    `forward` computes the backward direction as a second recurrence over each sequence reversed within its length.
+    That is exact in a padded batch and, on a CPU, about four times as fast as `packed`, the form for cuDNN.
     """
 
     def __init__(self, size: int, settings: ModelSettings) -> None:
@@ -193,7 +203,7 @@ class RecurrentLayer(nn.Module):
         return torch.cat([forward, reverse(backward, lengths)], dim=2), last
 
     def packed(self, x: PackedSequence, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
-        """Map packed data (frames, size) to (frames, H · directions) and the last state."""
+        """Map packed frames (frames, size) to (frames, H · directions) and the last state."""
         y, last = self.recurrence(x, state)
         return y.data, last
 
@@ -201,29 +211,26 @@ class RecurrentLayer(nn.Module):
         network = self.recurrence
         weights = [getattr(network, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         zeros = x.new_zeros(1, x.shape[0], network.hidden_size)
-        # Has biases; one layer; no dropout in it; training or not; one direction; batch first.
-        how = (True, 1, 0.0, network.training, False, True)
+        # Biases, layers, dropout, training, bidirectional, batch first.
+        options = (True, 1, 0.0, network.training, False, True)
         if isinstance(network, nn.LSTM):
-            y, h, c = torch.lstm(x, state if isinstance(state, tuple) else (zeros, zeros), weights, *how)
+            y, h, c = torch.lstm(x, state if isinstance(state, tuple) else (zeros, zeros), weights, *options)
             return y, (h, c)
         function = {"GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}[network.mode]
-        y, h = function(x, state if isinstance(state, Tensor) else zeros, weights, *how)
+        y, h = function(x, state if isinstance(state, Tensor) else zeros, weights, *options)
         return y, h
 
 
 def _recurrence(size: int, settings: ModelSettings) -> nn.RNNBase:
-    cell, hidden, two = settings.cell, settings.hidden, settings.bidirectional
-    if cell == "lstm":
-        made: nn.RNNBase = nn.LSTM(size, hidden, batch_first=True, bidirectional=two)
-    elif cell == "gru":
-        made = nn.GRU(size, hidden, batch_first=True, bidirectional=two)
-    else:
-        nonlinearity = cell.removeprefix("rnn-")
-        made = nn.RNN(size, hidden, nonlinearity=nonlinearity, batch_first=True, bidirectional=two)
-    if made.weight_ih_l0.is_meta:
-        # The weights are yet to be read; random numbers on nothing cost the import of torch's compiler, a second.
-        return made
-    for name, parameter in made.named_parameters():
+    cell, hidden = settings.cell, settings.hidden
+    options: dict[str, Any] = {"batch_first": True, "bidirectional": settings.bidirectional}
+    if cell.startswith("rnn-"):
+        options["nonlinearity"] = cell.removeprefix("rnn-")
+    network: nn.RNNBase = {"lstm": nn.LSTM, "gru": nn.GRU}.get(cell, nn.RNN)(size, hidden, **options)
+    if network.weight_ih_l0.is_meta:
+        # The weights will be read from a file; random numbers on the meta device import torch's compiler, a second.
+        return network
+    for name, parameter in network.named_parameters():
         if name.startswith("bias"):
             nn.init.zeros_(parameter)
         for gate in torch.split(parameter.data, hidden):
@@ -232,9 +239,9 @@ def _recurrence(size: int, settings: ModelSettings) -> nn.RNNBase:
             elif name.startswith("weight_hh"):
                 nn.init.orthogonal_(gate)
         if cell == "lstm" and name.startswith("bias_ih"):
-            # A forget gate that starts open lets gradients reach far back (Jozefowicz et al., 2015).
+            # An open forget gate carries gradients over many steps (Jozefowicz et al., 2015).
             nn.init.ones_(parameter.data[hidden : 2 * hidden])
-    return made
+    return network
 
 
 class Model(nn.Module):
@@ -253,20 +260,22 @@ class Model(nn.Module):
         self.last_norm = norm(width)
         self.output = nn.Linear(width, tokens)
         self.dropout = Dropout(settings.dropout)
+        # Whether the layers compute packed frames, without padding; None: on a GPU, whose layers are cuDNN's.
+        self.use_packing: bool | None = None
 
     def forward(self, features: Tensor, lengths: Tensor, state: StreamState | None = None, tap: int = 0) -> Output:
-        """Map features (B, T, F) with lengths (B,) to `Output`; `tapped` is that of the first `tap` layers, if any.
+        """Map features (B, T, F) with lengths (B,) to `Output`; `tapped` comes from the first `tap` layers, if not 0.
 
-        A forward-only model continues a stream from `state`, its last output's: B is then 1 or all utterances of the
-        batch have the same length, a multiple of `time_reduction` in every chunk but the last. Raises ValueError when
-        a bidirectional model is given a state.
+        A forward-only model continues a stream from the `state` of its last output: B is then 1 or all utterances of
+        the batch have the same length, a multiple of `time_reduction` in every chunk but the last. Raises ValueError
+        for a bidirectional model with a state.
         """
         if state is not None and self.settings.bidirectional:
             raise ValueError("a bidirectional model needs the whole utterance: it cannot continue from a state")
         x, lengths, front = self.front(features, lengths, state.front if state else None)
-        # On a GPU, where the layers are cuDNN's, no padding is computed at all.
-        packing = pack_padded_sequence(x, lengths.cpu(), True, enforce_sorted=False) if self._packs(x, state) else None
-        if packing:
+        packing = None
+        if state is None and (x.is_cuda if self.use_packing is None else self.use_packing):
+            packing = pack_padded_sequence(x, lengths.cpu(), True, enforce_sorted=False)
             x = packing.data
         recurrent, tapped = [], None
         for index, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
@@ -282,9 +291,6 @@ class Model(nn.Module):
                 tapped = self._log_probs(x, packing)
         following = None if self.settings.bidirectional else StreamState(front, tuple(recurrent))
         return Output(self._log_probs(x, packing), lengths, following, tapped)
-
-    def _packs(self, x: Tensor, state: StreamState | None) -> bool:
-        return x.is_cuda and state is None
 
     def _log_probs(self, x: Tensor, packing: PackedSequence | None) -> Tensor:
         logits = self.output(self.last_norm(x))

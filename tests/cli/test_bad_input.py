@@ -259,7 +259,7 @@ SETTINGS = [
     Mistake("cell", with_set("model.cell=transformer"), 2, r"\[model\] cell = 'transformer' is not one of rnn-tanh"),
     Mistake("time reduction", with_set("model.time_reduction=5"), 2, r"time_reduction = 5 is not one of 2, 3, 4"),
     Mistake("layers", with_set("model.layers=0"), 2, r"layers = 0 is not within 1 to 32"),
-    Mistake("dropout", with_set("model.dropout=1.0"), 2, r"dropout = 1\.0 is not within 0 to 1"),
+    Mistake("dropout", with_set("model.dropout=1.0"), 2, r"dropout = 1\.0 is not 0 or within"),
     Mistake("coefficients", with_set("features.coefficients=300"), 2, r"coefficients = 300 is not within 1 to"),
     Mistake("band edges", with_set("features.low_frequency=9000"), 2, r"0 <= low < high <= 8000 Hz"),
     Mistake("normalisation", with_set("features.normalisation=batch"), 2, r"normalisation = 'batch' is not one of"),
@@ -311,9 +311,9 @@ MODELS = [
     Mistake("missing", lambda place: ["inspect", str(place.folder / "no.safetensors")], 2, r"does not exist"),
     Mistake("text", lambda place: ["inspect", str(place.file("m.safetensors", "hello"))], 1, r"not a safetensors file"),
     Mistake("truncated", truncated_model, 1, r"cut\.safetensors: not a safetensors file, or a truncated one"),
-    Mistake("foreign", foreign_model, 1, r"foreign\.safetensors: a safetensors file of something else"),
+    Mistake("foreign", foreign_model, 1, r"foreign\.safetensors: a safetensors file, but not a model"),
     Mistake("pickled", pickled_model, 1, r"model\.pt: not a safetensors file"),
-    Mistake("newer schema", lambda place: place.damaged(schema="99"), 1, r"of schema 99, this asr reads up to 2"),
+    Mistake("newer schema", lambda place: place.damaged(schema="99"), 1, r"schema 99, but this asr reads up to 2"),
     Mistake("damaged settings", lambda place: place.damaged(settings="{"), 1, r"damaged metadata"),
 ]
 CORPORA = [
@@ -406,7 +406,7 @@ LANGUAGE_MODELS = [
         r"--model brings its normaliser and alphabet",
     ),
     Mistake("cell", lambda place: place.rnn_train("--cell", "elman"), 2, r"cell = 'elman' is not one of rnn-tanh"),
-    Mistake("dropout", lambda place: place.rnn_train("--dropout", "1"), 2, r"dropout = 1\.0 is not within 0 to 1"),
+    Mistake("dropout", lambda place: place.rnn_train("--dropout", "1"), 2, r"dropout = 1\.0 is not 0 or within"),
     Mistake(
         "learning rate", lambda place: place.rnn_train("--learning-rate", "0"), 2, r"--learning-rate = 0\.0 is not"
     ),
@@ -435,7 +435,7 @@ LANGUAGE_MODELS = [
     Mistake(
         "text as model", lambda place: place.perplexity(place.file("x", "hello")), 1, r"x:1: .*it is not an ARPA file"
     ),
-    Mistake("acoustic model", lambda place: place.perplexity(place.model), 1, r"of something else, not of a recurrent"),
+    Mistake("acoustic model", lambda place: place.perplexity(place.model), 1, r"but not a recurrent language model"),
     Mistake("no words", lambda place: place.perplexity(arpa(place), "\n"), 1, r"text\.txt: no sentences"),
 ]
 TRANSCRIBING = [

@@ -89,16 +89,16 @@ def rewrite(path: Path, tensors: dict[str, Tensor] | None = None, **changed: str
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"format": "asr-model"}, "a safetensors file of something else"),
-        ({"format": None}, "a safetensors file of something else"),
-        ({"schema": None}, "damaged metadata: its schema is no number"),
-        ({"schema": "one"}, "damaged metadata: its schema is no number"),
-        ({"schema": "4"}, "of schema 4, this asr reads up to 3"),
+        ({"format": "asr-model"}, "a safetensors file, but not a recurrent language model"),
+        ({"format": None}, "a safetensors file, but not a recurrent language model"),
+        ({"schema": None}, "damaged metadata: its schema is not a number"),
+        ({"schema": "one"}, "damaged metadata: its schema is not a number"),
+        ({"schema": "4"}, "schema 4, but this asr reads up to 3"),
         ({"settings": None}, "damaged metadata: settings is not a JSON object"),
         ({"settings": "{"}, "damaged metadata: "),
         ({"settings": '{"model": {"hiden": 3}}'}, "damaged metadata: unknown key 'model.hiden'"),
         ({"settings": '{"text": {"alphabet": "auto"}}'}, "damaged metadata: text.alphabet = 'auto'"),
-        ({"settings": "{}"}, "its weights do not fit its settings: 'bias' and "),
+        ({"settings": "{}"}, "its weights do not fit its settings: parameter 'bias'"),
         ({"card": "[]"}, "damaged metadata: card is not a JSON object"),
     ],
 )
@@ -110,11 +110,11 @@ def test_damaged_metadata(changed: dict[str, str | None], message: str, path: Pa
 def test_damaged_weights(path: Path) -> None:
     good = load_file(path)
     rewrite(path, {name: tensor for name, tensor in good.items() if name != "bias"})
-    assert refused(path) == "its weights do not fit its settings: 'bias' and 0 more"
+    assert refused(path) == "its weights do not fit its settings: parameter 'bias', 4, is missing"
     rewrite(path, good | {"extra": torch.zeros(1)})
-    assert refused(path) == "its weights do not fit its settings: 'extra' and 0 more"
+    assert refused(path) == "its weights do not fit its settings: the network has no parameter 'extra'"
     rewrite(path, {name: tensor.double() for name, tensor in good.items()})
-    assert refused(path) == "its weights are of float64; float32, float16, or int8 with scales is meant"
+    assert refused(path) == "its weights are float64; expected float32, float16, or int8 with scales"
     for value in (math.nan, math.inf):
         rewrite(path, good | {"bias": torch.tensor([0.0, value, 0.0, 0.0])})
         assert refused(path) == "its weights are not all finite numbers"
@@ -125,8 +125,8 @@ def test_other_files(path: Path, tmp_path: Path) -> None:
     for part in (b"", whole[:7], whole[:100], whole[:-1], pickle.dumps({"weight": 1}), b"\xff" * 64):
         path.write_bytes(part)
         assert refused(path) == "not a safetensors file, or a truncated one"
-    assert refused(tmp_path) == "a folder; a language model file is meant"
-    assert refused(tmp_path / "none") == "no such file; a language model file is meant"
+    assert refused(tmp_path) == "a folder; expected a recurrent language model"
+    assert refused(tmp_path / "none") == "no such file; expected a recurrent language model"
 
 
 def test_failed_save_leaves_the_old_file(path: Path) -> None:

@@ -215,8 +215,8 @@ READERS = pytest.mark.parametrize("read", [checkpoint.load, checkpoint.inspect])
 
 @READERS
 def test_no_file(read: Callable[[Path], object], tmp_path: Path) -> None:
-    assert refused(tmp_path / "none", read) == "no such file; a model file is meant"
-    assert refused(tmp_path, read) == "a folder; a model file is meant"
+    assert refused(tmp_path / "none", read) == "no such file; expected a model file"
+    assert refused(tmp_path, read) == "a folder; expected a model file"
 
 
 @READERS
@@ -249,7 +249,7 @@ def test_a_safetensors_file_of_something_else(
 ) -> None:
     path = tmp_path / "model"
     save_file(make().state_dict(), path, metadata)
-    assert refused(path, read).startswith("a safetensors file of something else")
+    assert refused(path, read).startswith("a safetensors file, but not a model file")
 
 
 class Trap:
@@ -288,14 +288,14 @@ def test_a_pickle_is_refused_and_never_unpickled(read: Callable[[Path], object],
 def test_newer_schema(read: Callable[[Path], object], schema: int, path: Path) -> None:
     # ModelFileSettings of a newer schema may be of another form altogether.
     rewrite(path, schema=str(schema), settings="of another form", card=None)
-    assert refused(path, read) == f"of schema {schema}, this asr reads up to {SCHEMA}: a newer asr is needed"
+    assert refused(path, read) == f"schema {schema}, but this asr reads up to {SCHEMA}; install a newer asr"
 
 
 @READERS
 @pytest.mark.parametrize("schema", ["", "one", "1.0", None, "9" * 5000])
 def test_schema_is_no_number(read: Callable[[Path], object], schema: str | None, path: Path) -> None:
     rewrite(path, schema=schema)
-    assert refused(path, read) == "damaged metadata: its schema is no number"
+    assert refused(path, read) == "damaged metadata: its schema is not a number"
 
 
 def with_settings(**changed: Any) -> str:
@@ -326,9 +326,9 @@ def with_settings(**changed: Any) -> str:
         (with_settings(model={"dropout": float("nan")}), "[model] dropout = nan"),
         (with_settings(features={"window": 10**400}), ""),
         (with_settings(features={"mel_bands": 0}), "[features] "),
-        (with_settings(text={"alphabet": "AA"}), "[text] alphabet: 'A' stands twice"),
+        (with_settings(text={"alphabet": "AA"}), "[text] alphabet: 'A' is twice"),
         (with_settings(text={"alphabet": ""}), "[text] alphabet: "),
-        (with_settings(text={"alphabet": "auto"}), "text.alphabet = 'auto' is no alphabet"),
+        (with_settings(text={"alphabet": "auto"}), "text.alphabet = 'auto' is not an alphabet"),
     ],
 )
 def test_damaged_settings(read: Callable[[Path], object], text: str | None, message: str, path: Path) -> None:
@@ -357,22 +357,25 @@ def test_damaged_card(read: Callable[[Path], object], card: str | None, path: Pa
 )
 def test_weights_that_do_not_fit(text: str, first: str, more: int, path: Path) -> None:
     rewrite(path, settings=text)
-    assert refused(path) == f"its weights do not fit its settings: {first!r} and {more} more"
+    fault = refused(path)
+    assert fault.startswith("its weights do not fit its settings: ")
+    assert f"parameter {first!r}" in fault
+    assert fault.endswith(f"(and {more} more)")
 
 
 def test_missing_and_extra_tensors(path: Path) -> None:
     tensors = load_file(path)
     missing = {name: tensor for name, tensor in tensors.items() if name != "output.bias"}
-    for other, name in (
-        (missing, "output.bias"),
-        (tensors | {"extra": torch.zeros(1)}, "extra"),
-        (tensors | {"a\nb": torch.zeros(1)}, "a\nb"),
-        (tensors | {"output.bias": torch.zeros(1, 5)}, "output.bias"),
+    for other, fault in (
+        (missing, "parameter 'output.bias', 5, is missing"),
+        (tensors | {"extra": torch.zeros(1)}, "the network has no parameter 'extra'"),
+        (tensors | {"a\nb": torch.zeros(1)}, "the network has no parameter 'a\\nb'"),
+        (tensors | {"output.bias": torch.zeros(1, 5)}, "parameter 'output.bias' is 1 x 5, expected 5"),
     ):
         rewrite(path, other)
-        assert refused(path) == f"its weights do not fit its settings: {name!r} and 0 more"
+        assert refused(path) == f"its weights do not fit its settings: {fault}"
     rewrite(path, {})
-    assert refused(path).startswith("its weights do not fit its settings: 'front.")
+    assert refused(path).startswith("its weights do not fit its settings: parameter 'front.")
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.float64, torch.bfloat16, torch.bool])
@@ -381,7 +384,7 @@ def test_weights_of_another_type(dtype: torch.dtype, path: Path) -> None:
     rewrite(path, tensors | {"output.bias": tensors["output.bias"].to(dtype)})
     assert (
         refused(path)
-        == f"its weights are of {str(dtype).removeprefix('torch.')}; float32, float16, or int8 with scales is meant"
+        == f"its weights are {str(dtype).removeprefix('torch.')}; expected float32, float16, or int8 with scales"
     )
 
 

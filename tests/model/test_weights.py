@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from asr import config
+from asr.errors import AsrError
 from asr.model import weights
 
 
-class WidthError(ValueError):
+class WidthError(AsrError):
     """An error of this kind of file."""
 
 
@@ -108,11 +109,11 @@ def test_eight_bits_take_a_quarter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scale", "says"),
     [
-        (None, "its weights are of int8; float32, float16, or int8 with scales is meant"),
-        (torch.ones(3), "its weights do not fit its settings: 'weight.scale' and 0 more"),
-        (torch.ones(2, 1), "its weights do not fit its settings: 'weight.scale' and 0 more"),
+        (None, "its weights are int8; expected float32, float16, or int8 with scales"),
+        (torch.ones(3), "its weights do not fit its settings: the network has no parameter 'weight.scale'"),
+        (torch.ones(2, 1), "its weights do not fit its settings: the network has no parameter 'weight.scale'"),
         (torch.full((3, 1), torch.inf), "its weights are not all finite numbers"),
-        (torch.ones(3, 1).double(), "its weights are of float64; float32, float16, or int8 with scales is meant"),
+        (torch.ones(3, 1).double(), "its weights are float64; expected float32, float16, or int8 with scales"),
     ],
 )
 def test_scales_that_do_not_fit_are_refused(scale: torch.Tensor | None, says: str, path: Path) -> None:
@@ -141,12 +142,15 @@ def test_a_rebuilt_network_does_not_change_with_its_file(path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"format": "asr-model"}, "a safetensors file of something else; nothing writes such files"),
-        ({"schema": "4"}, "of schema 4, this asr reads up to 3: a newer asr is needed"),
-        ({"schema": "x"}, "damaged metadata: its schema is no number"),
+        ({"format": "asr-model"}, "a safetensors file, but not a linear file; nothing writes such files"),
+        ({"schema": "4"}, "schema 4, but this asr reads up to 3; install a newer asr"),
+        ({"schema": "x"}, "damaged metadata: its schema is not a number"),
         ({"settings": "[]"}, "damaged metadata: settings is not a JSON object"),
         ({"settings": '{"inputs": "2"}'}, "damaged metadata: inputs must be a whole number, not '2'"),
-        ({"settings": '{"inputs": 4}'}, "its weights do not fit its settings: 'weight' and 0 more"),
+        (
+            {"settings": '{"inputs": 4}'},
+            "its weights do not fit its settings: parameter 'weight' is 3 x 2, expected 3 x 4",
+        ),
         ({"card": "{"}, "damaged metadata: "),
     ],
 )
@@ -172,9 +176,9 @@ def test_what_is_no_such_file_is_named(path: Path, tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(WidthError, match="not a safetensors file, or a truncated one"):
             weights.read(path, KIND)
-    with pytest.raises(WidthError, match="none: no such file; a linear file is meant"):
+    with pytest.raises(WidthError, match="none: no such file; expected a linear file"):
         weights.read(tmp_path / "none", KIND)
-    with pytest.raises(WidthError, match="a folder; a linear file is meant"):
+    with pytest.raises(WidthError, match="a folder; expected a linear file"):
         weights.read(tmp_path, KIND)
 
 
@@ -184,8 +188,8 @@ def test_what_could_not_be_read_again_is_not_written(path: Path) -> None:
     broken.bias.data[0] = math.nan
     for network, says in (
         (broken, "its weights are not all finite numbers"),
-        (Widths(4, 4).build(), "its weights do not fit its settings: 'bias' and 1 more"),
-        (Widths().build().double(), "its weights are of float64; float32, float16, or int8 with scales is meant"),
+        (Widths(4, 4).build(), "its weights do not fit its settings: parameter 'bias' is 4, expected 3 (and 1 more)"),
+        (Widths().build().double(), "its weights are float64; expected float32, float16, or int8 with scales"),
     ):
         with pytest.raises(WidthError) as caught:
             weights.write(path, KIND, network, weights.Contents(1, Widths(), CARD, {}))

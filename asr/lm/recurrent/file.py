@@ -50,9 +50,7 @@ class LmFileSettings:
 
 
 Contents = weights.Contents[LmFileSettings]
-_KIND = weights.Kind(
-    FORMAT, SCHEMA, LmFileSettings, LmError, "a language model file", ", not of a recurrent language model"
-)
+_KIND = weights.Kind(FORMAT, SCHEMA, LmFileSettings, LmError, "a recurrent language model")
 
 
 def save(path: str | Path, model: RnnLm, settings: LmFileSettings, card: dict[str, Any], bits: int = 32) -> None:

@@ -19,7 +19,7 @@ from asr.config import check_choices, check_ranges
 from asr.lm.evaluation import Perplexity
 from asr.lm.recurrent.prefix_tree import PrefixTree
 from asr.lm.recurrent.vocabulary import BOUNDARY, UNKNOWN_TOKEN, Vocabulary
-from asr.model import CELLS, Dropout, ModelSettings, RecurrentLayer
+from asr.model import CELLS, Dropout, ModelSettings, RecurrentLayer, check_dropout
 from asr.text import Alphabet
 
 LogProbs = NDArray[np.float64]
@@ -50,8 +50,7 @@ class RnnLmSettings:
     def __post_init__(self) -> None:
         check_choices(self, cell=CELLS)
         check_ranges(self, layers=(1, 32), embedding=(1, 8192), hidden=(1, 8192))
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout = {self.dropout} is not within 0 to 1")
+        check_dropout(self.dropout)
         if self.tied and self.embedding != self.hidden:
             raise ValueError(f"tied = true needs embedding = hidden, not {self.embedding} and {self.hidden}")
 
