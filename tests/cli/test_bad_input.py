@@ -545,7 +545,7 @@ DECODING = [
     Mistake("greedy and beam", lambda place: place.sound("--greedy", "--beam-width", "9"), 2, r"goes with no other"),
     Mistake("hotword's weight", lambda place: place.sound("--hotword", "A:x"), 2, r"'x' is no number; PHRASE:WEIG"),
     Mistake("hotword's letters", lambda place: place.sound("--hotword", "AXE"), 1, r"'AXE': 'X' is not in the alph"),
-    Mistake("empty hotword", lambda place: place.sound("--hotword", " "), 1, r"a hotword has no letters"),
+    Mistake("empty hotword", lambda place: place.sound("--hotword", " "), 1, r"a hotword (has no letters|is empty)"),
     Mistake(
         "no language model",
         lambda place: place.sound("-q", "--lm", str(place.file("lm.arpa", "hello\n"))),
