@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from asr.cli import options
-from asr.cli.decoding import Decoding, decoding
+from asr.cli.decoding import DecodingOptions, decoding
 from asr.cli.outputs import Outputs, equivalents, facts, normaliser, outputs
 from asr.cli.progress import Display
 
@@ -30,7 +30,7 @@ def evaluate(
     equivalents: Path | None,
     outputs: Outputs,
     nbest: int,
-    decoding: Decoding,
+    decoding: DecodingOptions,
     batch_seconds: int | None,
     device: str | None,
     quiet: bool,
@@ -48,7 +48,7 @@ def evaluate(
     recognizer = recognition.load(model, device or "cpu").with_listening(Listening(batch=batch_seconds))
     with Display(quiet) as display:
         duration = sum(utterance.duration for utterance in utterances)
-        recognizer, decoder = decoding.equip(recognizer, display, nbest, duration)
+        recognizer, decoder = decoding.apply(recognizer, display, nbest, duration)
 
         def progress(done: float, total: float) -> None:
             display.update("transcribe", done / 60, total / 60, "minutes")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr.cli.decoding import Decoding
+from asr.cli.decoding import DecodingOptions
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ class Streaming:
                 "of a sound file the rate is known"
             )
 
-    def run(self, path: Path, model: Path, decoding: Decoding, device: str | None, quiet: bool) -> int:
+    def run(self, path: Path, model: Path, decoding: DecodingOptions, device: str | None, quiet: bool) -> int:
         """Write the text of one file while it is heard; return the exit code."""
         from asr import audio, recognition
 
         _prepare_for_small_steps()
         recognizer = recognition.load(model, device or "cpu")
         with Display(quiet or sys.stdout.isatty()) as display:
-            recognizer, how = decoding.equip(recognizer, display)
+            recognizer, how = decoding.apply(recognizer, display)
         rate = self.raw_rate or audio.info(path).sample_rate
         stream = recognizer.stream(rate)
         source = _Raw(rate) if self.raw_rate else _recorded(path, rate)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asr.cli import options
-from asr.cli.decoding import Decoding, decoding
+from asr.cli.decoding import DecodingOptions, decoding
 from asr.cli.progress import Display, libraries_silent
 from asr.cli.stream import Streaming, streaming
 from asr.cli.transcribing import Run, Wishes
@@ -81,7 +81,7 @@ def transcribe(
     jobs: int | None,
     vad: bool,
     channels: str,
-    decoding: Decoding,
+    decoding: DecodingOptions,
     streaming: Streaming,
     batch_seconds: int | None,
     device: str | None,

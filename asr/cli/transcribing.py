@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asr.cli.decoding import Decoding
+from asr.cli.decoding import DecodingOptions
 from asr.cli.progress import Display, Recordings, one_line
 from asr.version import __version__
 
@@ -59,12 +59,12 @@ class Run:
         self._failed = len(found.problems)
         self._seconds = 0.0
 
-    def start(self, decoding: Decoding, device: str) -> int:
+    def start(self, decoding: DecodingOptions, device: str) -> int:
         """Transcribe all that is to be; return the exit code."""
         with self._standard_input():
             return self._start(decoding, device)
 
-    def _start(self, decoding: Decoding, device: str) -> int:
+    def _start(self, decoding: DecodingOptions, device: str) -> int:
         from asr.recognition.output_folder import Mirror
 
         wishes, pending = self._wishes, self._found.recordings
@@ -84,7 +84,7 @@ class Run:
 
             listening = Listening(vad=wishes.vad, batch=wishes.batch_seconds)
             recognizer = recognition.load(wishes.model, device).with_listening(listening)
-            recognizer, _ = decoding.equip(recognizer, self._display, wishes.nbest, self._durations(pending))
+            recognizer, _ = decoding.apply(recognizer, self._display, wishes.nbest, self._durations(pending))
             with _threads(min(wishes.jobs, len(pending))):
                 try:
                     self._each(recognizer, pending, mirror)
@@ -249,7 +249,7 @@ def _threads(jobs: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _digest(wishes: Wishes, decoding: Decoding) -> str:
+def _digest(wishes: Wishes, decoding: DecodingOptions) -> str:
     """Return a digest of all that the transcripts depend on, beside the recordings."""
     with wishes.model.open("rb") as file:
         model = hashlib.file_digest(file, "sha256").hexdigest()

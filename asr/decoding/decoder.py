@@ -53,6 +53,7 @@ class DecoderSettings:
 
 
 GREEDY = DecoderSettings(greedy=True)
+BEAM = DecoderSettings()
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Decoder:
         self,
         alphabet: Alphabet,
         seconds_per_frame: float,
-        settings: DecoderSettings = DecoderSettings(),
+        settings: DecoderSettings = BEAM,
         models: LanguageModels = NO_MODELS,
     ) -> None:
         self.settings = settings

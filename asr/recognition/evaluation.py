@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from asr import scoring, text
 from asr.corpora.manifest import Utterance
-from asr.decoding.tuning import Dev
+from asr.decoding.tuning import DevSet
 from asr.recognition.recognizer import Recognizer
 from asr.transcripts.records import Hypothesis
 
@@ -56,10 +56,10 @@ def evaluate(
 
 def tuning_set(
     recognizer: Recognizer, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
-) -> Dev:
+) -> DevSet:
     """Return what a model's network says of utterances, once for all trials. Raises AudioError and ScoringError."""
     texts = [text.normalise(one.text, recognizer.settings.text.normaliser) for one in utterances]
     if not any(texts):
         raise scoring.ScoringError("the texts hold no words at all: there is nothing to tune on")
     rows = recognizer.log_probs(utterances, progress)
-    return Dev(rows, texts, sum(one.duration for one in utterances), recognizer.settings.seconds_per_frame)
+    return DevSet(rows, texts, sum(one.duration for one in utterances), recognizer.settings.seconds_per_frame)

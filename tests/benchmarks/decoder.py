@@ -211,7 +211,7 @@ def pyctcdecode(alphabet: Alphabet, path: str, model: NgramModel, settings: LmSe
     return lambda row: str(made.decode(row, beam_width=search.beam_width))
 
 
-def listened(path: str, rows_of: str, count: int) -> tuple[Alphabet, tuning.Dev]:
+def listened(path: str, rows_of: str, count: int) -> tuple[Alphabet, tuning.DevSet]:
     """Return the alphabet and what is heard of so many utterances (0: all), or is made up of their texts."""
     utterances = manifest.read(rows_of)
     utterances = utterances[:: max(1, len(utterances) // count)] if count else utterances
@@ -221,7 +221,7 @@ def listened(path: str, rows_of: str, count: int) -> tuple[Alphabet, tuning.Dev]
     alphabet = Alphabet(ENGLISH)
     texts = [normalise(one.text) for one in utterances]
     rows = [heard(text, alphabet, number, *DOUBTS[path]) for number, text in enumerate(texts)]
-    return alphabet, tuning.Dev(rows, texts, sum(map(len, rows)) / FRAMES_PER_SECOND, 1 / FRAMES_PER_SECOND)
+    return alphabet, tuning.DevSet(rows, texts, sum(map(len, rows)) / FRAMES_PER_SECOND, 1 / FRAMES_PER_SECOND)
 
 
 def compare(arguments: Sequence[str]) -> None:

@@ -543,9 +543,9 @@ DECODING = [
     Mistake("rescorer's alone", lambda place: place.sound("--rescorer-weight", "1"), 2, r"--rescorer-weight needs a"),
     Mistake("width", lambda place: place.sound("--beam-width", "0"), 2, r"0 is not in the range x>=1"),
     Mistake("greedy and beam", lambda place: place.sound("--greedy", "--beam-width", "9"), 2, r"goes with no other"),
-    Mistake("hotword's weight", lambda place: place.sound("--hotword", "A:x"), 2, r"'x' is no number; PHRASE:WEIG"),
+    Mistake("hotword's weight", lambda place: place.sound("--hotword", "A:x"), 2, r"the weight 'x' is not a number"),
     Mistake("hotword's letters", lambda place: place.sound("--hotword", "AXE"), 1, r"'AXE': 'X' is not in the alph"),
-    Mistake("empty hotword", lambda place: place.sound("--hotword", " "), 1, r"a hotword (has no letters|is empty)"),
+    Mistake("empty hotword", lambda place: place.sound("--hotword", " "), 1, r"a hotword is empty"),
     Mistake(
         "no language model",
         lambda place: place.sound("-q", "--lm", str(place.file("lm.arpa", "hello\n"))),

@@ -169,7 +169,7 @@ def test_what_is_being_made_is_told(
     monkeypatch.setattr("asr.decoding.beam.search_is_compiled", lambda: True)
     assert main(command) == 0
     shown = capsys.readouterr().err
-    assert f"making {lm}.bin" in shown and "compiling" not in shown
+    assert f"writing {lm}.bin" in shown and "compiling" not in shown
     monkeypatch.setattr("asr.decoding.beam.search_is_compiled", lambda: False)
     assert main(command) == 0
     assert "compiling the beam search for this machine" in capsys.readouterr().err

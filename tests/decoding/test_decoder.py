@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.config import ConfigError
-from asr.decoding import DecodingError, best_path, decoder
+from asr.decoding import DecodingError, GreedyDecoder, best_path, decoder
 from asr.decoding.beam import EXACT, BeamSettings, LmSettings, Scorer, beam_search
 from asr.decoding.decoder import GREEDY, Decoder, DecoderConfig, DecoderSettings, LanguageModels
 from asr.lm import LmError
@@ -292,6 +292,13 @@ def test_an_error_of_one_is_raised() -> None:
     for threads in (1, 3):
         with pytest.raises(DecodingError, match=r"log_probs has shape \(2, 3\)"):
             Decoder(LETTERS, SECONDS, SEARCH).decode_batch(rows, threads=threads)
+
+
+def test_greedy_settings_build_the_greedy_decoder() -> None:
+    # Models are ignored: those of another alphabet too.
+    models = LanguageModels(rescorer=make(alphabet=Alphabet("AB")))
+    assert isinstance(DecoderConfig(GREEDY, models).build(LETTERS, SECONDS), GreedyDecoder)
+    assert isinstance(DecoderConfig(DecoderSettings()).build(LETTERS, SECONDS), Decoder)
 
 
 # --- settings ---------------------------------------------------------------------------------------------------

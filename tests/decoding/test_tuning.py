@@ -7,9 +7,9 @@ import pytest
 
 from asr import lm
 from asr.decoding.decoder import GREEDY, Decoder, DecoderSettings, LanguageModels
-from asr.decoding.tuning import Dev, Trial, difference, trials, tune, weights
-from asr.decoding.tuning.bench import BASE, Bench
-from asr.decoding.tuning.weights import BONUSES, FEW_BONUSES, FEW_WEIGHTS, WEIGHTS
+from asr.decoding.tuning import DevSet, Trial, search, trial_count, tune
+from asr.decoding.tuning.search import BONUSES, FEW_BONUSES, FEW_WEIGHTS, WEIGHTS
+from asr.decoding.tuning.trials import TrialRunner
 from asr.lm.ngram import NgramModel
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.recurrent import RnnLm
@@ -42,8 +42,8 @@ def heard(text: str, wrong: str, frames: int, probability: float = 0.5) -> Matri
     return log_probs
 
 
-def dev(pairs: list[tuple[str, str]]) -> Dev:
-    return Dev([heard(text, wrong, 9) for text, wrong in pairs], [text for text, _ in pairs], 10.0, 0.03)
+def dev(pairs: list[tuple[str, str]]) -> DevSet:
+    return DevSet([heard(text, wrong, 9) for text, wrong in pairs], [text for text, _ in pairs], 10.0, 0.03)
 
 
 MISHEARD = [("AB CD", "AB CC"), ("CD AB", "CB AB"), ("AB AB", "AB AB"), ("CD CD AB", "CD AD AB")]
@@ -53,14 +53,14 @@ def test_a_language_model_that_helps_is_taken_and_its_weight_is_more_than_nothin
     told: list[Trial] = []
     found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), DecoderSettings(lm="words.arpa"), told.append)
     assert found.greedy.settings == GREEDY
-    assert (found.greedy.total, found.best.total) == (3, 0)
+    assert (found.greedy.total_errors, found.best.total_errors) == (3, 0)
     assert not found.settings.greedy
     assert found.settings.weights.lm_weight > 0
     assert found.settings.lm == "words.arpa"
     assert found.settings.temperature > 0
-    assert len(found.surface) == len(WEIGHTS) * len(BONUSES)
-    assert abs(len(told) - trials(LanguageModels(model()))) < 20
-    rate = difference(found)
+    assert len(found.grid) == len(WEIGHTS) * len(BONUSES)
+    assert abs(len(told) - trial_count(LanguageModels(model()))) < 20
+    rate = found.improvement()
     assert rate.value == pytest.approx(3 / 9) and rate.low >= 0
     again = Decoder(ALPHABET, 0.03, found.settings, LanguageModels(model()))
     assert [again.decode(row)[0].text for row in dev(MISHEARD).rows] == [text for text, _ in MISHEARD]
@@ -69,13 +69,13 @@ def test_a_language_model_that_helps_is_taken_and_its_weight_is_more_than_nothin
 def test_a_model_of_letters_takes_fewer_trials_and_has_no_unknown_words() -> None:
     told: list[Trial] = []
     found = tune(dev(MISHEARD), ALPHABET, LanguageModels(letters()), DecoderSettings(lm="letters.arpa"), told.append)
-    assert (found.greedy.total, found.best.total) == (3, 0)
+    assert (found.greedy.total_errors, found.best.total_errors) == (3, 0)
     assert found.settings.weights.lm_weight > 0
-    assert {one.settings.weights.unknown_score for one in told} == {BASE.weights.unknown_score}
-    assert len(told) <= trials(LanguageModels(letters())) < trials(LanguageModels(model())) / 2
+    assert {one.settings.weights.unknown_score for one in told} == {DecoderSettings().weights.unknown_score}
+    assert len(told) <= trial_count(LanguageModels(letters())) < trial_count(LanguageModels(model())) / 2
     widths = [one.settings.search.beam_width for one in found.searches]
     assert widths[-1] == 100 and widths[:-1] == sorted(widths[:-1])
-    assert found.best.total <= found.searches[-1].total
+    assert found.best.total_errors <= found.searches[-1].total_errors
 
 
 def test_a_model_of_letters_that_does_not_help_leaves_the_greedy_decoder() -> None:
@@ -89,34 +89,34 @@ def test_the_first_weights_are_among_those_around_which_is_sought() -> None:
 
 
 def test_weights_are_sought_on_a_part_and_weighed_against_greedy_on_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "FEW_WORDS", 9)
-    monkeypatch.setattr(weights, "MORE_WORDS", 18)
+    monkeypatch.setattr(search, "FEW_WORDS", 9)
+    monkeypatch.setattr(search, "MORE_WORDS", 18)
     told: list[Trial] = []
     data = dev(MISHEARD * 5)
     found = tune(data, ALPHABET, LanguageModels(letters()), on_trial=told.append)
-    assert (found.best.total, found.best.words, found.greedy.words) == (0, 45, 45)
+    assert (found.best.total_errors, found.best.words, found.greedy.words) == (0, 45, 45)
     assert {one.words for one in told[1 : 1 + len(FEW_WEIGHTS) * len(FEW_BONUSES)]} == {9}
     # Twenty utterances, every second of them.
-    assert {len(one.errors) for one in found.surface} == {10}
+    assert {len(one.errors) for one in found.grid} == {10}
     assert {len(one.errors) for one in found.searches} == {20}
 
 
-def test_a_part_of_a_bench_is_spread_over_the_set() -> None:
-    bench = Bench(dev(MISHEARD * 5), ALPHABET, LanguageModels(), None)
-    assert bench.part(45) is bench and bench.part(23) is bench
-    assert bench.part(9).trial(GREEDY).errors == bench.trial(GREEDY).errors[::5]
+def test_a_part_of_a_runner_is_spread_over_the_set() -> None:
+    runner = TrialRunner(dev(MISHEARD * 5), ALPHABET, LanguageModels())
+    assert runner.subset(45) is runner and runner.subset(23) is runner
+    assert runner.subset(9).run(GREEDY).errors == runner.run(GREEDY).errors[::5]
 
 
 def test_settings_no_better_than_greedy_are_not_taken() -> None:
     found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, LanguageModels(model()))
     assert found.settings == GREEDY
-    assert found.best.total == found.greedy.total == 0
+    assert found.best.total_errors == found.greedy.total_errors == 0
 
 
 def test_without_a_language_model_bonus_and_width_are_tuned() -> None:
     found = tune(dev(MISHEARD), ALPHABET)
-    assert found.surface == ()
-    assert found.best.total <= found.greedy.total
+    assert found.grid == ()
+    assert found.best.total_errors <= found.greedy.total_errors
 
 
 class Teacher(RnnLm):
@@ -134,7 +134,7 @@ class Teacher(RnnLm):
 def test_a_rescorer_is_weighed_asked_once_for_a_text_and_left_out_if_it_does_not_help() -> None:
     teacher = Teacher([text for text, _ in MISHEARD])
     found = tune(dev(MISHEARD), ALPHABET, LanguageModels(rescorer=teacher), DecoderSettings(rescorer="r.safetensors"))
-    assert found.best.total == 0 and found.settings.rescorer_weight > 0 and found.settings.rescorer
+    assert found.best.total_errors == 0 and found.settings.rescorer_weight > 0 and found.settings.rescorer
     assert teacher.asked < 5000
     useless = Teacher([])
     found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model(), useless), DecoderSettings(rescorer="r.safetensors"))
@@ -149,10 +149,13 @@ def test_what_the_base_has_beside_the_weights_is_kept() -> None:
 
 def test_locked_to_the_words_the_score_of_unknown_ones_is_that_of_the_lifted_lock() -> None:
     told: list[Trial] = []
-    base = replace(BASE, weights=replace(BASE.weights, lexicon_only=True))
+    base = replace(DecoderSettings(), weights=replace(DecoderSettings().weights, lexicon_only=True))
     found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), base, told.append).settings
     opened = [one for one in told if not one.settings.greedy and not one.settings.weights.lexicon_only]
     assert found.weights.lexicon_only
-    assert {one.settings.weights.unknown_score for one in opened} == {BASE.weights.unknown_score, *weights.UNKNOWNS}
-    best = min(opened, key=lambda one: one.total)
+    assert {one.settings.weights.unknown_score for one in opened} == {
+        DecoderSettings().weights.unknown_score,
+        *search.UNKNOWN_SCORES,
+    }
+    best = min(opened, key=lambda one: one.total_errors)
     assert found.weights.unknown_score == best.settings.weights.unknown_score

@@ -7,10 +7,10 @@ import numpy as np
 
 from asr.decoding.beam import BeamSettings, LmSettings
 from asr.decoding.decoder import GREEDY, DecoderSettings
-from asr.decoding.tuning import Dev, Trial, Tuned
+from asr.decoding.tuning import DevSet, Trial, TuningResult
 from asr.decoding.tuning.page import render
 
-DEV = Dev([np.zeros((1, 2), np.float32)] * 2, ["A B C", "D"], 10.0, 0.03)
+DEV = DevSet([np.zeros((1, 2), np.float32)] * 2, ["A B C", "D"], 10.0, 0.03)
 WEIGHTS, BONUSES = (0.0, 0.5, 1.0), (-1.0, 2.0)
 
 
@@ -18,12 +18,12 @@ def trial(settings: DecoderSettings, errors: int, words: int = 4) -> Trial:
     return Trial(settings, (errors, 0), 0.5, words)
 
 
-def tuned(words: int = 4) -> Tuned:
+def tuned(words: int = 4) -> TuningResult:
     """Return six trials of weights, of which the last has the fewest errors, and two searches."""
     settings = [DecoderSettings(weights=LmSettings(weight, bonus)) for weight in WEIGHTS for bonus in BONUSES]
     grid = tuple(trial(one, 5 - index, words) for index, one in enumerate(settings))
     searches = tuple(trial(replace(settings[-1], search=BeamSettings(width)), 0) for width in (10, 50))
-    return Tuned(searches[1], trial(GREEDY, 2), grid, searches, (3, 1))
+    return TuningResult(searches[1], trial(GREEDY, 2), grid, searches, (3, 1))
 
 
 def test_page_shows_the_grid_of_weights_and_the_searches() -> None:
@@ -48,7 +48,7 @@ def test_page_escapes_texts_and_requests_nothing() -> None:
 
 
 def test_page_without_gain_or_language_model_has_no_grid() -> None:
-    result = replace(tuned(), best=trial(GREEDY, 2), surface=())
+    result = replace(tuned(), best=trial(GREEDY, 2), grid=())
     page = render(result, DEV, {})
     assert "Greedy 50.00 % WER: no setting makes fewer errors." in page
     assert "Language-model weight" not in page and 'class="heat best"' not in page

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from asr.decoding.tuning import Dev, Trial, Tuned
+from asr.decoding.tuning import DevSet, Trial, TuningResult
 from asr.reports import page
 
 
 def _percent(trial: Trial) -> float:
-    return 100 * trial.total / trial.words
+    return 100 * trial.total_errors / trial.words
 
 
 def _cells(trials: Sequence[Trial], best: Sequence[bool]) -> list[dict[str, object]]:
@@ -22,16 +22,16 @@ def _cells(trials: Sequence[Trial], best: Sequence[bool]) -> list[dict[str, obje
     ]
 
 
-def render(tuned: Tuned, dev: Dev, facts: Mapping[str, str]) -> str:
+def render(tuned: TuningResult, dev: DevSet, facts: Mapping[str, str]) -> str:
     """Return the page; `facts` names the manifest and the model."""
     greedy = f"Greedy {_percent(tuned.greedy):.2f} % WER"
-    least = min((trial.total for trial in tuned.surface), default=0)
-    cells = iter(_cells(tuned.surface, [trial.total == least for trial in tuned.surface]) if tuned.surface else [])
-    weights = [(trial.settings.weights.lm_weight, trial.settings.weights.word_bonus) for trial in tuned.surface]
+    least = min((trial.total_errors for trial in tuned.grid), default=0)
+    cells = iter(_cells(tuned.grid, [trial.total_errors == least for trial in tuned.grid]) if tuned.grid else [])
+    weights = [(trial.settings.weights.lm_weight, trial.settings.weights.word_bonus) for trial in tuned.grid]
     bonuses = list(dict.fromkeys(bonus for _, bonus in weights))
     searches = [trial.settings.search for trial in tuned.searches]
     chosen = [not tuned.settings.greedy and search == tuned.settings.search for search in searches]
-    grid_words = tuned.surface[0].words if tuned.surface else 0
+    grid_words = tuned.grid[0].words if tuned.grid else 0
     return page.render(
         "tuning.html.j2",
         title=f"Tuned on {len(dev.texts)} utterances, {dev.words} words",

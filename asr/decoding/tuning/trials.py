@@ -1,0 +1,124 @@
+"""Trials of decoder settings on the log-probabilities of a dev set."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from itertools import product
+
+from rapidfuzz.distance import Levenshtein
+
+from asr.decoding.decoder import Candidates, Decoder, DecoderSettings, LanguageModels
+from asr.decoding.greedy import GreedyDecoder, LogProbs
+from asr.parallel import prefetch
+from asr.text import Alphabet
+
+OnTrial = Callable[["Trial"], None]
+
+
+@dataclass(frozen=True)
+class DevSet:
+    """The log-probabilities (T', V) and normalised texts of utterances, and the total seconds of their audio."""
+
+    rows: Sequence[LogProbs]
+    texts: Sequence[str]
+    audio_seconds: float
+    seconds_per_frame: float
+
+    @property
+    def words(self) -> int:
+        """Return the number of words."""
+        return sum(len(text.split()) for text in self.texts)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The result of settings: word errors of each utterance, seconds of decoding, and words of the references."""
+
+    settings: DecoderSettings
+    errors: tuple[int, ...]
+    seconds: float
+    words: int
+
+    @property
+    def total_errors(self) -> int:
+        """Return the word errors of all utterances."""
+        return sum(self.errors)
+
+
+class TrialRunner:
+    """Runs trials on a dev set, each once. `on_trial` is called with each new trial."""
+
+    def __init__(
+        self, dev: DevSet, alphabet: Alphabet, models: LanguageModels, on_trial: OnTrial | None = None
+    ) -> None:
+        self._dev = dev
+        self._trials: dict[tuple[DecoderSettings, int], Trial] = {}
+        self._rescores = models.rescorer is not None
+        # Cached scores make trials fast and their times wrong.
+        self._uncached = Decoder(alphabet, dev.seconds_per_frame, models=models)
+        self._decoder = self._uncached.with_rescorer_cache()
+        self._greedy = GreedyDecoder(alphabet, dev.seconds_per_frame)
+        self._on_trial = on_trial
+        # The last search whose hypotheses were rescored: other weights of the rescorer need no new search.
+        self._last_search: tuple[DecoderSettings, list[Candidates]] | None = None
+
+    def subset(self, words: int) -> "TrialRunner":
+        """Return a runner for about so many words of the set, evenly picked; itself if the set has not many more."""
+        step = self._dev.words // words
+        if step < 2:
+            return self
+        other = copy(self)
+        other._dev = replace(self._dev, rows=self._dev.rows[::step], texts=self._dev.texts[::step])
+        other._trials, other._last_search = {}, None
+        return other
+
+    def decoder(self, settings: DecoderSettings) -> Decoder:
+        """Return the beam decoder with these settings."""
+        return self._decoder.with_settings(settings)
+
+    def run(self, settings: DecoderSettings, threads: int = 0) -> Trial:
+        """Try settings on `threads` threads (0: one for each core). Only with one thread the seconds are comparable."""
+        if (settings, threads) not in self._trials:
+            decoder = self._greedy if settings.greedy else self.decoder(settings)
+            begin = time.perf_counter()
+            if settings.rescorer_weight and self._rescores and isinstance(decoder, Decoder):
+                best = [decoder.rescore(candidates)[0] for candidates in self._candidates(settings, threads)]
+            else:
+                best = [hypotheses[0] for hypotheses in decoder.decode_batch(self._dev.rows, threads=threads)]
+            seconds = time.perf_counter() - begin
+            pairs = zip(self._dev.texts, best, strict=True)
+            errors = tuple(Levenshtein.distance(text.split(), hypothesis.text.split()) for text, hypothesis in pairs)
+            self._trials[settings, threads] = trial = Trial(settings, errors, seconds, self._dev.words)
+            if self._on_trial:
+                self._on_trial(trial)
+        return self._trials[settings, threads]
+
+    def _candidates(self, settings: DecoderSettings, threads: int) -> list[Candidates]:
+        search = replace(settings, rescorer_weight=1.0, rescoring_lm_scale=0.0)
+        if self._last_search is None or self._last_search[0] != search:
+            found = prefetch(self.decoder(search).search, self._dev.rows, threads or os.cpu_count() or 1)
+            self._last_search = search, list(found)
+        return self._last_search[1]
+
+    def timed(self, trial: Trial) -> Trial:
+        """Return a trial with the time that its settings take without cached scores."""
+        if trial.settings.greedy or not trial.settings.rescorer_weight:
+            return trial
+        begin = time.perf_counter()
+        self._uncached.with_settings(trial.settings).decode_batch(self._dev.rows, threads=1)
+        return replace(trial, seconds=time.perf_counter() - begin)
+
+    def best(self, settings: Iterable[DecoderSettings]) -> DecoderSettings:
+        """Return the settings with the fewest errors, the first of equal ones."""
+        return min(map(self.run, settings), key=lambda trial: trial.total_errors).settings
+
+    def grid(self, base: DecoderSettings, weights: Sequence[float], bonuses: Sequence[float]) -> list[Trial]:
+        """Try all pairs of an LM weight and a word insertion bonus, row by row of one weight."""
+        return [self.run(with_weights(base, lm_weight=one, word_bonus=two)) for one, two in product(weights, bonuses)]
+
+
+def with_weights(settings: DecoderSettings, **changes: float) -> DecoderSettings:
+    """Return the settings with some of the LmSettings changed."""
+    return replace(settings, weights=replace(settings.weights, **changes))  # type: ignore[arg-type]
