@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asr.cli import options
-from asr.cli.lm_train import train
+from asr.cli.lm_train import open_reader, report_left_out, train
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
@@ -38,18 +38,14 @@ def perplexity(
     LM is an ARPA file (also .gz), its binary form (.bin) or a recurrent model (.safetensors). TEXT is a text file with
     one sentence per line (also .gz), a manifest (.jsonl), or - for standard input.
     """
-    from asr.lm import TextReader, load
+    from asr.lm import load
     from asr.lm import perplexity as measure
 
     with Display(quiet) as display:
         loaded = load(model, lambda path: display.say(f"reading {model}; the binary form {path} is faster to load"))
-        reader = TextReader(
-            _source(model, texts, normaliser, ids),
-            lambda done, total: display.update("read", done / 1e6, total / 1e6, "MB"),
-        )
+        reader = open_reader(display, _source(model, texts, normaliser, ids))
         result = measure(loaded, reader)
-        display.close()
-        options.tell_reader(display, reader)
+        report_left_out(display, reader)
     if as_json:
         click.echo(json.dumps(_to_json(model, result, reader.left_out)))
         return 0

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,8 @@ from asr.cli.progress import Display
 from asr.cli.stopping import stop_signals
 
 if TYPE_CHECKING:
-    from asr.lm import Perplexity, RnnLm, TextReader
-    from asr.lm.recurrent import LmEpoch, LmFileSettings, LmStep, RnnLmTraining
+    from asr.lm import RnnLm, TextReader, TextSource
+    from asr.lm.recurrent import LmEpoch, LmFileSettings, LmStep
     from asr.text import TextSettings
 
 # Without --dev, every _HELD_OUT-th sentence is held out.
@@ -162,20 +162,27 @@ def _text_settings(values: dict[str, Any], by_characters: bool) -> "TextSettings
         raise click.UsageError(f"--{error}") from error
 
 
-def _reader(
-    display: Display, texts: tuple[Path, ...], text: "TextSettings", alphabet: bool, ids: bool | None
-) -> "TextReader":
-    from asr.lm import TextReader, TextSource
+def open_reader(display: Display, source: "TextSource") -> "TextReader":
+    """Return a reader that shows its progress."""
+    from asr.lm import TextReader
 
-    source = TextSource(texts, text.normaliser, text.alphabet if alphabet else None, ids)
     return TextReader(source, lambda done, total: display.update("read", done / 1e6, total / 1e6, "MB"))
+
+
+def report_left_out(display: Display, reader: "TextReader") -> None:
+    """Show which ids and sentences a reader has left out."""
+    display.close()
+    for name in reader.with_ids:
+        display.say(f"{name}: the utterance id at the start of each line is left out; --no-ids keeps it", True)
+    if reader.left_out:
+        total = reader.left_out + reader.sentences
+        display.say(f"left out {reader.left_out:,} of {total:,} sentences; the first: {reader.first_left_out}", True)
 
 
 def _reported(display: Display, reader: "TextReader", sentences: Iterator[Any]) -> Iterator[Any]:
     """Yield the sentences of a reader, then show their counts."""
     yield from sentences
-    display.close()
-    options.tell_reader(display, reader)
+    report_left_out(display, reader)
     counts = f"{reader.sentences:,} sentences, {reader.words:,} words, {reader.characters:,} characters"
     display.say(f"{reader.names}: {counts}")
 
@@ -205,7 +212,8 @@ def _train_ngram(
         settings = EstimateSettings(values["order"], _cutoffs(values["cutoffs"]), vocabulary)
     except lm.LmError as error:
         raise click.UsageError(f"--{error}") from error
-    reader = _reader(display, texts, text, by_characters, values["ids"])
+    alphabet = text.alphabet if by_characters else None
+    reader = open_reader(display, lm.TextSource(texts, text.normaliser, alphabet, values["ids"]))
     model = estimate(_reported(display, reader, lm.tokens(reader, values["unit"])), settings)
     before = sum(model.counts)
     if values["prune"]:
@@ -227,8 +235,9 @@ def _cutoffs(value: str) -> tuple[int, ...]:
 def _train_rnn(
     display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", values: dict[str, Any]
 ) -> int:
-    from asr import compute
+    from asr import compute, lm
     from asr.lm import recurrent
+    from asr.version import __version__
 
     unit = values["unit"]
     defaults = {name: value if values.get(name) is None else values[name] for name, value in _DEFAULTS[unit].items()}
@@ -250,24 +259,26 @@ def _train_rnn(
     except ValueError as error:
         raise click.UsageError(f"--{error}".replace("_", "-")) from error
     compute.keep_freed_memory()
-    dev: list[str] = []
-    if values["dev"]:
-        dev_reader = _reader(display, (values["dev"],), text, True, values["ids"])
-        dev += _reported(display, dev_reader, iter(dev_reader))
-    reader = _reader(display, texts, text, True, values["ids"])
-    sentences = _reported(display, reader, iter(reader))
-    if not values["dev"]:
-        # `dev` is complete when the sentences have been read, before training uses it.
-        sentences = _hold_out(sentences, dev)
+
+    def read(paths: tuple[Path, ...]) -> Iterator[str]:
+        reader = open_reader(display, lm.TextSource(paths, text.normaliser, text.alphabet, values["ids"]))
+        return _reported(display, reader, iter(reader))
+
+    dev = list(read((values["dev"],))) if values["dev"] else []
+    # Without --dev, `dev` is complete when the sentences have been read, before training uses it.
+    sentences = read(texts) if values["dev"] else _hold_out(read(texts), dev)
+    card = {"texts": list(map(str, texts)), "training": asdict(training), "asr": __version__}
     with stop_signals() as should_stop:
-        writer = Writer(display, out, settings, training, tuple(map(str, texts)), dev, should_stop)
+        writer = Writer(display, out, settings, card, should_stop)
         try:
-            recurrent.train(settings, training, sentences, dev, writer)
+            stopped = recurrent.train(settings, training, sentences, dev, writer).stopped
         except KeyboardInterrupt:
-            display.close()
-            kept = f"the best model so far is kept: {writer.best}" if writer.best else "nothing is written yet"
-            display.say(f"stopped; {kept}", always=True)
-            return 130
+            stopped = True
+    display.close()
+    if stopped:
+        kept = f"the best model so far is kept: {writer.best}" if writer.best else "nothing is written yet"
+        display.say(f"stopped; {kept}", always=True)
+        return 130
     click.echo(writer.best)
     return 0
 
@@ -286,59 +297,39 @@ def _hold_out(sentences: Iterator[str], dev: list[str]) -> Iterator[str]:
 class Writer:
     """Shows the progress of training and writes the model of each epoch that is the best so far.
 
-    When `should_stop` returns True, the current model is measured, written if it is the best, and training ends with
-    KeyboardInterrupt. `best` describes the written model; it is empty if none is written.
+    `best` describes the written model; it is empty if none is written.
     """
 
     display: Display
     out: Path
     settings: "LmFileSettings"
-    training: "RnnLmTraining"
-    texts: Sequence[str]
-    dev: Sequence[str]
+    card: dict[str, Any]
     should_stop: Callable[[], bool]
     best: str = ""
-    highest: float = float("-inf")
     start: float = field(default_factory=time.monotonic)
 
-    def __call__(self, event: "LmStep | LmEpoch", model: "RnnLm") -> None:
-        """Handle a step or an epoch."""
-        from asr.lm.recurrent import LmStep
+    def __call__(self, event: "LmStep | LmEpoch", model: "RnnLm") -> bool:
+        """Handle a step or an epoch, and return whether training should stop."""
+        from asr.lm import recurrent
 
-        epochs = self.training.epochs
-        if not isinstance(event, LmStep):
-            self.display.close()
-            best = self._write_if_best(f"epoch {event.number} of {epochs}", event.dev, model)
-            seconds, self.start = time.monotonic() - self.start, time.monotonic()
-            line = f"epoch {event.number}/{epochs}: loss {event.train_loss:.3f}, {_figures(event.dev)}"
-            self.display.say(f"{line}{' (best)' if best else ''}, {seconds:.1f} s")
-        elif self.should_stop():
-            self.display.close()
-            reached = f"epoch {event.epoch} of {epochs} ({event.done / event.total:.0%} done)"
-            self._write_if_best(reached, model.perplexity(self.dev), model)
-            raise KeyboardInterrupt
-        else:
+        epochs = self.card["training"]["epochs"]
+        if isinstance(event, recurrent.LmStep):
             title, note = f"epoch {event.epoch}/{epochs}", f"loss {event.loss:.3f}"
             self.display.update(title, event.done, event.total, f"{self.settings.unit}s", note)
-
-    def _write_if_best(self, reached: str, dev: "Perplexity", model: "RnnLm") -> bool:
-        from asr.lm import recurrent
-        from asr.version import __version__
-
-        if dev.log_prob <= self.highest:
-            return False
-        card = {
-            "texts": list(self.texts),
-            "training": asdict(self.training),
-            "reached": reached,
-            "dev_perplexity_per_character": dev.per_character,
-            "dev_perplexity_per_word": dev.per_word,
-            "asr": __version__,
-        }
-        recurrent.save(self.out, model, self.settings, card)
-        self.highest, self.best = dev.log_prob, f"{self.out}: {reached}, {_figures(dev)}"
-        return True
-
-
-def _figures(dev: "Perplexity") -> str:
-    return f"dev perplexity {dev.per_character:.4f} per character, {dev.per_word:.2f} per word"
+            return self.should_stop()
+        self.display.close()
+        dev, part = event.dev, f" ({event.done:.0%} done)" if event.done < 1 else ""
+        figures = f"dev perplexity {dev.per_character:.4f} per character, {dev.per_word:.2f} per word"
+        if event.best:
+            reached = f"epoch {event.number} of {epochs}{part}"
+            result = {
+                "reached": reached,
+                "dev_perplexity_per_character": dev.per_character,
+                "dev_perplexity_per_word": dev.per_word,
+            }
+            recurrent.save(self.out, model, self.settings, self.card | result)
+            self.best = f"{self.out}: {reached}, {figures}"
+        seconds, self.start = time.monotonic() - self.start, time.monotonic()
+        line = f"epoch {event.number}/{epochs}{part}: loss {event.train_loss:.3f}, {figures}"
+        self.display.say(f"{line}{' (best)' if event.best else ''}, {seconds:.1f} s")
+        return False

@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr.cli.progress import Display
-
 if TYPE_CHECKING:
-    from asr.lm import TextReader
     from asr.recognition.pretrained import Bundle
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -77,12 +74,3 @@ ids: Decorator = click.option(
     default=None,
     help="Whether each line of TEXT begins with an utterance's id, which is no text.  [default: seen from its lines]",
 )
-
-
-def tell_reader(display: Display, reader: "TextReader") -> None:
-    """Say what of some texts was left out."""
-    for name in reader.with_ids:
-        display.say(f"{name}: each line begins with an utterance's id, which is left out; --no-ids keeps it", True)
-    if reader.left_out:
-        total = reader.left_out + reader.sentences
-        display.say(f"left out {reader.left_out:,} of {total:,} sentences; the first: {reader.first_left_out}", True)

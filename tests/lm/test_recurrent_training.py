@@ -197,6 +197,22 @@ def test_encoding_in_blocks_gives_the_same_corpus(monkeypatch: pytest.MonkeyPatc
         training.encode_characters([*["A"] * 8, "Z"], Alphabet(" AB"), "train")
 
 
+def test_training_stops_after_a_step() -> None:
+    events: list[LmStep | LmEpoch] = []
+
+    def on_event(event: LmStep | LmEpoch, model: RnnLm) -> bool:
+        events.append(event)
+        return len(events) > 3
+
+    run = RnnLmTraining(epochs=5, streams=5, chunk=2)
+    found = rnnlm.train(TINY, run, ["AB BA", "AB", "BA"], ["AB"], on_event)
+    # An epoch has two steps, so training stops after the first step of the second epoch.
+    assert [(epoch.number, epoch.done) for epoch in found.epochs] == [(1, 1.0), (2, pytest.approx(8 / 12))]
+    assert found.stopped
+    best = max(found.epochs, key=lambda epoch: epoch.dev.log_prob)
+    assert found.model.perplexity(["AB"]) == best.dev
+
+
 def test_same_seed_gives_the_same_weights_and_leaves_the_global_random_state() -> None:
     shape = replace(TINY, model=replace(TINY.model, dropout=0.2))
     runs: list[training.Trained] = []

@@ -5,7 +5,6 @@ streams and these into chunks. The hidden state is carried from chunk to chunk; 
 and Peng, 1990).
 """
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +24,6 @@ from asr.lm.text import LmError
 from asr.model.schedule import learning_rate_factor
 from asr.text import Alphabet, TextError
 
-_log = logging.getLogger(__name__)
 # Targets without a loss: the padding of the last stream.
 _PADDING = -100
 # The end of a text before words have tokens.
@@ -77,9 +75,13 @@ class RnnLmTraining:
 
 @dataclass(frozen=True)
 class LmEpoch:
-    """The result of an epoch. `train_loss`: nats per token. `best`: the dev perplexity is the lowest so far."""
+    """The result of an epoch. `train_loss`: nats per token. `best`: the dev perplexity is the lowest so far.
+
+    `done`: the fraction of the epoch, less than 1 if training was stopped.
+    """
 
     number: int
+    done: float
     train_loss: float
     dev: Perplexity
     best: bool
@@ -101,6 +103,7 @@ class Trained:
 
     model: RnnLm
     epochs: tuple[LmEpoch, ...]
+    stopped: bool
 
 
 @dataclass(frozen=True)
@@ -211,13 +214,14 @@ def train(
     training: RnnLmTraining,
     train_texts: Iterable[str],
     dev_texts: Sequence[str],
-    on_event: Callable[[LmStep | LmEpoch, RnnLm], None] | None = None,
+    on_event: Callable[[LmStep | LmEpoch, RnnLm], bool | None] = lambda event, model: None,
 ) -> Trained:
     """Train a language model and keep the weights of the epoch with the lowest dev perplexity.
 
     A word model takes its vocabulary from the training texts. `on_event` is called after each step and each epoch with
-    the current model. On one machine the same seed gives the same weights; torch's global random state is unchanged.
-    Raises TextError, and LmError if there are no texts or the loss is not finite.
+    the current model; if it returns True after a step, the epoch and training end there. On one machine the same seed
+    gives the same weights; torch's global random state is unchanged. Raises TextError, and LmError without texts or if
+    the loss is not finite.
     """
     device = torch.device(training.device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -232,24 +236,23 @@ def train(
         epochs: list[LmEpoch] = []
         best: dict[str, Tensor] = {}
         highest = -math.inf
-        for number in range(1, training.epochs + 1):
-            loss = math.nan
+        stopped = False
+        while len(epochs) < training.epochs and not stopped:
+            number = len(epochs) + 1
             for step in _epoch(model, optimiser, corpus, training, number):
-                loss = step.loss
-                if on_event:
-                    on_event(step, model)
+                stopped = bool(on_event(step, model))
+                if stopped:
+                    break
             dev = model.perplexity(dev_texts)
-            if not math.isfinite(loss) or not math.isfinite(dev.log_prob):
+            if not math.isfinite(step.loss) or not math.isfinite(dev.log_prob):
                 raise LmError(f"epoch {number}: the loss is not finite; a lower learning_rate or clip may help")
-            epochs.append(LmEpoch(number, loss, dev, dev.log_prob > highest))
+            epochs.append(LmEpoch(number, step.done / step.total, step.loss, dev, dev.log_prob > highest))
             if epochs[-1].best:
                 highest = dev.log_prob
                 best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            _log.info("epoch %d: loss %.4f, dev perplexity %.4f per character", number, loss, dev.per_character)
-            if on_event:
-                on_event(epochs[-1], model)
+            on_event(epochs[-1], model)
     model.load_state_dict(best)
-    return Trained(model.eval(), tuple(epochs))
+    return Trained(model.eval(), tuple(epochs), stopped)
 
 
 def _initial(settings: LmFileSettings, training: RnnLmTraining, texts: Iterable[str]) -> tuple[RnnLm, Corpus]:
