@@ -1,6 +1,7 @@
 """Speech recognition with recurrent networks and CTC: prepare, train, transcribe, evaluate.
 
-The names below are the public ones. They are imported when first used, so that `asr --help` does not wait for torch.
+The names below are the public API. They are imported when they are first used, so that `asr --help` does not wait for
+torch.
 """
 
 from importlib import import_module
@@ -14,46 +15,55 @@ if TYPE_CHECKING:
     from asr.corpora.manifest import read as read_manifest
     from asr.corpora.manifest import write as write_manifest
     from asr.decoding.decoder import DecoderConfig, DecoderSettings, LanguageModels, read_decoder
-    from asr.recognition import Recognizer
+    from asr.errors import AsrError
+    from asr.recognition import Recognizer, TranscribeOptions
     from asr.recognition.evaluation import Evaluation, evaluate
-    from asr.recognition.listening import Listening
-    from asr.recognition.pretrained.loading import load
+    from asr.recognition.loading import load
     from asr.recognition.streaming import Stream
     from asr.training import train
     from asr.training.recipe import Recipe
-    from asr.transcripts.records import Hypothesis, Word
+    from asr.transcripts.records import FileResult, Hypothesis, Segment, Transcript, Word
 
-_HOMES = {
-    "DecoderConfig": ("decoding.decoder", "DecoderConfig"),
-    "DecoderSettings": ("decoding.decoder", "DecoderSettings"),
-    "Evaluation": ("recognition.evaluation", "Evaluation"),
-    "Hypothesis": ("transcripts.records", "Hypothesis"),
-    "LanguageModels": ("decoding.decoder", "LanguageModels"),
-    "Listening": ("recognition.listening", "Listening"),
-    "Recipe": ("training.recipe", "Recipe"),
-    "Recognizer": ("recognition", "Recognizer"),
-    "Stream": ("recognition.streaming", "Stream"),
-    "Utterance": ("corpora.manifest", "Utterance"),
-    "Word": ("transcripts.records", "Word"),
-    "evaluate": ("recognition.evaluation", "evaluate"),
-    "load": ("recognition.pretrained.loading", "load"),
-    "read_decoder": ("decoding.decoder", "read_decoder"),
-    "read_manifest": ("corpora.manifest", "read"),
-    "read_settings": ("config", "read"),
-    "train": ("training", "train"),
-    "write_manifest": ("corpora.manifest", "write"),
+# Name -> its module, and its name there if it differs.
+_EXPORTS = {
+    "AsrError": "errors",
+    "DecoderConfig": "decoding.decoder",
+    "DecoderSettings": "decoding.decoder",
+    "Evaluation": "recognition.evaluation",
+    "FileResult": "transcripts.records",
+    "Hypothesis": "transcripts.records",
+    "LanguageModels": "decoding.decoder",
+    "Recipe": "training.recipe",
+    "Recognizer": "recognition",
+    "Segment": "transcripts.records",
+    "Stream": "recognition.streaming",
+    "TranscribeOptions": "recognition",
+    "Transcript": "transcripts.records",
+    "Utterance": "corpora.manifest",
+    "Word": "transcripts.records",
+    "evaluate": "recognition.evaluation",
+    "load": "recognition.loading",
+    "read_decoder": "decoding.decoder",
+    "read_manifest": "corpora.manifest:read",
+    "read_settings": "config:read",
+    "train": "training",
+    "write_manifest": "corpora.manifest:write",
 }
 
 __all__ = [
+    "AsrError",
     "DecoderConfig",
     "DecoderSettings",
     "Evaluation",
+    "FileResult",
     "Hypothesis",
     "LanguageModels",
-    "Listening",
     "Recipe",
     "Recognizer",
+    "Segment",
     "Stream",
+    "TranscribeOptions",
+    "Transcript",
     "Utterance",
     "Word",
     "evaluate",
@@ -67,7 +77,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _EXPORTS:
         raise AttributeError(f"module 'asr' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(f"asr.{module}"), attribute)
+    module, _, attribute = _EXPORTS[name].partition(":")
+    return getattr(import_module(f"asr.{module}"), attribute or name)

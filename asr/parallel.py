@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ def map_processes(
 
 def prefetch(
     function: Callable[[Argument], Result], arguments: Iterable[Argument], threads: int = 2
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Yield function(argument) for each argument; threads compute at most 2 * `threads` results in advance.
 
     Exceptions of the function are raised here. Closing the iterator waits for the calls in progress.

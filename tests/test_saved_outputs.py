@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import asr
+from asr import TranscribeOptions
 from asr.audio import info
 from asr.corpora.manifest import Utterance
-from asr.recognition import Recognizer, load
-from asr.recognition.pretrained import named
+from asr.recognition import Recognizer
 
 ROOT = Path(__file__).resolve().parent.parent
 SAVED = json.loads((ROOT / "tests/saved/english-small.json").read_text(encoding="utf-8"))
@@ -19,9 +19,7 @@ SAVED = json.loads((ROOT / "tests/saved/english-small.json").read_text(encoding=
 @pytest.fixture(scope="module")
 def greedy() -> Recognizer:
     """The bundled model with the greedy decoder."""
-    bundle = named("english-small")
-    assert bundle
-    return load(bundle.model)
+    return asr.load("english-small", decoder="greedy")
 
 
 @pytest.mark.parametrize("name", SAVED)
@@ -37,7 +35,7 @@ def test_log_probabilities_are_the_saved_ones(name: str, greedy: Recognizer) -> 
 @pytest.mark.parametrize("name", SAVED)
 def test_greedy_transcripts_are_the_saved_ones(name: str, greedy: Recognizer) -> None:
     saved = SAVED[name]["greedy"]
-    found = greedy.transcribe_file(ROOT / name, words=True)
+    found = greedy.transcribe_file(ROOT / name, TranscribeOptions(words=True))
     assert found.text == saved["text"]
     assert found.acoustic_score == pytest.approx(saved["score"], abs=0.01)
     for word, (text, start, end, confidence) in zip(found.words, saved["words"], strict=True):
@@ -49,10 +47,11 @@ def test_greedy_transcripts_are_the_saved_ones(name: str, greedy: Recognizer) ->
 def test_transcripts_with_the_bundled_decoder_are_the_saved_ones() -> None:
     recognizer = asr.load("english-small")
     for name, saved in list(SAVED.items())[:4]:
-        found = recognizer.alternatives(ROOT / name, 3, words=True)
-        assert [one.text for one in found] == [saved["decoder"]["text"], *saved["decoder"]["alternatives"]]
-        assert found[0].acoustic_score == pytest.approx(saved["decoder"]["acoustic_score"], abs=0.01)
-        assert found[0].lm_score == pytest.approx(saved["decoder"]["lm_score"], abs=0.02)
-        for word, (text, start, end, _) in zip(found[0].words, saved["decoder"]["words"], strict=True):
+        found = recognizer.transcribe_file(ROOT / name, TranscribeOptions(words=True, nbest=3))
+        assert found.text == saved["decoder"]["text"]
+        assert [other.text for other in found.alternatives] == saved["decoder"]["alternatives"]
+        assert found.acoustic_score == pytest.approx(saved["decoder"]["acoustic_score"], abs=0.01)
+        assert found.lm_score == pytest.approx(saved["decoder"]["lm_score"], abs=0.02)
+        for word, (text, start, end, _) in zip(found.words, saved["decoder"]["words"], strict=True):
             assert word.text == text
             assert [word.start, word.end] == pytest.approx([start, end], abs=1e-3)

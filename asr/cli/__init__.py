@@ -1,40 +1,56 @@
-"""The command line: argv -> one call -> stdout. The only place that prints or exits.
+"""The command line: argv -> one call -> stdout. The only package that prints or exits.
 
-Exit codes: 0 done, 1 failed, 2 the command or a setting cannot be used, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 failed, 2 unusable arguments or settings, 130 stopped with Ctrl-C.
 """
 
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
-from asr.cli.align import align
-from asr.cli.compare import compare
-from asr.cli.doctor import doctor
-from asr.cli.evaluate import evaluate
-from asr.cli.inspect import inspect
-from asr.cli.lm import lm
-from asr.cli.models import models
-from asr.cli.prepare import prepare
 from asr.cli.progress import one_line
-from asr.cli.score import score
-from asr.cli.train import train
-from asr.cli.transcribe import transcribe
-from asr.cli.tune import tune
 from asr.config import ConfigError
 from asr.errors import AsrError
 from asr.version import __version__
 
+# Each command is a function of its own name in the module of that name below asr.cli.
+_COMMANDS = (
+    "prepare",
+    "doctor",
+    "train",
+    "transcribe",
+    "align",
+    "evaluate",
+    "score",
+    "compare",
+    "inspect",
+    "lm",
+    "tune",
+    "models",
+)
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Program(click.Group):
+    """Imports only the command that runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands in the order of a project."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, or None if there is none of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"asr.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="asr", message="%(prog)s %(version)s")
 def program() -> None:
     """Speech recognition with recurrent networks and CTC: prepare, train, transcribe, evaluate."""
-
-
-for _command in (prepare, doctor, train, transcribe, align, evaluate, score, compare, inspect, lm, tune, models):
-    program.add_command(_command)
 
 
 def _fail(message: str, code: int) -> int:
@@ -42,16 +58,12 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _usage(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context else "asr"
-    return f"{error.format_message().rstrip('.')}; {path} --help says what can be used"
-
-
-def _explain(error: Exception) -> int:
-    """Say in one line what was wrong; a defect of the program, which is no user's mistake, keeps its traceback."""
+def _exit_code(error: Exception) -> int:
+    """Print one line for an error of the user and return the exit code; any other error is a defect and is raised."""
     if isinstance(error, click.ClickException):
-        return _fail(_usage(error), 2)
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "asr"
+        return _fail(f"{error.format_message().rstrip('.')}; see {path} --help", 2)
     if isinstance(error, OSError):
         return _fail(f"{error.filename or 'operating system'}: {error.strerror or error}", 1)
     if isinstance(error, AsrError):
@@ -60,21 +72,21 @@ def _explain(error: Exception) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; a user's mistake ends in one line on stderr."""
+    """Run one command and return its exit code; an error of the user prints one line to stderr."""
     try:
-        # What a command returns is its exit code.
+        # Commands return their exit codes.
         return int(program.main(list(arguments), prog_name="asr", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 2
     except (click.Abort, KeyboardInterrupt) as error:
-        # click takes an end of file that nobody expected for Ctrl-D at a prompt; there is no prompt here.
+        # click takes an unexpected end of file for Ctrl-D at a prompt; there are no prompts here.
         if isinstance(error.__context__, EOFError):
             raise error.__context__ from None
         return _fail("stopped", 130)
     except BrokenPipeError:
-        # The reader of our output (`head`, say) has gone; nothing is left to say, not even at exit.
+        # The reader of the output, such as `head`, is gone; nothing can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        return _explain(error)
+        return _exit_code(error)

@@ -38,14 +38,13 @@ def evaluate(
     """Transcribe MANIFEST and score it: WER, CER and SER with 95 % intervals, and the worst utterances."""
     from asr import recognition
     from asr.corpora import manifest as manifests
-    from asr.recognition import evaluation
-    from asr.recognition.listening import Listening
+    from asr.recognition import TranscribeOptions, evaluation
     from asr.reports import text
     from asr.reports.score import score_pairs
     from asr.transcripts.matching import Pair
 
     utterances = manifests.read(manifest)
-    recognizer = recognition.load(model, device or "cpu").with_listening(Listening(batch=batch_seconds))
+    recognizer = recognition.load(model, device or "cpu")
     with Display(quiet) as display:
         duration = sum(utterance.duration for utterance in utterances)
         recognizer, decoder = decoding.apply(recognizer, display, nbest, duration)
@@ -53,17 +52,18 @@ def evaluate(
         def progress(done: float, total: float) -> None:
             display.update("transcribe", done / 60, total / 60, "minutes")
 
-        result = evaluation.evaluate(recognizer, utterances, progress, nbest)
+        options = TranscribeOptions(nbest=nbest, batch_seconds=batch_seconds)
+        result = evaluation.evaluate(recognizer, utterances, options, progress)
     pairs = [
         Pair(
             utterance.id,
             utterance.text,
-            hypothesis.text,
+            transcript.text,
             utterance.speaker,
             utterance.duration,
-            tuple(word.confidence for word in hypothesis.words),
+            tuple(word.confidence for word in transcript.words),
         )
-        for utterance, hypothesis in zip(utterances, result.hypotheses, strict=True)
+        for utterance, transcript in zip(utterances, result.transcripts, strict=True)
     ]
     scored = score_pairs(pairs, normaliser or result.normaliser, equivalents)
     given = facts(manifest=manifest, model=model, decoder=decoder, equivalents=equivalents)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from asr.recognition.pretrained import Bundle
+    from asr.recognition.named_models import Bundle
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _BUNDLE = "asr.bundle"
@@ -16,17 +16,17 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 class Model(click.ParamType[Path]):
-    """The file of a model, given by its path or by the name of a bundle, which the command's context then keeps."""
+    """A model file, given by its path or by the name of a bundle, which is kept in the context of the command."""
 
     name = "model"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path of the model file."""
-        from asr.recognition import pretrained
+        from asr.recognition import named_models
 
         try:
-            bundle = None if isinstance(value, Path) else pretrained.named(value)
-        except pretrained.PretrainedError as error:
+            bundle = None if isinstance(value, Path) else named_models.find(value)
+        except named_models.ModelNameError as error:
             self.fail(str(error), param, ctx)
         if bundle is None:
             path: Path = FILE.convert(value, param, ctx)
@@ -37,9 +37,9 @@ class Model(click.ParamType[Path]):
 
 
 def bundle() -> "Bundle | None":
-    """Return the bundle whose name the running command was given, or None."""
-    found: Bundle | None = click.get_current_context().meta.get(_BUNDLE)
-    return found
+    """Return the bundle that the running command names, or None."""
+    named: Bundle | None = click.get_current_context().meta.get(_BUNDLE)
+    return named
 
 
 MODEL = Model()
@@ -49,11 +49,11 @@ batch_seconds: Decorator = click.option(
     "--batch-seconds",
     type=click.IntRange(min=1, max=3600),
     metavar="N",
-    help="Seconds of audio to compute together, which texts do not depend on.  [default: 120; on a GPU 600]",
+    help="Seconds of audio to compute together; texts do not depend on it.  [default: 120; on a GPU 600]",
 )
 quiet: Decorator = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 model: Decorator = click.option(
-    "--model", "-m", type=MODEL, required=True, help="A model file that asr train wrote, or a name (asr models)."
+    "--model", "-m", type=MODEL, required=True, help="A model file, or the name of a model (see asr models)."
 )
 model_or_default: Decorator = click.option(
     "--model",
@@ -61,16 +61,18 @@ model_or_default: Decorator = click.option(
     type=MODEL,
     default="english-small",
     show_default=True,
-    help="A model file that asr train wrote, or a name (asr models).",
+    help="A model file, or the name of a model (see asr models).",
 )
 device: Decorator = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute; auto takes what is there."
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    help="Device to compute on; auto uses a GPU if there is one.",
 )
 normaliser: Decorator = click.option(
-    "--normaliser", metavar="NAME", help="How texts are written: upper (letters in capitals) or none.  [default: upper]"
+    "--normaliser", metavar="NAME", help="Normaliser of the texts: upper (capital letters) or none.  [default: upper]"
 )
 ids: Decorator = click.option(
     "--ids/--no-ids",
     default=None,
-    help="Whether each line of TEXT begins with an utterance's id, which is no text.  [default: seen from its lines]",
+    help="Whether each line of TEXT begins with an utterance id.  [default: detected]",
 )

@@ -16,34 +16,34 @@ _INTERVAL = 15.0
 
 
 def one_line(text: str) -> str:
-    """Return a text with escapes for what would end its line, steer a terminal or cannot be shown: names may be any."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    """Return a text with line ends, control and unprintable characters escaped: a file name may contain any."""
+    return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in text)
 
 
 @contextmanager
 def libraries_silent() -> Iterator[None]:
-    """Keep from stderr what libraries written in C tell it on their own, libmpg123 of each damaged frame of an MP3.
+    """Discard what C libraries write to stderr, such as libmpg123 for each damaged frame of an MP3 file.
 
-    What Python writes to sys.stderr is shown as ever.
+    What Python writes to sys.stderr is still shown.
     """
     own = sys.stderr
     try:
-        shown = os.dup(2)
+        copy = os.dup(2)
     except OSError:  # there is no stderr
         yield
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    devnull_fd = os.open(os.devnull, os.O_WRONLY)
     try:
         if _number_of(own) == 2:
-            sys.stderr = os.fdopen(shown, "w", 1, own.encoding, own.errors, closefd=False)
-        os.dup2(nowhere, 2)
+            sys.stderr = os.fdopen(copy, "w", 1, own.encoding, own.errors, closefd=False)
+        os.dup2(devnull_fd, 2)
         yield
     finally:
         sys.stderr.flush()
         sys.stderr = own
-        os.dup2(shown, 2)
-        os.close(shown)
-        os.close(nowhere)
+        os.dup2(copy, 2)
+        os.close(copy)
+        os.close(devnull_fd)
 
 
 def _number_of(stream: Any) -> int | None:
@@ -54,14 +54,14 @@ def _number_of(stream: Any) -> int | None:
 
 
 class Display:
-    """Shows how far one task after another has come, told from any thread. Use it as a context manager."""
+    """Shows the progress of one task after the other. Its methods may be called from any thread."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         self._bar: Any = None
         self._task: Any = None
         self._title = ""
-        self._begin = self._said = self._first = 0.0
+        self._begin = self._shown = self._first = 0.0
         self._lock = threading.RLock()
 
     def __enter__(self) -> "Display":
@@ -73,14 +73,14 @@ class Display:
         self.close()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         with self._lock:
             if self._bar is not None:
                 self._bar.stop()
             self._bar, self._title = None, ""
 
     def say(self, message: str, always: bool = False) -> None:
-        """Show a line that stays; `always`: also when quiet, for what is no mere progress."""
+        """Print a line to stderr; `always`: even if quiet."""
         if self.quiet and not always:
             return
         with self._lock:
@@ -90,9 +90,9 @@ class Display:
                 click.echo(message, err=True)
 
     def update(self, title: str, done: float, total: float, unit: str = "", note: str = "") -> None:
-        """Show that `done` of `total` units of the task are done; a new title begins a new task.
+        """Show that `done` of `total` units of a task are done; a new title begins a new task.
 
-        Without a `unit` the note tells what the rate would.
+        The rate is shown in `unit` per second; without a unit, the note is shown instead.
         """
         if self.quiet or total <= 0:
             return
@@ -103,21 +103,21 @@ class Display:
         now = time.monotonic()
         if title != self._title:
             self.close()
-            self._title, self._begin, self._said, self._first = title, now, now, done
+            self._title, self._begin, self._shown, self._first = title, now, now, done
             if sys.stderr.isatty():
                 self._start(title, total, unit)
-        # What was there at the start, the first part of a resumed download for one, says nothing of the rate.
+        # What was done at the start, such as the first part of a resumed download, does not count for the rate.
         rate = (done - self._first) / max(now - self._begin, 1e-6)
         if self._bar is not None:
-            told = f"{_number(rate)} {unit}/s {note}" if unit else note
-            self._bar.update(self._task, completed=done, total=total, rate=told)
+            label = f"{_number(rate)} {unit}/s {note}" if unit else note
+            self._bar.update(self._task, completed=done, total=total, rate=label)
             if done >= total:
                 self.close()
-        elif now - self._said >= _INTERVAL and rate > 0:
-            self._said = now
+        elif now - self._shown >= _INTERVAL and rate > 0:
+            self._shown = now
             left = _time((total - done) / rate)
-            told = f"{_number(rate)} {unit}/s, {left} left {note}".rstrip() if unit else f"{note}, {left} left"
-            click.echo(f"{title}: {done / total:.0%}, {told}", err=True)
+            label = f"{_number(rate)} {unit}/s, {left} left {note}".rstrip() if unit else f"{note}, {left} left"
+            click.echo(f"{title}: {done / total:.0%}, {label}", err=True)
 
     def _start(self, title: str, total: float, unit: str) -> None:
         from rich.console import Console
@@ -136,49 +136,48 @@ class Display:
         self._bar.start()
 
 
-class Recordings:
-    """How far recordings of these sizes are, told from any thread."""
+class FileProgress:
+    """Shows how many files are done, weighted by their sizes in bytes. Its methods may be called from any thread."""
 
     def __init__(self, display: Display, sizes: Sequence[int]) -> None:
         self._display = display
         self._sizes = sizes
+        self._total = sum(sizes)
         self._lock = threading.Lock()
         self._begin = time.monotonic()
-        self._done = 0
-        self._seconds = 0.0
-        # Of those that are worked on: the share of the size, and the seconds, that are done.
+        self._files = 0
+        # The bytes and the seconds of audio that are done, and those of the files in progress.
+        self._done = self._seconds = 0.0
         self._parts: dict[int, tuple[float, float]] = {}
-        self._number = 0
         self._closed = False
-        self._total = sum(sizes)
         self._display.update("transcribe", 0, self._total, note="")
 
-    def part(self, index: int, share: float, seconds: float) -> None:
-        """Tell the share that is done of one that is worked on; `seconds` of all of it."""
+    def update(self, index: int, share: float, duration: float) -> None:
+        """Show that a share (0 to 1) of a file of this duration (s) is done."""
         with self._lock:
-            if not self._closed:
-                self._parts[index] = (share * self._sizes[index], share * seconds)
-                self._show()
+            self._parts[index] = share * self._sizes[index], share * duration
+            self._show()
 
-    def done(self, index: int, seconds: float) -> None:
-        """Tell that one is done."""
+    def finish(self, index: int) -> None:
+        """Show that a file is done."""
         with self._lock:
-            self._parts.pop(index, None)
-            self._number += 1
+            self._files += 1
             self._done += self._sizes[index]
-            self._seconds += seconds
+            self._seconds += self._parts.pop(index, (0.0, 0.0))[1]
             self._show()
 
     def close(self) -> None:
-        """Show no more, whatever is told by threads that were left behind."""
+        """Show nothing from now on, whatever abandoned threads report."""
         with self._lock:
             self._closed = True
 
     def _show(self) -> None:
+        if self._closed:
+            return
         done = self._done + sum(size for size, _ in self._parts.values())
         seconds = self._seconds + sum(part for _, part in self._parts.values())
         speed = seconds / max(time.monotonic() - self._begin, 1e-6)
-        files = f"{self._number} of {len(self._sizes)} files"
+        files = f"{self._files} of {len(self._sizes)} files"
         note = f"{files}, {seconds / 3600:.2f} hours, {speed:.0f} × real time"
         self._display.update("transcribe", done, self._total, note=note)
 

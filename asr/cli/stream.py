@@ -1,4 +1,4 @@
-"""asr transcribe --stream: a recording, or raw samples as they come on stdin, chunk by chunk."""
+"""asr transcribe --stream: a recording, or raw samples on stdin, processed chunk by chunk."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asr.recognition.streaming import Stream
-    from asr.transcripts.records import Hypothesis
+    from asr.transcripts.records import Transcript
 
 # Seconds of sound in a chunk.
 CHUNK = 0.1
@@ -33,55 +33,62 @@ _KNOWN = {
 
 @dataclass(frozen=True)
 class Streaming:
-    """What was asked for; `raw_rate` in Hz."""
+    """The options of --stream; `raw_rate` in Hz."""
 
     stream: bool
     raw_rate: int | None
 
     def check(self, files: tuple[str, ...]) -> None:
-        """Raise click.UsageError for options that do not go together."""
+        """Raise click.UsageError if options exclude each other."""
         if self.raw_rate and not self.stream:
-            raise click.UsageError("--raw-rate is of --stream")
+            raise click.UsageError("--raw-rate needs --stream")
         if not self.stream:
             return
         context = click.get_current_context()
         for parameter in context.command.params:
             name = parameter.name or ""
             if name not in _KNOWN and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"{parameter.opts[0]} does not go with --stream, which writes the text alone")
+                raise click.UsageError(f"{parameter.opts[0]} cannot be used with --stream, which writes only the text")
         if len(files) != 1:
             raise click.UsageError(f"--stream takes one FILE, not {len(files)}")
         if (files[0] == _STDIN) != bool(self.raw_rate):
             raise click.UsageError(
-                "--stream and --raw-rate HZ go with the FILE -, raw 16-bit little-endian mono samples on stdin; "
-                "of a sound file the rate is known"
+                "--stream reads raw 16-bit little-endian mono samples from stdin with FILE - and --raw-rate HZ; "
+                "a sound file needs no --raw-rate"
             )
 
     def run(self, path: Path, model: Path, decoding: DecodingOptions, device: str | None, quiet: bool) -> int:
-        """Write the text of one file while it is heard; return the exit code."""
+        """Print the text of one file while it is processed; return the exit code."""
         from asr import audio, recognition
 
         _prepare_for_small_steps()
         recognizer = recognition.load(model, device or "cpu")
         with Display(quiet or sys.stdout.isatty()) as display:
-            recognizer, how = decoding.apply(recognizer, display)
-        rate = self.raw_rate or audio.info(path).sample_rate
+            recognizer, decoder = decoding.apply(recognizer, display)
+        if self.raw_rate:
+            rate = self.raw_rate
+            chunks: Any = _RawSamples(rate)
+        else:
+            with audio.AudioReader(path) as reader:
+                rate = reader.info.sample_rate
+                waveform = reader.read(rate)
+            size = round(CHUNK * rate)
+            chunks = (waveform[start : start + size] for start in range(0, len(waveform), size))
         stream = recognizer.stream(rate)
-        source = _Raw(rate) if self.raw_rate else _recorded(path, rate)
-        times = _follow(stream, source, _Writer(sys.stdout.isatty(), grows=how == "greedy"))
+        times = _feed(stream, chunks, _Writer(sys.stdout.isatty(), grows=decoder == "greedy"))
         if not quiet:
-            click.echo(_told(stream, times), err=True)
+            click.echo(_latency(stream, times), err=True)
         if not stream.seconds:
             raise audio.AudioError(f"{path}: 0 samples")
-        if isinstance(source, _Raw) and source.rest:
-            raise audio.AudioError(f"{path}: ended in the middle of a sample, which is two bytes")
+        if self.raw_rate and chunks.rest:
+            raise audio.AudioError(f"{path}: ended in the middle of a sample (two bytes)")
         return 0
 
 
 def streaming(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of Streaming, and the parameter `streaming` in their place."""
+    """Add the options of Streaming to a command, which takes them as the parameter `streaming`."""
 
-    @click.option("--stream", is_flag=True, help="Hear one FILE chunk by chunk and write the text as it grows.")
+    @click.option("--stream", is_flag=True, help="Process one FILE chunk by chunk and print the text as it grows.")
     @click.option(
         "--raw-rate",
         type=click.IntRange(min=1),
@@ -98,10 +105,10 @@ def streaming(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _prepare_for_small_steps() -> None:
-    """Set torch up for a few frames at a time, which is not what it is made for.
+    """Configure torch for a few frames at a time.
 
-    Threads would wait for one another longer than they compute, and oneDNN would sort all weights anew for each chunk:
-    a chunk takes a tenth of the time without the first, and with large models a fifth without the second.
+    Threads would wait for each other longer than they compute, and oneDNN would reorder all weights for each chunk.
+    With one thread a chunk takes a tenth of the time; with large models and without oneDNN, a fifth.
     """
     import torch
 
@@ -109,17 +116,9 @@ def _prepare_for_small_steps() -> None:
     torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
 
 
-def _recorded(path: Path, rate: int) -> "Iterator[NDArray[np.float32]]":
-    from asr import audio
-
-    waveform = audio.load(path, rate)
-    size = round(CHUNK * rate)
-    return (waveform[start : start + size] for start in range(0, len(waveform), size))
-
-
 @dataclass
-class _Raw:
-    """The samples that come on stdin, as soon as they are there; `rest`: bytes that are no whole sample yet."""
+class _RawSamples:
+    """Samples from stdin, as soon as they arrive; `rest`: bytes of an incomplete sample."""
 
     rate: int
     rest: bytes = b""
@@ -127,7 +126,7 @@ class _Raw:
     def __iter__(self) -> "Iterator[NDArray[np.int16]]":
         import numpy as np
 
-        # Read what is there; a plain read would wait for the whole of a chunk.
+        # Read what has arrived; a plain read would wait for a whole chunk.
         stdin: Any = sys.stdin.buffer
         while data := stdin.read1(2 * round(CHUNK * self.rate)):
             data = self.rest + data
@@ -136,8 +135,8 @@ class _Raw:
             yield np.frombuffer(data[:whole], "<i2").astype(np.int16)
 
 
-def _follow(stream: "Stream", chunks: "Iterable[NDArray[Any]]", writer: "_Writer") -> list[float]:
-    """Feed a stream and write its text; return the seconds that each chunk took."""
+def _feed(stream: "Stream", chunks: "Iterable[NDArray[Any]]", writer: "_Writer") -> list[float]:
+    """Feed a stream and print its text; return the seconds that each chunk took."""
     times: list[float] = []
     try:
         for chunk in chunks:
@@ -146,16 +145,16 @@ def _follow(stream: "Stream", chunks: "Iterable[NDArray[Any]]", writer: "_Writer
             times.append(time.perf_counter() - begin)
             writer.partial(text)
     finally:
-        # What was heard until Ctrl-C is not lost.
+        # After Ctrl-C, the text so far is printed.
         writer.final(stream.finish())
     return times
 
 
 @dataclass
 class _Writer:
-    """Writes text that grows to stdout: in place on a terminal, and elsewhere each word on its line.
+    """Prints a growing text: in place on a terminal, elsewhere one word a line.
 
-    Where the final text need not be the partial one (`grows` is False), only a terminal gets both.
+    If the final text may differ from the partial text (`grows` is False), partial texts are shown on a terminal only.
     """
 
     terminal: bool
@@ -163,11 +162,11 @@ class _Writer:
     shown: str = field(default="", init=False)
 
     def partial(self, text: str) -> None:
-        """Show the text so far."""
+        """Print the text so far."""
         if text == self.shown:
             return
         if self.terminal:
-            # The cursor cannot go back over the end of a line.
+            # The cursor cannot return to a previous line.
             width = get_terminal_size().columns - 1
             click.echo(_CLEAR + text[-width:], nl=False)
             self.shown = text
@@ -175,23 +174,22 @@ class _Writer:
             click.echo(words.lstrip())
             self.shown = text[: len(self.shown) + len(words)]
 
-    def final(self, hypothesis: "Hypothesis") -> None:
-        """Write what is left, or on a terminal the whole text."""
+    def final(self, transcript: "Transcript") -> None:
+        """Print the rest of the text, or the whole text on a terminal."""
         if self.terminal:
-            click.echo(_CLEAR + hypothesis.text)
-        elif rest := hypothesis.text[len(self.shown) :].strip():
+            click.echo(_CLEAR + transcript.text)
+        elif rest := transcript.text[len(self.shown) :].strip():
             click.echo(rest)
 
 
-def _told(stream: "Stream", times: list[float]) -> str:
+def _latency(stream: "Stream", times: list[float]) -> str:
     if not times:
-        return "nothing was heard"
+        return "no audio was received"
     ordered = sorted(times)
     speed = stream.seconds / max(sum(times), 1e-9)
-    milliseconds = [1000 * value for value in (stream.latency, stream.seconds / len(times))]
-    computing = [1000 * value for value in (ordered[len(ordered) // 2], ordered[-1])]
+    model, chunk = 1000 * stream.latency, 1000 * stream.seconds / len(times)
+    median, longest = 1000 * ordered[len(ordered) // 2], 1000 * ordered[-1]
     return (
-        f"latency: a sound waits up to {milliseconds[0]:.0f} ms for the sound after it (the model's frames and "
-        f"windows), up to {milliseconds[1]:.0f} ms for the end of its chunk, and for the computing of a chunk, "
-        f"{computing[0]:.1f} ms (median; longest {computing[1]:.1f}); {speed:.0f} x real time"
+        f"latency: up to {model:.0f} ms for the frames and windows of the model, up to {chunk:.0f} ms for the end of a "
+        f"chunk, {median:.1f} ms (median; longest {longest:.1f}) for computing it; {speed:.0f} x real time"
     )

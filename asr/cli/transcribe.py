@@ -1,7 +1,14 @@
-"""asr transcribe: sound files -> text, in many forms."""
+"""asr transcribe: sound files -> transcripts, on stdout or in a folder."""
 
+import hashlib
+import json
 import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +16,21 @@ import click
 
 from asr.cli import options
 from asr.cli.decoding import DecodingOptions, decoding
-from asr.cli.progress import Display, libraries_silent
+from asr.cli.progress import Display, FileProgress, libraries_silent, one_line
 from asr.cli.stream import Streaming, streaming
-from asr.cli.transcribing import Run, Wishes
+from asr.version import __version__
 
 if TYPE_CHECKING:
-    from asr.recognition.inputs import Found, Recording
+    from asr.recognition import Recognizer
+    from asr.recognition.inputs import InputFile, Inputs
+    from asr.recognition.output_folder import OutputFolder
+    from asr.transcripts.records import FileResult
 
-# Those of asr.output, which --help does not wait for.
+# Those of asr.transcripts, which --help does not wait for.
 FORMATS = ("txt", "json", "srt", "vtt", "ctm", "tsv", "textgrid")
 _GPU_JOBS = 8
+# Bytes in a second of audio, between those of compressed files and of 16-bit samples.
+_BYTES_PER_SECOND = 16_000
 
 
 class _Formats(click.ParamType[tuple[str, ...]]):
@@ -34,9 +46,9 @@ class _Formats(click.ParamType[tuple[str, ...]]):
         return tuple(dict.fromkeys(names))
 
 
-@click.command(short_help="Write the text of sound files.")
+@click.command(short_help="Transcribe audio files.")
 @click.argument("files", nargs=-1, type=click.Path(), metavar="FILE...")
-@click.option("--list", "listing", type=options.TEXT, help="A file with a path on each line; - is standard input.")
+@click.option("--list", "listing", type=options.TEXT, help="A file with one path a line; - is standard input.")
 @options.model_or_default
 @click.option(
     "--format",
@@ -45,25 +57,25 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     default="txt",
     show_default=True,
     metavar="NAME[,NAME...]",
-    help=f"Any of {', '.join(FORMATS)}; with --out several.",
+    help=f"One of {', '.join(FORMATS)}; several with --out.",
 )
-@click.option("--out", "-o", type=options.FOLDER, help="A folder for a file of each recording and format.")
-@click.option("--force", is_flag=True, help="Transcribe again what is in --out already.")
-@click.option("--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="So many texts of each file (json).")
+@click.option("--out", "-o", type=options.FOLDER, help="Write a file for each recording and format into this folder.")
+@click.option("--force", is_flag=True, help="Transcribe again what is in --out, and replace files of other origin.")
+@click.option("--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Return N hypotheses (json).")
 @click.option(
     "--jobs",
     "-j",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"Batches to work on at a time.  [default: all cores; on a GPU at most {_GPU_JOBS}]",
+    help=f"Batches computed at the same time.  [default: the number of cores; on a GPU at most {_GPU_JOBS}]",
 )
-@click.option("--vad", is_flag=True, help="Leave out what is no speech by its energy; nothing is written of it.")
+@click.option("--vad", is_flag=True, help="Leave out silence, found by voice activity detection.")
 @click.option(
     "--channels",
     type=click.Choice(["mix", "split"]),
     default="mix",
     show_default=True,
-    help="One text of all channels, or one of each.",
+    help="Average the channels, or transcribe each by itself.",
 )
 @decoding
 @streaming
@@ -87,60 +99,246 @@ def transcribe(
     device: str | None,
     quiet: bool,
 ) -> int:
-    """Write the text of each FILE: a sound file, a folder, a pattern such as 'talks/**/*.flac', or - (standard input).
+    """Transcribe each FILE: a sound file, a folder, a quoted pattern such as 'talks/**/*.flac', or - (standard input).
 
-    Without --out the texts go to stdout in the order of the files, one line a file: the text (txt) or an object with
-    the words, their times and confidences (json), and with --nbest other texts that were found. With --out there is a
-    file for each recording and format, in folders as the recordings are; what is there already and has not changed is
-    not made again. A file that cannot be used is told on stderr and leaves an empty line (txt) or its error (json);
-    the others are transcribed, and the exit code is 1. With --channels split each channel has a text: lines FILE,
-    CHANNEL, TEXT with tabs between, objects with "channel", or in --out files that end in .1.txt, .2.txt. With
-    --stream the one FILE is heard chunk by chunk, by a model that was trained for it.
+    Without --out, transcripts are printed in the order of the files, one line a file: the text (txt), or an object with
+    words, times and confidences (json). With --out, a file is written for each recording and format, in folders like
+    those of the recordings; files that are up to date are skipped.
+
+    A file that cannot be read is reported on stderr and leaves an empty line (txt) or an object with its error (json).
+    The other files are transcribed, and the exit code is 1.
+
+    With --channels split, each channel has a transcript: lines of FILE, CHANNEL and TEXT separated by tabs, objects
+    with "channel", or files that end in .1.txt and .2.txt. With --stream, one FILE is processed chunk by chunk by a
+    streaming model.
     """
     if streaming.stream:
         return streaming.run(Path(files[0]), model, decoding, device, quiet)
-    found = _gathered(files, listing)
-    # Each job holds a batch in the device's memory, of which a GPU has less; more readers than these it does not need.
+    inputs = _inputs(files, listing)
+    # Each job holds a batch in the device's memory, of which a GPU has less.
     most = sys.maxsize if device in (None, "cpu") else _GPU_JOBS
-    jobs = jobs or min(os.cpu_count() or 1, most)
-    wishes = Wishes(formats, out, force, nbest, jobs, model, vad, channels == "split", batch_seconds)
-    _check(wishes, found.recordings)
-    # Where the text goes to the terminal, it is progress enough.
+    jobs = max(1, min(jobs or min(os.cpu_count() or 1, most), len(inputs.files)))
+    job = _Job(formats, out, force, nbest, jobs, model, vad, channels == "split", batch_seconds, device or "cpu")
+    _check(job, len(inputs.files))
+    # Texts that appear on the terminal show the progress.
     with libraries_silent(), Display(quiet or (out is None and sys.stdout.isatty())) as display:
-        return Run(wishes, found, [listing] if listing else [], display).start(decoding, device or "cpu")
+        return _Run(job, inputs, display, decoding, listing).run()
 
 
-def _gathered(files: tuple[str, ...], listing: Path | None) -> "Found":
-    from asr.recognition import inputs
+def _inputs(files: tuple[str, ...], listing: Path | None) -> "Inputs":
+    from asr.recognition.inputs import STDIN, find_inputs, read_list
 
     if not files and listing is None:
         raise click.UsageError("Missing argument 'FILE...': sound files, folders, patterns, - or --list")
     if listing is None:
-        return inputs.gather(files)
-    if str(listing) == inputs.STDIN and inputs.STDIN in files:
+        return find_inputs(files)
+    if str(listing) == STDIN and STDIN in files:
         raise click.UsageError("- and --list - are both standard input, which can be read only once")
     with click.open_file(str(listing), "rb") as file:
-        listed = inputs.read_list(file.read())
-    found = inputs.gather(files, listed)
+        listed = read_list(file.read())
+    inputs = find_inputs(files, listed)
     if not listed:
-        found.problems.append(f"{listing}: no path in it")
-    return found
+        inputs.problems.append(f"{listing}: the list is empty")
+    return inputs
 
 
-def _check(wishes: Wishes, recordings: "list[Recording]") -> None:
+@dataclass(frozen=True)
+class _Job:
+    """The options of one command."""
+
+    formats: tuple[str, ...]
+    out: Path | None
+    force: bool
+    nbest: int
+    jobs: int
+    model: Path
+    vad: bool
+    split: bool
+    batch_seconds: int | None
+    device: str
+
+
+def _check(job: _Job, count: int) -> None:
     from asr.transcripts import MULTI_RECORDING_FORMATS
 
-    if wishes.nbest > 1 and "json" not in wishes.formats:
-        raise click.UsageError("--nbest needs --format json: a line of text has room for one")
-    if wishes.out is not None:
+    if job.nbest > 1 and "json" not in job.formats:
+        raise click.UsageError("--nbest needs --format json: the other formats hold one text")
+    if job.out is not None:
         return
-    if wishes.force:
-        raise click.UsageError("--force needs --out FOLDER: on stdout nothing is there already")
-    if len(wishes.formats) > 1:
-        raise click.UsageError(f"--format {','.join(wishes.formats)}: several formats need --out FOLDER")
-    if wishes.formats[0] not in MULTI_RECORDING_FORMATS and len(recordings) > 1:
-        form = wishes.formats[0]
-        raise click.UsageError(f"--format {form} of {len(recordings)} recordings needs --out FOLDER, a file for each")
-    if wishes.split and wishes.formats[0] not in (*MULTI_RECORDING_FORMATS, "textgrid"):
-        form = wishes.formats[0]
+    form = job.formats[0]
+    if job.force:
+        raise click.UsageError("--force needs --out FOLDER: nothing on stdout can be up to date")
+    if len(job.formats) > 1:
+        raise click.UsageError(f"--format {','.join(job.formats)}: several formats need --out FOLDER")
+    if form not in MULTI_RECORDING_FORMATS and count > 1:
+        raise click.UsageError(f"--format {form} of {count} recordings needs --out FOLDER, a file for each")
+    if job.split and form not in (*MULTI_RECORDING_FORMATS, "textgrid"):
         raise click.UsageError(f"--format {form} with --channels split needs --out FOLDER, a file for each channel")
+
+
+class _Run:
+    """One run of the command: transcribes, writes, and reports what could not be transcribed."""
+
+    def __init__(
+        self, job: _Job, inputs: "Inputs", display: Display, decoding: DecodingOptions, listing: Path | None
+    ) -> None:
+        self._job = job
+        self._inputs = inputs
+        self._display = display
+        self._decoding = decoding
+        self._read = [job.model, *([listing] if listing else [])]
+        self._done = 0
+        self._failed = len(inputs.problems)
+        self._seconds = 0.0
+
+    def run(self) -> int:
+        """Transcribe all recordings; return the exit code."""
+        job, pending = self._job, self._inputs.files
+        folder = None
+        if job.out is not None:
+            from asr.recognition.output_folder import OutputFolder
+
+            folder = OutputFolder(job.out, job.formats, _digest(job, self._decoding), job.force, job.split)
+            pending = folder.begin(pending, self._read)
+        for problem in self._inputs.problems:
+            self._report(problem)
+        current = len(self._inputs.files) - len(pending)
+        if current:
+            self._display.say(f"{current} of {len(self._inputs.files)} recordings are up to date")
+        if pending:
+            from asr import recognition
+
+            recognizer = recognition.load(job.model, job.device)
+            # An estimate is enough to decide whether to compile the search; the headers would have to be read twice.
+            seconds = sum(_size(file.path) for file in pending) / _BYTES_PER_SECOND
+            recognizer, _ = self._decoding.apply(recognizer, self._display, job.nbest, seconds)
+            try:
+                with _torch_threads(job.jobs), _standard_input(pending) as paths:
+                    self._transcribe(recognizer, pending, paths, folder)
+            except KeyboardInterrupt:
+                return self._stopped(len(pending), folder)
+            finally:
+                if folder:
+                    folder.close()
+        return self._finished(current)
+
+    def _transcribe(
+        self, recognizer: "Recognizer", pending: "list[InputFile]", paths: list[Path], folder: "OutputFolder | None"
+    ) -> None:
+        from asr.recognition import TranscribeOptions
+        from asr.transcripts import document
+
+        job = self._job
+        settings = TranscribeOptions(
+            words=job.formats != ("txt",),
+            nbest=job.nbest,
+            split_channels=job.split,
+            vad=job.vad,
+            batch_seconds=job.batch_seconds,
+            threads=max(1, (os.cpu_count() or 1) // job.jobs),
+        )
+        progress = FileProgress(self._display, [_size(path) for path in paths])
+
+        def save(index: int, results: "list[FileResult]") -> None:
+            if folder and results[0].transcript:
+                folder.save(pending[index], _named(results, pending[index], paths[index]))
+
+        transcribed = recognizer.transcribe_files(paths, settings, job.jobs, progress.update, save)
+        try:
+            for index, results in enumerate(transcribed):
+                results = _named(results, pending[index], paths[index])  # noqa: PLW2901
+                if results[0].transcript is None:
+                    self._failed += 1
+                    self._report(results[0].error)
+                else:
+                    self._done += 1
+                    self._seconds += results[0].transcript.duration
+                if folder is None:
+                    click.echo(document(results, job.formats[0], header=index == 0), nl=False)
+                progress.finish(index)
+        finally:
+            progress.close()
+
+    def _report(self, problem: str) -> None:
+        self._display.say(f"asr: {one_line(problem)}", always=True)
+
+    def _stopped(self, total: int, folder: "OutputFolder | None") -> int:
+        if folder:
+            folder.close()  # before counting
+        self._display.close()
+        done = folder.saved if folder else self._done
+        kept = f" and kept in {self._job.out}; the same command continues from there" if folder else ""
+        click.echo(f"asr: stopped: {done} of {total} recordings are done{kept}", err=True)
+        return 130
+
+    def _finished(self, current: int) -> int:
+        self._display.close()
+        total = len(self._inputs.files) + len(self._inputs.problems)
+        if self._failed and total > 1:
+            self._display.say(f"asr: {self._failed} of {total} files could not be transcribed")
+        if self._job.out is not None and (self._done or current):
+            up_to_date = f", {current} up to date" if current else ""
+            click.echo(f"{self._job.out}: {self._done} transcribed ({self._seconds / 3600:.2f} hours){up_to_date}")
+        return 1 if self._failed else 0
+
+
+def _named(results: "list[FileResult]", file: "InputFile", path: Path) -> "list[FileResult]":
+    """Return the results with the name that the user gave; standard input was copied to another path."""
+    if path == file.path:
+        return results
+    from dataclasses import replace
+
+    return [
+        replace(result, audio=str(file.path), error=result.error.replace(str(path), "standard input"))
+        for result in results
+    ]
+
+
+@contextmanager
+def _standard_input(pending: "list[InputFile]") -> Iterator[list[Path]]:
+    """Return the paths to read; standard input is copied to a temporary file, since headers are read back and forth."""
+    from asr.recognition.inputs import STDIN
+
+    if not any(str(file.path) == STDIN for file in pending):
+        yield [file.path for file in pending]
+        return
+    with tempfile.TemporaryDirectory(prefix="asr-") as folder:
+        copied = Path(folder) / "stdin"
+        with copied.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield [copied if str(file.path) == STDIN else file.path for file in pending]
+
+
+def _size(path: Path) -> int:
+    try:
+        return max(path.stat().st_size, 1)
+    except OSError:
+        return 1
+
+
+@contextmanager
+def _torch_threads(jobs: int) -> Iterator[None]:
+    """Divide torch's threads by the number of jobs: small matrices gain more from a job than from a thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // jobs))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _digest(job: _Job, decoding: DecodingOptions) -> str:
+    """Return a digest of all that the transcripts depend on besides the recordings."""
+    with job.model.open("rb") as file:
+        model = hashlib.file_digest(file, "sha256").hexdigest()
+    files = [path for path in (decoding.file, decoding.lm, decoding.rescorer) if path]
+    if decoding.file:
+        from asr.decoding.decoder import read_settings
+
+        settings = read_settings(decoding.file)
+        files += [Path(name) for name in (settings.lm, settings.rescorer) if name and Path(name).exists()]
+    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    parts = [__version__, model, repr(decoding), stamps, job.nbest, job.vad, job.split]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,25 +1,30 @@
-"""A model and a manifest -> the error rates of what the model hears in it."""
+"""Scores a model on a manifest."""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from asr import scoring, text
+from asr import scoring
+from asr.audio import AudioError
 from asr.corpora.manifest import Utterance
 from asr.decoding.tuning import DevSet
+from asr.recognition.options import DEFAULT_OPTIONS, TranscribeOptions
 from asr.recognition.recognizer import Recognizer
-from asr.transcripts.records import Hypothesis
+from asr.text import normalise
+from asr.transcripts.records import Transcript
+
+OnProgress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's score on a manifest, the seconds of the audio and of the computation, and the texts' normaliser.
+    """The score of a model on a manifest, the seconds of audio and of computation, and the normaliser of the texts.
 
-    The hypotheses have their words. `oracle`: the WER if of several texts for each utterance the best were known.
+    The transcripts have their words. `oracle`: the WER if the best of several hypotheses were known for each utterance.
     """
 
     score: scoring.Score
-    hypotheses: tuple[Hypothesis, ...]
+    transcripts: tuple[Transcript, ...]
     audio_seconds: float
     seconds: float
     normaliser: str
@@ -29,37 +34,61 @@ class Evaluation:
 def evaluate(
     recognizer: Recognizer,
     utterances: Sequence[Utterance],
-    progress: Callable[[float, float], None] | None = None,
-    count: int = 1,
+    options: TranscribeOptions = DEFAULT_OPTIONS,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
-    """Transcribe utterances and score them against their texts, normalised as the model's own training text was.
+    """Transcribe utterances and score them against their texts, normalised as the model's training texts were.
 
-    Raises AudioError, and ScoringError where the texts hold no words.
+    `on_progress` is called with the seconds of audio done and in all. Raise AudioError if a recording cannot be used,
+    and ScoringError if the texts have no words.
     """
     normaliser = recognizer.settings.text.normaliser
-    references = [text.normalise(utterance.text, normaliser) for utterance in utterances]
+    references = [normalise(utterance.text, normaliser) for utterance in utterances]
     if not any(references):
-        raise scoring.ScoringError("the references hold no words at all: there is no error rate")
+        raise scoring.ScoringError("the references have no words: there is no error rate")
     begin = time.perf_counter()
-    found = recognizer.alternatives_each(utterances, count, progress, words=True)
+    transcripts = []
+    options = replace(options, words=True, split_channels=False)
+    progress = in_seconds(utterances, on_progress)
+    for (result,) in recognizer.transcribe_files(utterances, options, on_progress=progress):
+        if result.transcript is None:
+            raise AudioError(result.error)
+        transcripts.append(result.transcript)
     seconds = time.perf_counter() - begin
     ids = [utterance.id for utterance in utterances]
-    result = scoring.score(references, [one[0].text for one in found], ids)
+    score = scoring.score(references, [transcript.text for transcript in transcripts], ids)
     oracle = None
-    if count > 1:
-        texts = [[each.text for each in one] for one in found]
-        chosen = list(map(scoring.nearest, references, texts))
-        oracle = scoring.score(references, chosen, ids).wer
+    if options.nbest > 1:
+        nbest = [[each.text, *(other.text for other in each.alternatives)] for each in transcripts]
+        oracle = scoring.score(references, list(map(scoring.nearest, references, nbest)), ids).wer
     audio_seconds = sum(utterance.duration for utterance in utterances)
-    return Evaluation(result, tuple(one[0] for one in found), audio_seconds, seconds, normaliser, oracle)
+    return Evaluation(score, tuple(transcripts), audio_seconds, seconds, normaliser, oracle)
 
 
 def tuning_set(
-    recognizer: Recognizer, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
+    recognizer: Recognizer, utterances: Sequence[Utterance], on_progress: OnProgress | None = None
 ) -> DevSet:
-    """Return what a model's network says of utterances, once for all trials. Raises AudioError and ScoringError."""
-    texts = [text.normalise(one.text, recognizer.settings.text.normaliser) for one in utterances]
+    """Return the log-probabilities and texts of utterances, for tuning. Raise AudioError and ScoringError."""
+    texts = [normalise(utterance.text, recognizer.settings.text.normaliser) for utterance in utterances]
     if not any(texts):
-        raise scoring.ScoringError("the texts hold no words at all: there is nothing to tune on")
-    rows = recognizer.log_probs(utterances, progress)
-    return DevSet(rows, texts, sum(one.duration for one in utterances), recognizer.settings.seconds_per_frame)
+        raise scoring.ScoringError("the texts have no words: there is nothing to tune on")
+    rows = recognizer.log_probs(utterances, in_seconds(utterances, on_progress))
+    return DevSet(
+        rows, texts, sum(utterance.duration for utterance in utterances), recognizer.settings.seconds_per_frame
+    )
+
+
+def in_seconds(
+    utterances: Sequence[Utterance], on_progress: OnProgress | None
+) -> Callable[[int, float, float], None] | None:
+    """Turn a callback of (seconds done, seconds in all) into one of (index, share done, duration of utterance)."""
+    if on_progress is None:
+        return None
+    total = sum(utterance.duration for utterance in utterances)
+    done = [0.0] * len(utterances)
+
+    def report(index: int, share: float, duration: float) -> None:
+        done[index] = share * duration
+        on_progress(sum(done), total)
+
+    return report

@@ -1,143 +1,182 @@
-"""Sound files -> what was said in each; short ones are computed several together.
+"""Reads recordings and groups them into batches of similar length, which are computed together.
 
-A file that cannot be used, or is not understood, has its error as its result; the others' stand.
+A recording is opened once: a short one is read at once, a long one block by block while it is computed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-import torch
-
-from asr import audio
-from asr.audio import AudioError, Waveform
-from asr.decoding import DecodingError
-from asr.decoding.alignment import AlignmentError
+from asr.audio import AudioError, AudioReader, SilenceError, Waveform
+from asr.corpora.manifest import Utterance
 from asr.features import batching
-from asr.recognition.recognizer import Recognizer, of_channels
-from asr.transcripts.records import Hypothesis
+from asr.features.streaming import Blocks
+from asr.parallel import map_threads, prefetch
+from asr.recognition.options import TranscribeOptions
 
-# Files of so many batches, or so many files, are sorted by length: similar ones leave little padding.
-_AHEAD, _MOST = 4, 4096
-# Is told the share of a file that is done, from 0 to 1, and the file's seconds.
-Tell = Callable[[float, float], None]
+Result = TypeVar("Result")
+# A recording: a file, or a part of one that a manifest lists.
+Source = str | Path | Utterance
+# Called from any thread with the index of a recording, the share of it that is done (0 to 1), and its duration (s).
+OnProgress = Callable[[int, float, float], None]
+# Recordings of this many batches, or this many recordings, are sorted by length, so that batches have little padding.
+_SORTED_BATCHES, _SORTED = 4, 4096
 
 
-@dataclass(frozen=True)
-class Way:
-    """How files are transcribed: the `count` best texts, the best with its `words`; `split`: of each channel.
+@dataclass(eq=False)
+class Recording:
+    """An open recording. `duration` is in seconds; `error` says why it cannot be used.
 
-    `threads` search the files of a batch; 0: one for each core.
+    `waveforms`: of a short recording, one for each channel, or one of all; None for a silent channel. `channels`: of a
+    long recording, which is read block by block, its channels, or [None] for all.
     """
 
-    count: int = 1
-    words: bool = False
-    split: bool = False
-    threads: int = 0
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What became of a file: hypotheses of each channel, best first (of one, where all are mixed), or the error.
-
-    `duration` in seconds.
-    """
-
-    channels: tuple[list[Hypothesis], ...] = ()
+    index: int
+    source: Source
     duration: float = 0.0
+    waveforms: Sequence[Waveform | None] = ()
+    channels: Sequence[int | None] = ()
+    reader: AudioReader | None = None
     error: str = ""
 
+    @property
+    def path(self) -> str:
+        """Return the path of the file."""
+        return self.source.audio if isinstance(self.source, Utterance) else str(self.source)
 
-def plan(recognizer: Recognizer, paths: Iterable[Path], split: bool = False, jobs: int = 1) -> Iterator[list[int]]:
-    """Yield which files are to be transcribed together, by their indices; nearly in order, as headers are read.
+    @property
+    def id(self) -> str:
+        """Return the id of an utterance; empty for a file."""
+        return self.source.id if isinstance(self.source, Utterance) else ""
 
-    A batch has no more audio than the recogniser's, nor more than leaves work for all jobs. A long file is alone.
-    """
-    waiting: list[int] = []
-    lengths: list[int] = []
-    total = 0
-    for index, path in enumerate(paths):
-        seconds, alone = _seconds(recognizer, path, split)
-        # Of those that are alone, too: while hours of them go by, no short one is to wait.
-        total += round(1000 * seconds)
-        if alone:
-            yield [index]
-        else:
-            waiting.append(index)
-            lengths.append(round(1000 * seconds))
-        if len(waiting) == _MOST or total >= 1000 * recognizer.batch_seconds * max(_AHEAD, jobs):
-            yield from _batches(recognizer, waiting, lengths, jobs)
-            waiting, lengths, total = [], [], 0
-    yield from _batches(recognizer, waiting, lengths, jobs)
+    def blocks(self, sample_rate: int, channel: int | None) -> Blocks:
+        """Return what reads a long recording in blocks; it can be called several times."""
+        if self.reader is None:
+            raise ValueError("a short recording has been read")
+        return partial(self._blocks, self.reader, sample_rate, channel)
+
+    def _blocks(self, reader: AudioReader, sample_rate: int, channel: int | None) -> Iterator[Waveform]:
+        with _named(self.source):
+            yield from reader.blocks(sample_rate, *_part(self.source), channel)
 
 
-def _seconds(recognizer: Recognizer, path: Path, split: bool) -> tuple[float, bool]:
-    """Return the seconds of a file's channels that are heard, and whether it is to be alone."""
+def _part(source: Source) -> tuple[float, float | None]:
+    return (source.offset, source.duration) if isinstance(source, Utterance) else (0.0, None)
+
+
+@contextmanager
+def _named(source: Source) -> Iterator[None]:
+    """Add the id of an utterance to an AudioError."""
     try:
-        header = audio.info(path)
-    except AudioError:
-        return 0.0, True
-    seconds = header.duration * (header.channels if split else 1)
-    return seconds, not recognizer.takes_whole(header.duration) or seconds > recognizer.batch_seconds
+        yield
+    except AudioError as error:
+        if isinstance(source, Utterance):
+            raise type(error)(f"utterance {source.id}: {error}") from error
+        raise
 
 
-def _batches(recognizer: Recognizer, indices: Sequence[int], lengths: Sequence[int], jobs: int) -> Iterator[list[int]]:
-    most = round(1000 * recognizer.batch_seconds)
-    if jobs > 1:
-        most = min(most, -(-sum(lengths) // jobs))
-    for batch in batching.plan(lengths, most):
-        yield [indices[place] for place in batch]
+def open_recording(index: int, source: Source, sample_rate: int, options: TranscribeOptions) -> Recording:
+    """Open a recording, and read it unless it is long. Raise AudioError if it cannot be read."""
+    recording = Recording(index, source)
+    offset, duration = _part(source)
+    with _named(source), ExitStack() as stack:
+        reader = stack.enter_context(AudioReader(recording.path))
+        recording.duration = reader.info.duration if duration is None else duration
+        channels: list[int | None] = list(range(reader.info.channels)) if options.split_channels else [None]
+        if options.vad or recording.duration > options.whole:
+            recording.channels, recording.reader = channels, reader
+            stack.pop_all()  # it stays open
+        else:
+            recording.waveforms = of_channels(
+                channels, lambda channel: reader.read(sample_rate, offset, duration, channel)
+            )
+    return recording
 
 
-def transcribe(recognizer: Recognizer, paths: Sequence[Path], way: Way, tell: Tell | None = None) -> list[Heard]:
-    """Transcribe files that `plan` puts together; `tell` is told how far a single one is."""
-    if len(paths) > 1:
+def of_channels(channels: Iterable[int | None], read: Callable[[int | None], Result]) -> list[Result | None]:
+    """Return what `read` returns for each channel, None for a silent one. Raise SilenceError if all are silent."""
+    results: list[Result | None] = []
+    silence: SilenceError | None = None
+    for channel in channels:
         try:
-            return _together(recognizer, paths, way)
-        except (AlignmentError, DecodingError, torch.OutOfMemoryError):
-            pass  # whose fault it is shows when each is alone
-    return [_alone(recognizer, path, way, tell) for path in paths]
+            results.append(read(channel))
+        except SilenceError as error:
+            silence = silence or error
+            results.append(None)
+    if silence and all(result is None for result in results):
+        raise silence
+    return results
 
 
-def _together(recognizer: Recognizer, paths: Sequence[Path], way: Way) -> list[Heard]:
-    read = [_read(recognizer, path, way) for path in paths]
-    waveforms = [one for parts, _ in read for one in parts if one is not None]
-    decoded = iter(recognizer.transcribe_together(waveforms, way.count, way.words, way.threads))
+@dataclass(frozen=True)
+class Plan:
+    """How recordings are read and batched: `batch_seconds` of audio together, `jobs` batches at a time."""
 
-    def heard(part: Waveform | None) -> list[Hypothesis]:
-        return [Hypothesis("", 0.0)] if part is None else next(decoded)
+    sample_rate: int
+    batch_seconds: float
+    options: TranscribeOptions
+    jobs: int = 1
 
-    return [
-        found if found.error else Heard(tuple(heard(part) for part in parts), found.duration) for parts, found in read
-    ]
+    def run(self, sources: Iterable[Source], work: Callable[[list[Recording]], list[Result]]) -> Iterator[Result]:
+        """Yield the results of `work` on batches of recordings, one for each recording, in the order of the sources.
 
+        `work` is called with recordings that can be computed together, or with a single one, which may be long or have
+        an error.
+        """
+        waiting: dict[int, Result] = {}
+        number = 0
 
-def _read(recognizer: Recognizer, path: Path, way: Way) -> tuple[list[Waveform | None], Heard]:
-    """Return the waveform of each channel, or of all mixed, None of a silent one; and what is known of the file."""
-    rate = recognizer.sample_rate
-    try:
-        header = audio.info(path)
-        if way.split:
-            parts = of_channels(header.channels, lambda channel: audio.load(path, rate, channel=channel))
-        else:
-            parts = [audio.load(path, rate)]
-    except AudioError as error:
-        return [], Heard(error=str(error))
-    return parts, Heard(duration=header.duration)
+        def process(batch: list[Recording]) -> dict[int, Result]:
+            try:
+                return dict(zip((recording.index for recording in batch), work(batch), strict=True))
+            finally:
+                for recording in batch:
+                    if recording.reader:
+                        recording.reader.close()
 
+        recordings = prefetch(self._open, enumerate(sources), self.jobs)
+        try:
+            for results in map_threads(process, self._batches(recordings), self.jobs):
+                waiting |= results
+                while number in waiting:
+                    yield waiting.pop(number)
+                    number += 1
+        finally:
+            # With more jobs, a thread may still be taking recordings.
+            if self.jobs == 1:
+                recordings.close()
 
-def _alone(recognizer: Recognizer, path: Path, way: Way, tell: Tell | None) -> Heard:
-    try:
-        duration = audio.info(path).duration
-        share = None if tell is None else lambda done: tell(done, duration)
-        if way.split:
-            channels = recognizer.alternatives_of_channels(path, way.count, way.words, share)
-        else:
-            channels = [recognizer.alternatives(path, way.count, way.words, share)]
-    except AudioError as error:
-        return Heard(error=str(error))
-    except (AlignmentError, DecodingError) as error:
-        return Heard(error=f"{path}: {error}")
-    except torch.OutOfMemoryError:
-        return Heard(error=f"{path}: the device has not enough memory for it")
-    return Heard(tuple(channels), duration)
+    def _open(self, numbered: tuple[int, Source]) -> Recording:
+        index, source = numbered
+        try:
+            return open_recording(index, source, self.sample_rate, self.options)
+        except AudioError as error:
+            return Recording(index, source, error=str(error))
+
+    def _batches(self, recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
+        """Yield batches, nearly in order; a long recording, and one with an error, is alone."""
+        waiting: list[Recording] = []
+        total = 0.0
+        for recording in recordings:
+            seconds = recording.duration * max(1, len(recording.waveforms), len(recording.channels))
+            # Long recordings count, so that no short one waits for hours of them.
+            total += seconds
+            if not recording.waveforms or seconds > self.batch_seconds:
+                yield [recording]
+            else:
+                waiting.append(recording)
+            if len(waiting) == _SORTED or total >= self.batch_seconds * max(_SORTED_BATCHES, self.jobs):
+                yield from self._sorted(waiting)
+                waiting, total = [], 0.0
+        yield from self._sorted(waiting)
+
+    def _sorted(self, recordings: Sequence[Recording]) -> Iterator[list[Recording]]:
+        lengths = [round(1000 * recording.duration * len(recording.waveforms)) for recording in recordings]
+        longest = round(1000 * self.batch_seconds)
+        if self.jobs > 1:
+            longest = min(longest, -(-sum(lengths) // self.jobs))
+        for batch in batching.plan(lengths, longest):
+            yield [recordings[index] for index in batch]

@@ -1,4 +1,4 @@
-"""Files, folders, patterns and lists of them -> the recordings meant, each once, and its place in a mirrored folder."""
+"""Finds the recordings that a command line names: files, folders, patterns, lists and standard input."""
 
 import os
 import stat
@@ -13,102 +13,100 @@ STDIN = "-"
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A sound file, and where what is made of it stands in a folder that mirrors the one it was found in.
-
-    `place`: relative, without suffix.
-    """
+class InputFile:
+    """A recording, and the path of its outputs within the output folder: relative and without suffix."""
 
     path: Path
-    place: Path
+    output: Path
 
 
 @dataclass
-class Found:
-    """The recordings in the order they were asked for, and what cannot be used: a line for each problem."""
+class Inputs:
+    """Recordings in the order in which they were named, and a line for each name that cannot be used."""
 
-    recordings: list[Recording] = field(default_factory=list)
+    files: list[InputFile] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def gather(given: Sequence[str], listed: Sequence[str] = ()) -> Found:
-    """Find the recordings of files, folders (with all in them), patterns with * ? [ ] or **, and `-`; then of a list.
+def find_inputs(arguments: Sequence[str], listed: Sequence[str] = ()) -> Inputs:
+    """Find the recordings of files, folders, patterns with * ? [ ] or **, and `-`; then those of a list of paths.
 
-    In folders and patterns what is hidden is left out, and names are sorted; in folders only names of sound files
-    count. A file given twice, by whatever path, is found once. Places are relative to the folder given or to what a
-    pattern begins with; of files given one by one they are their names, of a list the paths from the folder that all
-    of it is in.
+    Folders are searched recursively for names of sound files; hidden files and folders are left out, and names are
+    sorted. A file named twice, by whatever path, is taken once. Output paths are relative to the folder given, or to
+    the part of a pattern before its first wildcard; those of single files are their names, and those of a list are
+    relative to the folder that contains all of it.
     """
-    found = Found()
+    inputs = Inputs()
     seen: set[str] = set()
-    for recording in (*_meant(given, found.problems), *_in_list(listed, found.problems)):
-        key = STDIN if str(recording.path) == STDIN else os.path.realpath(recording.path)
+    for file in (*_from_arguments(arguments, inputs.problems), *_from_list(listed, inputs.problems)):
+        key = STDIN if str(file.path) == STDIN else os.path.realpath(file.path)
         if key not in seen:
             seen.add(key)
-            found.recordings.append(recording)
-    return found
+            inputs.files.append(file)
+    return inputs
 
 
 def read_list(content: bytes) -> list[str]:
-    """Return the paths of a list, one on each line, or each with a NUL behind it, as `find -print0` writes them."""
+    """Return the paths of a list: one a line, or each followed by NUL, as `find -print0` writes them."""
     parts = content.split(b"\0") if b"\0" in content else [line.rstrip(b"\r") for line in content.split(b"\n")]
     return [os.fsdecode(part) for part in parts if part.strip()]
 
 
-def _meant(given: Iterable[str], problems: list[str]) -> Iterator[Recording]:
-    for one in given:
-        if one == STDIN:
-            yield Recording(Path(STDIN), Path("stdin"))
-        elif not one:
+def _from_arguments(arguments: Iterable[str], problems: list[str]) -> Iterator[InputFile]:
+    for argument in arguments:
+        if argument == STDIN:
+            yield InputFile(Path(STDIN), Path("stdin"))
+        elif not argument:
             problems.append("'': no such file")
-        elif has_magic(one) and not os.path.lexists(one):
-            yield from _matching(one, problems)
-        elif _is_folder(one):
-            yield from _below(one, one, problems)
+        elif has_magic(argument) and not os.path.lexists(argument):
+            yield from _matching(argument, problems)
+        elif _is_folder(argument):
+            yield from _in_folder(argument, argument, problems)
         else:
-            yield _file(one, _folder_of(one))
+            yield _file(argument, str(_absolute(argument).parent))
 
 
-def _in_list(listed: Sequence[str], problems: list[str]) -> Iterator[Recording]:
+def _from_list(listed: Sequence[str], problems: list[str]) -> Iterator[InputFile]:
     if not listed:
         return
-    base = os.path.commonpath([str(_whole(one)) if _is_folder(one) else _folder_of(one) for one in listed])
-    for one in listed:
-        if _is_folder(one):
-            yield from _below(one, base, problems)
+    paths = [_absolute(path) for path in listed]
+    base = os.path.commonpath([path if _is_folder(str(path)) else path.parent for path in paths])
+    for path in listed:
+        if _is_folder(path):
+            yield from _in_folder(path, base, problems)
         else:
-            yield _file(one, base)
+            yield _file(path, base)
 
 
-def _matching(pattern: str, problems: list[str]) -> Iterator[Recording]:
+def _matching(pattern: str, problems: list[str]) -> Iterator[InputFile]:
     parts = Path(pattern).parts
-    first = next(number for number, part in enumerate(parts) if has_magic(part))
+    first = next(index for index, part in enumerate(parts) if has_magic(part))
     base = str(Path(*parts[:first]))
-    # Of *.dat all is meant, of talks/* no notes beside the recordings.
+    # `*.dat` means every match; `talks/*` does not mean the notes beside the recordings.
     every = bool(Path(pattern).suffix) and not has_magic(Path(pattern).suffix)
     count = 0
-    # Path.glob finds hidden files, too.
+    # Path.glob would find hidden files, too.
     for match in sorted(glob(pattern, recursive=True)):  # noqa: PTH207
         if _is_folder(match):
-            recordings = list(_below(match, base, []))
+            files = list(_in_folder(match, base, []))
         else:
-            recordings = [_file(match, base)] if every or _is_sound(match) else []
-        count += len(recordings)
-        yield from recordings
+            files = [_file(match, base)] if every or _is_sound(match) else []
+        count += len(files)
+        yield from files
     if not count:
-        problems.append(f"{pattern}: no sound file has such a name")
+        problems.append(f"{pattern}: no sound file matches this pattern")
 
 
-def _below(folder: str, base: str, problems: list[str]) -> Iterator[Recording]:
-    """Yield what is in a folder, by way of links too, each folder once."""
+def _in_folder(folder: str, base: str, problems: list[str]) -> Iterator[InputFile]:
+    """Yield the sound files below a folder, following links, each folder once."""
     count = 0
     seen: set[tuple[int, int]] = set()
 
-    def refuse(error: OSError) -> None:
+    def report(error: OSError) -> None:
         problems.append(f"{error.filename}: {error.strerror}")
 
-    for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        status = Path(where).stat()
+    for current, folders, names in os.walk(folder, onerror=report, followlinks=True):
+        status = Path(current).stat()
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
@@ -117,7 +115,7 @@ def _below(folder: str, base: str, problems: list[str]) -> Iterator[Recording]:
         for name in sorted(names):
             if _is_sound(name) and not name.startswith("."):
                 count += 1
-                yield _file(str(Path(where, name)), base)
+                yield _file(str(Path(current, name)), base)
     if not count:
         problems.append(f"{folder}: no sound file in this folder; names end in {', '.join(sorted(SUFFIXES))}")
 
@@ -125,16 +123,12 @@ def _below(folder: str, base: str, problems: list[str]) -> Iterator[Recording]:
 def _is_folder(path: str) -> bool:
     try:
         return stat.S_ISDIR(Path(path).stat().st_mode)
-    except (OSError, ValueError):  # what cannot be asked is told as a file that cannot be read
+    except (OSError, ValueError):  # reported later as a file that cannot be read
         return False
 
 
-def _folder_of(path: str) -> str:
-    return str(_whole(path).parent)
-
-
-def _whole(path: str) -> Path:
-    # Links stay as they are, so that a name is below the folder it was found in.
+def _absolute(path: str) -> Path:
+    # Links are kept, so that a name stays below the folder in which it was found.
     return Path(os.path.normpath(Path(path).absolute()))
 
 
@@ -142,8 +136,8 @@ def _is_sound(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES
 
 
-def _file(path: str, base: str) -> Recording:
-    relative = Path(os.path.relpath(path, base))
-    found = Path(path)
-    # A file of this name is no standard input.
-    return Recording(found.absolute() if str(found) == STDIN else found, relative.with_name(relative.stem))
+def _file(name: str, base: str) -> InputFile:
+    output = Path(os.path.relpath(name, base))
+    path = Path(name)
+    # A file named "-" is not standard input.
+    return InputFile(path.absolute() if str(path) == STDIN else path, output.with_name(output.stem))

@@ -1,52 +1,54 @@
-"""A folder of transcripts that mirrors where the recordings are, and what in it need not be made again.
+"""Writes transcripts into a folder laid out like the recordings, and knows which of them are up to date.
 
-`.asr-made` in the folder has a JSON object on each line: first that an output will be made here, and once it is, of
-which source and with which settings.
+`.asr-made` in the folder has a JSON object on each line. One is written before an output, and one after it, with the
+source and a digest of the settings:
 
 {"output": "b/talk", "formats": ["txt", "srt"]}
 {"output": "b/talk", "formats": ["txt", "srt"], "source": ["talk.wav", 32044, 1753…], "settings": "9f86d0…"}
 
-Where channels are kept apart, "channels" says how many there are: two mean b/talk.1.txt and b/talk.2.txt.
+If each channel has its own transcript, "channels" is their number: 2 means b/talk.1.txt and b/talk.2.txt.
 """
 
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asr.errors import AsrError
 from asr.files import write_text
-from asr.recognition.inputs import STDIN, Recording
+from asr.recognition.inputs import STDIN, InputFile
 from asr.transcripts import documents_by_suffix, file_suffixes
 from asr.transcripts.records import FileResult
 
 STATE = ".asr-made"
+# The name, size and modification time (ns) of a source.
 Stamp = list[str | int]
 
 
-class MirrorError(AsrError):
+class OutputError(AsrError):
     """Outputs that cannot be written as asked; the message names the files and the mend."""
 
 
 @dataclass
-class _Made:
-    """What is known of one output: the endings of the files that are ours; how those of `formats` were made last."""
+class _Output:
+    """What is known of one output: the endings of the files that asr wrote, and how `formats` were written last."""
 
-    ours: set[str]
+    endings: set[str]
     formats: set[str]
     channels: int | None = None
     source: Any = None
     settings: Any = None
 
 
-class Mirror:
-    """Writes the transcripts of recordings in `formats` into a folder, whole or not at all, from any thread.
+class OutputFolder:
+    """Writes transcripts in `formats` into a folder, each file whole or not at all, from any thread.
 
-    `settings`: what the transcripts depend on beside the recordings, as a digest. With `force` all are made again, and
-    over files of others. `channels`: tells how many a recording has, where they are kept apart. Raises OSError.
+    `settings`: a digest of all that the transcripts depend on besides the recordings. With `force`, every transcript is
+    written again, also over files that asr did not write. `split_channels`: each channel has its own transcript. Raise
+    OSError.
     """
 
     def __init__(
@@ -55,55 +57,52 @@ class Mirror:
         formats: Sequence[str],
         settings: str,
         force: bool = False,
-        channels: Callable[[Recording], int] | None = None,
+        split_channels: bool = False,
     ) -> None:
         self.saved = 0
-        self._channels = channels
         self._folder = folder
         self._formats = tuple(formats)
         self._settings = settings
         self._force = force
+        self._split = split_channels
         self._lock = threading.Lock()
         self._closed = False
         folder.mkdir(parents=True, exist_ok=True)
-        self._made: dict[str, _Made] = {}
+        self._outputs: dict[str, _Output] = {}
+        self._stamps: dict[Path, Stamp | None] = {}
         self._torn = False
         self._read()
 
-    def begin(self, recordings: Sequence[Recording], others: Iterable[Path] = ()) -> list[Recording]:
-        """Return the recordings whose transcripts are missing or old, once it is clear that all can be written.
+    def begin(self, inputs: Sequence[InputFile], read: Iterable[Path] = ()) -> list[InputFile]:
+        """Return the recordings whose transcripts are missing or out of date, after checking that all can be written.
 
-        Raises MirrorError where two would be written to one file, or one over a recording, over one of `others`, which
-        are read too, or over a file that is not of an earlier run.
+        Raise OutputError if two transcripts would be written to one file, or one over a recording, over a file of
+        `read`, or over a file that no earlier run wrote.
         """
-        read = {os.path.realpath(path): path for path in [*others, *(one.path for one in recordings)]}
-        writers: dict[Path, Recording] = {}
-        for one in recordings:
-            other = writers.setdefault(one.place, one)
-            if other is not one:
-                target = self._target(one, self._endings(None if self._channels is None else 1)[0])
-                raise MirrorError(
-                    f"{other.path} and {one.path} would both be written to {target}; rename one, or give each an "
+        sources = {os.path.realpath(path) for path in [*read, *(file.path for file in inputs)]}
+        writers: dict[Path, InputFile] = {}
+        for file in inputs:
+            other = writers.setdefault(file.output, file)
+            if other is not file:
+                target = self._target(file, self._endings(1 if self._split else None)[0])
+                raise OutputError(
+                    f"{other.path} and {file.path} would both be written to {target}; rename one, or give each an "
                     "--out of its own"
                 )
-        pending = [one for one in recordings if not self._is_current(one)]
+        pending = [file for file in inputs if not self._is_current(file)]
         claims = []
-        for one in pending:
-            channels = None if self._channels is None else self._channels(one)
-            meant = self._endings(channels)
-            for ending in meant:
-                self._check(self._target(one, ending), one, ending, read)
-            if not set(meant) <= self._of(one).ours:
-                claims.append(self._row(one, channels))
+        for file in pending:
+            for target, ending in self._targets(file):
+                self._check(target, file, ending, sources)
+            if not self._split and not set(self._endings(None)) <= self._output(file).endings:
+                claims.append(self._row(file, None))
+            self._stamps[file.output] = _stamp(file.path)
         if claims:
             self._append(claims)
         return pending
 
-    def save(self, one: Recording, results: Sequence[FileResult], stamp: Stamp | None) -> None:
-        """Write the transcripts of a recording as it was at `stamp`: its own, or one of each channel.
-
-        Once the mirror is closed nothing is written. Raises OSError.
-        """
+    def save(self, file: InputFile, results: Sequence[FileResult]) -> None:
+        """Write the transcript of a recording, or of each of its channels; do nothing once closed. Raise OSError."""
         documents: dict[str, str] = {}
         for form in self._formats:
             documents |= documents_by_suffix(results, form)
@@ -111,60 +110,76 @@ class Mirror:
         with self._lock:
             if self._closed:
                 return
+            row = self._row(file, channels)
+            if channels is not None:
+                self._append([row])
             for ending, content in documents.items():
-                write_text(self._target(one, ending), content)
-            before = self._of(one).channels
+                write_text(self._target(file, ending), content)
+            before = self._output(file).channels
             if channels is not None and before is not None:
-                # Channels that the recording has no more.
+                # Channels that the recording no longer has.
                 for ending in set(self._endings(before)) - set(documents):
-                    self._target(one, ending).unlink(missing_ok=True)
-            # What is on standard input is another thing each time.
-            if str(one.path) != STDIN:
-                self._append([self._row(one, channels) | {"source": stamp, "settings": self._settings}])
+                    self._target(file, ending).unlink(missing_ok=True)
+            # Standard input is different each time.
+            if str(file.path) != STDIN:
+                self._append([row | {"source": self._stamps.get(file.output), "settings": self._settings}])
             self.saved += 1
 
     def close(self) -> None:
-        """Wait until what is being written is whole, and write no more."""
+        """Wait until the file that is being written is complete, and write no more."""
         with self._lock:
             self._closed = True
 
-    def _check(self, target: Path, one: Recording, ending: str, read: dict[str, Path]) -> None:
-        if os.path.realpath(target) in read:
-            raise MirrorError(f"{target}: {one.path} would be written over a file that is read; choose another --out")
+    def _targets(self, file: InputFile) -> list[tuple[Path, str]]:
+        """Return the files to be written that are known before the recording is read, with their endings.
+
+        How many channels it has is not known yet: files of any channel that are there count.
+        """
+        if not self._split:
+            return [(self._target(file, ending), ending) for ending in self._endings(None)]
+        suffixes = {ending.rpartition(".")[2] for ending in self._endings(1) if ending.count(".") == 2}
+        name = file.output.name
+        present = [path for path in self._target(file, "").parent.glob("*") if path.name.startswith(f"{name}.")]
+        endings = [path.name.removeprefix(name) for path in present]
+        of_channels = [ending for ending in endings if _channel(ending, suffixes)]
+        return [(self._target(file, ending), ending) for ending in {*self._endings(1), *of_channels}]
+
+    def _check(self, target: Path, file: InputFile, ending: str, sources: set[str]) -> None:
+        if os.path.realpath(target) in sources:
+            raise OutputError(f"{target}: {file.path} would be written over a file that is read; choose another --out")
         if target.is_dir():
-            raise MirrorError(f"{target}: a folder where {one.path} would be written; choose another --out")
-        if target.exists() and ending not in self._of(one).ours and not self._force:
-            raise MirrorError(
-                f"{target}: there already, and not made by an earlier run; choose another --out, or write over it "
-                "with --force"
+            raise OutputError(f"{target}: a folder where {file.path} would be written; choose another --out")
+        if target.exists() and ending not in self._output(file).endings and not self._force:
+            raise OutputError(
+                f"{target}: it exists and no earlier run wrote it; choose another --out, or write over it with --force"
             )
 
-    def _is_current(self, one: Recording) -> bool:
-        made = self._of(one)
+    def _is_current(self, file: InputFile) -> bool:
+        output = self._output(file)
         return (
             not self._force
-            and made.settings == self._settings
-            and set(self._formats) <= made.formats
-            and str(one.path) != STDIN
-            and made.source == stamp(one.path)
-            and all(self._target(one, ending).exists() for ending in self._endings(made.channels))
+            and output.settings == self._settings
+            and set(self._formats) <= output.formats
+            and str(file.path) != STDIN
+            and output.source == _stamp(file.path)
+            and all(self._target(file, ending).exists() for ending in self._endings(output.channels))
         )
 
     def _endings(self, channels: int | None) -> list[str]:
         return [ending for form in self._formats for ending in file_suffixes(form, channels)]
 
-    def _target(self, one: Recording, ending: str) -> Path:
-        return self._folder / one.place.with_name(one.place.name + ending)
+    def _target(self, file: InputFile, ending: str) -> Path:
+        return self._folder / file.output.with_name(file.output.name + ending)
 
-    def _of(self, one: Recording) -> _Made:
-        return self._made.get(str(one.place), _Made(set(), set()))
+    def _output(self, file: InputFile) -> _Output:
+        return self._outputs.get(str(file.output), _Output(set(), set()))
 
-    def _row(self, one: Recording, channels: int | None) -> dict[str, Any]:
-        apart = {} if channels is None else {"channels": channels}
-        return {"output": str(one.place), "formats": list(self._formats), **apart}
+    def _row(self, file: InputFile, channels: int | None) -> dict[str, Any]:
+        split = {} if channels is None else {"channels": channels}
+        return {"output": str(file.output), "formats": list(self._formats), **split}
 
     def _append(self, rows: Sequence[dict[str, Any]]) -> None:
-        # One write, so that lines of two processes do not mix; bytes of names that are no UTF-8 become escapes.
+        # One write, so that lines of two processes do not mix; bytes of names that are not UTF-8 become escapes.
         content = "".join(json.dumps(row) + "\n" for row in rows).encode("ascii")
         with (self._folder / STATE).open("ab", buffering=0) as state:
             state.write(b"\n" * self._torn + content)
@@ -180,20 +195,26 @@ class Mirror:
         for line in content.splitlines():
             try:
                 row = json.loads(line)
-                output, formats, channels = str(row["output"]), set(row["formats"]), row.get("channels")
-                ours = {ending for form in formats for ending in file_suffixes(form, channels)}
+                name, formats, channels = str(row["output"]), set(row["formats"]), row.get("channels")
+                written = {ending for form in formats for ending in file_suffixes(form, channels)}
             except (ValueError, TypeError, KeyError):
-                continue  # torn by a power cut: what it tells is made again
-            made = self._made.setdefault(output, _Made(set(), set()))
-            made.ours |= ours
+                continue  # a line torn by a power cut: its output is written again
+            output = self._outputs.setdefault(name, _Output(set(), set()))
+            output.endings |= written
             if "source" in row:
-                same = (made.source, made.settings) == (row["source"], row.get("settings"))
-                made.formats = made.formats | formats if same else formats
-                made.channels, made.source, made.settings = channels, row["source"], row.get("settings")
+                same = (output.source, output.settings) == (row["source"], row.get("settings"))
+                output.formats = output.formats | formats if same else formats
+                output.channels, output.source, output.settings = channels, row["source"], row.get("settings")
 
 
-def stamp(path: Path) -> Stamp | None:
-    """Return what changes when a file does; None where there is none."""
+def _channel(ending: str, suffixes: set[str]) -> bool:
+    """Return whether `.2.txt`, for example, is the ending of a channel's file."""
+    parts = ending.split(".")
+    return len(parts) == 3 and parts[1].isdigit() and parts[2] in suffixes
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return what changes when a file does; None if there is no such file."""
     try:
         status = path.stat()
     except OSError:

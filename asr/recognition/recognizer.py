@@ -1,278 +1,232 @@
-"""A model file -> transcripts of waveforms, files and manifests."""
+"""Transcribes waveforms, files and manifests with a model file."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from asr import audio
+from asr.audio import AudioError
 from asr.compute import choose_device
 from asr.corpora.manifest import Utterance
-from asr.decoding import GreedyDecoder, LogProbs
-from asr.features import batching
+from asr.decoding import DecodingError
+from asr.decoding.alignment import AlignmentError
+from asr.decoding.greedy import GreedyDecoder, LogProbs
 from asr.features.frontend import Frontend
 from asr.features.streaming import BlockFeatures, Blocks, split, with_progress
-from asr.model import Model, checkpoint
-from asr.model.checkpoint import Contents, ModelFileError
-from asr.recognition import segmenting as cuts
-from asr.recognition.listening import Listener, Listening
-from asr.recognition.streaming import Network, Stream
-from asr.transcripts.records import Hypothesis
+from asr.model import checkpoint
+from asr.model.checkpoint import ModelFileError
+from asr.recognition import segmenting
+from asr.recognition.files import OnProgress, Plan, Recording, Source, of_channels, open_recording
+from asr.recognition.inference import AcousticModel
+from asr.recognition.options import DEFAULT_OPTIONS, TranscribeOptions
+from asr.recognition.streaming import Stream
+from asr.transcripts.records import FileResult, Hypothesis, Transcript
 
 if TYPE_CHECKING:
+    # It imports numba and the language models, which greedy decoding does not need.
     from asr.decoding.decoder import Decoder, DecoderConfig
-
-Read = TypeVar("Read")
 
 
 class Recognizer:
-    """A trained model, ready to transcribe. `card` tells how the model came to be.
+    """A trained model, ready to transcribe. `card` says how the model was trained.
 
-    It decodes greedily; `with_decoder` gives one that searches. Recordings may have any length; `with_listening` gives
-    one that leaves out silence.
+    It decodes greedily unless it has another decoder; see `with_decoder`.
     """
 
-    def __init__(self, model: Model, frontend: Frontend, contents: Contents) -> None:
-        self.settings = settings = contents.settings
-        self.card = contents.card
-        self._model = model.eval()
-        self._frontend = frontend
-        self._listener = Listener(self._model, frontend, Listening())
+    def __init__(self, acoustic: AcousticModel, card: dict[str, Any]) -> None:
+        self.settings = settings = acoustic.settings
+        self.card = card
+        self._acoustic = acoustic
         self._decoder: GreedyDecoder | Decoder = GreedyDecoder(settings.alphabet, settings.seconds_per_frame)
 
     @property
     def sample_rate(self) -> int:
-        """Return the sample rate in Hz that `transcribe` takes."""
+        """Return the sample rate of the model in Hz."""
         return self.settings.features.sample_rate
 
-    @property
-    def batch_seconds(self) -> float:
-        """Return the seconds of audio, with padding, that are computed together."""
-        return self._listener.batch
-
-    def takes_whole(self, seconds: float) -> bool:
-        """Say whether a recording of so many seconds is heard at once, so that others can be computed with it."""
-        return self._listener.takes_whole(seconds)
-
     def with_decoder(self, config: "DecoderConfig") -> "Recognizer":
-        """Return the same model with another decoder, such as `asr.read_decoder` reads. Raises DecodingError."""
+        """Return the same model with another decoder, such as `asr.read_decoder` reads. Raise DecodingError."""
         other = copy(self)
         other._decoder = config.build(self.settings.alphabet, self.settings.seconds_per_frame)
         return other
 
-    def with_listening(self, listening: Listening) -> "Recognizer":
-        """Return the same model that hears recordings in another way."""
-        other = copy(self)
-        other._listener = Listener(self._model, self._frontend, listening)
-        return other
-
-    def transcribe(self, waveform: NDArray[np.floating], words: bool = False) -> Hypothesis:
-        """Transcribe a mono waveform (samples,) in [-1, 1] at `sample_rate`.
-
-        With `words` the hypothesis has its words with their times (seconds) and confidences. Raises AudioError for one
-        that is empty, silent or not finite.
-        """
-        waveform = audio.from_array(waveform, self.sample_rate, self.sample_rate)
-        if self.takes_whole(len(waveform) / self.sample_rate):
-            return self._decoder.decode(self._listener.together([waveform])[0], 1, words)[0]
-        return self._decode_long(lambda: split(waveform), 1, words)[0]
-
-    def transcribe_together(
-        self, waveforms: Sequence[NDArray[np.float32]], count: int = 1, words: bool = False, threads: int = 0
-    ) -> list[list[Hypothesis]]:
-        """Return the `count` best transcripts of waveforms as `asr.audio.load` reads them, computed in one batch.
-
-        Each must be one that `takes_whole` accepts. They are searched on so many threads (0: one for each core).
-        """
-        if not waveforms:
-            return []
-        return self._decoder.decode_batch(self._listener.together(waveforms), count, words, threads)
-
-    def transcribe_file(self, path: str | Path, words: bool = False) -> Hypothesis:
-        """Transcribe a sound file of any rate, length and number of channels, which are averaged; `words` as above.
-
-        Raises AudioError.
-        """
-        return self.alternatives(path, 1, words)[0]
-
-    def transcribe_channels(self, path: str | Path, words: bool = False) -> list[Hypothesis]:
-        """Transcribe each channel of a sound file; `words` as above. Raises AudioError."""
-        return [found[0] for found in self.alternatives_of_channels(path, 1, words)]
-
-    def stream(self, rate: int | None = None, words: bool = False) -> Stream:
-        """Begin a stream of sound at `rate` Hz (otherwise at `sample_rate`), whose chunks are fed one by one.
-
-        `words` as above, of the final hypothesis. Raises StreamError for a model that needs the whole recording.
-        """
-        path_is_all = isinstance(self._decoder, GreedyDecoder) and not words
-        decode = None if path_is_all else lambda log_probs: self._decoder.decode(log_probs, 1, words)[0]
-        network = Network(self.settings, self._frontend, self._model)
-        return Stream(network, self.sample_rate if rate is None else rate, decode)
-
-    def alternatives(
-        self, path: str | Path, count: int, words: bool = False, tell: Callable[[float], None] | None = None
-    ) -> list[Hypothesis]:
-        """Return the `count` best transcripts of a sound file, best first; `words` are those of the best one.
-
-        `tell` is told the share of a long file that is done.
-        """
-        return self._decode_file(path, count, words, None, tell)
-
-    def alternatives_of_channels(
-        self, path: str | Path, count: int, words: bool = False, tell: Callable[[float], None] | None = None
-    ) -> list[list[Hypothesis]]:
-        """Return the `count` best transcripts of each channel, as `alternatives` does; a silent one has an empty text.
-
-        Raises AudioError where all are digital silence.
-        """
-        channels = audio.info(path).channels
-
-        def hear(channel: int) -> list[Hypothesis]:
-            part = None if tell is None else lambda share: tell((channel + share) / channels)
-            return self._decode_file(path, count, words, channel, part)
-
-        return [found or [Hypothesis("", 0.0)] for found in of_channels(channels, hear)]
-
-    def transcribe_utterances(
+    def transcribe(
         self,
-        utterances: Sequence[Utterance],
-        progress: Callable[[float, float], None] | None = None,
-        words: bool = False,
-    ) -> list[Hypothesis]:
-        """Transcribe utterances in batches; return the hypotheses in their order.
+        waveform: NDArray[np.generic],
+        sample_rate: int | None = None,
+        options: TranscribeOptions = DEFAULT_OPTIONS,
+    ) -> Transcript:
+        """Transcribe a waveform (samples,) or (samples, channels); its sample rate is the model's if not given.
 
-        `progress` is told the seconds of audio done and in all. Raises AudioError.
+        Integers are scaled by the range of their type; floating point is in [-1, 1]. Raise AudioError if it is empty,
+        silent or not finite.
         """
-        return [found[0] for found in self.alternatives_each(utterances, 1, progress, words)]
+        samples = audio.from_array(waveform, sample_rate or self.sample_rate, self.sample_rate)
+        duration = len(samples) / self.sample_rate
+        if options.vad or duration > options.whole:
+            return _transcript(self._decode_long(lambda: split(samples), options), duration)
+        log_probs = self._acoustic.log_probs([samples])[0]
+        return _transcript(self._decoder.decode(log_probs, options.nbest, options.words), duration)
 
-    def alternatives_each(
+    def transcribe_file(self, path: str | Path, options: TranscribeOptions = DEFAULT_OPTIONS) -> Transcript:
+        """Transcribe a sound file of any rate, length and number of channels, which are averaged. Raise AudioError."""
+        recording = open_recording(0, path, self.sample_rate, replace(options, split_channels=False))
+        return self._transcribe_alone(recording, options)[0]
+
+    def transcribe_files(
         self,
-        utterances: Sequence[Utterance],
-        count: int,
-        progress: Callable[[float, float], None] | None = None,
-        words: bool = False,
-    ) -> list[list[Hypothesis]]:
-        """Return the `count` best transcripts of each utterance, best first; otherwise as `transcribe_utterances`."""
-        found: dict[int, list[Hypothesis]] = {}
-        for indices, chosen, tell in self._batches(utterances, progress):
-            if self._takes_whole(chosen[0]):
-                decoded = self._decoder.decode_batch(self._together(chosen), count, words)
-                found |= zip(indices, decoded, strict=True)
+        sources: Iterable[Source],
+        options: TranscribeOptions = DEFAULT_OPTIONS,
+        jobs: int = 1,
+        on_progress: OnProgress | None = None,
+        on_result: Callable[[int, list[FileResult]], None] | None = None,
+    ) -> Iterator[list[FileResult]]:
+        """Transcribe files, or utterances of a manifest, and yield the results of each in order.
+
+        A result list has one FileResult, or one for each channel with `options.split_channels`. A file that cannot be
+        used has its error as its result; the other files are not affected. Short recordings are computed together,
+        `jobs` batches at a time. `on_result` is called from any thread with the index and the results of a recording as
+        soon as they are there.
+        """
+
+        def work(recordings: list[Recording]) -> list[list[FileResult]]:
+            batch = self._transcribe_batch(recordings, options, on_progress)
+            for recording, results in zip(recordings, batch, strict=True):
+                if on_progress:
+                    on_progress(recording.index, 1.0, recording.duration)
+                if on_result:
+                    on_result(recording.index, results)
+            return batch
+
+        plan = Plan(self.sample_rate, self._acoustic.batch_seconds(options), options, jobs)
+        yield from plan.run(sources, work)
+
+    def log_probs(self, utterances: Sequence[Utterance], on_progress: OnProgress | None = None) -> list[LogProbs]:
+        """Return the log-probabilities (T', V) of each utterance. Raise AudioError."""
+
+        def work(recordings: list[Recording]) -> list[LogProbs]:
+            for recording in recordings:
+                if recording.error:
+                    raise AudioError(recording.error)
+            if recordings[0].reader:
+                outputs = self._acoustic.windowed(self._blocks(recordings[0], None, on_progress), DEFAULT_OPTIONS)
+                batch = [np.concatenate([output.log_probs for output in outputs])]
             else:
-                with _named(chosen[0]):
-                    found[indices[0]] = self._decode_long(self._blocks(chosen[0], tell), count, words)
-            tell(1.0)
-        return [found[index] for index in range(len(utterances))]
+                waveforms = [recording.waveforms[0] for recording in recordings]
+                batch = self._acoustic.log_probs([waveform for waveform in waveforms if waveform is not None])
+            for recording in recordings:
+                if on_progress:
+                    on_progress(recording.index, 1.0, recording.duration)
+            return batch
 
-    def log_probs(
-        self, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
-    ) -> list[LogProbs]:
-        """Return what the network says of each utterance, (T', V), silence and all; else as `transcribe_utterances`."""
-        hearing = self.with_listening(replace(self._listener.listening, vad=False))
-        found: dict[int, LogProbs] = {}
-        for indices, chosen, tell in hearing._batches(utterances, progress):
-            if hearing._takes_whole(chosen[0]):
-                found |= zip(indices, hearing._together(chosen), strict=True)
-            else:
-                with _named(chosen[0]):
-                    heard = hearing._listener.pieces(self._blocks(chosen[0], tell))
-                    found[indices[0]] = np.concatenate([piece.log_probs for piece in heard])
-            tell(1.0)
-        return [found[index] for index in range(len(utterances))]
+        plan = Plan(self.sample_rate, self._acoustic.batch_seconds(DEFAULT_OPTIONS), DEFAULT_OPTIONS)
+        return list(plan.run(utterances, work))
 
-    def _batches(
-        self, utterances: Sequence[Utterance], progress: Callable[[float, float], None] | None = None
-    ) -> Iterator[tuple[list[int], list[Utterance], Callable[[float], None]]]:
-        """Yield which utterances are heard together; a long one is alone. The share that is done of them is told."""
-        hop = self.settings.features.hop
-        short = [index for index, one in enumerate(utterances) if self._takes_whole(one)]
-        lengths = [round(utterances[index].duration / hop) for index in short]
-        plans = batching.plan(lengths, round(self.batch_seconds / hop))
-        planned = [[short[place] for place in batch] for batch in plans]
-        planned += [[index] for index, one in enumerate(utterances) if not self._takes_whole(one)]
-        total = sum(utterance.duration for utterance in utterances)
-        done = 0.0
-        for indices in planned:
-            chosen = [utterances[index] for index in indices]
-            seconds = sum(one.duration for one in chosen)
+    def stream(self, sample_rate: int | None = None, words: bool = False) -> Stream:
+        """Begin a stream of chunks at `sample_rate` Hz, the model's if not given.
 
-            def tell(share: float, before: float = done, seconds: float = seconds) -> None:
-                if progress:
-                    progress(before + share * seconds, total)
+        With `words`, the final transcript has words with their times. Raise StreamError if the model needs the whole
+        recording.
+        """
+        greedy = isinstance(self._decoder, GreedyDecoder) and not words
+        decode = None if greedy else lambda log_probs: self._decoder.decode(log_probs, 1, words)[0]
+        return Stream(self._acoustic, sample_rate or self.sample_rate, decode)
 
-            yield indices, chosen, tell
-            done += seconds
+    def _transcribe_batch(
+        self, recordings: list[Recording], options: TranscribeOptions, on_progress: OnProgress | None
+    ) -> list[list[FileResult]]:
+        if len(recordings) > 1:
+            try:
+                batch = self._transcribe_together(recordings, options)
+                return [_results(*row, options) for row in zip(recordings, batch, strict=True)]
+            except (AlignmentError, DecodingError, torch.OutOfMemoryError):
+                pass  # alone, each recording shows whether it is at fault
+        return [self._file_results(recording, options, on_progress) for recording in recordings]
 
-    def _takes_whole(self, one: Utterance) -> bool:
-        return self.takes_whole(one.duration)
-
-    def _together(self, chosen: Sequence[Utterance]) -> list[LogProbs]:
-        waveforms = []
-        for one in chosen:
-            with _named(one):
-                waveforms.append(audio.load(one.audio, self.sample_rate, one.offset, one.duration))
-        return self._listener.together(waveforms)
-
-    def _blocks(self, one: Utterance, tell: Callable[[float], None]) -> Blocks:
-        return self._told(
-            lambda: audio.blocks(one.audio, self.sample_rate, one.offset, one.duration), one.duration, tell
-        )
-
-    def _told(self, blocks: Blocks, seconds: float, tell: Callable[[float], None] | None) -> Blocks:
-        if tell is None:
-            return blocks
-        passes = BlockFeatures.passes(self.settings.features)
-        return with_progress(blocks, round(seconds * self.sample_rate), passes, lambda done, total: tell(done / total))
-
-    def _decode_file(
-        self, path: str | Path, count: int, words: bool, channel: int | None, tell: Callable[[float], None] | None
-    ) -> list[Hypothesis]:
-        seconds = audio.info(path).duration
-        if self.takes_whole(seconds):
-            waveform = audio.load(path, self.sample_rate, channel=channel)
-            return self._decoder.decode(self._listener.together([waveform])[0], count, words)
-        blocks = self._told(lambda: audio.blocks(path, self.sample_rate, channel=channel), seconds, tell)
-        return self._decode_long(blocks, count, words)
-
-    def _decode_long(self, blocks: Blocks, count: int, words: bool) -> list[Hypothesis]:
-        settings = self.settings
-        cut = cuts.cut(self._listener.pieces(blocks), settings.alphabet, settings.seconds_per_frame)
-        return cuts.decode(self._decoder, cut, count, words)
-
-
-def of_channels(count: int, read: Callable[[int], Read]) -> list[Read | None]:
-    """Return what is read of each of so many channels, None of a silent one. Raises SilenceError where all are."""
-    found: list[Read | None] = []
-    silence: audio.SilenceError | None = None
-    for channel in range(count):
+    def _file_results(
+        self, recording: Recording, options: TranscribeOptions, on_progress: OnProgress | None
+    ) -> list[FileResult]:
         try:
-            found.append(read(channel))
-        except audio.SilenceError as error:
-            silence = silence or error
-            found.append(None)
-    if silence and all(one is None for one in found):
-        raise silence
-    return found
+            return _results(recording, self._transcribe_alone(recording, options, on_progress), options)
+        except AudioError as error:
+            message = str(error)
+        except (AlignmentError, DecodingError) as error:
+            message = f"{recording.path}: {error}"
+        except torch.OutOfMemoryError:
+            message = f"{recording.path}: the device has not enough memory for it"
+        channel = 0 if options.split_channels else None
+        return [FileResult(recording.path, error=message, channel=channel, id=recording.id)]
+
+    def _transcribe_together(self, recordings: list[Recording], options: TranscribeOptions) -> list[list[Transcript]]:
+        """Transcribe short recordings in one batch; return the transcripts of the channels of each."""
+        waveforms = [part for recording in recordings for part in recording.waveforms if part is not None]
+        log_probs = self._acoustic.log_probs(waveforms)
+        decoded = iter(self._decoder.decode_batch(log_probs, options.nbest, options.words, options.threads))
+        return [
+            [_transcript([] if part is None else next(decoded), recording.duration) for part in recording.waveforms]
+            for recording in recordings
+        ]
+
+    def _transcribe_alone(
+        self, recording: Recording, options: TranscribeOptions, on_progress: OnProgress | None = None
+    ) -> list[Transcript]:
+        """Return the transcripts of the channels of a recording, long or short. Raise its error if it has one."""
+        if recording.error:
+            raise AudioError(recording.error)
+        if recording.reader is None:
+            return self._transcribe_together([recording], options)[0]
+
+        def transcribe(channel: int | None) -> Transcript:
+            blocks = self._blocks(recording, channel, on_progress)
+            return _transcript(self._decode_long(blocks, options), recording.duration)
+
+        with recording.reader:
+            transcripts = of_channels(recording.channels, transcribe)
+        return [transcript or Transcript("", duration=recording.duration) for transcript in transcripts]
+
+    def _blocks(self, recording: Recording, channel: int | None, on_progress: OnProgress | None) -> Blocks:
+        blocks = recording.blocks(self.sample_rate, channel)
+        if on_progress is None:
+            return blocks
+        number, count = (0, 1) if channel is None else (channel, len(recording.channels))
+
+        def report(done: float, total: float) -> None:
+            on_progress(recording.index, (number + done / total) / count, recording.duration)
+
+        samples = round(recording.duration * self.sample_rate)
+        return with_progress(blocks, samples, BlockFeatures.passes(self.settings.features), report)
+
+    def _decode_long(self, blocks: Blocks, options: TranscribeOptions) -> list[Hypothesis]:
+        settings = self.settings
+        outputs = self._acoustic.windowed(blocks, options)
+        segments = segmenting.segments(outputs, settings.alphabet, settings.seconds_per_frame)
+        return segmenting.decode(self._decoder, segments, options.nbest, options.words)
 
 
-@contextmanager
-def _named(one: Utterance) -> Iterator[None]:
-    try:
-        yield
-    except audio.AudioError as error:
-        raise audio.AudioError(f"utterance {one.id}: {error}") from error
+def _transcript(hypotheses: Sequence[Hypothesis], duration: float) -> Transcript:
+    """Return the transcript of hypotheses, best first; of none, for a silent channel, it is empty."""
+    return Transcript.from_hypotheses(hypotheses or [Hypothesis("", 0.0)], duration)
+
+
+def _results(recording: Recording, transcripts: Sequence[Transcript], options: TranscribeOptions) -> list[FileResult]:
+    return [
+        FileResult(recording.path, transcript, channel=number if options.split_channels else None, id=recording.id)
+        for number, transcript in enumerate(transcripts, 1)
+    ]
 
 
 def load(path: str | Path, device: str = "cpu") -> Recognizer:
-    """Load a model file for transcription on cpu, cuda, mps or auto. Raises ModelFileError and DeviceError."""
-    place = choose_device(device)
-    model, contents = checkpoint.load(path)
+    """Load a model file for transcription on cpu, cuda, mps or auto. Raise ModelFileError and DeviceError."""
+    chosen = choose_device(device)
+    network, contents = checkpoint.load(path)
     matrices = checkpoint.matrices(contents)
     if matrices is None:
-        raise ModelFileError(f"{path}: without the matrices of its features; an older asr wrote it: train it again")
-    return Recognizer(model.to(place), Frontend(contents.settings.features, matrices, place), contents)
+        raise ModelFileError(f"{path}: it lacks the matrices of its features, as an older asr wrote it; train it again")
+    frontend = Frontend(contents.settings.features, matrices, chosen)
+    return Recognizer(AcousticModel(contents.settings, frontend, network.to(chosen).eval()), contents.card)

@@ -1,68 +1,62 @@
-"""Chunks of a waveform -> text that grows while they come, by a model that hears only what is past.
+"""Streaming recognition: chunks of a waveform -> text that grows as they arrive, with a forward-only model.
 
-What is carried from chunk to chunk: samples that fill no window yet, the frames that the convolutions still see, and
-the state of the recurrent layers. So the result is that of the whole waveform at once, however it was cut.
+Samples that do not fill a window yet, the frames that the convolutions still need and the state of the recurrent layers
+are carried from chunk to chunk. The result is therefore that of the whole waveform, whatever the sizes of the chunks.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
 
-from asr import audio, decoding
+from asr import audio
 from asr.audio import AudioError, Waveform
-from asr.decoding import LogProbs
+from asr.decoding import check_log_probs
+from asr.decoding.greedy import LogProbs
 from asr.errors import AsrError
-from asr.features.frontend import Frontend
-from asr.model import Model, StreamState
+from asr.model import StreamState
 from asr.model.checkpoint import ModelFileSettings
+from asr.recognition.inference import AcousticModel
 from asr.text import BLANK, Alphabet
-from asr.transcripts.records import Hypothesis
+from asr.transcripts.records import Hypothesis, Transcript
 
-# Frames computed at once, a multiple of every time_reduction: a chunk of any size takes no more memory than these.
+# Frames computed at once, a multiple of every time_reduction: it bounds the memory that a chunk of any size takes.
 _BLOCK = 1200
-Decode = Callable[[LogProbs], Hypothesis]
 
 
 class StreamError(AsrError):
-    """A model that cannot hear a stream, or a stream that has ended."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """What a stream is heard with."""
-
-    settings: ModelFileSettings
-    frontend: Frontend
-    model: Model
+    """A model that cannot process a stream, or a stream that has ended."""
 
 
 class Stream:
-    """One stream of sound, heard by a forward-only model. `asr.Recognizer.stream` makes it.
+    """One stream of audio. `asr.Recognizer.stream` makes it.
 
-    The text so far is that of the best path and only ever grows. With words or a decoder that searches, the final text
-    comes from the log-probabilities of the whole stream, which are kept, 3 kB for a second; else only the text is.
+    The text so far is that of the greedy decoder and only grows. With words or a beam decoder, the final transcript is
+    decoded from the log-probabilities of the whole stream, which are kept (3 kB for a second).
     """
 
-    def __init__(self, network: Network, rate: int, decode: Decode | None = None) -> None:
-        check(network.settings)
-        audio.check_rate(rate)
-        self._network = network
-        self._rate = rate
-        own_rate = network.settings.features.sample_rate
-        self._resampler = soxr.ResampleStream(rate, own_rate, 1, dtype="float32") if rate != own_rate else None
+    def __init__(
+        self, acoustic: AcousticModel, sample_rate: int, decode: Callable[[LogProbs], Hypothesis] | None = None
+    ) -> None:
+        check_streams(acoustic.settings)
+        audio.check_rate(sample_rate)
+        self._acoustic = acoustic
+        self._sample_rate = sample_rate
+        self._features = features = acoustic.settings.features
+        self._resampler = None
+        if sample_rate != features.sample_rate:
+            self._resampler = soxr.ResampleStream(sample_rate, features.sample_rate, 1, dtype="float32")
         self._decode = decode
-        self._path = _Path(network.settings.alphabet)
-        self._kept: list[LogProbs] = []
+        self._path = _GreedyPath(acoustic.settings.alphabet)
+        self._log_probs: list[LogProbs] = []
         # The first window is centred on the first sample.
-        self._padding = np.zeros(network.settings.features.fft_length // 2, np.float32)
-        self._pieces, self._waiting = [self._padding], len(self._padding)
+        self._padding = np.zeros(features.fft_length // 2, np.float32)
+        self._blocks, self._waiting = [self._padding], len(self._padding)
         self._state: StreamState | None = None
-        self._taken = self._heard = 0
-        self._held = 0.0
+        self._received = self._resampled = 0
+        self._held_back = 0.0
         self._ended = False
 
     @property
@@ -72,98 +66,98 @@ class Stream:
 
     @property
     def seconds(self) -> float:
-        """Return how much of the stream has come, in seconds."""
-        return self._taken / self._rate
+        """Return how much audio has been fed, in seconds."""
+        return self._received / self._sample_rate
 
     @property
     def latency(self) -> float:
-        """Return the longest time, in seconds, that a sound waits for later sound until the network hears it.
+        """Return the longest time in seconds from a sample to the output of the network that includes it.
 
-        It waits for the frames that make one output frame, for half a window, and for what the resampler has been seen
-        to hold back; to this come the length of a chunk and the computing.
+        It covers the frames of one output frame, half a window, and the delay of the resampler so far, but neither the
+        length of a chunk nor the computation.
         """
-        features, reduction = self._network.settings.features, self._network.settings.model.time_reduction
-        samples = 2 * (reduction - 1) * features.hop_length + features.fft_length // 2
-        return samples / features.sample_rate + self._held
+        reduction = self._acoustic.settings.model.time_reduction
+        samples = 2 * (reduction - 1) * self._features.hop_length + self._features.fft_length // 2
+        return samples / self._features.sample_rate + self._held_back
 
     def feed(self, chunk: NDArray[np.generic]) -> str:
-        """Hear the next chunk, (samples,) or (samples, channels) of any length; return the text so far.
+        """Process the next chunk, (samples,) or (samples, channels) of any length; return the text so far.
 
-        Integers are scaled by their type's range. Raises AudioError for samples that are NaN, infinite or absurdly
-        large, of which nothing is heard, and StreamError after the end.
+        Integers are scaled by the range of their type. Raise AudioError if samples are NaN, infinite or absurdly large;
+        nothing of the chunk is processed then. Raise StreamError after the end of the stream.
         """
         if self._ended:
-            raise StreamError("the stream has ended; a new one takes further sound")
-        self._take(self._mono(np.asarray(chunk)), last=False)
+            raise StreamError("the stream has ended; begin a new one")
+        self._process(self._mono(np.asarray(chunk)), last=False)
         return self.text
 
-    def finish(self) -> Hypothesis:
-        """End the stream and return what was said: what `transcribe` says of the whole. Raises StreamError if ended.
+    def finish(self) -> Transcript:
+        """End the stream and return its transcript, the same as `transcribe` returns for the whole waveform.
 
-        A stream of nothing or of digital silence is no mistake here.
+        An empty or silent stream is not an error. Raise StreamError if the stream has ended before.
         """
         if self._ended:
             raise StreamError("the stream has ended already")
-        self._take(np.zeros(0, np.float32), last=True)
+        self._process(np.zeros(0, np.float32), last=True)
         self._ended = True
-        if self._decode and self._kept:
-            return self._decode(np.concatenate(self._kept))
-        return Hypothesis(self.text, self._path.score)
+        if not self._decode or not self._log_probs:
+            return Transcript(self.text, acoustic_score=self._path.score, duration=self.seconds)
+        return Transcript.from_hypotheses([self._decode(np.concatenate(self._log_probs))], self.seconds)
 
     def _mono(self, chunk: NDArray[np.generic]) -> Waveform:
-        # Neither an empty chunk nor a silent one is a mistake, as it is for a whole recording.
+        # An empty or silent chunk is not an error, unlike an empty or silent recording.
         if not chunk.size or not chunk.any():
             return np.zeros(len(chunk) if chunk.ndim else 0, np.float32)
         try:
-            return audio.from_array(chunk, self._rate, self._rate)
+            return audio.from_array(chunk, self._sample_rate, self._sample_rate)
         except AudioError as error:
-            raise AudioError(f"in the chunk from {self.seconds:.3f} s on: {error}") from None
+            raise AudioError(f"chunk at {self.seconds:.3f} s: {error}") from None
 
-    def _take(self, waveform: Waveform, last: bool) -> None:
-        self._taken += len(waveform)
+    def _process(self, waveform: Waveform, last: bool) -> None:
+        self._received += len(waveform)
         if self._resampler:
             waveform = np.asarray(self._resampler.resample_chunk(waveform, last=last), np.float32)
-        self._heard += len(waveform)
+        self._resampled += len(waveform)
         self._push(waveform)
-        if last and self._heard:
+        if last and self._resampled:
             self._push(self._padding)
         elif not last:
-            self._held = max(self._held, self.seconds - self._heard / self._network.settings.features.sample_rate)
-        while frames := self._ready(last):
-            self._hear(frames)
+            self._held_back = max(self._held_back, self.seconds - self._resampled / self._features.sample_rate)
+        while frames := self._ready_frames(last):
+            self._compute(frames)
 
     def _push(self, waveform: Waveform) -> None:
-        self._pieces.append(waveform)
+        self._blocks.append(waveform)
         self._waiting += len(waveform)
 
-    def _ready(self, last: bool) -> int:
-        """Return how many frames can be computed now; those of one output frame come together, but for the last."""
-        features, reduction = self._network.settings.features, self._network.settings.model.time_reduction
-        if not self._heard or self._waiting < features.fft_length:
+    def _ready_frames(self, last: bool) -> int:
+        """Return how many frames can be computed: whole output frames, except at the end of the stream."""
+        if not self._resampled or self._waiting < self._features.fft_length:
             return 0
-        frames = 1 + (self._waiting - features.fft_length) // features.hop_length
+        frames = 1 + (self._waiting - self._features.fft_length) // self._features.hop_length
+        reduction = self._acoustic.settings.model.time_reduction
         return min(frames if last else frames - frames % reduction, _BLOCK)
 
-    def _hear(self, frames: int) -> None:
-        features, frontend = self._network.settings.features, self._network.frontend
-        samples = np.concatenate(self._pieces)
-        end = (frames - 1) * features.hop_length + features.fft_length
+    def _compute(self, frames: int) -> None:
+        frontend = self._acoustic.frontend
+        samples = np.concatenate(self._blocks)
+        end = (frames - 1) * self._features.hop_length + self._features.fft_length
         with torch.inference_mode():
             decibels = frontend.decibels(torch.from_numpy(samples[:end]).to(frontend.device))
             rows = frontend.normalised(frontend.coefficients(decibels))
             lengths = torch.tensor([frames], device=frontend.device)
-            output = self._network.model(rows[None], lengths, self._state)
+            output = self._acoustic.network(rows[None], lengths, self._state)
         self._state = output.state
-        left = samples[frames * features.hop_length :].copy()
-        self._pieces, self._waiting = [left], len(left)
+        left = samples[frames * self._features.hop_length :].copy()
+        self._blocks, self._waiting = [left], len(left)
         log_probs = output.log_probs[0].cpu().numpy()
         self._path.extend(log_probs)
         if self._decode:
-            self._kept.append(log_probs)
+            self._log_probs.append(log_probs)
 
 
-class _Path:
-    """The best path, which grows frame by frame."""
+class _GreedyPath:
+    """The text of the best path so far."""
 
     def __init__(self, alphabet: Alphabet) -> None:
         self.text = ""
@@ -172,31 +166,31 @@ class _Path:
         self._last = BLANK
 
     def extend(self, log_probs: LogProbs) -> None:
-        """Go on through (T', V). Raises DecodingError."""
-        decoding.check_log_probs(log_probs, self._alphabet)
+        """Append the best path of (T', V). Raise DecodingError."""
+        check_log_probs(log_probs, self._alphabet)
         best = log_probs.argmax(axis=1)
-        first = best != np.concatenate([[self._last], best[:-1]])
+        changes = best != np.concatenate([[self._last], best[:-1]])
         self._last = int(best[-1])
         self.score += float(log_probs.max(axis=1).sum())
-        for character in self._alphabet.decode(best[first].tolist()):
+        for character in self._alphabet.decode(best[changes].tolist()):
             if not character.isspace():
                 self.text += character
             elif self.text and not self.text.endswith(" "):
                 self.text += " "
 
 
-def check(settings: ModelFileSettings) -> None:
-    """Raise StreamError if a model of these settings needs the whole utterance."""
+def check_streams(settings: ModelFileSettings) -> None:
+    """Raise StreamError if a model of these settings needs the whole recording."""
     model, features = settings.model, settings.features
-    amiss = [
+    problems = [
         *(["model.bidirectional = true"] if model.bidirectional else []),
         *(['features.normalisation = "utterance"'] if features.normalisation == "utterance" else []),
         *([f"features.top_db = {features.top_db:g}"] if features.top_db else []),
         *([f"features.deltas = {features.deltas}"] if features.deltas else []),
     ]
-    if amiss:
+    if problems:
         raise StreamError(
-            f"this model needs the whole recording, as it was trained with {', '.join(amiss)}; one that hears a stream "
-            'is trained with model.bidirectional = false, features.normalisation = "corpus" (or "none"), '
-            "features.top_db = 0 and features.deltas = 0"
+            f"this model was trained with {', '.join(problems)} and needs the whole recording; train a streaming model "
+            'with model.bidirectional = false, features.normalisation = "corpus" (or "none"), features.top_db = 0 and '
+            "features.deltas = 0"
         )

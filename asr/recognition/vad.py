@@ -1,7 +1,7 @@
-"""The levels of a recording's frames -> where somebody speaks, by their energy alone.
+"""Voice activity detection: finds speech in a recording by the energy of its frames.
 
-The noise floor of a frame is a low percentile of the levels around it. Speech begins well above the floor and goes on
-until it is near the floor again, as triggers with hysteresis do; and it is not far under the loudest of the recording.
+The noise floor of a frame is a low percentile of the levels around it. Speech begins well above the floor and ends near
+it (a threshold with hysteresis). Frames far below the loudest part of the recording are not speech.
 """
 
 import numpy as np
@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from asr.features.streaming import FrameRange
 
-# Decibels over the floor at which speech begins and under which it ends.
+# Decibels above the floor at which speech begins and below which it ends.
 _BEGIN, _END = 10.0, 5.0
-# Decibels: speech is not so far under the loudest of the recording, and what is under _NOTHING was not recorded.
-_RANGE, _NOTHING = 30.0, -90.0
-# Seconds: what the floor is the percentile of; a click, which is no word; a pause within speech; what is kept around.
+# Decibels: the range below the loudest part that can be speech; frames below _SILENT are digital silence.
+_RANGE, _SILENT = 30.0, -90.0
+# Seconds: the range of the floor's percentile; shorter sounds are clicks; shorter pauses belong to the speech around
+# them; how much is kept before and after speech.
 _AROUND, _CLICK, _PAUSE, _PADDING = 15.0, 0.1, 1.0, 0.3
 _PERCENTILE = 10.0
 
@@ -21,34 +22,37 @@ Levels = NDArray[np.float32]
 
 
 def speech(levels: Levels, hop: float, reduction: int = 1) -> list[FrameRange]:
-    """Return where there is speech in frames of these levels (dB), `hop` seconds apart; each begins at a multiple."""
+    """Return the ranges of speech in frames of these levels (T,) in dB, `hop` seconds apart.
+
+    Each range begins at a multiple of `reduction`.
+    """
     if not len(levels):
         return []
     smooth = _average(levels, round(0.05 / hop))
     floor = _floor(levels, hop)
     least = float(_average(levels, round(0.5 / hop)).max()) - _RANGE
     loud = smooth > np.maximum(floor + _BEGIN, least)
-    going_on = runs(smooth > np.maximum(floor + _END, least - (_BEGIN - _END)))
+    above_end = runs(smooth > np.maximum(floor + _END, least - (_BEGIN - _END)))
     click, pause, padding = (round(seconds / hop) for seconds in (_CLICK, _PAUSE, _PADDING))
-    found: list[FrameRange] = []
-    for first, end in going_on:
+    ranges: list[FrameRange] = []
+    for first, end in above_end:
         if end - first < click or not loud[first:end].any():
             continue
         first, end = max(0, first - padding), min(end + padding, len(levels))  # noqa: PLW2901
-        if found and first - found[-1].end < pause - 2 * padding:
-            first = found.pop().first  # noqa: PLW2901
-        found.append(FrameRange(first - first % reduction, end))
-    return found
+        if ranges and first - ranges[-1].end < pause - 2 * padding:
+            first = ranges.pop().first  # noqa: PLW2901
+        ranges.append(FrameRange(first - first % reduction, end))
+    return ranges
 
 
 def runs(values: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return where the values are true: the first place of each run and the one after its last."""
+    """Return the runs of true values: the index of the first value of each, and the index after its last."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], values, [False]]).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _average(levels: Levels, width: int) -> Levels:
-    """Return the mean over `width` levels around each."""
+    """Return the moving average over `width` levels, centred on each."""
     width = max(1, min(width, len(levels)))
     padded = np.pad(levels.astype(np.float64), (width // 2, width - 1 - width // 2), mode="edge")
     sums = np.concatenate([[0.0], padded.cumsum()])
@@ -57,16 +61,16 @@ def _average(levels: Levels, width: int) -> Levels:
 
 
 def _floor(levels: Levels, hop: float) -> Levels:
-    """Return the noise floor under each frame, found for each second: before it or after it, where that is higher.
+    """Return the noise floor of each frame: the higher one of the floors of the time before it and after it.
 
-    So the floor is right up to where a noise sets in or ends.
+    The floor is therefore right up to the moment at which a noise begins or ends. It is computed for each second.
     """
     second = max(1, round(1.0 / hop))
     count = max(0, -(-len(levels) // second) - round(_AROUND)) + 1
-    floors = np.full(count, _NOTHING, np.float32)
+    floors = np.full(count, _SILENT, np.float32)
     for index in range(count):
         around = levels[index * second : (index + round(_AROUND)) * second]
-        around = around[around > _NOTHING]
+        around = around[around > _SILENT]
         if len(around):
             floors[index] = np.percentile(around, _PERCENTILE)
     seconds = np.arange(-(-len(levels) // second))

@@ -55,4 +55,4 @@ for subset in dev-clean "${test[@]}"; do
     asr evaluate "$manifests/$subset.jsonl" --model "$bundle.safetensors" --decoder "$bundle.toml" \
         --json "$run/$subset.json" --report "$run/$subset.html"
 done
-echo "To package it: cp $run/bundle/$name.* asr/recognition/pretrained/"
+echo "To package it: cp $run/bundle/$name.* asr/recognition/bundled/"

@@ -1,4 +1,4 @@
-"""What a recording of hours costs, and how close its text is to that of hearing it whole.
+"""Measure memory and time for a recording of hours, and how many words change if a recording is not computed whole.
 
 usage: python tests/benchmarks/long.py MODEL MANIFEST [HOURS]     repeats the recordings of the manifest for 6 hours
 """
@@ -18,24 +18,23 @@ import numpy as np
 import soundfile
 from rapidfuzz.distance import Levenshtein
 
-from asr import audio, recognition
+from asr import TranscribeOptions, audio, recognition
 from asr.corpora import manifest
-from asr.recognition import listening
 
 RATE = 16_000
-# Recordings of so many seconds are heard whole and in windows; so many of them.
+# The length in seconds and the number of the recordings that are computed whole and in windows.
 WHOLE, COUNT = 400.0, 10
 
 
 def waveforms(path: str) -> Iterator[audio.Waveform]:
     """Yield the recordings of a manifest."""
-    yield from (audio.load(one.audio, RATE, one.offset, one.duration) for one in manifest.read(path))
+    yield from (audio.load(row.audio, RATE, row.offset, row.duration) for row in manifest.read(path))
 
 
 def write_long(path: Path, rows: str, hours: float) -> None:
-    """Repeat the recordings until that many hours are full."""
+    """Write a file of `hours` that repeats the recordings."""
     left = round(hours * 3600 * RATE)
-    # Ten minutes of them, in memory, serve all.
+    # About ten minutes, kept in memory.
     spoken = list(islice(waveforms(rows), 150))
     with soundfile.SoundFile(path, "w", RATE, 1) as file:
         for waveform in cycle(spoken):
@@ -46,10 +45,10 @@ def write_long(path: Path, rows: str, hours: float) -> None:
 
 
 def peak() -> float:
-    """Return the peak of this process's memory, GB."""
+    """Return the peak of this process's memory in GB."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Linux lets a process begin with the peak of the one that started it, but not here.
+        # ru_maxrss of Linux begins with the peak of the parent process; VmHWM does not.
         found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
         if found:
             return int(found[1]) * 1024 / 1e9
@@ -60,9 +59,9 @@ def transcribe(model: str, path: str) -> None:
     """Transcribe in this process; print the peak of its memory and its time as JSON."""
     recognizer = recognition.load(model)
     begin = time.perf_counter()
-    hypothesis = recognizer.transcribe_file(path, words=True)
+    transcript = recognizer.transcribe_file(path, TranscribeOptions(words=True))
     seconds = time.perf_counter() - begin
-    print(json.dumps({"peak": peak(), "seconds": seconds, "words": len(hypothesis.words)}))
+    print(json.dumps({"peak": peak(), "seconds": seconds, "words": len(transcript.words)}))
 
 
 def measure_long(model: str, rows: str, hours: float) -> None:
@@ -78,22 +77,23 @@ def measure_long(model: str, rows: str, hours: float) -> None:
 
 
 def measure_sameness(model: str, rows: str) -> None:
-    """Print the share of words that are those of the recordings heard whole."""
+    """Print the share of words that are the same if the recordings are computed whole."""
     recognizer = recognition.load(model)
-    whole = recognizer.with_listening(listening.Listening(whole=24 * 3600))
+    whole = TranscribeOptions(whole=24 * 3600)
     sound = np.concatenate(list(islice(waveforms(rows), 2000)))
     size = round(WHOLE * RATE)
     differing = words = 0
     for first in range(0, min(len(sound), COUNT * size), size):
         part = sound[first : first + size]
-        expected, found = whole.transcribe(part).text.split(), recognizer.transcribe(part).text.split()
-        differing, words = differing + Levenshtein.distance(expected, found), words + len(expected)
-    print(f"{differing} of {words} words differ from those of hearing {WHOLE:g} s whole")
+        expected = recognizer.transcribe(part, options=whole).text.split()
+        differing += Levenshtein.distance(expected, recognizer.transcribe(part).text.split())
+        words += len(expected)
+    print(f"{differing} of {words} words differ from those of {WHOLE:g} s computed whole")
     print(f"RATIO long_same_words {1 - differing / words:.4f}", flush=True)
 
 
 def main() -> None:
-    """Print the ratios, or do the part that was asked for in a process of its own."""
+    """Print the ratios; or transcribe one file, in a process of its own."""
     match sys.argv[1:]:
         case ["transcribe", model, path]:
             transcribe(model, path)

@@ -1,4 +1,4 @@
-"""asr transcribe --stream: text while it is heard."""
+"""asr transcribe --stream: text while the audio is processed."""
 
 import io
 import os
@@ -20,7 +20,7 @@ from tests.conftest import SAMPLE_RATE, spell
 
 @pytest.fixture
 def command(streaming: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    # What it sets for the whole process is not for the other tests.
+    # It changes settings of the whole process.
     monkeypatch.setattr("asr.cli.stream._prepare_for_small_steps", lambda: None)
     return ["transcribe", "--stream", "--model", str(streaming)]
 
@@ -32,7 +32,7 @@ def raw(waveform: audio.Waveform, monkeypatch: pytest.MonkeyPatch, more: bytes =
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
-def test_a_file_gives_its_words_as_lines_and_the_latency(
+def test_a_file_prints_a_line_for_each_word_and_the_latency(
     rate: int, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     waveform = audio.resample(spell("AB CA B"), SAMPLE_RATE, rate)
@@ -41,12 +41,12 @@ def test_a_file_gives_its_words_as_lines_and_the_latency(
     streamed = capsys.readouterr()
     assert streamed.out == "AB\nCA\nB\n"
     wait = 76 if rate == SAMPLE_RATE else r"\d{3}"
-    assert re.search(rf"^latency: a sound waits up to {wait} ms .* real time\n$", streamed.err)
+    assert re.search(rf"^latency: up to {wait} ms for .* real time\n$", streamed.err)
     assert main([*command[:1], *command[2:], str(tmp_path / "a.flac")]) == 0
     assert capsys.readouterr().out == streamed.out.replace("\n", " ").strip() + "\n"
 
 
-def test_on_a_terminal_the_text_is_rewritten_in_place(
+def test_text_on_a_terminal_is_rewritten_in_place(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soundfile.write(tmp_path / "a.wav", spell("AB CA"), SAMPLE_RATE)
@@ -55,7 +55,7 @@ def test_on_a_terminal_the_text_is_rewritten_in_place(
     assert main([*command, str(tmp_path / "a.wav"), "--quiet"]) == 0
     output = capsys.readouterr()
     shown = output.out.split("\r\x1b[K")
-    # Of a text longer than the line the end is shown, and at last all of it.
+    # The end of a text that is longer than the line, and finally the whole text.
     assert shown[:3] == ["", "A", "AB"] and shown[-2:] == [" CA", "AB CA\n"]
     assert output.err == ""
 
@@ -68,7 +68,7 @@ def test_raw_samples_on_stdin(
     assert capsys.readouterr().out == "CAB\nA\n"
 
 
-def test_a_search_writes_the_text_at_the_end(
+def test_a_beam_decoder_prints_the_text_at_the_end(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw(spell("CAB A"), monkeypatch)
@@ -76,17 +76,17 @@ def test_a_search_writes_the_text_at_the_end(
     assert capsys.readouterr().out == "CAB A\n"
 
 
-def test_half_a_sample_at_the_end_is_told_after_the_text(
+def test_an_incomplete_sample_is_reported_after_the_text(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw(spell("AB"), monkeypatch, b"\x01")
     assert main([*command, "-", "--raw-rate", "16000", "-q"]) == 1
     output = capsys.readouterr()
     assert output.out == "AB\n"
-    assert output.err == "asr: -: ended in the middle of a sample, which is two bytes\n"
+    assert output.err == "asr: -: ended in the middle of a sample (two bytes)\n"
 
 
-def test_ctrl_c_keeps_what_was_heard(
+def test_ctrl_c_prints_the_text_so_far(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interrupted(io.BytesIO):
@@ -103,16 +103,18 @@ def test_ctrl_c_keeps_what_was_heard(
     assert output.err.strip() == "asr: stopped"
 
 
-def test_mistakes(command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for arguments, says in (
+def test_unusable_arguments_print_one_line(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for arguments, message in (
         (["a.wav", "b.wav"], "--stream takes one FILE, not 2"),
-        (["-"], "--stream and --raw-rate HZ go with the FILE -"),
-        (["a.wav", "--raw-rate", "8000"], "--stream and --raw-rate HZ go with the FILE -"),
-        (["a.wav", "--format", "json"], "--format does not go with --stream"),
+        (["-"], "a sound file needs no --raw-rate"),
+        (["a.wav", "--raw-rate", "8000"], "a sound file needs no --raw-rate"),
+        (["a.wav", "--format", "json"], "--format cannot be used with --stream"),
     ):
         assert main([*command, *arguments]) == 2
         error = capsys.readouterr().err
-        assert says in error and error.count("\n") == 1
+        assert message in error and error.count("\n") == 1
     raw(np.zeros(0, np.float32), monkeypatch)
     assert main([*command, "-", "--raw-rate", "16000", "-q"]) == 1
     assert capsys.readouterr().err == "asr: -: 0 samples\n"
@@ -120,7 +122,7 @@ def test_mistakes(command: list[str], capsys: pytest.CaptureFixture[str], monkey
     assert capsys.readouterr().err == "asr: 16 Hz; speech needs 2000 to 768000 Hz\n"
 
 
-def test_small_steps_are_computed_alike(streaming: Path) -> None:
+def test_settings_for_small_steps_do_not_change_the_transcript(streaming: Path) -> None:
     waveform = spell("AB CA")
     whole = asr.load(streaming).transcribe(waveform)
     threads = torch.get_num_threads()
@@ -130,9 +132,9 @@ def test_small_steps_are_computed_alike(streaming: Path) -> None:
         stream = asr.load(streaming).stream()
         for chunk in np.array_split(waveform, 20):
             stream.feed(chunk)
-        found = stream.finish()
+        transcript = stream.finish()
     finally:
         torch.set_num_threads(threads)
         torch.backends.mkldnn.set_flags(True)  # type: ignore[no-untyped-call]
-    assert found.text == whole.text
-    assert found.score == pytest.approx(whole.score, abs=1e-3)
+    assert transcript.text == whole.text
+    assert transcript.score == pytest.approx(whole.score, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Files, folders, patterns and lists -> recordings."""
+"""Finding recordings: files, folders, patterns and lists."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.recognition.inputs import Found, gather, read_list
+from asr.recognition.inputs import Inputs, find_inputs, read_list
 
 
 def make(folder: Path, *names: str) -> None:
@@ -16,33 +16,33 @@ def make(folder: Path, *names: str) -> None:
         path.write_bytes(b"")
 
 
-def places(found: Found) -> list[str]:
-    return [str(one.place) for one in found.recordings]
+def outputs(inputs: Inputs) -> list[str]:
+    return [str(file.output) for file in inputs.files]
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     make(tmp_path, "b.wav", "a.FLAC", "notes.txt", ".hidden.wav", "in/c.v1.ogg", "in/.cache/d.wav", "in/deep/e.mp3")
     return tmp_path
 
 
-def test_a_folder_is_all_in_it_in_order(here: Path) -> None:
-    found = gather(["."])
-    assert [str(one.path) for one in found.recordings] == ["a.FLAC", "b.wav", "in/c.v1.ogg", "in/deep/e.mp3"]
-    assert places(found) == ["a", "b", "in/c.v1", "in/deep/e"]
-    assert places(gather([str(here / "in")])) == ["c.v1", "deep/e"]
-    assert not found.problems
+def test_a_folder_is_searched_in_order(folder: Path) -> None:
+    inputs = find_inputs(["."])
+    assert [str(file.path) for file in inputs.files] == ["a.FLAC", "b.wav", "in/c.v1.ogg", "in/deep/e.mp3"]
+    assert outputs(inputs) == ["a", "b", "in/c.v1", "in/deep/e"]
+    assert outputs(find_inputs([str(folder / "in")])) == ["c.v1", "deep/e"]
+    assert not inputs.problems
 
 
-def test_a_file_is_itself_whatever_its_name(here: Path) -> None:
-    assert places(gather(["in/c.v1.ogg", ".hidden.wav", "notes.txt", "no.wav", "in/no/", "no/.."])) == [
+def test_a_file_is_taken_whatever_its_name(folder: Path) -> None:
+    assert outputs(find_inputs(["in/c.v1.ogg", ".hidden.wav", "notes.txt", "no.wav", "in/no/", "no/.."])) == [
         "c.v1",
         ".hidden",
         "notes",
         "no",
         "no",
-        here.name,
+        folder.name,
     ]
 
 
@@ -59,67 +59,67 @@ def test_a_file_is_itself_whatever_its_name(here: Path) -> None:
         ("i?", ["in/c.v1", "in/deep/e"]),
     ],
 )
-def test_a_pattern_is_what_it_matches(here: Path, pattern: str, expected: list[str]) -> None:
-    found = places(gather([pattern]))
+def test_a_pattern_gives_its_matches(folder: Path, pattern: str, expected: list[str]) -> None:
+    names = outputs(find_inputs([pattern]))
     if pattern == "*":
         expected = ["a", "b", "in/c.v1", "in/deep/e"]
-    assert found == expected
+    assert names == expected
 
 
-def test_a_name_that_looks_like_a_pattern_is_a_name(here: Path) -> None:
-    make(here, "x[1].wav")
-    assert places(gather(["x[1].wav"])) == ["x[1]"]
+def test_an_existing_file_that_looks_like_a_pattern_is_a_file(folder: Path) -> None:
+    make(folder, "x[1].wav")
+    assert outputs(find_inputs(["x[1].wav"])) == ["x[1]"]
 
 
-def test_each_file_is_found_once(here: Path) -> None:
-    (here / "link.wav").symlink_to("b.wav")
-    found = gather(["b.wav", "./b.wav", str(here / "b.wav"), "link.wav", ".", "*.wav"], ["in/../b.wav"])
-    assert [str(one.path) for one in found.recordings] == ["b.wav", "a.FLAC", "in/c.v1.ogg", "in/deep/e.mp3"]
+def test_each_file_is_taken_once(folder: Path) -> None:
+    (folder / "link.wav").symlink_to("b.wav")
+    inputs = find_inputs(["b.wav", "./b.wav", str(folder / "b.wav"), "link.wav", ".", "*.wav"], ["in/../b.wav"])
+    assert [str(file.path) for file in inputs.files] == ["b.wav", "a.FLAC", "in/c.v1.ogg", "in/deep/e.mp3"]
 
 
-def test_a_loop_of_links_is_walked_once(here: Path) -> None:
-    (here / "in" / "loop").symlink_to(here)
-    (here / "in" / "self.wav").symlink_to("self.wav")
-    assert places(gather(["in"])) == ["c.v1", "self", "deep/e", "loop/a", "loop/b"]
+def test_a_loop_of_links_is_searched_once(folder: Path) -> None:
+    (folder / "in" / "loop").symlink_to(folder)
+    (folder / "in" / "self.wav").symlink_to("self.wav")
+    assert outputs(find_inputs(["in"])) == ["c.v1", "self", "deep/e", "loop/a", "loop/b"]
 
 
-def test_what_finds_nothing_is_a_problem_and_the_rest_is_found(here: Path) -> None:
-    (here / "empty").mkdir()
-    found = gather(["empty", "*.nothing", "", "b.wav"])
-    assert places(found) == ["b"]
-    assert [problem.split(":")[0] for problem in found.problems] == ["empty", "*.nothing", "''"]
+def test_a_name_without_a_recording_is_a_problem(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    inputs = find_inputs(["empty", "*.nothing", "", "b.wav"])
+    assert outputs(inputs) == ["b"]
+    assert [problem.split(":")[0] for problem in inputs.problems] == ["empty", "*.nothing", "''"]
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read all")
-def test_a_folder_that_cannot_be_read_is_a_problem(here: Path) -> None:
-    (here / "in" / "deep").chmod(0)
-    found = gather(["in"])
-    (here / "in" / "deep").chmod(0o755)
-    assert places(found) == ["c.v1"]
-    assert found.problems == ["in/deep: Permission denied"]
+def test_a_folder_that_cannot_be_read_is_a_problem(folder: Path) -> None:
+    (folder / "in" / "deep").chmod(0)
+    inputs = find_inputs(["in"])
+    (folder / "in" / "deep").chmod(0o755)
+    assert outputs(inputs) == ["c.v1"]
+    assert inputs.problems == ["in/deep: Permission denied"]
 
 
-def test_a_list_mirrors_from_the_folder_that_all_of_it_is_in(here: Path) -> None:
-    assert places(gather([], ["in/c.v1.ogg", "in/deep/e.mp3"])) == ["c.v1", "deep/e"]
-    assert places(gather([], ["in", "b.wav"])) == ["in/c.v1", "in/deep/e", "b"]
-    assert places(gather([], ["*.wav"])) == ["*"]
+def test_outputs_of_a_list_are_relative_to_its_common_folder(folder: Path) -> None:
+    assert outputs(find_inputs([], ["in/c.v1.ogg", "in/deep/e.mp3"])) == ["c.v1", "deep/e"]
+    assert outputs(find_inputs([], ["in", "b.wav"])) == ["in/c.v1", "in/deep/e", "b"]
+    assert outputs(find_inputs([], ["*.wav"])) == ["*"]
 
 
-def test_a_list_has_lines_or_zeros_and_any_bytes() -> None:
+def test_read_list_splits_lines_or_nul() -> None:
     assert read_list(b"a.wav\r\n\n b c.wav\n\xe9.wav") == ["a.wav", " b c.wav", "\udce9.wav"]
     assert read_list(b"a\nb.wav\0c.wav\0") == ["a\nb.wav", "c.wav"]
     assert read_list(b"") == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems want names to be text")
-def test_names_need_not_be_text(here: Path) -> None:
-    make(here, "odd/a\nb.wav", "odd/\udce9.wav")
-    assert places(gather(["odd"])) == ["a\nb", "\udce9"]
-    assert places(gather(["odd/*.wav"])) == ["a\nb", "\udce9"]
+def test_names_that_are_not_utf8_are_found(folder: Path) -> None:
+    make(folder, "odd/a\nb.wav", "odd/\udce9.wav")
+    assert outputs(find_inputs(["odd"])) == ["a\nb", "\udce9"]
+    assert outputs(find_inputs(["odd/*.wav"])) == ["a\nb", "\udce9"]
 
 
-def test_a_dash_is_standard_input_and_a_file_of_that_name_is_not(here: Path) -> None:
-    make(here, "-")
-    first, second = gather(["-", "./-", "-"]).recordings
-    assert (str(first.path), str(first.place)) == ("-", "stdin")
-    assert second.path == here / "-"
+def test_a_dash_is_standard_input_unless_it_is_a_path(folder: Path) -> None:
+    make(folder, "-")
+    first, second = find_inputs(["-", "./-", "-"]).files
+    assert (str(first.path), str(first.output)) == ("-", "stdin")
+    assert second.path == folder / "-"

@@ -1,4 +1,4 @@
-"""A model file -> transcripts."""
+"""Transcripts of waveforms, files and utterances."""
 
 from pathlib import Path
 
@@ -7,61 +7,86 @@ import pytest
 import soundfile
 
 import asr
-from asr import audio, recognition
+from asr import Recognizer, TranscribeOptions, audio, recognition
 from tests.conftest import SAMPLE_RATE, spell
 
 
 @pytest.fixture(scope="module")
-def recognizer(trained: Path) -> recognition.Recognizer:
+def recognizer(trained: Path) -> Recognizer:
     return recognition.load(trained / "best.safetensors")
 
 
-def test_a_waveform_and_its_file_give_one_text(recognizer: recognition.Recognizer, tmp_path: Path) -> None:
+def test_a_waveform_and_its_file_have_the_same_transcript(recognizer: Recognizer, tmp_path: Path) -> None:
     waveform = spell("AB CA")
     soundfile.write(tmp_path / "a.wav", waveform, SAMPLE_RATE, subtype="FLOAT")
     assert recognizer.transcribe(waveform).text == "AB CA"
     assert recognizer.transcribe_file(tmp_path / "a.wav") == recognizer.transcribe(waveform)
 
 
-def test_rate_and_channels_of_a_file_do_not_matter(recognizer: recognition.Recognizer, tmp_path: Path) -> None:
-    stereo = audio.resample(spell("CAB"), SAMPLE_RATE, 44_100)
-    soundfile.write(tmp_path / "a.flac", np.stack([stereo, stereo], axis=1), 44_100)
+def test_sample_rate_and_channels_do_not_change_the_text(recognizer: Recognizer, tmp_path: Path) -> None:
+    mono = audio.resample(spell("CAB"), SAMPLE_RATE, 44_100)
+    stereo = np.stack([mono, mono], axis=1)
+    soundfile.write(tmp_path / "a.flac", stereo, 44_100)
     assert recognizer.transcribe_file(tmp_path / "a.flac").text == "CAB"
+    assert recognizer.transcribe(stereo, 44_100).text == "CAB"
+    assert recognizer.transcribe((stereo * 32_767).astype(np.int16), 44_100).text == "CAB"
 
 
-def test_batching_does_not_change_a_transcript(recognizer: recognition.Recognizer, tones: Path) -> None:
+def test_options_choose_words_and_alternatives(recognizer: Recognizer) -> None:
+    waveform = spell("AB CA")
+    plain = recognizer.transcribe(waveform)
+    assert (plain.words, plain.alternatives, plain.segments) == ((), (), ())
+    assert plain.duration == len(waveform) / SAMPLE_RATE
+    words = recognizer.transcribe(waveform, options=TranscribeOptions(words=True))
+    assert [word.text for word in words.words] == ["AB", "CA"]
+    assert [segment.text for segment in words.segments] == ["AB CA"]
+    beam = recognizer.with_decoder(asr.DecoderConfig(asr.DecoderSettings()))
+    found = beam.transcribe(waveform, options=TranscribeOptions(nbest=3))
+    assert found.text == "AB CA" and len(found.alternatives) == 2
+    assert found.score > found.alternatives[0].score > found.alternatives[1].score
+
+
+def test_a_greedy_config_makes_a_greedy_recognizer(recognizer: Recognizer) -> None:
+    greedy = recognizer.with_decoder(asr.DecoderConfig(asr.DecoderSettings(greedy=True)))
+    assert greedy.transcribe(spell("AB CA")) == recognizer.transcribe(spell("AB CA"))
+
+
+def test_transcripts_of_utterances_come_in_their_order(recognizer: Recognizer, tones: Path) -> None:
     utterances = asr.read_manifest(tones / "dev.jsonl")
-    told: list[float] = []
-    together = recognizer.transcribe_utterances(utterances, lambda done, total: told.append(done / total))
-    assert told[-1] == pytest.approx(1.0)
-    for utterance, hypothesis in zip(utterances, together, strict=True):
-        alone = recognizer.transcribe_file(utterance.audio)
-        assert alone.text == hypothesis.text
-        assert alone.score == pytest.approx(hypothesis.score, abs=1e-3)
+
+    def texts(rows: list[asr.Utterance], options: TranscribeOptions, jobs: int = 1) -> list[str]:
+        results = [result for (result,) in recognizer.transcribe_files(rows, options, jobs)]
+        assert [result.id for result in results] == [row.id for row in rows]
+        return [result.text for result in results]
+
+    expected = [recognizer.transcribe_file(utterance.audio).text for utterance in utterances]
+    assert len(set(expected)) > 5
+    assert texts(utterances, TranscribeOptions()) == expected
+    assert texts(utterances[::-1], TranscribeOptions(batch_seconds=3.0), jobs=2) == expected[::-1]
+    assert list(recognizer.transcribe_files([])) == []
 
 
-def test_transcripts_come_in_the_order_of_the_utterances_whatever_the_batches(
-    recognizer: recognition.Recognizer, tones: Path
-) -> None:
-    utterances = asr.read_manifest(tones / "dev.jsonl")
-    together = [hypothesis.text for hypothesis in recognizer.transcribe_utterances(utterances)]
-    assert len(set(together)) > 5
-    other = recognizer.with_listening(asr.Listening(batch=3.0))
-    assert len(list(other._batches(utterances))) > 3
-    assert [hypothesis.text for hypothesis in other.transcribe_utterances(utterances[::-1])] == together[::-1]
-    assert recognizer.transcribe_utterances([]) == []
-
-
-def test_a_segment_is_transcribed_by_its_offset(recognizer: recognition.Recognizer, tmp_path: Path) -> None:
+def test_a_segment_is_transcribed_by_its_offset(recognizer: Recognizer, tmp_path: Path) -> None:
     first, second = spell("AA B"), spell("CC")
     soundfile.write(tmp_path / "a.wav", np.concatenate([first, second]), SAMPLE_RATE)
     start, length = len(first) / SAMPLE_RATE, len(second) / SAMPLE_RATE
     utterance = asr.Utterance("b", str(tmp_path / "a.wav"), length, "CC", offset=start)
-    assert recognizer.transcribe_utterances([utterance])[0].text == "CC"
+    assert next(recognizer.transcribe_files([utterance]))[0].text == "CC"
 
 
-def test_short_and_silent_waveforms(recognizer: recognition.Recognizer) -> None:
-    assert isinstance(recognizer.transcribe(np.array([0.1], np.float32)).text, str)
+def test_log_probs_are_those_of_each_utterance_alone(recognizer: Recognizer, tones: Path) -> None:
+    utterances = asr.read_manifest(tones / "dev.jsonl")
+    done: list[float] = []
+    together = recognizer.log_probs(utterances, lambda index, share, duration: done.append(share * duration))
+    assert sum(done) == pytest.approx(sum(utterance.duration for utterance in utterances))
+    for utterance, log_probs in zip(utterances, together, strict=True):
+        np.testing.assert_allclose(log_probs, recognizer.log_probs([utterance])[0], atol=1e-3)
+        np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1.0, atol=1e-4)
+
+
+def test_empty_and_silent_waveforms_are_refused(recognizer: Recognizer) -> None:
+    # Shorter than a window of the features, but not empty.
+    assert recognizer.transcribe(np.array([0.1], np.float32)).duration == 1 / SAMPLE_RATE
     with pytest.raises(audio.AudioError, match="0 samples"):
         recognizer.transcribe(np.zeros(0, np.float32))
     with pytest.raises(audio.AudioError, match="digital silence"):

@@ -1,4 +1,4 @@
-"""Training's results -> a bundle, small enough to be handed on: weights of 8 bits, a packed language model."""
+"""Packs a trained model, its decoder and its language models into a small bundle."""
 
 import shutil
 import tempfile
@@ -10,14 +10,14 @@ from asr.decoding.decoder import DecoderConfig, DecoderSettings, LanguageModels
 from asr.lm import recurrent as rnnlm
 from asr.lm.ngram import NgramModel, packed
 from asr.model import checkpoint
-from asr.recognition.pretrained import Bundle, PretrainedError, is_name
+from asr.recognition.named_models import Bundle, ModelNameError, is_name
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The files that a bundle is made of; `lm` in place of the one that the decoder's settings name.
+    """The files that are packed, and the bits of each weight of the networks: 8 or 16.
 
-    `bits`: of each weight of its networks, 8 or 16.
+    `lm`: the language model; None: the one that the decoder's settings name.
     """
 
     model: Path
@@ -28,36 +28,35 @@ class Parts:
 
 
 def pack(parts: Parts, name: str, out: Path) -> Bundle:
-    """Write the bundle of a name into a folder, all of it or nothing; one that has the name is replaced, no other file.
+    """Write a bundle into a folder, all of it or nothing. A bundle of the same name is replaced.
 
-    Where the program is killed just as one takes the other's place, neither is found. Raises PretrainedError, OSError,
-    and for what is wrong with the files ModelFileError, ConfigError, LmError and
-    DecodingError.
+    If the program is killed while one bundle replaces the other, neither is found. Raise ModelNameError, OSError,
+    and the errors of the files: ModelFileError, ConfigError, LmError and DecodingError.
     """
     if not is_name(name) or name == "pack":
-        raise PretrainedError(
-            f"{name!r}: no name of a model; letters, digits, - and _ are meant, and not the word pack"
+        raise ModelNameError(
+            f"{name!r} cannot be the name of a model; use letters, digits, - and _ (and not the word pack)"
         )
     network, contents = checkpoint.load(parts.model)
     matrices = checkpoint.matrices(contents)
     if matrices is None:
-        raise PretrainedError(f"{parts.model}: without the matrices of its features; an older asr wrote it")
+        raise ModelNameError(f"{parts.model}: it lacks the matrices of its features, as an older asr wrote it")
     settings = decoder.read_settings(parts.decoder)
     if parts.lm:
         if settings.greedy:
-            raise PretrainedError(
-                f"{parts.decoder}: greedy = true has no use for {parts.lm}; leave out --lm, or tune with it"
+            raise ModelNameError(
+                f"{parts.decoder}: greedy = true does not use {parts.lm}; leave out --lm, or run asr tune with it"
             )
         settings = replace(settings, lm=str(parts.lm))
     _check_place(Bundle(name, out), parts, settings)
     models = decoder.open_models(settings)
-    # Refuses what does not fit the model's alphabet.
+    # Raises DecodingError if the language models do not fit the alphabet.
     DecoderConfig(settings, models).build(contents.settings.alphabet, contents.settings.seconds_per_frame)
     card = parts.card.read_bytes()
     out.mkdir(parents=True, exist_ok=True)
-    # In the same folder, so that what is made needs but a new name.
-    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=out) as made:
-        draft = Bundle(name, Path(made))
+    # In the same file system, so that files only have to be renamed.
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=out) as folder:
+        draft = Bundle(name, Path(folder))
         checkpoint.save(draft.model, network, contents.settings, contents.card, matrices, bits=parts.bits)
         settings = _with_models(draft, settings, models, parts.bits)
         (draft.folder / f"{name}.toml").write_text(decoder.to_toml(settings, draft.folder), encoding="utf-8")
@@ -66,18 +65,21 @@ def pack(parts: Parts, name: str, out: Path) -> Bundle:
 
 
 def _check_place(final: Bundle, parts: Parts, settings: DecoderSettings) -> None:
-    """Refuse to write over what is no bundle, or over what this one is made of, but its card, which stays as it is."""
-    there = [path for path in final.files if not (parts.card.exists() and path.samefile(parts.card))]
+    """Raise ModelNameError if files that are packed, or files that are not a bundle, would be replaced.
+
+    The card is read before and may be replaced by itself.
+    """
+    present = [path for path in final.files if not (parts.card.exists() and path.samefile(parts.card))]
     sources = [parts.model, parts.decoder, *(Path(name) for name in (settings.lm, settings.rescorer) if name)]
-    for path in there:
+    for path in present:
         if any(source.exists() and path.samefile(source) for source in sources):
-            raise PretrainedError(f"{path}: would be written over, and is read; choose another --name or --out")
-    if there and not (final.model.is_file() and final.decoder):
-        raise PretrainedError(f"{there[0]}: there already, and not of a bundle; choose another --name or --out")
+            raise ModelNameError(f"{path}: it is packed and would be replaced; choose another --name or --out")
+    if present and not (final.model.is_file() and final.decoder):
+        raise ModelNameError(f"{present[0]}: it exists and is not part of a bundle; choose another --name or --out")
 
 
 def _with_models(draft: Bundle, settings: DecoderSettings, models: LanguageModels, bits: int) -> DecoderSettings:
-    """Write the language models, and return the settings that name them."""
+    """Write the language models of a bundle; return the settings that name them."""
     if settings.greedy:
         return replace(settings, lm="", rescorer="")
     if models.lm is not None:
@@ -101,7 +103,10 @@ def _round(source: Path, target: Path, bits: int) -> None:
 
 
 def _moved(draft: Bundle, out: Path) -> Bundle:
-    """Give the files of a draft their places: the acoustic model goes first and comes last, for by it one is found."""
+    """Move the files of a draft into a folder.
+
+    A bundle is found by its acoustic model, which is therefore removed first and moved last.
+    """
     final = Bundle(draft.name, out)
     for path in [final.model, *final.files]:
         path.unlink(missing_ok=True)

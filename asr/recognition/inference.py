@@ -1,0 +1,162 @@
+"""Runs the network over waveforms: short ones in batches, long ones in windows.
+
+A bidirectional network needs the frames that follow, too: it gets windows that overlap, each from a zero state, and its
+outputs are joined in the middle of the overlaps, far from the edges of the windows. A forward-only network continues
+from its state, so its outputs are those of the whole recording.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from asr.decoding.greedy import LogProbs
+from asr.features.frontend import Frontend
+from asr.features.streaming import BlockFeatures, Blocks, FrameRange
+from asr.model import Model, StreamState, output_length
+from asr.model.checkpoint import ModelFileSettings
+from asr.recognition import vad
+from asr.recognition.options import TranscribeOptions
+
+# Seconds of audio computed together if `batch_seconds` is None, and the windows of a long recording.
+_CPU_BATCH, _GPU_BATCH, _WINDOWS = 120.0, 600.0, 4
+
+
+@dataclass(frozen=True)
+class Window:
+    """Input frames that are computed together, and the output frames that are kept of the result.
+
+    `starts`, `ends`: whether it is the first or the last window of a stretch of speech.
+    """
+
+    inputs: FrameRange
+    kept: FrameRange
+    starts: bool
+    ends: bool
+
+
+@dataclass(frozen=True, eq=False)
+class WindowOutput:
+    """Log-probabilities (n, V) of the output frames from `first` on; `ends`: a stretch of speech ends here."""
+
+    first: int
+    log_probs: LogProbs
+    ends: bool
+
+
+@dataclass(frozen=True)
+class AcousticModel:
+    """A network in evaluation mode with its front end and settings: waveforms -> log-probabilities."""
+
+    settings: ModelFileSettings
+    frontend: Frontend
+    network: Model
+
+    def batch_seconds(self, options: TranscribeOptions) -> float:
+        """Return the seconds of audio, padding included, that are computed together."""
+        return options.batch_seconds or (_CPU_BATCH if self.frontend.device.type == "cpu" else _GPU_BATCH)
+
+    def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[LogProbs]:
+        """Compute waveforms (samples,) in one batch; return log-probabilities (T', V) of each."""
+        with torch.inference_mode():
+            features = [self.frontend(waveform) for waveform in waveforms]
+            return _computed(self.network, features)
+
+    def windowed(self, blocks: Blocks, options: TranscribeOptions) -> Iterator[WindowOutput]:
+        """Compute a recording of any length, given in blocks that can be read several times, window by window."""
+        features, settings = BlockFeatures(self.frontend, blocks), self.settings.features
+        levels = features.measure_levels()
+        reduction = self.settings.model.time_reduction
+        ranges = [FrameRange(0, len(levels.levels))]
+        if options.vad:
+            ranges = vad.speech(levels.levels, settings.hop, reduction)
+        if not ranges:
+            return
+        overlap = options.overlap if self.settings.model.bidirectional else 0.0
+        window, shared = (round(seconds / settings.hop) for seconds in (options.window, overlap))
+        windows = plan_windows(ranges, window, shared, reduction)
+        together = options.batch_seconds or max(self.batch_seconds(options), _WINDOWS * options.window)
+        rows = zip(windows, _window_features(features.frames(levels, ranges), windows), strict=True)
+        if self.settings.model.bidirectional:
+            yield from _joined(self.network, rows, round(together / settings.hop))
+        else:
+            yield from _continued(self.network, rows)
+
+
+def plan_windows(ranges: Iterable[FrameRange], window: int, overlap: int, reduction: int) -> list[Window]:
+    """Plan the windows of stretches of speech, each of which begins at a multiple of `reduction`.
+
+    `reduction`: the model's time reduction. `window` and `overlap` are in frames; both are rounded to whole output
+    frames, so that the output frames are those of the whole recording.
+    """
+    overlap -= overlap % (2 * reduction)
+    window = max(window - window % reduction, 2 * overlap, reduction)
+    windows = []
+    for stretch in ranges:
+        first = kept = stretch.first
+        while kept < stretch.end:
+            end = min(first + window, stretch.end)
+            kept_end = end if end == stretch.end else end - overlap // 2
+            output = FrameRange(kept // reduction, output_length(kept_end, reduction))
+            windows.append(Window(FrameRange(first, end), output, first == stretch.first, end == stretch.end))
+            first, kept = end - overlap, kept_end
+    return windows
+
+
+def _computed(network: Model, features: Sequence[Tensor]) -> list[LogProbs]:
+    lengths = torch.tensor([len(row) for row in features], device=features[0].device)
+    output = network(pad_sequence(list(features), batch_first=True), lengths)
+    log_probs = output.log_probs.cpu().numpy()
+    return [row[:length] for row, length in zip(log_probs, output.lengths.tolist(), strict=True)]
+
+
+def _window_features(frames: Iterable[Tensor], windows: Sequence[Window]) -> Iterator[Tensor]:
+    """Yield the frames (n, F) of each window, from the frames (T, F) of the recording in blocks."""
+    source = iter(frames)
+    waiting: list[Tensor] = []
+    first = end = 0
+    for window in windows:
+        while end < window.inputs.end:
+            waiting.append(next(source))
+            end += len(waiting[-1])
+            while waiting and first + len(waiting[0]) <= window.inputs.first:
+                first += len(waiting.pop(0))
+        yield torch.cat(waiting)[window.inputs.first - first : window.inputs.end - first]
+
+
+def _joined(network: Model, rows: Iterable[tuple[Window, Tensor]], together: int) -> Iterator[WindowOutput]:
+    """Compute independent windows in batches of at most `together` frames, padding included, or of one window."""
+    batch: list[tuple[Window, Tensor]] = []
+    longest = 0
+    for window, row in rows:
+        if batch and max(longest, len(row)) * (len(batch) + 1) > together:
+            yield from _batch_output(network, batch)
+            batch, longest = [], 0
+        batch.append((window, row))
+        longest = max(longest, len(row))
+    if batch:
+        yield from _batch_output(network, batch)
+
+
+def _batch_output(network: Model, batch: Sequence[tuple[Window, Tensor]]) -> Iterator[WindowOutput]:
+    with torch.inference_mode():
+        outputs = _computed(network, [row for _, row in batch])
+    for (window, _), log_probs in zip(batch, outputs, strict=True):
+        start = window.inputs.first // network.settings.time_reduction
+        # A view would keep the whole batch in memory.
+        kept = log_probs[window.kept.first - start : window.kept.end - start].copy()
+        yield WindowOutput(window.kept.first, kept, window.ends)
+
+
+def _continued(network: Model, rows: Iterable[tuple[Window, Tensor]]) -> Iterator[WindowOutput]:
+    """Compute the windows of a forward-only network one after the other, from state to state."""
+    state: StreamState | None = None
+    for window, row in rows:
+        with torch.inference_mode():
+            output = network(row[None], torch.tensor([len(row)], device=row.device), None if window.starts else state)
+        state = output.state
+        yield WindowOutput(window.kept.first, output.log_probs[0].cpu().numpy(), window.ends)
