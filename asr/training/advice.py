@@ -1,7 +1,7 @@
 """Checks of a run's epochs for typical problems, and what to do about them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from statistics import median
 
@@ -23,91 +23,76 @@ def advice(rows: Sequence[Epoch]) -> list[str]:
 
     A message is new in the first epoch of each period in which its problem exists.
     """
-    before = dict(_problems(rows[:-1]))
-    return [message for problem, message in _problems(rows) if problem not in before]
+    before = _problems(rows[:-1])
+    return [message for problem, message in _problems(rows).items() if problem not in before]
 
 
-def _problems(rows: Sequence[Epoch]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each problem that exists after the last epoch, and its message."""
+def _problems(rows: Sequence[Epoch]) -> dict[str, str]:
+    """Return the message of each problem that exists after the last epoch, by the name of the problem."""
+    problems: dict[str, str] = {}
     if not rows:
-        return
+        return problems
     last = rows[-1]
     blank = sum(1 for _ in takewhile(lambda row: row.blank_share > _BLANK_SHARE, reversed(rows)))
     if blank >= _PLATEAU_EPOCHS:
-        yield (
-            "plateau",
-            (
-                "the model outputs only blanks. This blank plateau is normal in the first epochs of CTC training; "
-                "on a small data set it usually ends within ten epochs."
-            ),
+        problems["plateau"] = (
+            "the model outputs only blanks. This blank plateau is normal in the first epochs of CTC training; "
+            "on a small data set it usually ends within ten epochs."
         )
     if blank >= _LONG_PLATEAU_EPOCHS:
-        yield (
-            "long plateau",
-            (
-                f"the model has output only blanks for {blank} epochs. Raise training.learning_rate, change "
-                "training.warmup_epochs, check with `asr doctor` that the transcripts match the audio, or train on shorter "
-                "utterances first."
-            ),
+        problems["long plateau"] = (
+            f"the model has output only blanks for {blank} epochs. Raise training.learning_rate, change "
+            "training.warmup_epochs, check with `asr doctor` that the transcripts match the audio, or train on shorter "
+            "utterances first."
         )
     if last.infinite:
         subject = "1 training utterance was" if last.infinite == 1 else f"{last.infinite} training utterances were"
-        yield (
-            "infinite loss",
-            (
-                f"{subject} left out of the last epoch because the loss was infinite. "
-                "`asr doctor MANIFEST --recipe RECIPE` lists those whose text is too long for their audio."
-            ),
+        problems["infinite loss"] = (
+            f"{subject} left out of the last epoch because the loss was infinite. "
+            "`asr doctor MANIFEST --recipe RECIPE` lists those whose text is too long for their audio."
         )
-    yield from _gradient_problems(rows)
-    yield from _overfitting(rows)
+    problems |= _gradient_problems(rows) | _overfitting(rows)
     if last.data_wait > _MAX_DATA_WAIT:
-        yield (
-            "slow data",
-            (
-                f"{last.data_wait:.0%} of the time was spent waiting for features. Put the manifest's folder on a faster "
-                "disk, or raise training.batch_seconds."
-            ),
+        problems["slow data"] = (
+            f"{last.data_wait:.0%} of the time was spent waiting for features. Put the manifest's folder on a faster "
+            "disk, or raise training.batch_seconds."
         )
+    return problems
 
 
-def _gradient_problems(rows: Sequence[Epoch]) -> Iterator[tuple[str, str]]:
+def _gradient_problems(rows: Sequence[Epoch]) -> dict[str, str]:
+    problems: dict[str, str] = {}
     # Infinite norms are normal in float16: such steps are skipped.
     recent = [row.gradient_norm for row in rows[-_RECENT_EPOCHS - 1 : -1] if math.isfinite(row.gradient_norm)]
     if not recent:
-        return
+        return problems
     remedy = "If the losses rise too, lower training.learning_rate or training.clip."
     last, usual, lowest = rows[-1], median(recent), min(recent[-_GROWTH_EPOCHS:])
     if _SPIKE_FACTOR * usual < last.largest_norm < math.inf:
-        yield (
-            "gradient",
-            (
-                f"the largest gradient norm, {last.largest_norm:.3g}, is more than {_SPIKE_FACTOR:g} times the usual norm "
-                f"of this run ({usual:.3g}). {remedy}"
-            ),
+        problems["gradient"] = (
+            f"the largest gradient norm, {last.largest_norm:.3g}, is more than {_SPIKE_FACTOR:g} times the usual norm "
+            f"of this run ({usual:.3g}). {remedy}"
         )
     elif _GROWTH_FACTOR * lowest < last.gradient_norm < math.inf:
-        yield (
-            "gradient",
-            (
-                f"the median gradient norm grew more than tenfold, from {lowest:.3g} to {last.gradient_norm:.3g}, within "
-                f"{_GROWTH_EPOCHS} epochs. {remedy}"
-            ),
+        problems["gradient"] = (
+            f"the median gradient norm grew more than tenfold, from {lowest:.3g} to {last.gradient_norm:.3g}, within "
+            f"{_GROWTH_EPOCHS} epochs. {remedy}"
         )
+    return problems
 
 
-def _overfitting(rows: Sequence[Epoch]) -> Iterator[tuple[str, str]]:
+def _overfitting(rows: Sequence[Epoch]) -> dict[str, str]:
     by_loss = min(rows, key=lambda row: (math.isnan(row.dev_loss), row.dev_loss))
     by_wer = min(rows, key=lambda row: (math.isnan(row.dev_wer), row.dev_wer))
     last = rows[-1]
     stale = last.epoch - max(by_loss.epoch, by_wer.epoch) >= _STALE_EPOCHS
     worse = last.train_loss < by_loss.train_loss and last.dev_loss >= _OVERFIT_FACTOR * by_loss.dev_loss
-    if stale and worse:
-        yield (
-            "overfitting",
-            (
-                f"the model overfits: the train loss still falls, but the dev loss rose from {by_loss.dev_loss:.3g} in "
-                f"epoch {by_loss.epoch} to {last.dev_loss:.3g}, and the best dev WER was in epoch {by_wer.epoch}. More "
-                "model.dropout, augment.time_masks or training data may help; training.patience stops such a run."
-            ),
+    if not stale or not worse:
+        return {}
+    return {
+        "overfitting": (
+            f"the model overfits: the train loss still falls, but the dev loss rose from {by_loss.dev_loss:.3g} in "
+            f"epoch {by_loss.epoch} to {last.dev_loss:.3g}, and the best dev WER was in epoch {by_wer.epoch}. More "
+            "model.dropout, augment.time_masks or training data may help; training.patience stops such a run."
         )
+    }
