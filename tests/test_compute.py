@@ -1,4 +1,4 @@
-"""The choice of a device."""
+"""Device choice, precision and memory."""
 
 import ctypes
 
@@ -9,7 +9,7 @@ from asr import compute as device
 from asr.compute import DeviceError, choose_device
 
 
-def test_auto_takes_cuda_else_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choose_device_auto_prefers_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto").type == "cpu"
@@ -18,7 +18,7 @@ def test_auto_takes_cuda_else_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("auto").type == "cuda"
 
 
-def test_a_device_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choose_device_refuses_missing_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(DeviceError, match="device cuda is not available; this machine has cpu"):
@@ -26,7 +26,7 @@ def test_a_device_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch)
     assert choose_device("cpu").type == "cpu"
 
 
-def test_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keep_freed_memory_sets_malloc_options(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
 
     class Library:
@@ -39,14 +39,14 @@ def test_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch)
     assert asked == [(-3, 2**31 - 1), (-1, 2**31 - 1)]
 
 
-def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keep_freed_memory_without_glibc_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(ctypes, "CDLL", asked.append)
     device.keep_freed_memory()
     assert asked == [None]
 
 
-def test_a_precision_is_taken_where_the_device_can() -> None:
+def test_autocast_dtype_by_device() -> None:
     cpu, cuda, mps = map(torch.device, ("cpu", "cuda", "mps"))
     assert [device.autocast_dtype(place, "float32") for place in (cpu, cuda, mps)] == [None] * 3
     assert device.autocast_dtype(cpu, "bfloat16") == device.autocast_dtype(cuda, "bfloat16") == torch.bfloat16
@@ -57,7 +57,7 @@ def test_a_precision_is_taken_where_the_device_can() -> None:
         device.autocast_dtype(mps, "bfloat16")
 
 
-def test_bfloat16_is_emulated_where_the_processor_has_no_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulates_bfloat16_without_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     place = torch.device("cpu")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)

@@ -69,12 +69,12 @@ def refused(folder: Path, content: str | bytes, *overrides: str, cls: type[Any] 
     return str(caught.value).removeprefix(where)
 
 
-def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+def test_empty_file_gives_defaults(tmp_path: Path) -> None:
     assert config.read(toml(tmp_path, ""), All) == All()
     assert config.read(str(toml(tmp_path, "# nothing\n[outer]\n")), All) == All()
 
 
-def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
+def test_read_accepts_every_type(tmp_path: Path) -> None:
     read = config.read(
         toml(
             tmp_path,
@@ -90,7 +90,7 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b'\xef\xbb\xbfname = "a"\n', b'name = "a"\r\n[outer]\r\ncount = 3\r\n'])
-def test_files_may_begin_and_end_their_lines_as_editors_like(content: bytes, tmp_path: Path) -> None:
+def test_read_accepts_line_ends_and_marks_of_editors(content: bytes, tmp_path: Path) -> None:
     assert config.read(toml(tmp_path, content), All) == All("a")
 
 
@@ -130,7 +130,7 @@ def test_files_may_begin_and_end_their_lines_as_editors_like(content: bytes, tmp
         (f"[outer]\ncount = {'1' * 5000}", "not TOML: Exceeds the limit"),
     ],
 )
-def test_what_cannot_be_used_is_named(content: str | bytes, said: str, tmp_path: Path) -> None:
+def test_bad_value_is_named(content: str | bytes, said: str, tmp_path: Path) -> None:
     assert refused(tmp_path, content).startswith(said)
 
 
@@ -140,7 +140,7 @@ def test_read_names_the_byte_that_is_not_utf8(tmp_path: Path) -> None:
         config.read(tmp_path / "a.toml", All)
 
 
-def test_no_file_is_the_systems_own_error(tmp_path: Path) -> None:
+def test_read_without_file_raises_file_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         config.read(tmp_path / "no.toml", All)
 
@@ -178,11 +178,11 @@ def test_no_file_is_the_systems_own_error(tmp_path: Path) -> None:
         ("outer.inner={depth = 9}", All(outer=Outer(inner=Inner(9)))),
     ],
 )
-def test_a_value_is_set_in_tomls_notation_or_as_a_bare_word(assignment: str, expected: All, tmp_path: Path) -> None:
+def test_override_is_toml_or_a_string(assignment: str, expected: All, tmp_path: Path) -> None:
     assert config.read(toml(tmp_path, ""), All, [assignment]) == expected
 
 
-def test_what_is_set_goes_before_the_file_and_the_last_before_the_first(tmp_path: Path) -> None:
+def test_last_override_wins(tmp_path: Path) -> None:
     path = toml(tmp_path, 'name = "file"\n[outer]\ncount = 1\nratio = 0.1\n')
     read = config.read(path, All, ["outer.count=2", "name=set", "outer.count=4"])
     assert read == All("set", Outer(count=4, ratio=0.1))
@@ -204,18 +204,18 @@ def test_what_is_set_goes_before_the_file_and_the_last_before_the_first(tmp_path
         (f"outer.count={'1' * 5000}", "outer.count must be a whole number, not '111"),
     ],
 )
-def test_what_cannot_be_set_is_named(assignment: str, said: str, tmp_path: Path) -> None:
+def test_bad_override_is_named(assignment: str, said: str, tmp_path: Path) -> None:
     assert refused(tmp_path, "", assignment).startswith(said)
 
 
 @pytest.mark.parametrize("assignment", ["outer.count", "", "=", "=3", ".=3", "outer.=3", ".count=3", "outer..count=3"])
-def test_what_is_no_assignment_is_refused(assignment: str, tmp_path: Path) -> None:
+def test_override_without_assignment_is_refused(assignment: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         config.read(toml(tmp_path, ""), All, [assignment])
     assert str(caught.value) == f"--set {assignment}: not of the form section.key=value"
 
 
-def test_a_value_is_no_section_to_set_a_key_in(tmp_path: Path) -> None:
+def test_override_within_a_value_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         config.read(toml(tmp_path, 'name = "a"'), All, ["name.first=b"])
     assert str(caught.value) == "--set name.first=b: name is a value, not a section"
@@ -235,13 +235,13 @@ def floats(settings_of: Any, section: str = "") -> Iterator[str]:
             yield name
 
 
-def test_the_recipes_floats_are_all_tried() -> None:
+def test_recipe_floats_are_all_tested() -> None:
     assert {"features.hop", "augment.speeds", "model.dropout", "training.learning_rate"} <= set(floats(Recipe()))
 
 
 @pytest.mark.parametrize("name", list(floats(Recipe())))
 @pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf", "1e400"])
-def test_no_setting_takes_what_is_not_a_finite_number(name: str, value: str, tmp_path: Path) -> None:
+def test_float_settings_refuse_non_finite_numbers(name: str, value: str, tmp_path: Path) -> None:
     section, key = name.split(".")
     written = f"[{value}]" if key == "speeds" else value
     said = refused(tmp_path, f"[{section}]\n{key} = {written}\n", cls=Recipe)
@@ -251,7 +251,7 @@ def test_no_setting_takes_what_is_not_a_finite_number(name: str, value: str, tmp
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 @pytest.mark.parametrize("key", ["features.sample_rate", "training.epochs", "model.hidden", "training.seed"])
-def test_no_whole_number_takes_it_either(key: str, value: str, tmp_path: Path) -> None:
+def test_integer_settings_refuse_non_finite_numbers(key: str, value: str, tmp_path: Path) -> None:
     assert refused(tmp_path, "", f"{key}={value}", cls=Recipe) == f"{key} must be a whole number, not {value}"
 
 
@@ -281,7 +281,7 @@ def test_no_whole_number_takes_it_either(key: str, value: str, tmp_path: Path) -
         ("augment.speeds=[]", "[augment] speeds = [] leaves no training data; [1.0] is the unchanged speech"),
     ],
 )
-def test_a_recipe_that_makes_no_sense_is_refused(assignment: str, said: str, tmp_path: Path) -> None:
+def test_recipe_out_of_range_is_refused(assignment: str, said: str, tmp_path: Path) -> None:
     assert refused(tmp_path, "", assignment, cls=Recipe) == said
 
 
@@ -323,13 +323,13 @@ recipes = st.builds(
 
 @given(recipes)
 @settings(deadline=None)
-def test_a_recipe_comes_back_from_plain_values_and_from_json(recipe: Recipe) -> None:
+def test_recipe_round_trip_through_json(recipe: Recipe) -> None:
     values = config.to_dict(recipe)
     assert config.from_dict(Recipe, values) == recipe
     assert config.from_dict(Recipe, json.loads(json.dumps(values))) == recipe
 
 
-def test_plain_values_are_plain() -> None:
+def test_to_dict_returns_plain_values() -> None:
     values = config.to_dict(All())
     assert values == {
         "name": "",
@@ -349,7 +349,7 @@ def test_plain_values_are_plain() -> None:
 
 @given(recipes)
 @settings(deadline=None)
-def test_a_recipe_comes_back_from_a_dict_as_it_was(recipe: Recipe) -> None:
+def test_recipe_round_trip_through_dict(recipe: Recipe) -> None:
     assert config.from_dict(Recipe, config.to_dict(recipe)) == recipe
 
 
@@ -368,7 +368,7 @@ def test_differences_name_the_key_and_both_values() -> None:
     assert config.differences(before["outer"], after["outer"], "x")[0] == "x.either: 'auto' -> 3.0"
 
 
-def test_a_key_on_one_side_alone_differs() -> None:
+def test_differences_include_missing_keys() -> None:
     assert config.differences({"old": 1, "both": 2}, {"new": {"a": 3}, "both": 2}) == [
         "new: None -> {'a': 3}",
         "old: 1 -> None",
@@ -378,7 +378,7 @@ def test_a_key_on_one_side_alone_differs() -> None:
 
 @given(recipes, recipes)
 @settings(deadline=None, max_examples=30)
-def test_what_differs_is_what_is_not_equal(one: Recipe, other: Recipe) -> None:
+def test_differences_are_empty_for_equal_recipes(one: Recipe, other: Recipe) -> None:
     found = config.differences(config.to_dict(one), config.to_dict(other))
     assert (found == []) == (one == other)
     assert config.differences(config.to_dict(one), config.to_dict(one)) == []

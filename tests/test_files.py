@@ -1,18 +1,25 @@
-"""Files that are there whole or not at all, and folders with one writer."""
+"""Atomic writes, folder locks and UTF-8 text."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asr.files import (
     EncodingError,
+    JsonLineError,
     LockedError,
+    TableError,
     decode_utf8,
     lock_folder,
     open_atomic,
+    parse_json_object,
+    read_cells,
     read_utf8,
     remove_files,
     remove_partial,
@@ -27,7 +34,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_written_takes_the_name(tmp_path: Path) -> None:
+def test_open_atomic_writes_the_file(tmp_path: Path) -> None:
     with open_atomic(tmp_path / "a") as out:
         out.write(b"one")
         out.write(b"two")
@@ -35,7 +42,7 @@ def test_what_is_written_takes_the_name(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a"]
 
 
-def test_nothing_is_seen_before_all_is_written(tmp_path: Path) -> None:
+def test_open_atomic_keeps_old_file_until_the_end(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"old")
     with open_atomic(tmp_path / "a") as out:
         out.write(b"new")
@@ -48,7 +55,7 @@ def test_nothing_is_seen_before_all_is_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("x")])
-def test_an_error_leaves_what_was_there(failure: BaseException, there: bool, tmp_path: Path) -> None:
+def test_open_atomic_keeps_old_file_on_error(failure: BaseException, there: bool, tmp_path: Path) -> None:
     if there:
         (tmp_path / "a").write_bytes(b"old")
     with pytest.raises(type(failure)) as caught, open_atomic(tmp_path / "a") as out:
@@ -60,9 +67,7 @@ def test_an_error_leaves_what_was_there(failure: BaseException, there: bool, tmp
 
 
 @pytest.mark.parametrize("broken", ["fsync", "replace"])
-def test_an_error_at_the_end_leaves_what_was_there(
-    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_open_atomic_keeps_old_file_on_late_error(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -74,7 +79,7 @@ def test_an_error_at_the_end_leaves_what_was_there(
     assert (tmp_path / "a").read_bytes() == b"old"
 
 
-def test_it_is_on_the_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_atomic_syncs_before_renaming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     fsync, replace = os.fsync, Path.replace
 
@@ -93,7 +98,7 @@ def test_it_is_on_the_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch:
     assert synced == [3]
 
 
-def test_a_link_stays_one(tmp_path: Path) -> None:
+def test_open_atomic_follows_symbolic_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "real").write_bytes(b"old")
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "real")
@@ -104,7 +109,7 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     assert names(tmp_path / "disk") == ["real"]
 
 
-def test_two_processes_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_atomic_in_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_atomic(tmp_path / "a") as first:
         first.write(b"first, ")
         with monkeypatch.context() as other:
@@ -120,7 +125,7 @@ def test_two_processes_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
-def test_others_may_read_it_as_any_new_file(mask: int, mode: int, tmp_path: Path) -> None:
+def test_open_atomic_uses_default_permissions(mask: int, mode: int, tmp_path: Path) -> None:
     before = os.umask(mask)
     try:
         with open_atomic(tmp_path / "a") as out:
@@ -130,7 +135,7 @@ def test_others_may_read_it_as_any_new_file(mask: int, mode: int, tmp_path: Path
     assert (tmp_path / "a").stat().st_mode & 0o777 == mode
 
 
-def test_where_it_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
+def test_open_atomic_leaves_nothing_on_failure(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), open_atomic(tmp_path / "none" / "a"):
         pytest.fail("there is no folder")
     (tmp_path / "folder").mkdir()
@@ -142,7 +147,7 @@ def test_where_it_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
 # One writer
 
 
-def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
+def test_lock_folder_excludes_other_writers(tmp_path: Path) -> None:
     script = (
         "import sys, pathlib; from asr.files import LockedError, lock_folder\n"
         "try:\n    with lock_folder(pathlib.Path(sys.argv[1])): print('free')\n"
@@ -164,14 +169,14 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_what_never_became_whole_is_taken_away(tmp_path: Path) -> None:
+def test_remove_partial_deletes_temporary_files_only(tmp_path: Path) -> None:
     for name in ("a.txt.1.part", "a.txt", "b.txt.2.part", "a.txt.part"):
         (tmp_path / name).write_bytes(b"x")
     remove_partial(tmp_path, "a.txt")
     assert names(tmp_path) == ["a.txt", "a.txt.part", "b.txt.2.part"]
 
 
-def test_what_is_cleared_is_our_own(tmp_path: Path) -> None:
+def test_remove_files_keeps_other_files(tmp_path: Path) -> None:
     for name in ("000001.safetensors", "000002.safetensors.77.part", "mine.safetensors", "big.tar.gz.part"):
         (tmp_path / name).write_text("x")
     remove_files(tmp_path, "0*.safetensors")
@@ -183,19 +188,19 @@ def test_what_is_cleared_is_our_own(tmp_path: Path) -> None:
     remove_files(tmp_path / "nowhere", "*")
 
 
-def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+def test_open_atomic_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught, open_atomic(tmp_path / "a.json"):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a.json")
 
 
-def test_text_is_written_whole_with_its_folders(tmp_path: Path) -> None:
+def test_write_text_creates_folders(tmp_path: Path) -> None:
     write_text(tmp_path / "deep" / "er" / "a.txt", "É \ud800")
     assert (tmp_path / "deep" / "er" / "a.txt").read_text(encoding="utf-8") == "É \\ud800"
     assert len(list((tmp_path / "deep" / "er").iterdir())) == 1
 
 
-def test_text_to_what_is_no_plain_file_is_written_there(tmp_path: Path) -> None:
+def test_write_text_to_device(tmp_path: Path) -> None:
     (tmp_path / "null").symlink_to("/dev/null")
     write_text(tmp_path / "null", "text")
     assert Path("/dev/null").is_char_device()
@@ -220,3 +225,48 @@ def test_read_utf8_strips_the_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo")
     assert read_utf8(tmp_path / "a.txt") == "one\r\ntwo"
     assert list(utf8_lines("a", [b"\xef\xbb\xbfone", b"two"])) == [(1, "one"), (2, "two")]
+
+
+# JSON lines
+
+
+def test_parse_json_object() -> None:
+    assert parse_json_object(' {"id": "a", "words": [1]} ') == {"id": "a", "words": [1]}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"id" "a"}', r"not JSON: Expecting ':' delimiter at column 7"),
+        ("", r"not JSON: Expecting value at column 1"),
+        ("[1]", r"not a JSON object \{…\}"),
+        ("1" * 5000, r"not JSON: Exceeds the limit"),
+        ("[" * 100_000, r"not JSON: maximum recursion"),
+    ],
+)
+def test_parse_json_object_refuses_other_lines(line: str, message: str) -> None:
+    with pytest.raises(JsonLineError, match=message):
+        parse_json_object(line)
+
+
+@given(st.text(max_size=30) | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps))
+def test_parse_json_object_raises_no_other_error(line: str) -> None:
+    try:
+        assert isinstance(parse_json_object(line), dict)
+    except JsonLineError as error:
+        assert str(error)
+
+
+# Cells
+
+
+def test_read_cells_unquotes_and_numbers_rows() -> None:
+    rows = [(1, ["a", 'b, "c"']), (3, ["d\ne", ""])]
+    assert list(read_cells("t.csv", "a, b\r\n", ",")) == [(1, ["a", "b"])]
+    assert list(read_cells("t.csv", 'a,"b, ""c"""\n,\n"d\ne",\n', ",")) == rows
+    assert list(read_cells("t.tsv", 'a\t"b, ""c"""\nx "y"\tz', "\t")) == [(1, ["a", 'b, "c"']), (2, ['x "y"', "z"])]
+
+
+def test_read_cells_names_the_row_that_is_not_closed() -> None:
+    with pytest.raises(TableError, match=r"^t\.csv, row 2: unexpected end of data; write a cell with , or"):
+        list(read_cells("t.csv", 'a,b\n"c,d', ","))

@@ -1,4 +1,4 @@
-"""One function over many arguments, on all cores or ahead of its use."""
+"""Functions mapped over arguments in processes and threads."""
 
 import os
 import threading
@@ -15,19 +15,19 @@ def place(number: int) -> tuple[int, int, str | None]:
     return number, os.getpid(), os.environ.get("OMP_NUM_THREADS")
 
 
-def test_results_come_in_order_from_other_processes_with_one_thread_each() -> None:
+def test_map_processes_keeps_order_with_one_thread_each() -> None:
     results = list(map_processes(place, ((number,) for number in range(50)), in_process=False))
     assert [number for number, _, _ in results] == list(range(50))
     assert os.getpid() not in {process for _, process, _ in results}
     assert {threads for _, _, threads in results} == {"1"}
 
 
-def test_alone_means_in_this_process() -> None:
+def test_map_processes_in_process() -> None:
     assert {process for _, process, _ in map_processes(place, [(1,), (2,)], in_process=True)} == {os.getpid()}
 
 
 @pytest.mark.parametrize("in_process", [True, False])
-def test_what_the_function_raises_is_raised_here(in_process: bool) -> None:
+def test_map_processes_raises_errors(in_process: bool) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         list(map_processes(int, [("1",), ("x",)], in_process=in_process))
 
@@ -36,7 +36,7 @@ def test_what_the_function_raises_is_raised_here(in_process: bool) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_results_come_in_the_order_of_their_arguments(threads: int) -> None:
+def test_prefetch_keeps_order(threads: int) -> None:
     def slow(number: int) -> int:
         time.sleep(0.002 * (number % 3))
         return 10 * number
@@ -47,7 +47,7 @@ def test_results_come_in_the_order_of_their_arguments(threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_only_a_few_are_computed_ahead(threads: int) -> None:
+def test_prefetch_is_bounded(threads: int) -> None:
     taken: list[int] = []
     begun: list[int] = []
 
@@ -65,7 +65,7 @@ def test_only_a_few_are_computed_ahead(threads: int) -> None:
     results.close()
 
 
-def test_it_is_computed_while_one_waits_in_other_threads() -> None:
+def test_prefetch_computes_in_other_threads() -> None:
     met = threading.Barrier(2)
 
     def meet(_: int) -> str:
@@ -75,7 +75,7 @@ def test_it_is_computed_while_one_waits_in_other_threads() -> None:
     assert threading.current_thread().name not in set(prefetch(meet, range(4)))
 
 
-def test_what_fails_ahead_is_raised_in_its_turn() -> None:
+def test_prefetch_raises_errors_in_order() -> None:
     results = prefetch(int, ["1", "2", "x", "4"])
     assert [next(results), next(results)] == [1, 2]
     with pytest.raises(ValueError, match="invalid literal"):
@@ -84,7 +84,7 @@ def test_what_fails_ahead_is_raised_in_its_turn() -> None:
         next(results)
 
 
-def test_what_fails_in_the_arguments_is_raised() -> None:
+def test_prefetch_raises_errors_of_arguments() -> None:
     def arguments() -> Iterator[int]:
         yield 1
         raise RuntimeError("no more")
@@ -93,7 +93,7 @@ def test_what_fails_in_the_arguments_is_raised() -> None:
         list(prefetch(str, arguments()))
 
 
-def test_whoever_stops_early_waits_for_no_more_than_what_has_begun() -> None:
+def test_prefetch_close_waits_for_running_calls_only() -> None:
     go = threading.Event()
     done: list[int] = []
 
@@ -113,7 +113,7 @@ def test_whoever_stops_early_waits_for_no_more_than_what_has_begun() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 50])
-def test_side_by_side_keeps_the_order(threads: int) -> None:
+def test_map_threads_keeps_order(threads: int) -> None:
     def slow(number: int) -> int:
         time.sleep(0.001 * (number % 5))
         return number
@@ -123,7 +123,7 @@ def test_side_by_side_keeps_the_order(threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_side_by_side_raises_in_turn(threads: int) -> None:
+def test_map_threads_raises_errors_in_order(threads: int) -> None:
     def fail(number: int) -> int:
         if number == 3:
             raise KeyError(number)
@@ -135,7 +135,7 @@ def test_side_by_side_raises_in_turn(threads: int) -> None:
         next(results)
 
 
-def test_side_by_side_waits_for_nobody_once_it_is_closed() -> None:
+def test_map_threads_close_does_not_wait() -> None:
     free, begun = threading.Event(), threading.Event()
     seen: list[int] = []
 
@@ -159,7 +159,7 @@ def test_side_by_side_waits_for_nobody_once_it_is_closed() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_side_by_side_takes_arguments_as_it_needs_them(threads: int) -> None:
+def test_map_threads_takes_arguments_when_needed(threads: int) -> None:
     taken: list[int] = []
 
     def arguments() -> Iterator[int]:
@@ -178,7 +178,7 @@ def test_side_by_side_takes_arguments_as_it_needs_them(threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_side_by_side_raises_what_its_arguments_raise_in_turn(threads: int) -> None:
+def test_map_threads_raises_errors_of_arguments_in_order(threads: int) -> None:
     def arguments() -> Iterator[int]:
         yield from range(5)
         raise KeyError("no more")

@@ -1,4 +1,4 @@
-"""asr inspect: what is in a model file."""
+"""asr inspect: show the contents of a model file."""
 
 import json
 import math
@@ -9,10 +9,12 @@ import click
 
 from asr.cli import options
 
+_SECTIONS = ["front", "norms", "layers", "last_norm", "output"]
 _KINDS = {"weight_ih": "input-to-hidden weights", "weight_hh": "hidden-to-hidden weights", "bias": "hidden bias"}
 
 
-def _meaning(name: str) -> str:
+def _description(name: str) -> str:
+    """Return the role of a parameter in the network."""
     if name.startswith("output."):
         return "hidden-to-output weights" if name.endswith("weight") else "output bias"
     if name.startswith("front."):
@@ -24,29 +26,23 @@ def _meaning(name: str) -> str:
     return "layer norm"
 
 
-@click.command(short_help="Tell what is in a model file.")
+@click.command(short_help="Show the contents of a model file.")
 @click.argument("model", type=options.MODEL)
 def inspect(model: Path) -> int:
-    """Tell what is in a MODEL file: its settings, how it came to be, and its matrices with their shapes."""
+    """Show the settings, the training record and the parameters with their shapes of a MODEL file."""
     from asr import config
     from asr.model import checkpoint
 
     contents = checkpoint.inspect(model)
     size = sum(math.prod(shape) for shape in contents.shapes.values())
     click.echo(f"{model}: schema {contents.schema}, {size:,} parameters, {model.stat().st_size / 1e6:.1f} MB")
-    for section, values in config.to_dict(contents.settings).items():
+    for section, values in [*config.to_dict(contents.settings).items(), ("card", contents.card)]:
         click.echo(f"\n[{section}]")
         for key, value in values.items():
             click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
-    click.echo("\n[card]")
-    for key, value in contents.card.items():
-        click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
     click.echo("\n[parameters]")
     shapes = {name: " x ".join(map(str, shape)) for name, shape in contents.shapes.items()}
-    order = sorted(
-        shapes, key=lambda name: (["front", "norms", "layers", "last_norm", "output"].index(name.split(".")[0]), name)
-    )
     widths = max(map(len, shapes)), max(map(len, shapes.values()))
-    for name in order:
-        click.echo(f"{name.ljust(widths[0])}  {shapes[name].ljust(widths[1])}  {_meaning(name)}")
+    for name in sorted(shapes, key=lambda name: (_SECTIONS.index(name.partition(".")[0]), name)):
+        click.echo(f"{name.ljust(widths[0])}  {shapes[name].ljust(widths[1])}  {_description(name)}")
     return 0

@@ -1,6 +1,6 @@
-"""asr prepare: a corpus -> manifests."""
+"""asr prepare: write manifests of corpora."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,12 @@ from asr.cli.progress import Display
 if TYPE_CHECKING:
     from asr.corpora.manifest import Utterance
 
-_OUT = click.option("--out", "-o", type=options.FOLDER, required=True, help="The folder to write manifests into.")
+_OUT = click.option("--out", "-o", type=options.FOLDER, required=True, help="Folder for the manifests.")
 
 
 @click.group()
 def prepare() -> None:
-    """Read a corpus and write manifests."""
+    """Write manifests of corpora and of your own recordings."""
 
 
 def _write(out: Path, name: str, rows: "Sequence[Utterance]") -> None:
@@ -30,66 +30,70 @@ def _write(out: Path, name: str, rows: "Sequence[Utterance]") -> None:
     click.echo(f"{path}: {count} utterances, {hours:.2f} hours, {speakers} speakers")
 
 
-@prepare.command(short_help="LibriSpeech and corpora laid out like it.")
+def _files(display: Display) -> Callable[[int, int], None]:
+    return lambda done, total: display.update("read", done, total, "files")
+
+
+@prepare.command(short_help="Write manifests of LibriSpeech subsets.")
 @click.argument("root", type=options.FOLDER)
 @click.argument("subsets", nargs=-1, required=True)
 @_OUT
-@click.option("--download", is_flag=True, help="Fetch from OpenSLR the subsets that are not there.")
+@click.option("--download", is_flag=True, help="Download missing subsets from OpenSLR.")
 @options.quiet
 def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool, quiet: bool) -> int:
-    """Write OUT/SUBSET.jsonl for each SUBSET of LibriSpeech (or of a corpus laid out like it) below ROOT."""
-    from asr.corpora import download as fetch
+    """Write OUT/SUBSET.jsonl for each SUBSET of LibriSpeech, or of a corpus with its layout, in ROOT."""
     from asr.corpora import librispeech as corpus
+    from asr.corpora.download import download_librispeech
 
     with Display(quiet) as display:
+
+        def show_megabytes(done: int, total: int) -> None:
+            display.update("download and unpack", done / 1e6, total / 1e6, "MB")
+
         for subset in subsets:
             if download:
-                fetch.download_librispeech(
-                    subset,
-                    root,
-                    lambda done, total: display.update("download and unpack", done / 1e6, total / 1e6, "MB"),
-                )
-            rows = corpus.read(root, subset, lambda done, total: display.update("read", done, total, "files"))
+                download_librispeech(subset, root, show_megabytes)
+            rows = corpus.read(root, subset, _files(display))
             display.close()
             _write(out, subset, rows)
     return 0
 
 
-@prepare.command(short_help="CMU AN4.")
+@prepare.command(short_help="Write manifests of CMU AN4.")
 @click.argument("root", type=options.FOLDER)
 @_OUT
 @options.quiet
 def an4(root: Path, out: Path, quiet: bool) -> int:
-    """Write OUT/train.jsonl, dev.jsonl (speakers held out of train) and test.jsonl of CMU AN4 at ROOT."""
+    """Write OUT/train.jsonl, dev.jsonl (speakers held out of train) and test.jsonl of CMU AN4 in ROOT."""
     from asr.corpora import an4 as corpus
 
     with Display(quiet) as display:
-        sets = corpus.read(root, lambda done, total: display.update("read", done, total, "files"))
+        sets = corpus.read(root, _files(display))
     for name, rows in sets.items():
         _write(out, name, rows)
     return 0
 
 
-@prepare.command(short_help="A table or a folder of one's own recordings.")
+@prepare.command(short_help="Write a manifest of a table or a folder of recordings.")
 @click.argument("file", type=click.Path(path_type=Path))
 @_OUT
 @options.quiet
 def table(file: Path, out: Path, quiet: bool) -> int:
-    """Write OUT/NAME.jsonl from FILE: a CSV or TSV of sound file and text, or a folder of sound files and .txt."""
+    """Write OUT/NAME.jsonl from FILE: a CSV or TSV of sound files and texts, or a folder of sound files and .txt."""
     from asr.corpora import table as corpus
 
     with Display(quiet) as display:
-        rows = corpus.read(file, lambda done, total: display.update("read", done, total, "files"))
+        rows = corpus.read(file, _files(display))
     _write(out, file.resolve().name if file.is_dir() else file.stem, rows)
     return 0
 
 
-@prepare.command(short_help="Several manifests as one.")
+@prepare.command(short_help="Join several manifests.")
 @click.argument("manifests", nargs=-1, required=True, type=options.FILE)
 @_OUT
-@click.option("--name", required=True, help="Of the manifest that is written: OUT/NAME.jsonl.")
+@click.option("--name", required=True, help="Name of the new manifest, OUT/NAME.jsonl.")
 def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
-    """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, such as those of several corpora to train on."""
+    """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, to train on several corpora for example."""
     from asr.corpora import manifest
 
     target = out / f"{name}.jsonl"

@@ -12,7 +12,7 @@ from tests.conftest import SAMPLE_RATE, tone
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "aiff"])
-def test_a_whole_file_is_left_as_it_is(suffix: str, tmp_path: Path) -> None:
+def test_with_length_returns_none_for_complete_file(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, tone(440, 1.0), SAMPLE_RATE)
     with soundfile.SoundFile(path) as sound:
@@ -20,7 +20,7 @@ def test_a_whole_file_is_left_as_it_is(suffix: str, tmp_path: Path) -> None:
     assert not containers.is_truncated_ogg(path)
 
 
-def test_an_ogg_file_is_truncated_ogg_wherever_its_last_page_does_not_end(tmp_path: Path) -> None:
+def test_is_truncated_ogg_finds_incomplete_last_page(tmp_path: Path) -> None:
     path = tmp_path / "a.ogg"
     soundfile.write(path, tone(440, 3.0), SAMPLE_RATE)
     whole = path.read_bytes()
@@ -34,7 +34,9 @@ def test_an_ogg_file_is_truncated_ogg_wherever_its_last_page_does_not_end(tmp_pa
 
 @given(place=st.integers(0, 40), content=st.binary(max_size=10), size=st.integers(1, 50))
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_bytes_are_replaced_wherever_a_read_begins(place: int, content: bytes, size: int, tmp_path: Path) -> None:
+def test_patched_file_replaces_bytes_at_any_position(
+    place: int, content: bytes, size: int, tmp_path: Path
+) -> None:
     original = bytes(range(50))
     (tmp_path / "a").write_bytes(original)
     mended = containers.PatchedFile(tmp_path / "a", place, content)
@@ -45,7 +47,7 @@ def test_bytes_are_replaced_wherever_a_read_begins(place: int, content: bytes, s
     assert mended.read() == expected[47:]
 
 
-def test_a_recording_that_was_never_finished_gets_its_length(tmp_path: Path) -> None:
+def test_with_length_opens_unfinished_wav(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(440, 1.0), SAMPLE_RATE)
     content = bytearray(path.read_bytes())

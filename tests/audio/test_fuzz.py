@@ -37,7 +37,7 @@ def in_blocks(path: Path) -> NDArray[np.float32]:
 @given(damages=changes)
 @example(damages=[])
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_damaged_is_read_or_refused(name: str, damages: list[Change], tmp_path: Path) -> None:
+def test_damaged_file_is_read_or_refused(name: str, damages: list[Change], tmp_path: Path) -> None:
     path = tmp_path / f"damaged{CONTAINERS[name][2]}"
     path.write_bytes(changed(whole(name), damages))
     said = outcome(path, audio.load)

@@ -56,7 +56,7 @@ def run(model: Path, files: list[Path], tmp_path: Path, *more: str) -> list[str]
 
 
 @pytest.mark.parametrize("channels", ["mix", "split"])
-def test_every_file_gives_a_text_or_one_line(
+def test_every_file_gives_text_or_one_line(
     corpus: list[Hostile], channels: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Once is enough for what differs by where it was cut.
@@ -88,7 +88,7 @@ def names(line: str, path: str) -> bool:
     return line.startswith(f"asr: {one_line(path)}: ")
 
 
-def test_there_are_enough_and_they_are_the_same_each_time(corpus: list[Hostile], tmp_path: Path) -> None:
+def test_hostile_files_are_many_and_reproducible(corpus: list[Hostile], tmp_path: Path) -> None:
     assert len(corpus) >= 1000
     assert len({one.path for one in corpus}) == len(corpus)
     assert sum(one.readable is not None for one in corpus) > 900
@@ -98,7 +98,7 @@ def test_there_are_enough_and_they_are_the_same_each_time(corpus: list[Hostile],
             assert one.path.read_bytes() == other.path.read_bytes()
 
 
-def test_alone_each_ends_with_its_exit_code(
+def test_single_file_sets_the_exit_code(
     corpus: list[Hostile], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for one in [one for one in corpus if one.readable is not None][::60]:
@@ -108,5 +108,5 @@ def test_alone_each_ends_with_its_exit_code(
         assert told.out.strip() == (TEXT if one.readable else "")
 
 
-def test_a_line_is_one_line_whatever_is_in_it() -> None:
+def test_one_line_escapes_control_characters() -> None:
     assert one_line("a\nb\r\x1b[2Jé\u2028\udce9 \\x.wav") == "a\\nb\\r\\x1b[2Jé\\u2028\\udce9 \\x.wav"

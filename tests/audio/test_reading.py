@@ -1,4 +1,4 @@
-"""Every kind of sound file becomes the same waveform, and every unusable one its one line."""
+"""Sound files of every kind -> the same waveform; unusable files -> one line."""
 
 import errno
 import os
@@ -77,7 +77,7 @@ def assert_same_sine(waveform: audio.Waveform, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize(("name", "rate"), [(name, rate) for name in FORMATS for rate in FORMATS[name][3]])
-def test_every_format_and_rate_becomes_the_same_waveform(name: str, rate: int, tmp_path: Path) -> None:
+def test_load_reads_every_format_and_rate(name: str, rate: int, tmp_path: Path) -> None:
     path = write(tmp_path, name, sine(rate), rate)
     assert_same_sine(audio.load(path), FORMATS[name][4])
     header = audio.info(path)
@@ -86,7 +86,7 @@ def test_every_format_and_rate_becomes_the_same_waveform(name: str, rate: int, t
 
 
 @pytest.mark.parametrize(("name", "channels"), CHANNELS)
-def test_channels_are_averaged_in_every_format(name: str, channels: int, tmp_path: Path) -> None:
+def test_load_averages_channels_in_every_format(name: str, channels: int, tmp_path: Path) -> None:
     # Opus and MP3 may rotate phases between channels; the sum of equal ones is still the sum.
     path = write(tmp_path, name, np.repeat(sine()[:, None], channels, axis=1))
     assert audio.info(path).channels == channels
@@ -102,32 +102,32 @@ def test_mono_is_the_mean_of_the_channels(channels: int, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["wav-float", "flac-16", "sphere"])
-def test_a_file_at_the_models_rate_is_read_sample_for_sample(name: str, tmp_path: Path) -> None:
+def test_load_at_the_files_rate_is_exact(name: str, tmp_path: Path) -> None:
     samples = np.round(np.random.default_rng(0).uniform(-1, 1, 1000) * 32_767) / 32_768
     np.testing.assert_array_equal(audio.load(write(tmp_path, name, samples)), samples)
 
 
-def test_another_rate_may_be_asked_for(tmp_path: Path) -> None:
+def test_load_at_another_rate(tmp_path: Path) -> None:
     path = write(tmp_path, "wav-16", sine())
     assert len(audio.load(path, 8000)) == 4800
     assert len(audio.load(str(path), 48_000)) == 28_800
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
-def test_integers_are_scaled_by_the_range_of_their_type(dtype: type[np.signedinteger]) -> None:
+def test_from_array_scales_integers_by_their_range(dtype: type[np.signedinteger]) -> None:
     limits = np.iinfo(dtype)
     waveform = audio.from_array(np.array([limits.min, 0, limits.max // 2 + 1], dtype), audio.SAMPLE_RATE)
     assert waveform.tolist() == [-1.0, 0.0, 0.5]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
-def test_floating_point_samples_are_taken_as_they_are(dtype: type[np.floating]) -> None:
+def test_from_array_keeps_floating_point_samples(dtype: type[np.floating]) -> None:
     waveform = audio.from_array(np.array([-0.5, 0.25, 1.5], dtype), audio.SAMPLE_RATE)
     assert waveform.dtype == np.float32
     assert waveform.tolist() == [-0.5, 0.25, 1.5]
 
 
-def test_an_array_that_is_not_contiguous_is_read_as_it_looks() -> None:
+def test_from_array_accepts_strided_array() -> None:
     samples = np.arange(1, 11, dtype=np.float32)
     assert audio.from_array(samples[::-2], audio.SAMPLE_RATE).tolist() == [10, 8, 6, 4, 2]
 
@@ -150,7 +150,7 @@ def ramp(folder: Path, rate: int = audio.SAMPLE_RATE) -> Path:
         (0.9999, None, 15_999, 2),
     ],
 )
-def test_offset_and_duration_choose_a_part(
+def test_load_selects_offset_and_duration(
     offset: float, duration: float | None, first: int, samples: int, tmp_path: Path
 ) -> None:
     waveform = audio.load(ramp(tmp_path), offset=offset, duration=duration)
@@ -159,23 +159,23 @@ def test_offset_and_duration_choose_a_part(
 
 
 @pytest.mark.parametrize("name", ["wav-16", "flac-16", "ogg-vorbis", "sphere", "aiff"])
-def test_a_part_is_found_in_every_format(name: str, tmp_path: Path) -> None:
+def test_load_selects_segment_in_every_format(name: str, tmp_path: Path) -> None:
     path = write(tmp_path, name, sine() * np.linspace(0.1, 1, len(sine())))
     part = audio.load(path, offset=0.2, duration=0.3)
     np.testing.assert_allclose(part, audio.load(path)[3200:8000], atol=0.01)
 
 
-def test_a_part_is_chosen_at_the_files_own_rate(tmp_path: Path) -> None:
+def test_load_selects_segment_before_resampling(tmp_path: Path) -> None:
     assert len(audio.load(ramp(tmp_path, 44_100), offset=0.5, duration=0.25)) == 4000
 
 
 @pytest.mark.parametrize("rounded", [0.99, 0.9999, 1.0, 1.0001, 1.01])
-def test_a_duration_that_was_rounded_means_all_that_is_left(rounded: float, tmp_path: Path) -> None:
+def test_load_with_rounded_duration_reads_to_the_end(rounded: float, tmp_path: Path) -> None:
     assert len(audio.load(ramp(tmp_path), duration=rounded)) == 16_000
     assert len(audio.load(ramp(tmp_path), offset=0.5, duration=rounded - 0.5)) == 8000
 
 
-def test_a_duration_shorter_by_more_than_rounding_is_a_part(tmp_path: Path) -> None:
+def test_load_with_shorter_duration_reads_a_segment(tmp_path: Path) -> None:
     assert len(audio.load(ramp(tmp_path), duration=0.989)) == 15_824
 
 
@@ -189,7 +189,7 @@ def message(path: Path, offset: float = 0.0, duration: float | None = None) -> s
     return said.removeprefix(f"{path}: ")
 
 
-def test_a_part_beyond_the_end_is_refused(tmp_path: Path) -> None:
+def test_load_refuses_segment_beyond_the_end(tmp_path: Path) -> None:
     path = ramp(tmp_path)
     assert message(path, duration=1.011) == "segment 0–1.011 s exceeds the file (1.000 s)"
     assert message(path, offset=0.5, duration=0.6) == "segment 0.5–1.1 s exceeds the file (1.000 s)"
@@ -198,7 +198,7 @@ def test_a_part_beyond_the_end_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-0.1, -1e-9, np.nan, np.inf, -np.inf])
-def test_load_refuses_an_offset_or_duration_that_is_no_time(seconds: float, tmp_path: Path) -> None:
+def test_load_refuses_negative_and_non_finite_times(seconds: float, tmp_path: Path) -> None:
     path = ramp(tmp_path)
     assert message(path, offset=seconds) == f"offset {seconds:g} s; expected 0 or more seconds"
     assert message(path, duration=seconds) == f"duration {seconds:g} s; expected more than 0 seconds"
@@ -208,7 +208,7 @@ def test_load_refuses_an_offset_or_duration_that_is_no_time(seconds: float, tmp_
 # What is no sound file
 
 
-def test_what_is_not_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_refuses_path_without_regular_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     Path("loop").symlink_to("loop")
@@ -228,7 +228,7 @@ def test_what_is_not_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.raw", "a"])
 @pytest.mark.parametrize("content", [b"hello, world\n" * 100, bytes(3000), b"RIFF\xff\0\0\0WAVE", b"ID3", b"\xff\xfb"])
-def test_what_is_not_sound_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
+def test_load_refuses_file_without_audio(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     assert message(tmp_path / name) == NOT_AUDIO
 
@@ -239,13 +239,13 @@ def test_info_refuses_what_load_refuses(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+def test_load_refuses_unreadable_file(tmp_path: Path) -> None:
     path = ramp(tmp_path)
     path.chmod(0)
     assert message(path) == "no permission to read it"
 
 
-def test_a_folder_that_may_not_be_entered_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_refuses_file_in_closed_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(path: Path, **_: bool) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -255,7 +255,7 @@ def test_a_folder_that_may_not_be_entered_is_refused(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("name", [b"caf\xc3\xa9 \xe2\x99\xab.wav", b"latin-1 \xe9.wav", b"two words.wav"])
-def test_a_file_name_may_be_any_bytes(name: bytes, tmp_path: Path) -> None:
+def test_load_accepts_any_file_name(name: bytes, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(name)
     path.write_bytes(ramp(tmp_path).read_bytes())
     assert len(audio.load(path)) == 16_000
@@ -266,7 +266,7 @@ def test_a_file_name_may_be_any_bytes(name: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("kept", [0.3, 0.5, 0.9, 1.0])
-def test_a_file_that_is_cut_off_is_refused_in_every_format(name: str, kept: float, tmp_path: Path) -> None:
+def test_load_refuses_truncated_file_in_every_format(name: str, kept: float, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.05, 48_000)
     path = write(tmp_path, name, sine(duration=3) + noise)
     content = path.read_bytes()
@@ -274,7 +274,7 @@ def test_a_file_that_is_cut_off_is_refused_in_every_format(name: str, kept: floa
     assert re.match(r"truncated: |damaged: ", message(path))
 
 
-def test_a_file_that_is_cut_off_says_how_much_is_there(tmp_path: Path) -> None:
+def test_truncated_file_error_names_both_lengths(tmp_path: Path) -> None:
     def cut(name: str, at: int) -> Path:
         path = write(tmp_path, name, sine())
         path.write_bytes(path.read_bytes()[:at])
@@ -290,13 +290,13 @@ def test_a_file_that_is_cut_off_says_how_much_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if not name.startswith("sphere")])
-def test_what_follows_the_sound_does_not_matter(name: str, tmp_path: Path) -> None:
+def test_load_ignores_trailing_bytes(name: str, tmp_path: Path) -> None:
     path = write(tmp_path, name, sine())
     path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
     assert_same_sine(audio.load(path), FORMATS[name][4])
 
 
-def test_damage_within_a_flac_file_is_found(tmp_path: Path) -> None:
+def test_load_refuses_damaged_flac(tmp_path: Path) -> None:
     path = write(tmp_path, "flac-16", sine())
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
@@ -321,14 +321,14 @@ def streamed_wav(folder: Path, riff: int, data: int) -> Path:
 @pytest.mark.parametrize(
     "data", [0, 0x7FFFF000, 0x7FFFFFDB, 0x7FFFFFFF, 0x80000000, 0xFFFFFF00, 0xFFFFFFDB, 0xFFFFFFFF]
 )
-def test_a_streamed_wav_without_its_length_is_read_to_its_end(riff: int, data: int, tmp_path: Path) -> None:
+def test_load_reads_streamed_wav_to_its_end(riff: int, data: int, tmp_path: Path) -> None:
     path = streamed_wav(tmp_path, riff, data)
     np.testing.assert_allclose(audio.load(path), sine(), atol=1e-4)
     assert audio.info(path).duration == DURATION
     np.testing.assert_allclose(audio.load(path, offset=0.1, duration=0.2), sine()[1600:4800], atol=1e-4)
 
 
-def test_a_wav_without_samples_but_with_notes_is_empty(tmp_path: Path) -> None:
+def test_load_refuses_wav_with_metadata_only(tmp_path: Path) -> None:
     path = write(tmp_path, "wav-16", np.zeros(0))
     note = b"LIST\x0e\0\0\0INFOISFT\x02\0\0\0me"
     content = bytearray(path.read_bytes() + note)
@@ -344,7 +344,7 @@ def without_length(flac: Path) -> None:
     flac.write_bytes(content)
 
 
-def test_a_streamed_flac_without_its_length_is_read_to_its_end(tmp_path: Path) -> None:
+def test_load_reads_streamed_flac_to_its_end(tmp_path: Path) -> None:
     path = write(tmp_path, "flac-16", sine())
     without_length(path)
     assert audio.info(path).frames == len(sine())
@@ -352,7 +352,7 @@ def test_a_streamed_flac_without_its_length_is_read_to_its_end(tmp_path: Path) -
     np.testing.assert_allclose(audio.load(path, offset=0.1, duration=0.2), sine()[1600:4800], atol=1e-4)
 
 
-def test_a_streamed_flac_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+def test_load_refuses_truncated_streamed_flac(tmp_path: Path) -> None:
     path = write(tmp_path, "flac-16", sine())
     without_length(path)
     path.write_bytes(path.read_bytes()[:3000])
@@ -362,9 +362,7 @@ def test_a_streamed_flac_that_is_cut_off_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", [16_000, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("tag", [b"", b"ID3\x03\0\0\0\0\x01\x00" + b"\xff" * 128])
-def test_a_streamed_mp3_of_variable_bit_rate_is_read_to_its_end(
-    rate: int, channels: int, tag: bytes, tmp_path: Path
-) -> None:
+def test_load_reads_streamed_variable_rate_mp3_to_its_end(rate: int, channels: int, tag: bytes, tmp_path: Path) -> None:
     quiet = np.random.default_rng(0).normal(0, 0.2, 4 * rate) * np.repeat([0.01, 1, 0.05, 1], rate)
     path = write(tmp_path, "mp3", np.repeat(quiet[:, None], channels, axis=1), rate)
     content = path.read_bytes()
@@ -377,7 +375,7 @@ def test_a_streamed_mp3_of_variable_bit_rate_is_read_to_its_end(
     assert np.abs(waveform[-16_000:]).mean() == pytest.approx(np.abs(waveform[17_000:32_000]).mean(), rel=0.2)
 
 
-def test_an_mp3_of_constant_bit_rate_needs_no_length(tmp_path: Path) -> None:
+def test_load_reads_streamed_constant_rate_mp3(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     with soundfile.SoundFile(path, "w", 16_000, 1, format="MP3", bitrate_mode="CONSTANT") as sound:
         sound.write(sine(duration=4))
@@ -391,12 +389,12 @@ def test_an_mp3_of_constant_bit_rate_needs_no_length(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["wav-16", "flac-16", "aiff", "sphere", "ogg-vorbis"])
-def test_a_file_without_samples_is_refused(name: str, tmp_path: Path) -> None:
+def test_load_refuses_file_without_samples(name: str, tmp_path: Path) -> None:
     path = write(tmp_path, name, np.zeros(0))
     assert message(path) == ("the file is empty (0 bytes)" if name == "flac-16" else "0 samples")
 
 
-def test_more_than_a_day_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_load_refuses_more_than_a_day_unread(tmp_path: Path) -> None:
     rate, hours = 2000, 25
     path = tmp_path / "long.wav"
     soundfile.write(path, np.full(10, 0.1), rate, subtype="PCM_U8")
@@ -408,7 +406,7 @@ def test_more_than_a_day_is_refused_before_it_is_read(tmp_path: Path) -> None:
     assert message(path) == "25 hours long; the limit is 24 hours"
 
 
-def test_a_header_that_claims_more_than_a_day_is_refused(tmp_path: Path) -> None:
+def test_load_refuses_header_that_claims_more_than_a_day(tmp_path: Path) -> None:
     path = write(tmp_path, "flac-16", sine())
     content = bytearray(path.read_bytes())
     content[22:26] = struct.pack(">I", 16_000 * 3600 * 30)
@@ -420,7 +418,7 @@ def test_a_header_that_claims_more_than_a_day_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("rate", [1, 1999, 768_001, 4_000_000])
-def test_a_rate_that_speech_does_not_have_is_refused(rate: int, tmp_path: Path) -> None:
+def test_rate_out_of_range_is_refused(rate: int, tmp_path: Path) -> None:
     path = write(tmp_path, "wav-16", sine(), rate)
     assert message(path) == f"{rate} Hz; speech needs 2000 to 768000 Hz"
     with pytest.raises(AudioError, match=f"^{rate} Hz; speech needs 2000 to 768000 Hz$"):
@@ -428,25 +426,25 @@ def test_a_rate_that_speech_does_not_have_is_refused(rate: int, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("rate", [2000, 768_000])
-def test_the_lowest_and_the_highest_rate_are_read(rate: int, tmp_path: Path) -> None:
+def test_load_accepts_lowest_and_highest_rate(rate: int, tmp_path: Path) -> None:
     assert len(audio.load(ramp(tmp_path, rate))) == 16_000
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_no_numbers_are_refused(bad: float, tmp_path: Path) -> None:
+def test_load_refuses_non_finite_samples(bad: float, tmp_path: Path) -> None:
     samples = np.stack([sine(), sine()], axis=1)
     samples[123, 1] = bad
     assert message(write(tmp_path, "wav-float", samples)) == "sample 123 is not a number (NaN or infinite)"
 
 
-def test_samples_of_absurd_size_are_refused(tmp_path: Path) -> None:
+def test_load_refuses_huge_samples(tmp_path: Path) -> None:
     samples = sine()
     samples[7] = -1e30
     assert message(write(tmp_path, "wav-float", samples)) == "sample 7 is -1e+30, far outside [-1, 1]"
 
 
 @pytest.mark.parametrize("samples", [np.zeros(300), np.zeros((300, 2)), np.stack([np.ones(300), -np.ones(300)], 1)])
-def test_digital_silence_is_refused(samples: NDArray[np.float64], tmp_path: Path) -> None:
+def test_load_refuses_digital_silence(samples: NDArray[np.float64], tmp_path: Path) -> None:
     silence = "digital silence: all 300 samples are 0; was the right channel or device recorded?"
     assert message(write(tmp_path, "wav-float", samples)) == silence
 
@@ -467,13 +465,13 @@ def test_digital_silence_is_refused(samples: NDArray[np.float64], tmp_path: Path
         (np.array([0.1, 1e300]), "sample 1 is not a number (NaN or infinite)"),
     ],
 )
-def test_arrays_that_are_no_waveforms_are_refused(samples: NDArray[np.generic], said: str) -> None:
+def test_from_array_refuses_other_arrays(samples: NDArray[np.generic], said: str) -> None:
     with pytest.raises(AudioError) as caught:
         audio.from_array(samples, audio.SAMPLE_RATE)
     assert str(caught.value) == said
 
 
-def test_less_than_one_sample_is_refused() -> None:
+def test_from_array_refuses_less_than_one_output_sample() -> None:
     with pytest.raises(AudioError, match=r"^too short: 1 samples at 96000 Hz are less than one at 16000 Hz$"):
         audio.from_array(np.ones(1), 96_000)
 
@@ -491,7 +489,7 @@ shapes = st.one_of(st.tuples(st.integers(0, 200)), st.tuples(st.integers(0, 100)
     st.one_of(*(arrays.arrays(np.float32, shapes, elements=element) for element in elements)), st.sampled_from(RATES)
 )
 @settings(deadline=None)
-def test_whatever_comes_in_what_comes_out_is_finite(samples: NDArray[np.float32], rate: int) -> None:
+def test_from_array_output_is_finite(samples: NDArray[np.float32], rate: int) -> None:
     try:
         waveform = audio.from_array(samples, rate)
     except AudioError as error:
@@ -503,7 +501,7 @@ def test_whatever_comes_in_what_comes_out_is_finite(samples: NDArray[np.float32]
 
 @given(st.integers(20, 5000), st.sampled_from(RATES), st.integers(0, 1000))
 @settings(deadline=None)
-def test_the_length_is_the_duration_times_the_rate(samples: int, rate: int, seed: int) -> None:
+def test_from_array_length_is_duration_times_rate(samples: int, rate: int, seed: int) -> None:
     noise = np.random.default_rng(seed).uniform(-1, 1, samples)
     waveform = audio.from_array(noise, rate)
     assert len(waveform) == resampled_length(samples, rate)
@@ -513,9 +511,7 @@ def test_the_length_is_the_duration_times_the_rate(samples: int, rate: int, seed
 @pytest.mark.parametrize(
     ("change", "rate"), [(lambda x: x, 16_000), (lambda x: audio.resample(x, 16_000, 48_000), 48_000)]
 )
-def test_resampling_there_and_back_changes_nothing(
-    change: Callable[[audio.Waveform], audio.Waveform], rate: int
-) -> None:
+def test_resample_round_trip(change: Callable[[audio.Waveform], audio.Waveform], rate: int) -> None:
     original = sine().astype(np.float32)
     again = audio.resample(change(original), rate, 16_000)
     np.testing.assert_allclose(again[100:-100], original[100:-100], atol=1e-3)
@@ -530,7 +526,7 @@ def in_blocks(path: Path, size: int = 1000, **part: object) -> audio.Waveform:
 
 
 @pytest.mark.parametrize(("name", "rate"), [(name, rate) for name in FORMATS for rate in FORMATS[name][3][::3]])
-def test_blocks_are_the_waveform(name: str, rate: int, tmp_path: Path) -> None:
+def test_blocks_equal_load_in_every_format(name: str, rate: int, tmp_path: Path) -> None:
     noise = np.random.default_rng(rate).normal(0, 0.1, round(0.7 * rate))
     path = write(tmp_path, name, np.stack([sine(rate, 0.7) + noise, noise], axis=1), rate)
     np.testing.assert_allclose(in_blocks(path), audio.load(path), atol=1e-6)
@@ -539,12 +535,12 @@ def test_blocks_are_the_waveform(name: str, rate: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 599, 600, 601])
-def test_blocks_of_any_size(size: int, tmp_path: Path) -> None:
+def test_blocks_of_any_size_equal_load(size: int, tmp_path: Path) -> None:
     path = write(tmp_path, "wav-float", np.random.default_rng(1).uniform(-1, 1, 600), 44_100)
     np.testing.assert_allclose(in_blocks(path, size), audio.load(path), atol=1e-6)
 
 
-def test_a_channel_is_taken_alone(tmp_path: Path) -> None:
+def test_load_selects_channel(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, (500, 3)).astype(np.float32)
     path = write(tmp_path, "wav-float", samples.astype(np.float64))
     for channel in range(3):
@@ -571,7 +567,7 @@ def wrong(samples: NDArray[np.float64], at: int, value: float) -> NDArray[np.flo
         (sine(), 16_000, {"offset": 0.1, "duration": 1.0}),
     ],
 )
-def test_blocks_are_refused_as_the_whole_is(
+def test_blocks_raise_the_errors_of_load(
     samples: NDArray[np.float64], rate: int, part: dict[str, float], tmp_path: Path
 ) -> None:
     path = write(tmp_path, "wav-float", samples, rate)
@@ -582,7 +578,7 @@ def test_blocks_are_refused_as_the_whole_is(
     assert str(of_blocks.value) == str(of_all.value)
 
 
-def test_damaged_blocks_are_refused(tmp_path: Path) -> None:
+def test_blocks_refuse_damaged_file(tmp_path: Path) -> None:
     path = write(tmp_path, "flac-16", np.random.default_rng(0).uniform(-1, 1, 60_000))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -594,7 +590,7 @@ def test_damaged_blocks_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_reader_gives_the_same_samples_each_time(name: str, tmp_path: Path) -> None:
+def test_reader_returns_the_same_samples_each_time(name: str, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, (40_000, 2))
     path = write(tmp_path, name, noise, 8000)
     whole, part = audio.load(path), audio.load(path, 8000, 1.23, 2.5, 1)
@@ -610,7 +606,7 @@ def test_a_reader_gives_the_same_samples_each_time(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["flac-16", "mp3", "wav-16"])
-def test_a_reader_reads_a_streamed_file_again(name: str, tmp_path: Path) -> None:
+def test_reader_reads_streamed_file_twice(name: str, tmp_path: Path) -> None:
     path = write(tmp_path, name, sine())
     if name == "flac-16":
         without_length(path)
@@ -620,7 +616,7 @@ def test_a_reader_reads_a_streamed_file_again(name: str, tmp_path: Path) -> None
         np.testing.assert_array_equal(reader.read(), reader.read())
 
 
-def test_a_reader_refuses_a_file_that_changed(tmp_path: Path) -> None:
+def test_reader_refuses_changed_file(tmp_path: Path) -> None:
     path = write(tmp_path, "wav-16", sine())
     with AudioReader(path) as reader:
         reader.read()
@@ -629,7 +625,7 @@ def test_a_reader_refuses_a_file_that_changed(tmp_path: Path) -> None:
             reader.read()
 
 
-def test_a_reader_closes_its_file(tmp_path: Path) -> None:
+def test_reader_closes_its_file(tmp_path: Path) -> None:
     def is_open(path: Path) -> bool:
         return any(link.exists() and link.resolve() == path for link in Path("/proc/self/fd").iterdir())
 

@@ -1,4 +1,4 @@
-"""Users' mistakes: each ends in its one clear line on stderr and its exit code, never in a traceback."""
+"""Mistakes of users: each ends in one line on stderr and an exit code, without a traceback."""
 
 import json
 import re
@@ -700,7 +700,7 @@ TABLE = {
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_a_mistake_ends_in_one_clear_line(
+def test_mistake_ends_in_one_line(
     name: str, tmp_path: Path, tones: Path, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mistake = TABLE[name]
@@ -715,5 +715,5 @@ def test_a_mistake_ends_in_one_clear_line(
     assert not list((tmp_path / "out").glob("*.jsonl")) or kept
 
 
-def test_the_table_is_as_long_as_it_should_be() -> None:
+def test_mistakes_are_many() -> None:
     assert len(TABLE) >= 40

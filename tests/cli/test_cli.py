@@ -45,7 +45,7 @@ def test_no_command_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str])
     assert "Commands:" in capsys.readouterr().out
 
 
-def test_transcribe_writes_one_line_a_file(trained: Path, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_transcribe_writes_one_line_per_file(trained: Path, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = str(trained / "best.safetensors")
     files = [str(tones / "dev" / f"dev-{number}.wav") for number in range(3)]
     assert main(["transcribe", *files, "--model", model]) == 0
@@ -59,7 +59,7 @@ def test_transcribe_writes_one_line_a_file(trained: Path, tones: Path, capsys: p
     assert [row["audio"] for row in rows] == files
 
 
-def test_a_bad_file_does_not_stop_the_others(trained: Path, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_transcribe_continues_after_bad_file(trained: Path, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = str(tones / "dev" / "dev-0.wav"), str(tones / "dev.jsonl")
     other = str(tones / "dev" / "dev-1.wav")
     assert main(["transcribe", good, bad, other, "--model", str(trained / "best.safetensors")]) == 1
@@ -91,7 +91,7 @@ def test_evaluate_prints_and_writes_the_report(
     assert body["facts"]["normaliser"] == "upper"
 
 
-def test_inspect_lists_the_matrices_by_what_they_are(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_lists_parameters_with_descriptions(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(trained / "best.safetensors")]) == 0
     lines = capsys.readouterr().out.splitlines()
     found = {line.split("  ")[0].rstrip(): " ".join(line.split()) for line in lines}
@@ -102,7 +102,9 @@ def test_inspect_lists_the_matrices_by_what_they_are(trained: Path, capsys: pyte
     assert 'alphabet = " ABC"' in lines
 
 
-def test_train_writes_a_run_and_says_where(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_writes_a_run_and_prints_it(
+    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     arguments = ["train", str(tones / "tiny.toml"), "--train", str(tones / "train.jsonl")]
     arguments += ["--dev", str(tones / "dev.jsonl"), "--out", str(out), "--epochs", "2", "--seed", "7"]
@@ -160,7 +162,7 @@ def test_stop_signal_saves_the_run_and_prints_the_command(number: int, tones: Pa
     assert len((tmp_path / "a run/train.jsonl").read_text().splitlines()) == len(rows) + 1
 
 
-def test_scalars_go_to_tensorboard_where_it_is_installed(tones: Path, tmp_path: Path) -> None:
+def test_train_writes_tensorboard_scalars(tones: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     arguments = ["train", str(tones / "tiny.toml"), "--train", str(tones / "train.jsonl"), "--epochs", "1", "--quiet"]
     command = [sys.executable, "-m", "asr", *arguments, "--dev", str(tones / "dev.jsonl"), "--out", str(tmp_path)]
@@ -192,7 +194,7 @@ def test_doctor_exits_1_when_training_would_fail(
     assert main(["doctor", str(path), "--all"]) == 0
 
 
-def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, trained: Path) -> None:
+def test_defect_raises_traceback(monkeypatch: pytest.MonkeyPatch, trained: Path) -> None:
     def broken(path: object) -> object:
         raise ValueError("a defect of the program")
 
@@ -201,7 +203,7 @@ def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, trained: 
         main(["inspect", str(trained / "best.safetensors")])
 
 
-def test_an_unexpected_end_of_file_is_a_defect_too(monkeypatch: pytest.MonkeyPatch, trained: Path) -> None:
+def test_unexpected_end_of_file_raises_traceback(monkeypatch: pytest.MonkeyPatch, trained: Path) -> None:
     def broken(path: object) -> object:
         raise EOFError("a defect of the program")
 
@@ -210,7 +212,7 @@ def test_an_unexpected_end_of_file_is_a_defect_too(monkeypatch: pytest.MonkeyPat
         main(["inspect", str(trained / "best.safetensors")])
 
 
-def test_progress_is_plain_lines_where_there_is_no_terminal(
+def test_progress_is_plain_lines_without_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asr.cli.progress._INTERVAL", 0.0)

@@ -49,7 +49,7 @@ def copy(distribution: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_sets_are_read_and_sentence_marks_dropped(distribution: Path) -> None:
+def test_read_drops_sentence_marks(distribution: Path) -> None:
     sets = an4.read(distribution)
     assert list(sets) == ["train", "dev", "test"]
     assert [len(sets[name]) for name in sets] == [36, 108, 6]
@@ -60,7 +60,7 @@ def test_sets_are_read_and_sentence_marks_dropped(distribution: Path) -> None:
         assert [utterance.id for utterance in utterances] == sorted(utterance.id for utterance in utterances)
 
 
-def test_dev_is_whole_speakers_and_the_same_each_time(distribution: Path) -> None:
+def test_dev_is_whole_speakers_and_reproducible(distribution: Path) -> None:
     sets = an4.read(distribution.parent)
     dev, train = ({utterance.speaker for utterance in sets[name]} for name in ("dev", "train"))
     assert dev | train == set(SPEAKERS)
@@ -70,7 +70,7 @@ def test_dev_is_whole_speakers_and_the_same_each_time(distribution: Path) -> Non
     assert an4.read(distribution) == sets
 
 
-def test_converted_copies_are_found(copy: Path, distribution: Path) -> None:
+def test_read_finds_converted_copies(copy: Path, distribution: Path) -> None:
     (copy / "wav").unlink()
     for path in (distribution / "wav").rglob("*.sph"):
         target = copy / "wav" / path.relative_to(distribution / "wav").with_suffix(".wav")

@@ -77,7 +77,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-def test_download_arrives_whole_with_progress(server: Server, tmp_path: Path) -> None:
+def test_download_reports_progress(server: Server, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     download(
         f"{server.url}/a.bin", tmp_path / "new" / "a.bin", md5(BODY), lambda done, total: seen.append((done, total))
@@ -88,19 +88,19 @@ def test_download_arrives_whole_with_progress(server: Server, tmp_path: Path) ->
     assert seen == sorted(seen)
 
 
-def test_file_that_is_there_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
+def test_download_keeps_verified_file(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(BODY)
     download(f"{server.url}/a.bin", tmp_path / "a.bin", md5(BODY))
     assert server.requests == []
 
 
-def test_file_that_is_there_with_another_sum_is_replaced(server: Server, tmp_path: Path) -> None:
+def test_download_replaces_file_with_another_checksum(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(BODY[:-1])
     download(f"{server.url}/a.bin", tmp_path / "a.bin", md5(BODY))
     assert (tmp_path / "a.bin").read_bytes() == BODY
 
 
-def test_part_of_an_earlier_run_is_continued(server: Server, tmp_path: Path) -> None:
+def test_download_resumes_partial_file(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.bin.part").write_bytes(BODY[:1000])
     seen: list[int] = []
     download(f"{server.url}/a.bin", tmp_path / "a.bin", md5(BODY), lambda done, total: seen.append(total))
@@ -109,7 +109,7 @@ def test_part_of_an_earlier_run_is_continued(server: Server, tmp_path: Path) -> 
     assert set(seen) == {len(BODY)}
 
 
-def test_connection_that_breaks_off_is_taken_up_again(server: Server, tmp_path: Path) -> None:
+def test_download_resumes_after_each_disconnect(server: Server, tmp_path: Path) -> None:
     step = 100_000
 
     def behaviour(handler: Handler, count: int) -> None:
@@ -124,7 +124,7 @@ def test_connection_that_breaks_off_is_taken_up_again(server: Server, tmp_path: 
     assert [headers.get("If-Range") for _, headers in server.requests[:3]] == [None, '"first"', '"first"']
 
 
-def test_server_without_ranges_starts_over(server: Server, tmp_path: Path) -> None:
+def test_download_restarts_without_range_support(server: Server, tmp_path: Path) -> None:
     def behaviour(handler: Handler, count: int) -> None:
         handler.answer(BODY[:5000] if count == 1 else BODY, 0, len(BODY), ETag='W/"weak"')
 
@@ -135,7 +135,7 @@ def test_server_without_ranges_starts_over(server: Server, tmp_path: Path) -> No
     assert "If-Range" not in server.requests[1][1]
 
 
-def test_range_from_elsewhere_than_asked_is_not_appended(server: Server, tmp_path: Path) -> None:
+def test_download_discards_another_range(server: Server, tmp_path: Path) -> None:
     def behaviour(handler: Handler, count: int) -> None:
         handler.answer(BODY, 7 if count == 1 else handler.start())
 
@@ -145,7 +145,7 @@ def test_range_from_elsewhere_than_asked_is_not_appended(server: Server, tmp_pat
     assert (tmp_path / "a.bin").read_bytes() == BODY
 
 
-def test_length_that_is_never_reached_is_an_error_and_the_part_is_kept(server: Server, tmp_path: Path) -> None:
+def test_download_keeps_partial_file_after_failure(server: Server, tmp_path: Path) -> None:
     server.behaviour = lambda handler, count: handler.answer(BODY, 0, len(BODY) + 10)
     with pytest.raises(CorpusError, match=r"ended after 512000 of 512010 bytes \(5 attempts\).*resumes after 512000"):
         download(f"{server.url}/a.bin", tmp_path / "a.bin", md5(BODY), delays=NOW)
@@ -153,21 +153,21 @@ def test_length_that_is_never_reached_is_an_error_and_the_part_is_kept(server: S
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin.part"]
 
 
-def test_length_that_is_too_small_is_caught_by_the_sum(server: Server, tmp_path: Path) -> None:
+def test_download_with_short_length_fails_the_checksum(server: Server, tmp_path: Path) -> None:
     server.behaviour = lambda handler, count: handler.answer(BODY, 0, len(BODY) - 10)
     with pytest.raises(CorpusError, match=md5(BODY[:-10])):
         download(f"{server.url}/a.bin", tmp_path / "a.bin", md5(BODY), delays=NOW)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_sum_is_an_error_and_nothing_is_left(server: Server, tmp_path: Path) -> None:
+def test_download_with_wrong_checksum_leaves_nothing(server: Server, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=rf"its MD5 is {md5(BODY)}, not {md5(b'')}"):
         download(f"{server.url}/a.bin", tmp_path / "a.bin", md5(b""), delays=NOW)
     assert list(tmp_path.iterdir()) == []
     assert len(server.requests) == 1
 
 
-def test_part_of_another_file_is_given_up(server: Server, tmp_path: Path) -> None:
+def test_download_restarts_from_partial_file_of_another(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.bin.part").write_bytes(b"x" * 1000)
     download(f"{server.url}/a.bin", tmp_path / "a.bin", md5(BODY), delays=NOW)
     assert (tmp_path / "a.bin").read_bytes() == BODY
@@ -175,7 +175,7 @@ def test_part_of_another_file_is_given_up(server: Server, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("extra", [0, 10])
-def test_part_as_long_as_the_file_or_longer(server: Server, tmp_path: Path, extra: int) -> None:
+def test_download_with_complete_or_longer_partial_file(server: Server, tmp_path: Path, extra: int) -> None:
     def behaviour(handler: Handler, count: int) -> None:
         if handler.start() < len(BODY):
             return handler.answer(BODY, handler.start())
@@ -191,7 +191,7 @@ def test_part_as_long_as_the_file_or_longer(server: Server, tmp_path: Path, extr
     assert len(server.requests) == (2 if extra else 1)
 
 
-def test_not_found_is_told_at_once(server: Server, tmp_path: Path) -> None:
+def test_download_fails_at_once_when_not_found(server: Server, tmp_path: Path) -> None:
     server.behaviour = lambda handler, count: handler.send_error(404)
     with pytest.raises(CorpusError, match=r"/a\.bin: HTTP 404 Not Found"):
         download(f"{server.url}/a.bin", tmp_path / "a.bin", md5(BODY), delays=NOW)
@@ -199,13 +199,13 @@ def test_not_found_is_told_at_once(server: Server, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
+def test_download_retries_busy_server(server: Server, tmp_path: Path) -> None:
     server.behaviour = lambda handler, count: handler.send_error(503) if count < 5 else handler.answer(BODY)
     download(f"{server.url}/a.bin", tmp_path / "a.bin", md5(BODY), delays=NOW)
     assert len(server.requests) == 5
 
 
-def test_no_server_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_without_server_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with Server(("127.0.0.1", 0), Handler) as closed:
         url = closed.url
@@ -213,7 +213,7 @@ def test_no_server_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         download(f"{url}/a.bin", tmp_path / "a.bin", md5(BODY), delays=(0.0,))
 
 
-def test_delays_are_waited(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_waits_for_the_delays(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr(fetch, "time", SimpleNamespace(sleep=waited.append))
     server.behaviour = lambda handler, count: handler.send_error(500)
@@ -222,12 +222,12 @@ def test_delays_are_waited(server: Server, tmp_path: Path, monkeypatch: pytest.M
     assert waited == [1.0, 2.0]
 
 
-def test_other_schemes_are_refused(tmp_path: Path) -> None:
+def test_download_refuses_other_schemes(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="https://"):
         download("file:///etc/passwd", tmp_path / "a.bin", md5(BODY))
 
 
-def test_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+def test_download_without_folder_fails(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CorpusError, match=r"a\.bin\.part: cannot be written"):
         download("http://127.0.0.1:9/a.bin", tmp_path / "file" / "a.bin", md5(BODY))
@@ -296,7 +296,7 @@ def device() -> tarfile.TarInfo:
     ],
     ids=["parent", "hidden-parent", "absolute", "symlink", "absolute-symlink", "hard-link", "device"],
 )
-def test_archive_that_climbs_out_is_refused_whole(tmp_path: Path, evil: tarfile.TarInfo) -> None:
+def test_unpack_refuses_archive_that_leaves_the_folder(tmp_path: Path, evil: tarfile.TarInfo) -> None:
     archive = pack(tmp_path / "a.tar.gz", subset_files(), evil)
     with pytest.raises(CorpusError, match=rf"a\.tar\.gz: '{re.escape(evil.name)}'.*nothing was unpacked"):
         unpack(archive, tmp_path / "in" / "out")
@@ -305,7 +305,7 @@ def test_archive_that_climbs_out_is_refused_whole(tmp_path: Path, evil: tarfile.
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "flipped"])
-def test_damaged_archive_leaves_nothing(tmp_path: Path, damage: str) -> None:
+def test_unpack_of_damaged_archive_leaves_nothing(tmp_path: Path, damage: str) -> None:
     noise = b"".join(hashlib.sha256(bytes([number % 256, number // 256])).digest() for number in range(5000))
     whole = pack(tmp_path / "a.tar.gz", {**subset_files(), f"LibriSpeech/{SUBSET}/noise": noise}).read_bytes()
     flipped = whole[:-8] + bytes(4) + whole[-4:]
@@ -316,12 +316,12 @@ def test_damaged_archive_leaves_nothing(tmp_path: Path, damage: str) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_unpack_of_no_archive_is_an_error(tmp_path: Path) -> None:
+def test_unpack_without_archive_fails(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"none\.tar\.gz: cannot be unpacked.*No such file"):
         unpack(tmp_path / "none.tar.gz", tmp_path)
 
 
-def test_leavings_of_a_killed_run_are_replaced(tmp_path: Path) -> None:
+def test_unpack_replaces_leftovers_of_killed_run(tmp_path: Path) -> None:
     archive = pack(tmp_path / "a.tar.gz", subset_files())
     stale = tmp_path / ".a.tar.gz.unpacking" / "LibriSpeech" / "stale"
     stale.mkdir(parents=True)
@@ -339,7 +339,7 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     return data
 
 
-def test_librispeech_downloads_unpacks_and_tidies(server: Server, tmp_path: Path, packed: bytes) -> None:
+def test_librispeech_downloads_unpacks_and_cleans_up(server: Server, tmp_path: Path, packed: bytes) -> None:
     server.behaviour = lambda handler, count: handler.answer(packed, handler.start())
     seen: list[int] = []
     folder = fetch.download_librispeech(SUBSET, tmp_path / "data", lambda done, total: seen.append(total), [server.url])
@@ -350,7 +350,7 @@ def test_librispeech_downloads_unpacks_and_tidies(server: Server, tmp_path: Path
     assert set(seen) == {len(packed)}
 
 
-def test_librispeech_leaves_a_subset_that_is_there_alone(server: Server, tmp_path: Path, packed: bytes) -> None:
+def test_librispeech_keeps_existing_subset(server: Server, tmp_path: Path, packed: bytes) -> None:
     (tmp_path / "LibriSpeech" / SUBSET).mkdir(parents=True)
     for root in (tmp_path, tmp_path / "LibriSpeech"):
         assert fetch.download_librispeech(SUBSET, root, None, [server.url]) == tmp_path / "LibriSpeech" / SUBSET
@@ -367,9 +367,7 @@ def test_librispeech_tries_the_next_mirror(server: Server, tmp_path: Path, packe
     assert fetch.download_librispeech(SUBSET, tmp_path, None, [f"{server.url}/first", f"{server.url}/second"]).is_dir()
 
 
-def test_librispeech_names_each_failed_mirror_and_the_way_by_hand(
-    server: Server, tmp_path: Path, packed: bytes
-) -> None:
+def test_librispeech_error_names_mirrors_and_manual_way(server: Server, tmp_path: Path, packed: bytes) -> None:
     server.behaviour = lambda handler, count: handler.send_error(404)
     with pytest.raises(CorpusError) as error:
         fetch.download_librispeech(SUBSET, tmp_path, None, [f"{server.url}/first", f"{server.url}/second"])
@@ -378,20 +376,20 @@ def test_librispeech_names_each_failed_mirror_and_the_way_by_hand(
     assert "\n" not in str(error.value)
 
 
-def test_librispeech_takes_an_archive_put_there_by_hand(tmp_path: Path, packed: bytes) -> None:
+def test_librispeech_uses_existing_archive(tmp_path: Path, packed: bytes) -> None:
     (tmp_path / f"{SUBSET}.tar.gz").write_bytes(packed)
     assert fetch.download_librispeech(SUBSET, tmp_path, None, ["http://127.0.0.1:9"], NOW).is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["LibriSpeech"]
 
 
-def test_librispeech_refuses_an_archive_of_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_librispeech_refuses_archive_without_subset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = pack(tmp_path / f"{SUBSET}.tar.gz", {"other/file": b""})
     monkeypatch.setitem(fetch.ARCHIVES, SUBSET, Archive(31, 1, md5(archive.read_bytes())))
     with pytest.raises(CorpusError, match=f"no LibriSpeech/{SUBSET} in it"):
         fetch.download_librispeech(SUBSET, tmp_path, None, ["http://127.0.0.1:9"], NOW)
 
 
-def test_librispeech_looks_for_room_first(
+def test_librispeech_checks_free_space_first(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bytes
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000_000_000))
@@ -401,7 +399,7 @@ def test_librispeech_looks_for_room_first(
     assert not (tmp_path / "new").exists()
 
 
-def test_librispeech_knows_every_official_subset(tmp_path: Path) -> None:
+def test_librispeech_refuses_unofficial_subset(tmp_path: Path) -> None:
     for archive in fetch.ARCHIVES.values():
         assert re.fullmatch("[0-9a-f]{32}", archive.md5)
     with pytest.raises(CorpusError, match=r"'train' cannot be downloaded; available are dev-clean, "):

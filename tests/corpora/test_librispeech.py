@@ -49,14 +49,14 @@ def transcript(tree: Path) -> Path:
     return tree / "dev-clean" / "84" / "121123" / "84-121123.trans.txt"
 
 
-def test_subset_becomes_utterances_in_the_order_of_their_ids(tree: Path) -> None:
+def test_read_sorts_utterances_by_id(tree: Path) -> None:
     utterances = librispeech.read(tree.parent, "dev-clean")
     assert [utterance.id for utterance in utterances] == ["174-50561-0000", "84-121123-0000", "84-121123-0001"]
     audio = tree / "dev-clean" / "84" / "121123" / "84-121123-0001.flac"
     assert utterances[2] == Utterance("84-121123-0001", str(audio), 0.2, "BUT IN LESS THAN FIVE MINUTES", "84")
 
 
-def test_root_may_be_the_tree_itself_and_relative(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_accepts_the_tree_itself_and_relative_paths(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree.parent.parent)
     relative = Path(tree.parent.name, "LibriSpeech")
     assert librispeech.read(relative, "train") == librispeech.read(str(tree.parent), "train")
@@ -69,26 +69,26 @@ def test_subset_can_be_written_as_a_manifest_and_read_again(tree: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".opus", ".ogg", ".wav", ".mp3", ".FLAC"])
-def test_other_sound_formats_are_found(tmp_path: Path, suffix: str) -> None:
+def test_read_finds_other_sound_formats(tmp_path: Path, suffix: str) -> None:
     chapter(tmp_path, "test", "1", "2", ["ONE", "TWO"], suffix)
     utterances = librispeech.read(tmp_path, "test")
     assert [Path(utterance.audio).suffix for utterance in utterances] == [suffix, suffix]
     assert utterances[1].duration == pytest.approx(0.2, abs=0.08)
 
 
-def test_of_two_formats_the_original_is_taken(tree: Path) -> None:
+def test_read_prefers_the_original_format(tree: Path) -> None:
     sound(transcript(tree).with_name("84-121123-0000.wav"))
     utterances = librispeech.read(tree, "dev-clean")
     assert {Path(utterance.audio).suffix for utterance in utterances} == {".flac"}
 
 
-def test_line_ends_of_windows_byte_order_mark_tabs_and_blank_lines_do_no_harm(tree: Path) -> None:
+def test_read_accepts_windows_line_ends_marks_tabs_and_blank_lines(tree: Path) -> None:
     path = transcript(tree)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n\r\n").replace(b"0000 ", b"0000\t"))
     assert [utterance.text for utterance in librispeech.read(tree, "dev-clean")][1] == "GO DO YOU HEAR"
 
 
-def test_hidden_files_are_not_looked_at(tree: Path) -> None:
+def test_read_ignores_hidden_files(tree: Path) -> None:
     folder = transcript(tree).parent
     (folder / "._84-121123-0000.flac").write_bytes(b"\0")
     (folder / "._84-121123.trans.txt").write_bytes(b"\xff")
@@ -104,13 +104,13 @@ def test_progress_ends_with_all_files(tree: Path) -> None:
     assert seen == [(32, 39), (39, 39)]
 
 
-def test_unknown_subset_is_told_what_is_there(tree: Path) -> None:
+def test_unknown_subset_error_lists_subsets(tree: Path) -> None:
     (tree / "other").mkdir()
     with pytest.raises(CorpusError, match=r"no subset 'dev' in it, only dev-clean, train; official subsets are dev-c"):
         librispeech.read(tree.parent, "dev")
 
 
-def test_official_subset_that_is_not_there_can_be_fetched(tree: Path, tmp_path: Path) -> None:
+def test_missing_official_subset_error_suggests_download(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"'test-clean' in it, only dev-clean, train; --download fetches it"):
         librispeech.read(tree, "test-clean")
     with pytest.raises(CorpusError, match=r"none: no such folder.*'test-clean'; --download fetches it"):
@@ -118,17 +118,17 @@ def test_official_subset_that_is_not_there_can_be_fetched(tree: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("subset", ["", ".", "..", "../LibriSpeech", "dev-clean/84"])
-def test_subset_that_is_no_name_is_refused(tree: Path, subset: str) -> None:
+def test_subset_that_is_not_a_folder_name_is_refused(tree: Path, subset: str) -> None:
     with pytest.raises(CorpusError, match="is not the name of a folder"):
         librispeech.read(tree, subset)
 
 
-def test_root_that_is_the_subset_itself_is_told_so(tree: Path) -> None:
+def test_root_that_is_the_subset_is_refused(tree: Path) -> None:
     with pytest.raises(CorpusError, match=r"this is the subset itself; give the folder above it"):
         librispeech.read(tree / "dev-clean", "dev-clean")
 
 
-def test_folder_without_transcripts_is_no_subset(tree: Path) -> None:
+def test_folder_without_transcripts_is_refused(tree: Path) -> None:
     (tree / "empty").mkdir()
     with pytest.raises(CorpusError, match=r"empty: no <speaker>/<chapter>/\*\.trans\.txt in it"):
         librispeech.read(tree, "empty")

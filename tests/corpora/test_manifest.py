@@ -1,4 +1,4 @@
-"""Manifests written, moved and read again; and every row that cannot be used, named by file and line."""
+"""Manifests: written, moved, read; bad rows named by file and line."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def placed(folder: Path, row: tuple[str, str, Utterance]) -> Utterance:
 
 @given(utterances)
 @settings(deadline=None, max_examples=30)
-def test_what_is_written_is_read(made: list[tuple[str, str, Utterance]]) -> None:
+def test_read_inverts_write(made: list[tuple[str, str, Utterance]]) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name).resolve() / "data"
         original = [placed(folder, row) for row in made]
@@ -61,7 +61,7 @@ def test_what_is_written_is_read(made: list[tuple[str, str, Utterance]]) -> None
         assert [path.name for path in folder.iterdir()] == ["m.jsonl"]
 
 
-def test_a_row_is_one_json_object_of_what_is_known(tmp_path: Path) -> None:
+def test_write_omits_unknown_fields(tmp_path: Path) -> None:
     first = Utterance("a", str(tmp_path / "wav" / "a.flac"), 1.23456, "ÉTÉ", "s1", 2.5)
     manifest.write(tmp_path / "m.jsonl", [first, Utterance("b", str(tmp_path / "b.wav"), 2.0)])
     assert (tmp_path / "m.jsonl").read_text(encoding="utf-8") == (
@@ -70,7 +70,7 @@ def test_a_row_is_one_json_object_of_what_is_known(tmp_path: Path) -> None:
     )
 
 
-def test_audio_is_found_after_a_move_with_its_manifest(tmp_path: Path) -> None:
+def test_audio_paths_follow_a_moved_manifest(tmp_path: Path) -> None:
     (tmp_path / "old" / "wav").mkdir(parents=True)
     (tmp_path / "old" / "wav" / "a.wav").touch()
     manifest.write(tmp_path / "old" / "m.jsonl", [Utterance("a", str(tmp_path / "old" / "wav" / "a.wav"), 1.0)])
@@ -80,7 +80,7 @@ def test_audio_is_found_after_a_move_with_its_manifest(tmp_path: Path) -> None:
     assert Path(moved.audio).exists()
 
 
-def test_audio_is_found_from_any_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio_paths_do_not_depend_on_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     rows(tmp_path / "data", GOOD)
     monkeypatch.chdir(tmp_path)
@@ -91,12 +91,12 @@ def test_audio_is_found_from_any_working_folder(tmp_path: Path, monkeypatch: pyt
     assert manifest.read("../data/m.jsonl") == [one]
 
 
-def test_an_absolute_path_stays_where_it_is(tmp_path: Path) -> None:
+def test_absolute_audio_path_is_kept(tmp_path: Path) -> None:
     [one] = manifest.read(rows(tmp_path, GOOD.replace("a.wav", "/corpus/x/../a.wav")))
     assert one.audio == "/corpus/a.wav"
 
 
-def test_a_file_name_may_be_any_bytes(tmp_path: Path) -> None:
+def test_file_name_of_any_bytes(tmp_path: Path) -> None:
     audio = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
     manifest.write(tmp_path / "m.jsonl", [Utterance("a", audio, 1.0, "É")])
     assert manifest.read(tmp_path / "m.jsonl") == [Utterance("a", audio, 1.0, "É")]
@@ -105,14 +105,14 @@ def test_a_file_name_may_be_any_bytes(tmp_path: Path) -> None:
 # What is allowed
 
 
-def test_what_may_be_left_out_is_filled_in(tmp_path: Path) -> None:
+def test_optional_fields_have_defaults(tmp_path: Path) -> None:
     [one] = manifest.read(rows(tmp_path, '{"duration": 2, "audio": "a.wav", "id": "a"}'))
     assert one == Utterance("a", str(tmp_path / "a.wav"), 2.0, "", "", 0.0)
     assert isinstance(one.duration, float)
     assert isinstance(one.offset, float)
 
 
-def test_whole_seconds_are_numbers_too(tmp_path: Path) -> None:
+def test_integer_seconds_are_accepted(tmp_path: Path) -> None:
     [one] = manifest.read(rows(tmp_path, GOOD.replace("}", ', "offset": 3}')))
     assert one.offset == 3.0
     assert isinstance(one.offset, float)
@@ -129,19 +129,19 @@ def test_whole_seconds_are_numbers_too(tmp_path: Path) -> None:
     ids=["plain", "blank lines", "byte order mark", "spaces"],
 )
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_lines_may_end_and_begin_as_editors_like(lines: list[str | bytes], end: bytes, tmp_path: Path) -> None:
+def test_read_accepts_line_ends_and_marks_of_editors(lines: list[str | bytes], end: bytes, tmp_path: Path) -> None:
     found = manifest.read(rows(tmp_path, *lines, end=end))
     assert [(one.id, one.text) for one in found] == [("a", "HELLO"), ("b", "HELLO")]
 
 
-def test_the_last_line_needs_no_end(tmp_path: Path) -> None:
+def test_read_accepts_missing_last_line_end(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text(GOOD, encoding="utf-8")
     assert len(manifest.read(path)) == 1
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\u2028b", "a\u0085b", '"\\', "\x0b", "\0"])
-def test_no_text_breaks_its_line(text: str, tmp_path: Path) -> None:
+def test_text_with_line_separators_stays_on_one_line(text: str, tmp_path: Path) -> None:
     original = [Utterance("a", str(tmp_path / "a.wav"), 1.0, text), Utterance("b", str(tmp_path / "b.wav"), 1.0)]
     manifest.write(tmp_path / "m.jsonl", original)
     assert manifest.read(tmp_path / "m.jsonl") == original
@@ -193,7 +193,7 @@ def test_no_text_breaks_its_line(text: str, tmp_path: Path) -> None:
         (GOOD.replace("HELLO", "H\xe9").encode("latin-1"), "not UTF-8 (byte 58 is 0xE9)"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_named(line: str | bytes, said: str, tmp_path: Path) -> None:
+def test_bad_row_error_names_file_and_line(line: str | bytes, said: str, tmp_path: Path) -> None:
     path = rows(tmp_path, GOOD.replace('"a"', '"first"'), "", line)
     with pytest.raises(AsrError) as caught:
         manifest.read(path)
@@ -201,13 +201,13 @@ def test_a_row_that_cannot_be_used_is_named(line: str | bytes, said: str, tmp_pa
     assert "\n" not in str(caught.value)
 
 
-def test_a_number_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
+def test_number_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
     path = rows(tmp_path, GOOD.replace("1.5", "1" * 5000))
     with pytest.raises(CorpusError, match=r"m\.jsonl, line 1: not JSON: Exceeds the limit"):
         manifest.read(path)
 
 
-def test_a_repeated_id_is_named_with_both_its_lines(tmp_path: Path) -> None:
+def test_repeated_id_error_names_both_lines(tmp_path: Path) -> None:
     path = rows(tmp_path, GOOD, "", GOOD.replace('"a"', '"b"'), GOOD)
     with pytest.raises(CorpusError) as caught:
         manifest.read(path)
@@ -215,7 +215,7 @@ def test_a_repeated_id_is_named_with_both_its_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\t\n"])
-def test_a_manifest_without_utterances_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_manifest_without_utterances_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_bytes(content)
     with pytest.raises(CorpusError) as caught:
         manifest.read(tmp_path / "m.jsonl")
@@ -230,7 +230,7 @@ def breaking(folder: Path) -> Iterator[Utterance]:
     raise RuntimeError("the corpus is broken")
 
 
-def test_an_error_in_the_middle_leaves_the_old_manifest(tmp_path: Path) -> None:
+def test_failed_write_keeps_old_manifest(tmp_path: Path) -> None:
     path = rows(tmp_path, GOOD)
     before = path.read_bytes()
     with pytest.raises(RuntimeError, match="the corpus is broken"):
@@ -239,13 +239,13 @@ def test_an_error_in_the_middle_leaves_the_old_manifest(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["m.jsonl"]
 
 
-def test_an_error_in_the_middle_leaves_nothing_where_nothing_was(tmp_path: Path) -> None:
+def test_failed_write_leaves_no_new_manifest(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="the corpus is broken"):
         manifest.write(tmp_path / "m.jsonl", breaking(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_manifest_is_not_seen_before_it_is_whole(tmp_path: Path) -> None:
+def test_write_is_atomic(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "m.jsonl"
 
     def watching() -> Iterator[Utterance]:
@@ -257,7 +257,7 @@ def test_a_manifest_is_not_seen_before_it_is_whole(tmp_path: Path) -> None:
     assert json.loads(path.read_text(encoding="utf-8"))["audio"] == "../../a.wav"
 
 
-def test_a_link_to_a_manifest_stays_one(tmp_path: Path) -> None:
+def test_write_follows_symbolic_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     path = rows(tmp_path / "disk", GOOD)
     (tmp_path / "m.jsonl").symlink_to(path)
@@ -270,18 +270,18 @@ def test_a_link_to_a_manifest_stays_one(tmp_path: Path) -> None:
     assert manifest.read(path) == manifest.read(tmp_path / "m.jsonl")
 
 
-def test_an_utterance_has_no_attribute_but_its_fields() -> None:
+def test_utterance_has_slots() -> None:
     # A million of them are held at once.
     assert not hasattr(Utterance("a", "a.wav", 1.0), "__dict__")
 
 
-def test_writing_replaces_what_was_there(tmp_path: Path) -> None:
+def test_write_replaces_old_manifest(tmp_path: Path) -> None:
     path = rows(tmp_path, GOOD, GOOD.replace('"a"', '"b"'))
     assert manifest.write(str(path), manifest.read(path)[1:]) == 1
     assert [one.id for one in manifest.read(path)] == ["b"]
 
 
-def test_several_manifests_are_joined_in_their_order(tmp_path: Path) -> None:
+def test_join_keeps_the_order_of_manifests(tmp_path: Path) -> None:
     for folder, ids in (("a", "xy"), ("b", "z")):
         (tmp_path / folder).mkdir()
         rows = [Utterance(name, str(tmp_path / folder / f"{name}.wav"), 1.0, name.upper()) for name in ids]

@@ -52,14 +52,14 @@ BOTH = {"clips/a": "HELLO, WORLD", "clips/b_c": 'SAY "YES"'}
         ("t.csv", 'filename\tTEXT\tnote\nclips/a.wav\tHELLO, WORLD\nclips/b c.wav\tSAY "YES"\n'),
     ],
 )
-def test_tables_of_every_kind(folder: Path, name: str, text: str) -> None:
+def test_read_accepts_every_delimiter_and_encoding(folder: Path, name: str, text: str) -> None:
     assert texts(write(folder, text, name)) == BOTH
     assert texts(write(folder, text.replace("\n", "\r\n"), name)) == BOTH
     assert texts(write(folder, b"\xef\xbb\xbf" + text.encode(), name)) == BOTH
     assert texts(write(folder, text.encode("utf-16"), name)) == BOTH
 
 
-def test_optional_columns_cut_segments(folder: Path) -> None:
+def test_optional_columns_select_segments(folder: Path) -> None:
     path = write(
         folder,
         "id,audio,speaker,offset,duration,text\n"
@@ -76,7 +76,7 @@ def test_optional_columns_cut_segments(folder: Path) -> None:
     assert rest.duration == pytest.approx(0.1)
 
 
-def test_segments_without_ids_are_named_by_their_offset(folder: Path) -> None:
+def test_segments_without_ids_are_numbered_by_offset(folder: Path) -> None:
     path = write(folder, "audio,text,offset\nclips/a.wav,ONE,0\nclips/a.wav,TWO,0.2505\n")
     utterances = table.read(path)
     assert [utterance.id for utterance in utterances] == ["clips/a-0000000", "clips/a-0000250"]
@@ -140,14 +140,14 @@ def test_progress_counts_each_file_once(folder: Path) -> None:
         (b"audio,text\nclips/a.wav,CAF\xc9\n", r"line 2: not UTF-8 \(byte 16 is 0xC9\); save the file as UTF-8"),
     ],
 )
-def test_mistakes_are_named_with_file_and_row(folder: Path, text: str | bytes, message: str) -> None:
+def test_mistake_error_names_file_and_row(folder: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(AsrError, match=message) as error:
         table.read(write(folder, text))
     assert str(error.value).startswith(str(folder / "table.csv"))
     assert "\n" not in str(error.value)
 
 
-def test_table_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"none\.csv: no such table or folder"):
         table.read(tmp_path / "none.csv")
 

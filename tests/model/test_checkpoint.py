@@ -1,4 +1,4 @@
-"""A model file comes back as it went, and every other file is refused in one line that names it."""
+"""Model files: round trips, and refusal of all other files in one line."""
 
 import json
 import os
@@ -90,13 +90,13 @@ def test_round_trip(cell: str, bidirectional: bool, tmp_path: Path) -> None:
     assert checkpoint.inspect(tmp_path / "model") == contents
 
 
-def test_the_defaults_go_round(tmp_path: Path) -> None:
+def test_round_trip_of_defaults(tmp_path: Path) -> None:
     shape = ModelFileSettings(model=ModelSettings(layers=1, hidden=4))
     checkpoint.save(str(tmp_path / "model"), make(shape), shape, {})
     assert checkpoint.inspect(str(tmp_path / "model")).settings == shape
 
 
-def test_a_loaded_model_is_ready(path: Path) -> None:
+def test_loaded_model_is_in_evaluation_mode(path: Path) -> None:
     model, _ = checkpoint.load(path)
     assert not model.training
     log_probs(model).sum()
@@ -105,7 +105,7 @@ def test_a_loaded_model_is_ready(path: Path) -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_saving_leaves_the_model_and_its_mode_alone(tmp_path: Path) -> None:
+def test_save_does_not_change_the_model(tmp_path: Path) -> None:
     model = make().train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     checkpoint.save(tmp_path / "model", model, SMALL, CARD)
@@ -113,7 +113,7 @@ def test_saving_leaves_the_model_and_its_mode_alone(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_loaded_model_can_be_saved_over_its_own_file(path: Path) -> None:
+def test_loaded_model_can_overwrite_its_file(path: Path) -> None:
     model, contents = checkpoint.load(path)
     before = log_probs(model)
     checkpoint.save(path, model, contents.settings, {"again": 1})
@@ -122,7 +122,7 @@ def test_a_loaded_model_can_be_saved_over_its_own_file(path: Path) -> None:
     assert contents.card == {"again": 1}
 
 
-def test_a_loaded_model_does_not_change_with_its_file(path: Path) -> None:
+def test_loaded_model_does_not_change_with_its_file(path: Path) -> None:
     model, _ = checkpoint.load(path)
     before = log_probs(model)
     size = path.stat().st_size
@@ -131,7 +131,7 @@ def test_a_loaded_model_does_not_change_with_its_file(path: Path) -> None:
     assert torch.equal(log_probs(model), before)
 
 
-def test_settings_need_a_real_alphabet() -> None:
+def test_settings_refuse_alphabet_auto() -> None:
     with pytest.raises(ValueError, match=r"text\.alphabet = 'auto'"):
         ModelFileSettings(text=TextSettings(alphabet="auto"))
 
@@ -141,7 +141,7 @@ def test_settings_need_a_real_alphabet() -> None:
 
 @pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failing_save_leaves_nothing_behind(
+def test_failed_save_leaves_nothing(
     there: bool, failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.safetensors"
@@ -162,7 +162,7 @@ def test_a_failing_save_leaves_nothing_behind(
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_the_file_is_never_seen_half_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_save_is_atomic(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
 
     replace_by_name = Path.replace
@@ -183,13 +183,13 @@ def test_the_file_is_never_seen_half_written(path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
-def test_others_may_read_a_model_as_any_new_file(path: Path) -> None:
+def test_saved_file_has_default_permissions(path: Path) -> None:
     plain = path.with_name("plain")
     plain.touch()
     assert path.stat().st_mode == plain.stat().st_mode
 
 
-def test_saving_where_it_cannot_be(tmp_path: Path) -> None:
+def test_save_to_unwritable_path_fails(tmp_path: Path) -> None:
     def save(path: Path) -> None:
         checkpoint.save(path, make(), SMALL, CARD)
 
@@ -199,7 +199,7 @@ def test_saving_where_it_cannot_be(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
 
 
-def test_a_card_that_is_no_json_leaves_the_old_file(path: Path) -> None:
+def test_card_that_json_cannot_hold_keeps_old_file(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(TypeError):
         checkpoint.save(path, make(), SMALL, {"path": path})
@@ -214,7 +214,7 @@ READERS = pytest.mark.parametrize("read", [checkpoint.load, checkpoint.inspect])
 
 
 @READERS
-def test_no_file(read: Callable[[Path], object], tmp_path: Path) -> None:
+def test_load_without_file_fails(read: Callable[[Path], object], tmp_path: Path) -> None:
     assert refused(tmp_path / "none", read) == "no such file; expected a model file"
     assert refused(tmp_path, read) == "a folder; expected a model file"
 
@@ -223,7 +223,7 @@ def test_no_file(read: Callable[[Path], object], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"\0", b"\0" * 8, b"\0" * 1000, b"THE CAT SAT\n" * 50, b"RIFF\x24\0\0\0WAVEfmt "]
 )
-def test_other_files(read: Callable[[Path], object], data: bytes, tmp_path: Path) -> None:
+def test_load_of_other_files_fails(read: Callable[[Path], object], data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(data)
     assert refused(path, read) == "not a safetensors file, or a truncated one"
@@ -237,14 +237,14 @@ def test_truncated_anywhere(path: Path) -> None:
         assert refused(path) == "not a safetensors file, or a truncated one"
 
 
-def test_bytes_too_many(path: Path) -> None:
+def test_trailing_bytes_are_refused(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"\0")
     assert refused(path) == "not a safetensors file, or a truncated one"
 
 
 @READERS
 @pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}, {"format": "asr-other", "schema": "1"}])
-def test_a_safetensors_file_of_something_else(
+def test_safetensors_file_of_another_format_is_refused(
     read: Callable[[Path], object], metadata: dict[str, str] | None, tmp_path: Path
 ) -> None:
     path = tmp_path / "model"
@@ -285,7 +285,7 @@ def test_a_pickle_is_refused_and_never_unpickled(read: Callable[[Path], object],
 
 @READERS
 @pytest.mark.parametrize("schema", [SCHEMA + 1, 10**9])
-def test_newer_schema(read: Callable[[Path], object], schema: int, path: Path) -> None:
+def test_newer_schema_is_refused(read: Callable[[Path], object], schema: int, path: Path) -> None:
     # ModelFileSettings of a newer schema may be of another form altogether.
     rewrite(path, schema=str(schema), settings="of another form", card=None)
     assert refused(path, read) == f"schema {schema}, but this asr reads up to {SCHEMA}; install a newer asr"
@@ -293,7 +293,7 @@ def test_newer_schema(read: Callable[[Path], object], schema: int, path: Path) -
 
 @READERS
 @pytest.mark.parametrize("schema", ["", "one", "1.0", None, "9" * 5000])
-def test_schema_is_no_number(read: Callable[[Path], object], schema: str | None, path: Path) -> None:
+def test_schema_that_is_not_a_number_is_refused(read: Callable[[Path], object], schema: str | None, path: Path) -> None:
     rewrite(path, schema=schema)
     assert refused(path, read) == "damaged metadata: its schema is not a number"
 
@@ -331,7 +331,9 @@ def with_settings(**changed: Any) -> str:
         (with_settings(text={"alphabet": "auto"}), "text.alphabet = 'auto' is not an alphabet"),
     ],
 )
-def test_damaged_settings(read: Callable[[Path], object], text: str | None, message: str, path: Path) -> None:
+def test_damaged_settings_are_refused(
+    read: Callable[[Path], object], text: str | None, message: str, path: Path
+) -> None:
     rewrite(path, settings=text)
     found = refused(path, read)
     assert found.startswith("damaged metadata: ")
@@ -340,7 +342,7 @@ def test_damaged_settings(read: Callable[[Path], object], text: str | None, mess
 
 @READERS
 @pytest.mark.parametrize("card", [None, "", "{", "null", "[]", '"card"', "3"])
-def test_damaged_card(read: Callable[[Path], object], card: str | None, path: Path) -> None:
+def test_damaged_card_is_refused(read: Callable[[Path], object], card: str | None, path: Path) -> None:
     rewrite(path, card=card)
     assert refused(path, read).startswith("damaged metadata: ")
 
@@ -355,7 +357,7 @@ def test_damaged_card(read: Callable[[Path], object], card: str | None, path: Pa
         (with_settings(model={"layer_norm": True}), "last_norm.bias", 5),
     ],
 )
-def test_weights_that_do_not_fit(text: str, first: str, more: int, path: Path) -> None:
+def test_weights_that_do_not_fit_are_named(text: str, first: str, more: int, path: Path) -> None:
     rewrite(path, settings=text)
     fault = refused(path)
     assert fault.startswith("its weights do not fit its settings: ")
@@ -363,7 +365,7 @@ def test_weights_that_do_not_fit(text: str, first: str, more: int, path: Path) -
     assert fault.endswith(f"(and {more} more)")
 
 
-def test_missing_and_extra_tensors(path: Path) -> None:
+def test_missing_and_extra_tensors_are_named(path: Path) -> None:
     tensors = load_file(path)
     missing = {name: tensor for name, tensor in tensors.items() if name != "output.bias"}
     for other, fault in (
@@ -379,7 +381,7 @@ def test_missing_and_extra_tensors(path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.float64, torch.bfloat16, torch.bool])
-def test_weights_of_another_type(dtype: torch.dtype, path: Path) -> None:
+def test_weights_of_another_type_are_refused(dtype: torch.dtype, path: Path) -> None:
     tensors = load_file(path)
     rewrite(path, tensors | {"output.bias": tensors["output.bias"].to(dtype)})
     assert (

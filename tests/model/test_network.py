@@ -1,4 +1,4 @@
-"""The network against its equations, written out; against finite differences; and against itself, cut in pieces."""
+"""The network against its written equations, finite differences, and itself in chunks."""
 
 from collections.abc import Callable
 from itertools import product
@@ -103,7 +103,7 @@ def directions(layer: RecurrentLayer) -> list[dict[str, Array]]:
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_layer_is_its_recurrence(cell: str, bidirectional: bool) -> None:
+def test_layer_equals_its_recurrence_equations(cell: str, bidirectional: bool) -> None:
     torch.manual_seed(1)
     layer = RecurrentLayer(5, tiny(cell, hidden=4, bidirectional=bidirectional)).double()
     for parameter in layer.parameters():
@@ -165,7 +165,7 @@ def ctc(model: Model, features: Tensor, lengths: Tensor) -> Tensor:
     [(cell, bidirectional, weighted) for cell, bidirectional in product(CELLS, (True, False))]
     + [("lstm", True, ctc), ("gru", False, ctc)],
 )
-def test_gradients_are_finite_differences(
+def test_gradients_equal_finite_differences(
     cell: str, bidirectional: bool, loss: Callable[[Model, Tensor, Tensor], Tensor]
 ) -> None:
     model = make(tiny(cell, bidirectional=bidirectional, time_reduction=2), seed=3).double().train()
@@ -197,7 +197,7 @@ def test_gradients_are_finite_differences(
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("time_reduction", REDUCTIONS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_alone_as_in_a_padded_batch(cell: str, time_reduction: int, bidirectional: bool) -> None:
+def test_padded_batch_equals_single_utterances(cell: str, time_reduction: int, bidirectional: bool) -> None:
     model = make(tiny(cell, time_reduction=time_reduction, bidirectional=bidirectional))
     lengths = [23, 22, 14, 9, 5, 2, 1]
     features = torch.randn(len(lengths), 23, FEATURES)
@@ -246,7 +246,7 @@ def both_paths(shape: ModelSettings, lengths: list[int], features: Tensor, tap: 
 
 @pytest.mark.parametrize("changed", SHAPES, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
-def test_packed_as_padded_in_outputs_and_gradients(cell: str, changed: dict[str, Any]) -> None:
+def test_packed_batch_equals_padded_batch(cell: str, changed: dict[str, Any]) -> None:
     lengths = [14, 23, 1, 9, 22]  # the longest is not the first
     features = torch.randn(len(lengths), 23, FEATURES, generator=torch.Generator().manual_seed(8))
     padded, packed = both_paths(tiny(cell, layers=3, **changed), lengths, features, tap=2)
@@ -260,7 +260,7 @@ def test_packed_as_padded_in_outputs_and_gradients(cell: str, changed: dict[str,
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_packed_as_alone(cell: str, bidirectional: bool) -> None:
+def test_packed_batch_equals_single_utterances(cell: str, bidirectional: bool) -> None:
     model = make(tiny(cell, bidirectional=bidirectional))
     lengths = [5, 23, 14, 1]
     features = 10 * torch.randn(len(lengths), 23, FEATURES)
@@ -273,7 +273,7 @@ def test_packed_as_alone(cell: str, bidirectional: bool) -> None:
 
 @pytest.mark.parametrize("packs", [False, True])
 @pytest.mark.parametrize("changed", SHAPES, ids=str)
-def test_a_tap_reads_a_layer_as_the_last_one_is_read(changed: dict[str, Any], packs: bool) -> None:
+def test_tap_equals_output_of_shorter_model(changed: dict[str, Any], packs: bool) -> None:
     lengths = [20, 13]
     features = torch.randn(2, 20, FEATURES)
     model = make(tiny(layers=3, **changed))
@@ -297,7 +297,7 @@ def test_a_tap_reads_a_layer_as_the_last_one_is_read(changed: dict[str, Any], pa
             assert (output.tapped - output.log_probs).abs().max() > 1e-3
 
 
-def test_a_tap_is_the_output_layer_on_the_layers_output() -> None:
+def test_tap_is_output_layer_of_intermediate_layer() -> None:
     model = make(tiny(layers=2, residual=False))
     seen: list[Tensor] = []
     model.layers[0].register_forward_hook(lambda _, __, output: seen.append(output[0]))
@@ -320,7 +320,7 @@ def sensitivity(model: Model, frames: int) -> NDArray[np.bool_]:
 
 @pytest.mark.parametrize("time_reduction", REDUCTIONS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_bidirectional_sees_the_whole_utterance(cell: str, time_reduction: int) -> None:
+def test_bidirectional_output_depends_on_all_frames(cell: str, time_reduction: int) -> None:
     # With this many channels no frame's paths through the ReLUs are all dead.
     seen = sensitivity(make(tiny(cell, time_reduction=time_reduction, channels=8, hidden=8)), 24)
     assert seen.all()
@@ -328,7 +328,7 @@ def test_bidirectional_sees_the_whole_utterance(cell: str, time_reduction: int) 
 
 @pytest.mark.parametrize("time_reduction", REDUCTIONS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_forward_only_sees_all_of_the_past_and_nothing_of_the_future(cell: str, time_reduction: int) -> None:
+def test_forward_only_output_depends_on_past_frames_only(cell: str, time_reduction: int) -> None:
     shape = tiny(cell, time_reduction=time_reduction, bidirectional=False, channels=8, hidden=8)
     seen = sensitivity(make(shape), 21)
     output, frame = np.indices(seen.shape)
@@ -338,7 +338,7 @@ def test_forward_only_sees_all_of_the_past_and_nothing_of_the_future(cell: str, 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("time_reduction", REDUCTIONS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_stream_in_chunks_as_the_whole(cell: str, time_reduction: int, batch: int) -> None:
+def test_stream_in_chunks_equals_whole_utterance(cell: str, time_reduction: int, batch: int) -> None:
     model = make(tiny(cell, time_reduction=time_reduction, bidirectional=False, layers=3))
     frames = 37
     features = torch.randn(batch, frames, FEATURES)
@@ -355,7 +355,7 @@ def test_a_stream_in_chunks_as_the_whole(cell: str, time_reduction: int, batch: 
         assert torch.equal(lengths, whole.lengths)
 
 
-def test_the_state_matters_and_is_left_alone() -> None:
+def test_stream_state_is_used_and_not_changed() -> None:
     model = make(tiny(bidirectional=False))
     features = torch.randn(1, 16, FEATURES)
     state = run(model, features[:, :8], [8]).state
@@ -364,7 +364,7 @@ def test_the_state_matters_and_is_left_alone() -> None:
     assert torch.equal(first, run(model, features[:, 8:], [8], state).log_probs)
 
 
-def test_a_bidirectional_model_has_no_state() -> None:
+def test_bidirectional_model_has_no_state() -> None:
     state = run(make(tiny(bidirectional=False)), torch.randn(1, 8, FEATURES), [8]).state
     model = make(tiny())
     assert run(model, torch.randn(1, 8, FEATURES), [8]).state is None
@@ -377,7 +377,7 @@ def test_a_bidirectional_model_has_no_state() -> None:
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("time_reduction", REDUCTIONS)
-def test_output_length_is_what_the_model_returns(time_reduction: int, bidirectional: bool) -> None:
+def test_output_length_equals_model_output(time_reduction: int, bidirectional: bool) -> None:
     shape = tiny("rnn-tanh", time_reduction=time_reduction, bidirectional=bidirectional, layers=1, hidden=1, channels=1)
     model = make(shape, features=3)
     frames = list(range(1, 201))
@@ -391,7 +391,7 @@ def test_output_length_is_what_the_model_returns(time_reduction: int, bidirectio
 
 
 @pytest.mark.parametrize("time_reduction", REDUCTIONS)
-def test_output_length_is_the_quotient_rounded_up(time_reduction: int) -> None:
+def test_output_length_rounds_up(time_reduction: int) -> None:
     for frames in range(201):
         assert output_length(frames, time_reduction) == -(-frames // time_reduction)
     every = np.arange(201)
@@ -430,7 +430,7 @@ def test_log_probs_sum_to_one(cell: str) -> None:
     torch.testing.assert_close(output.log_probs.exp().sum(dim=2), torch.ones(2, 5))
 
 
-def test_dropout_is_active_in_training_alone() -> None:
+def test_dropout_is_active_in_training_only() -> None:
     model = make(tiny(dropout=0.5))
     features = torch.randn(1, 20, FEATURES)
     assert torch.equal(alone(model, features[0]), alone(model, features[0]))
@@ -470,7 +470,7 @@ def test_residual(cell: str, layer_norm: bool) -> None:
             assert not torch.allclose(log_probs, alone(one, features), atol=1e-3)
 
 
-def test_residual_is_skipped_where_the_sizes_differ() -> None:
+def test_residual_is_skipped_for_different_sizes() -> None:
     model = make(tiny(layers=1))
     silence(model.layers[0])
     log_probs = alone(model, torch.randn(17, FEATURES))
@@ -514,17 +514,17 @@ def test_layer_norm(layer_norm: bool) -> None:
         ({"dropout": float("nan")}, r"^dropout = nan is not"),
     ],
 )
-def test_settings_out_of_range(changed: dict[str, Any], message: str) -> None:
+def test_settings_out_of_range_are_refused(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ModelSettings(**changed)
 
 
-def test_settings_at_the_ends_of_their_ranges() -> None:
+def test_settings_at_their_limits_are_accepted() -> None:
     assert ModelSettings(layers=1, hidden=1, channels=1, dropout=0.0).hidden == 1
     assert ModelSettings(layers=32, hidden=8192, channels=1024, dropout=0.996).hidden == 8192
 
 
-def test_size_of_the_default() -> None:
+def test_default_model_size() -> None:
     assert sum(parameter.numel() for parameter in Model(40, 29, ModelSettings()).parameters()) == 2_588_797
 
 
@@ -532,7 +532,7 @@ def test_size_of_the_default() -> None:
 
 
 @pytest.mark.parametrize("chance", [0.002, 0.1, 0.25, 0.3, 0.5, 0.996])
-def test_dropout_keeps_the_share_it_should_and_the_mean(chance: float) -> None:
+def test_dropout_keeps_its_share_and_the_mean(chance: float) -> None:
     dropout = Dropout(chance)
     x = torch.ones(101, 1003, requires_grad=True)
     torch.manual_seed(3)
@@ -550,7 +550,7 @@ def test_dropout_keeps_the_share_it_should_and_the_mean(chance: float) -> None:
     torch.testing.assert_close(x.grad, y.detach())
 
 
-def test_dropout_is_by_the_seed_and_in_training_alone() -> None:
+def test_dropout_is_seeded_and_active_in_training_only() -> None:
     dropout, x = Dropout(0.3), torch.randn(7, 5, 3)
     torch.manual_seed(1)
     first, second = dropout(x), dropout(x)

@@ -1,4 +1,4 @@
-"""The file of a network: what is written is read again to the bit, and what is damaged is named."""
+"""Network files: exact round trips, and errors that name the damage."""
 
 import json
 import math
@@ -57,7 +57,7 @@ def path(tmp_path: Path) -> Path:
     outputs=st.integers(1, 5),
     card=st.dictionaries(st.text(st.characters(codec="utf-8")), JSON, max_size=4),
 )
-def test_what_is_written_is_read_again(
+def test_read_inverts_write(
     inputs: int, outputs: int, card: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("weights") / "w"
@@ -78,7 +78,9 @@ def test_what_is_written_is_read_again(
     rows=st.lists(st.lists(st.floats(-1e4, 1e4, width=32), min_size=2, max_size=2), min_size=3, max_size=3),
     bits=st.sampled_from([8, 16]),
 )
-def test_rounded_weights_are_near(rows: list[list[float]], bits: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_quantised_weights_are_close(
+    rows: list[list[float]], bits: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("rounded") / "w"
     network = Widths().build()
     network.weight.data = torch.tensor(rows)
@@ -93,7 +95,7 @@ def test_rounded_weights_are_near(rows: list[list[float]], bits: int, tmp_path_f
     assert bool((found[network.weight == 0] == 0).all())
 
 
-def test_eight_bits_take_a_quarter(tmp_path: Path) -> None:
+def test_eight_bits_quarter_the_size(tmp_path: Path) -> None:
     shape = Widths(500, 400)
     sizes = []
     for bits in (32, 16, 8):
@@ -131,7 +133,7 @@ def test_scales_that_do_not_fit_are_refused(scale: torch.Tensor | None, says: st
     assert str(error.value) == f"{path}: {says}"
 
 
-def test_a_rebuilt_network_does_not_change_with_its_file(path: Path) -> None:
+def test_rebuilt_network_does_not_change_with_its_file(path: Path) -> None:
     contents, tensors = weights.read(path, KIND)
     network = weights.rebuild(contents.settings, tensors)
     before = network.weight.detach().clone()
@@ -154,7 +156,7 @@ def test_a_rebuilt_network_does_not_change_with_its_file(path: Path) -> None:
         ({"card": "{"}, "damaged metadata: "),
     ],
 )
-def test_damage_is_told_in_the_words_of_the_kind(changed: dict[str, str], says: str, path: Path) -> None:
+def test_damaged_metadata_raises_the_error_of_the_kind(changed: dict[str, str], says: str, path: Path) -> None:
     good = {
         "format": "asr-linear",
         "schema": "1",
@@ -170,7 +172,7 @@ def test_damage_is_told_in_the_words_of_the_kind(changed: dict[str, str], says: 
     assert str(caught.value).startswith(f"{path}: {says}")
 
 
-def test_what_is_no_such_file_is_named(path: Path, tmp_path: Path) -> None:
+def test_other_files_are_refused(path: Path, tmp_path: Path) -> None:
     whole = path.read_bytes()
     for length in range(0, len(whole), 7):
         path.write_bytes(whole[:length])
@@ -182,7 +184,7 @@ def test_what_is_no_such_file_is_named(path: Path, tmp_path: Path) -> None:
         weights.read(tmp_path, KIND)
 
 
-def test_what_could_not_be_read_again_is_not_written(path: Path) -> None:
+def test_write_refuses_unreadable_contents(path: Path) -> None:
     before = path.read_bytes()
     broken = Widths().build()
     broken.bias.data[0] = math.nan
