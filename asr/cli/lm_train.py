@@ -247,15 +247,8 @@ def _train_rnn(
         shape = recurrent.RnnLmSettings(cell=values["cell"], hidden=values["hidden"], **defaults)
         # A word model keeps the alphabet too, which must be that of the acoustic model.
         settings = recurrent.LmFileSettings(text, shape, unit)
-        training = recurrent.RnnLmTraining(
-            epochs=values["epochs"],
-            seed=values["seed"],
-            streams=values["batch"] or 0,
-            chunk=chunk,
-            min_count=values["min_count"],
-            learning_rate=values["learning_rate"],
-            device=device,
-        )
+        given = {name: values[name] for name in ("epochs", "seed", "min_count", "learning_rate")}
+        training = recurrent.RnnLmTraining(**given, streams=values["batch"] or 0, chunk=chunk, device=device)
     except ValueError as error:
         raise click.UsageError(f"--{error}".replace("_", "-")) from error
     compute.keep_freed_memory()

@@ -183,20 +183,15 @@ def _section(lines: _Lines, shape: tuple[int, int], highest: bool, vocabulary: M
 
 def _numbers(lines: _Lines, first: int, rows: list[list[bytes]], order: int, highest: bool) -> tuple[Doubles, Doubles]:
     """Return the log-probabilities and back-off weights of rows."""
+    valid = set(map(len, rows)) <= {order + 1, order + 2}
     try:
-        if not set(map(len, rows)) <= {order + 1, order + 2}:
-            raise ValueError
         log_probs = np.array([float(row[0]) for row in rows])
         backoffs = np.array([float(row[order + 1]) if len(row) == order + 2 else 0.0 for row in rows])
-        if not (np.isfinite(log_probs).all() and np.isfinite(backoffs).all()) or (log_probs > 0).any():
-            raise ValueError
-        if highest and backoffs.any():
-            raise ValueError
+        valid &= bool(np.isfinite(log_probs).all() and np.isfinite(backoffs).all() and (log_probs <= 0).all())
     except ValueError:
-        for i, row in enumerate(rows):
-            if problem := _problem(row, order, highest):
-                lines.fail(problem, first + i)
-        raise
+        valid = False
+    if not valid or (highest and backoffs.any()):
+        lines.fail(*next((text, first + i) for i, row in enumerate(rows) if (text := _problem(row, order, highest))))
     return log_probs * LOG_10, backoffs * LOG_10
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from asr.files import open_atomic
 from asr.lm.ngram import arpa, packed
@@ -123,16 +122,12 @@ def _open(path: Path) -> tuple[NgramModel, Mapping[str, Any]]:
     # Compiled code trusts the indices in the arrays, so a damaged file must not reach it.
     if len(data) != header["size"] or zlib.crc32(data.data) != header["crc32"]:
         raise LmError(f"{path}: damaged or truncated ({len(data)} of {header['size']} bytes of arrays)")
-    return _model(data, header), header["source"] or {}
-
-
-def _model(data: npt.NDArray[np.uint8], header: Mapping[str, Any]) -> NgramModel:
     arrays = {}
     for name, kind in _TYPES.items():
         offset, size = header["arrays"][name]
         arrays[name] = data[offset : offset + size].view(np.dtype(kind))
     words = arrays.pop("names").tobytes().decode().split("\n")
-    return NgramModel(tuple(words), tuple(header["counts"]), Arrays(**arrays))
+    return NgramModel(tuple(words), tuple(header["counts"]), Arrays(**arrays)), header["source"] or {}
 
 
 def _is_from(path: Path, source: Mapping[str, Any]) -> bool:
