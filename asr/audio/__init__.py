@@ -4,7 +4,6 @@ from asr.audio.reading import LONGEST as LONGEST
 from asr.audio.reading import SUFFIXES as SUFFIXES
 from asr.audio.reading import AudioInfo as AudioInfo
 from asr.audio.reading import AudioReader as AudioReader
-from asr.audio.reading import blocks as blocks
 from asr.audio.reading import info as info
 from asr.audio.reading import load as load
 from asr.audio.waveforms import SAMPLE_RATE as SAMPLE_RATE

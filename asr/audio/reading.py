@@ -230,15 +230,3 @@ def load(
     """Read a sound file as a mono waveform, float32 (samples,), as `AudioReader.read` does. Raises AudioError."""
     with AudioReader(path) as reader:
         return reader.read(sample_rate, offset, duration, channel)
-
-
-def blocks(
-    path: str | Path,
-    sample_rate: int = SAMPLE_RATE,
-    offset: float = 0.0,
-    duration: float | None = None,
-    channel: int | None = None,
-) -> Iterator[Waveform]:
-    """Yield the waveform that `load` returns, in blocks of seconds. Raises AudioError."""
-    with AudioReader(path) as reader:
-        yield from reader.blocks(sample_rate, offset, duration, channel)

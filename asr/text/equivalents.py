@@ -1,54 +1,38 @@
 """Lists of equivalent spellings, a line `colour = color` for each, and their replacement in normalised text."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from asr.text.alphabet import TextError
 
 Normaliser = Callable[[str], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Equivalent:
-    """A spelling, one or more words, and its replacement."""
+def replacer(content: str, normaliser: Normaliser, name: str) -> Normaliser:
+    """Return a function that replaces the spellings of a list in normalised text, whole words, the longest first.
 
-    spelling: str
-    replacement: str
-    line: int
-
-
-def parse(lines: Iterable[str], name: str) -> Iterator[Equivalent]:
-    """Yield the equivalents of lines `spelling = replacement`, # before a comment. Raises TextError with the line."""
-    for number, line in enumerate(lines, 1):
-        content = line.partition("#")[0].strip()
-        if not content:
-            continue
-        spelling, equals, replacement = (part.strip() for part in content.partition("="))
-        if not equals or not spelling or not replacement or "=" in replacement:
-            raise TextError(f"{name}, line {number}: {content[:60]!r} is not of the form 'colour = color'")
-        yield Equivalent(spelling, replacement, number)
-
-
-def replacer(equivalents: Iterable[Equivalent], normaliser: Normaliser, name: str) -> Normaliser:
-    """Return a function that replaces the spellings in normalised text, whole words, the longest first.
-
-    Both sides of an equivalent are normalised too. Raises TextError for an equivalent of which the normaliser leaves
+    A line of `content` is `spelling = replacement`, of one or more words, which are normalised too; # begins a
+    comment. `name` is for messages. Raises TextError for a line of another form or of which the normaliser leaves
     nothing, two replacements of one spelling, and a circle of replacements.
     """
     replacements: dict[str, str] = {}
-    for row in equivalents:
-        spelling, replacement = normaliser(row.spelling), normaliser(row.replacement)
+    for number, line in enumerate(content.splitlines(), 1):
+        pair = line.partition("#")[0].strip()
+        if not pair:
+            continue
+        sides = [side.strip() for side in pair.split("=")]
+        if len(sides) != 2 or not all(sides):
+            raise TextError(f"{name}, line {number}: {pair[:60]!r} is not of the form 'colour = color'")
+        spelling, replacement = map(normaliser, sides)
         if not spelling or not replacement:
-            empty = row.replacement if spelling else row.spelling
-            raise TextError(f"{name}, line {row.line}: the normaliser leaves nothing of {empty!r}")
+            raise TextError(f"{name}, line {number}: the normaliser leaves nothing of {sides[bool(spelling)]!r}")
         if replacements.get(spelling, replacement) != replacement:
             raise TextError(
-                f"{name}, line {row.line}: {spelling!r} is already replaced by {replacements[spelling]!r}; delete one"
+                f"{name}, line {number}: {spelling!r} is already replaced by {replacements[spelling]!r}; delete one"
             )
         if spelling != replacement:
             replacements[spelling] = replacement
             if _final(replacements, spelling) == spelling:
-                raise TextError(f"{name}, line {row.line}: {spelling!r} is replaced by itself; delete one of the lines")
+                raise TextError(f"{name}, line {number}: {spelling!r} is replaced by itself; delete one of the lines")
     final = {spelling: _final(replacements, spelling) for spelling in replacements}
     # The number of words of the longest spelling, by its first word.
     longest: dict[str, int] = {}

@@ -14,9 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from asr.files import read_utf8
-from asr.text import equivalents
 from asr.text.alphabet import TextError
-from asr.text.equivalents import Normaliser
+from asr.text.equivalents import Normaliser, replacer
 from asr.text.numbers import remove_and, spell_numbers
 
 _APOSTROPHES = dict.fromkeys("’‘ʼ`´＇", "'")
@@ -28,53 +27,9 @@ _PLAIN = re.compile(r"[A-Z0-9']+(?: [A-Z0-9']+)*")
 # Letters without a Unicode decomposition.
 _LETTERS = {"Æ": "AE", "Œ": "OE", "Ø": "O", "Đ": "D", "Ð": "D", "Ł": "L", "Þ": "TH", "ẞ": "SS", "&": " AND "}
 _PLAIN_LETTERS = str.maketrans(_LETTERS)
-_IRREGULAR = {
-    "can't": "can not",
-    "cannot": "can not",
-    "won't": "will not",
-    "shan't": "shall not",
-    "ain't": "is not",
-    "let's": "let us",
-    "y'all": "you all",
-    "ma'am": "madam",
-    "gonna": "going to",
-    "wanna": "want to",
-    "gotta": "got to",
-    "gimme": "give me",
-    "lemme": "let me",
-    "dunno": "do not know",
-    "kinda": "kind of",
-    "sorta": "sort of",
-    "mr": "mister",
-    "mrs": "missus",
-    "dr": "doctor",
-    "prof": "professor",
-    "ok": "okay",
-    "vs": "versus",
-    "etc": "et cetera",
-}
 _ENDINGS = (("n't", " not"), ("'re", " are"), ("'ll", " will"), ("'ve", " have"), ("'m", " am"), ("'d", " would"))
 # After these words "'s" is "is" (or "has", which has the same form); after others it is a possessive.
-_IS = frozenset(
-    [
-        "it",
-        "he",
-        "she",
-        "that",
-        "this",
-        "there",
-        "here",
-        "what",
-        "who",
-        "where",
-        "when",
-        "why",
-        "how",
-        "everything",
-        "nothing",
-        "something",
-    ]
-)
+_IS = re.compile("(it|he|she|that|this|there|here|what|who|where|when|why|how|everything|nothing|something)'s")
 
 
 def _none(text: str) -> str:
@@ -108,27 +63,26 @@ def _librispeech(text: str) -> str:
 
 def _expand(word: str) -> str:
     """Return a word with its contractions written out: "i'd've" is "i would have"."""
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
+    irregular = _table("contractions.txt")(word)
+    if irregular != word:
+        return irregular
     for ending, expanded in _ENDINGS:
         if word.endswith(ending) and len(word) > len(ending):
             return _expand(word.removesuffix(ending)) + expanded
-    stem = word.removesuffix("'s")
-    return f"{stem} is" if stem != word and stem in _IS else word
+    return word.replace("'s", " is") if _IS.fullmatch(word) else word
 
 
 def _english(text: str) -> str:
     words = _basic(spell_numbers(text).replace("&", " and ").replace("%", " percent ")).split()
     # A possessive is spelled as the word itself.
     expanded = re.sub(r"'s\b", " 's", " ".join(map(_expand, words)))
-    american = _american()(expanded).replace(" 's", "'s")
+    american = _table("spellings.txt")(expanded).replace(" 's", "'s")
     return " ".join(remove_and(american.split()))
 
 
-@lru_cache(maxsize=1)
-def _american() -> Normaliser:
-    lines = files("asr.text").joinpath("spellings.txt").read_text(encoding="utf-8").splitlines()
-    return equivalents.replacer(equivalents.parse(lines, "spellings.txt"), _none, "spellings.txt")
+@lru_cache
+def _table(name: str) -> Normaliser:
+    return replacer(files("asr.text").joinpath(name).read_text(encoding="utf-8"), _none, name)
 
 
 NORMALISERS: dict[str, Normaliser] = {
@@ -140,7 +94,7 @@ NORMALISERS: dict[str, Normaliser] = {
 }
 
 
-def normaliser(name: str, equivalents_file: Path | None = None) -> Normaliser:
+def normaliser(name: str, equivalents: Path | None = None) -> Normaliser:
     """Return a normaliser, followed by the replacements of a file of equivalents.
 
     Raises TextError for an unknown name or a bad line, EncodingError and OSError.
@@ -148,10 +102,9 @@ def normaliser(name: str, equivalents_file: Path | None = None) -> Normaliser:
     if name not in NORMALISERS:
         raise TextError(f"unknown normaliser {name!r}; known are {', '.join(NORMALISERS)}")
     normalise = NORMALISERS[name]
-    if equivalents_file is None:
+    if equivalents is None:
         return normalise
-    rows = equivalents.parse(read_utf8(equivalents_file).splitlines(), str(equivalents_file))
-    replace = equivalents.replacer(rows, normalise, str(equivalents_file))
+    replace = replacer(read_utf8(equivalents), normalise, str(equivalents))
     return lambda text: replace(normalise(text))
 
 

@@ -34,9 +34,7 @@ def test_is_truncated_ogg_finds_incomplete_last_page(tmp_path: Path) -> None:
 
 @given(place=st.integers(0, 40), content=st.binary(max_size=10), size=st.integers(1, 50))
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_patched_file_replaces_bytes_at_any_position(
-    place: int, content: bytes, size: int, tmp_path: Path
-) -> None:
+def test_patched_file_replaces_bytes_at_any_position(place: int, content: bytes, size: int, tmp_path: Path) -> None:
     original = bytes(range(50))
     (tmp_path / "a").write_bytes(original)
     mended = containers.PatchedFile(tmp_path / "a", place, content)

@@ -30,7 +30,8 @@ def whole(name: str) -> bytes:
 
 
 def in_blocks(path: Path) -> NDArray[np.float32]:
-    return np.concatenate(list(audio.blocks(path)))
+    with audio.AudioReader(path) as reader:
+        return np.concatenate(list(reader.blocks()))
 
 
 @pytest.mark.parametrize("name", CONTAINERS)

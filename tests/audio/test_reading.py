@@ -545,7 +545,7 @@ def test_load_selects_channel(tmp_path: Path) -> None:
     path = write(tmp_path, "wav-float", samples.astype(np.float64))
     for channel in range(3):
         np.testing.assert_array_equal(audio.load(path, channel=channel), samples[:, channel])
-    for read in (audio.load, lambda path, channel: list(audio.blocks(path, channel=channel))):
+    for read in (audio.load, in_blocks):
         with pytest.raises(AudioError, match=r"wav-float\.wav: no channel 4; the file has 3$"):
             read(path, channel=3)
 

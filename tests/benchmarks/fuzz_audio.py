@@ -42,7 +42,8 @@ def seeds(folder: Path) -> dict[str, bytes]:
 
 def in_blocks(path: Path) -> NDArray[np.float32]:
     """Read a file block by block."""
-    return np.concatenate(list(audio.blocks(path)))
+    with audio.AudioReader(path) as reader:
+        return np.concatenate(list(reader.blocks()))
 
 
 def read(path: Path) -> str:
