@@ -67,7 +67,8 @@ def evaluate(
     ]
     scored = score_pairs(pairs, normaliser or result.normaliser, equivalents)
     given = facts(manifest=manifest, model=model, decoder=decoder, equivalents=equivalents)
-    notes = {"speed": f"{result.audio_seconds / result.seconds:.1f} × real time"}
+    speed = result.audio_seconds / result.seconds
+    notes = {"speed": f"{speed:.1f} × real time (real-time factor {1 / speed:.3f})"}
     if result.oracle:
         notes["oracle WER"] = f"{text.rate(result.oracle)}, the best of {nbest} texts per utterance"
     outputs.print_report(scored, given, notes, result.normaliser)

@@ -102,9 +102,7 @@ def test_inspect_lists_parameters_with_descriptions(trained: Path, capsys: pytes
     assert 'alphabet = " ABC"' in lines
 
 
-def test_train_writes_a_run_and_prints_it(
-    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_train_writes_a_run_and_prints_it(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     arguments = ["train", str(tones / "tiny.toml"), "--train", str(tones / "train.jsonl")]
     arguments += ["--dev", str(tones / "dev.jsonl"), "--out", str(out), "--epochs", "2", "--seed", "7"]
