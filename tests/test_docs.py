@@ -240,10 +240,6 @@ def test_settings_tables_have_every_setting_and_its_default(name: str, settings:
     assert documented == defaults(settings)
 
 
-# The Python of the documentation is written for an interface that is complete with TranscribeOptions.
-complete = pytest.mark.skipif(not hasattr(asr, "TranscribeOptions"), reason="asr.TranscribeOptions does not exist yet")
-
-
 @pytest.fixture
 def files(trained: Path, streaming: Path, tones: Path, tmp_path: Path) -> dict[str, Path]:
     """What stands for the names in the documentation's Python: the tiny model and its corpus."""
@@ -268,7 +264,6 @@ def files(trained: Path, streaming: Path, tones: Path, tmp_path: Path) -> dict[s
     }
 
 
-@complete
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
 def test_python_runs(page: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     waveform = audio.resample(spell("AB CA"), SAMPLE_RATE, 48_000)
