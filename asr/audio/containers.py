@@ -51,13 +51,16 @@ class PatchedFile:
         self._file.close()
 
 
-def open_file(path: Path) -> soundfile.SoundFile:
-    """Open a sound file by its content, whatever its name. Raises RuntimeError (libsndfile's) and OSError."""
-    if path.suffix.lower() == ".raw":
-        # soundfile asks for the sample rate of a file of this name, but not of a file without a name.
+def open_file(path: Path, file: BinaryIO | None = None) -> soundfile.SoundFile:
+    """Open a sound file by its content; `file`: the open file. Raises RuntimeError (libsndfile's) and OSError."""
+    if path.suffix.lower() == ".mp3":
+        # libsndfile recognises an MP3 file that begins with other bytes by its name only. Its bytes need not be text.
+        return soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
+    if os.name == "nt":  # a descriptor cannot be handed over
         return _open_patched(path, 0, b"")
-    # A name need not be text on Unix; on Windows it is.
-    return soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
+    descriptor = os.dup(file.fileno()) if file else os.open(path, os.O_RDONLY)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return soundfile.SoundFile(descriptor)
 
 
 def _open_patched(path: Path, position: int, content: bytes) -> soundfile.SoundFile:
@@ -147,13 +150,12 @@ def _mp3_frames(content: bytes) -> Iterator[int]:
         position += size
 
 
-def is_truncated_ogg(path: Path) -> bool:
+def is_truncated_ogg(file: BinaryIO) -> bool:
     """Return whether a file is Ogg and ends within a page. libsndfile silently drops such a page, up to seconds."""
-    with path.open("rb") as file:
-        if file.read(4) != b"OggS":
-            return False
-        file.seek(max(0, path.stat().st_size - _OGG_PAGE))
-        end = file.read()
+    if file.read(4) != b"OggS":
+        return False
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _OGG_PAGE))
+    end = file.read()
     page = end[end.rfind(b"OggS") :]
     if len(page) < _OGG_HEADER:
         return True

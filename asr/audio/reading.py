@@ -59,11 +59,14 @@ class AudioReader:
         self._open: Callable[[], soundfile.SoundFile] = partial(containers.open_file, self.path)
         with _errors(self.path):
             _check_file(self.path)
-            try:
-                # The first read uses this decoder. Each later one opens its own: after a seek, MP3 decodes differently.
-                self._unused: soundfile.SoundFile | None = self._open()
-            except (RuntimeError, TypeError, UnicodeError) as error:
-                raise AudioError(_NOT_AUDIO) from error
+            with self.path.open("rb") as file:
+                if containers.is_truncated_ogg(file):
+                    raise AudioError("truncated: its last Ogg page is not complete")
+                try:
+                    # For the first read. Each later one opens its own decoder: after a seek, MP3 decodes differently.
+                    self._unused: soundfile.SoundFile | None = containers.open_file(self.path, file)
+                except (RuntimeError, TypeError, UnicodeError) as error:
+                    raise AudioError(_NOT_AUDIO) from error
             with_length = containers.with_length(self.path, self._unused)
             if with_length is not None:
                 self._unused.close()
@@ -198,8 +201,6 @@ def _check_file(path: Path) -> None:
         raise AudioError("not a regular file")
     if status.st_size == 0:
         raise AudioError("the file is empty (0 bytes)")
-    if containers.is_truncated_ogg(path):
-        raise AudioError("truncated: its last Ogg page is not complete")
 
 
 def _check_header(path: Path, sound: soundfile.SoundFile) -> None:

@@ -206,9 +206,9 @@ class _Run:
         if current:
             self._display.say(f"{current} of {len(self._inputs.files)} recordings are up to date")
         if pending:
-            from asr import recognition
+            from asr.recognition import load
 
-            recognizer = recognition.load(job.model, job.device)
+            recognizer = load(job.model, job.device)
             # An estimate is enough to decide whether to compile the search; the headers would have to be read twice.
             seconds = sum(_size(file.path) for file in pending) / _BYTES_PER_SECOND
             recognizer, _ = self._decoding.apply(recognizer, self._display, job.nbest, seconds)

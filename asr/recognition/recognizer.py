@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr import audio
-from asr.audio import AudioError
+from asr.audio import AudioError, from_array
 from asr.compute import choose_device
 from asr.corpora.manifest import Utterance
 from asr.decoding import DecodingError
@@ -67,7 +66,7 @@ class Recognizer:
         Integers are scaled by the range of their type; floating point is in [-1, 1]. Raise AudioError if it is empty,
         silent or not finite.
         """
-        samples = audio.from_array(waveform, sample_rate or self.sample_rate, self.sample_rate)
+        samples = from_array(waveform, sample_rate or self.sample_rate, self.sample_rate)
         duration = len(samples) / self.sample_rate
         if options.vad or duration > options.whole:
             return _transcript(self._decode_long(lambda: split(samples), options), duration)

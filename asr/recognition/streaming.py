@@ -11,8 +11,7 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from asr import audio
-from asr.audio import AudioError, Waveform
+from asr.audio import AudioError, Waveform, check_rate, from_array
 from asr.decoding import check_log_probs
 from asr.decoding.greedy import LogProbs
 from asr.errors import AsrError
@@ -41,7 +40,7 @@ class Stream:
         self, acoustic: AcousticModel, sample_rate: int, decode: Callable[[LogProbs], Hypothesis] | None = None
     ) -> None:
         check_streams(acoustic.settings)
-        audio.check_rate(sample_rate)
+        check_rate(sample_rate)
         self._acoustic = acoustic
         self._sample_rate = sample_rate
         self._features = features = acoustic.settings.features
@@ -109,7 +108,7 @@ class Stream:
         if not chunk.size or not chunk.any():
             return np.zeros(len(chunk) if chunk.ndim else 0, np.float32)
         try:
-            return audio.from_array(chunk, self._sample_rate, self._sample_rate)
+            return from_array(chunk, self._sample_rate, self._sample_rate)
         except AudioError as error:
             raise AudioError(f"chunk at {self.seconds:.3f} s: {error}") from None
 

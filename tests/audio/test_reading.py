@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from asr import audio
 from asr.audio import AudioError, AudioReader
+from tests.conftest import SAMPLE_RATE, tone
 
 FREQUENCY, AMPLITUDE, DURATION = 440.0, 0.5, 0.6
 RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
@@ -643,3 +644,9 @@ def test_reader_closes_its_file(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="truncated"):
         AudioReader(path)
     assert not is_open(path)
+
+
+def test_mp3_with_other_bytes_before_its_first_frame_is_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.mp3", tone(440, 1.0), SAMPLE_RATE)
+    (tmp_path / "b.mp3").write_bytes(b"other" * 20 + (tmp_path / "a.mp3").read_bytes())
+    np.testing.assert_array_equal(audio.load(tmp_path / "b.mp3"), audio.load(tmp_path / "a.mp3"))

@@ -4,6 +4,7 @@ usage: python tests/benchmarks/hops.py [FILE]     the greedy decoder, by the com
 """
 
 import contextlib
+import inspect
 import io
 import sys
 import threading
@@ -53,7 +54,8 @@ class Counter:
             sys.setprofile(None)
             threading.setprofile(None)
             soundfile.SoundFile.__init__ = self._open
-        functions = {code for code in self.codes if code.co_name != "<module>"}
+        # Not the bodies of modules and classes, nor comprehensions.
+        functions = {code for code in self.codes if code.co_flags & inspect.CO_OPTIMIZED and code.co_name[0] != "<"}
         modules = {code.co_filename for code in functions}
         imported = {code.co_filename for code in self.codes}
         print(f"  {len(functions)} functions in {len(modules)} modules; {len(imported)} modules imported or run")
