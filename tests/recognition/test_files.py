@@ -1,5 +1,6 @@
 """Files transcribed together: batches, order, channels, and that a file that cannot be used affects no other."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -118,6 +119,17 @@ def test_batches_begin_before_all_files_are_read(paths: list[Path]) -> None:
     )
     next(results)
     assert len(taken) < 20
+
+
+def test_an_error_of_the_work_stops_the_reading_threads(paths: list[Path]) -> None:
+    def fail(recordings: list[Recording]) -> list[int]:
+        raise ValueError(recordings[0].path)
+
+    threads = threading.active_count()
+    results = Plan(SAMPLE_RATE, 2, DEFAULT).run(paths * 50, fail)
+    with pytest.raises(ValueError, match=r"\.wav"):
+        next(results)
+    assert threading.active_count() == threads
 
 
 def test_a_short_file_does_not_wait_for_many_long_ones(tmp_path: Path) -> None:

@@ -104,10 +104,10 @@ def windowed(model: AcousticModel, waveform: NDArray[np.float32], options: Trans
 def test_windows_of_a_bidirectional_network_are_close_to_the_whole(reduction: int, seconds: float) -> None:
     model, waveform = tiny(reduction, bidirectional=True), noise(seconds, 0.1)
     whole = model.log_probs([waveform])[0]
-    found = windowed(model, waveform, TranscribeOptions(window=2.4, overlap=1.2))
+    log_probs = windowed(model, waveform, TranscribeOptions(window=2.4, overlap=1.2))
     # Random weights forget within some frames; a shift by one frame would differ by far more.
-    assert found.shape == whole.shape
-    np.testing.assert_allclose(found, whole, atol=0.03)
+    assert log_probs.shape == whole.shape
+    np.testing.assert_allclose(log_probs, whole, atol=0.03)
 
 
 def test_a_larger_overlap_brings_windows_closer_to_the_whole() -> None:
@@ -124,32 +124,32 @@ def test_a_larger_overlap_brings_windows_closer_to_the_whole() -> None:
 @pytest.mark.parametrize("reduction", [2, 3, 4])
 def test_windows_of_a_forward_only_network_are_the_whole(reduction: int, cell: str) -> None:
     model, waveform = tiny(reduction, bidirectional=False, cell=cell), noise(4.01, 0.1)
-    found = windowed(model, waveform, TranscribeOptions(window=1.0, overlap=0.5))
-    np.testing.assert_allclose(found, model.log_probs([waveform])[0], atol=1e-5)
+    log_probs = windowed(model, waveform, TranscribeOptions(window=1.0, overlap=0.5))
+    np.testing.assert_allclose(log_probs, model.log_probs([waveform])[0], atol=1e-5)
 
 
 def test_transcribe_long_waveform_gives_the_words_and_times_of_the_whole(
     recognizer: recognition.Recognizer, waveform: NDArray[np.float32]
 ) -> None:
     expected = recognizer.transcribe(waveform, options=WHOLE)
-    found = recognizer.transcribe(waveform, options=LONG)
+    transcript = recognizer.transcribe(waveform, options=LONG)
     assert len(waveform) > 60 * SAMPLE_RATE
-    assert len(found.text.split()) > 100
-    assert word_errors(found, expected) <= 0.01
-    assert [word.text for word in found.words] == found.text.split()
+    assert len(transcript.text.split()) > 100
+    assert word_errors(transcript, expected) <= 0.01
+    assert [word.text for word in transcript.words] == transcript.text.split()
     times = {(word.text, round(word.start, 2), round(word.end, 2)) for word in expected.words}
-    same = sum((word.text, round(word.start, 2), round(word.end, 2)) in times for word in found.words)
+    same = sum((word.text, round(word.start, 2), round(word.end, 2)) in times for word in transcript.words)
     assert same > 0.97 * len(times)
-    assert found.score == pytest.approx(expected.score, rel=0.1)
+    assert transcript.score == pytest.approx(expected.score, rel=0.1)
 
 
 def test_transcribe_file_long_equals_its_waveform(
     recognizer: recognition.Recognizer, waveform: NDArray[np.float32], tmp_path: Path
 ) -> None:
     expected = recognizer.transcribe(waveform, options=LONG)
-    found = recognizer.transcribe_file(write(tmp_path / "a.wav", waveform), LONG)
-    assert found.text == expected.text
-    assert found.score == pytest.approx(expected.score, abs=1e-2)
+    transcript = recognizer.transcribe_file(write(tmp_path / "a.wav", waveform), LONG)
+    assert transcript.text == expected.text
+    assert transcript.score == pytest.approx(expected.score, abs=1e-2)
     stereo = np.stack([resample(waveform, SAMPLE_RATE, 44_100)] * 2, 1)
     assert word_errors(recognizer.transcribe_file(write(tmp_path / "a.flac", stereo, 44_100), LONG), expected) <= 0.01
 
@@ -167,9 +167,9 @@ def test_long_and_short_utterances_come_in_order(
     path = str(write(tmp_path / "a.wav", waveform))
     parts = [(0.0, 10.0), (1.0, 2.0), (5.0, 20.0), (30.0, 1.5), (30.0, 2.9)]
     rows = [asr.Utterance(str(index), path, size, "A", offset=first) for index, (first, size) in enumerate(parts)]
-    found = [result.transcript for (result,) in recognizer.transcribe_files(rows, LONG)]
+    transcripts = [result.transcript for (result,) in recognizer.transcribe_files(rows, LONG)]
     expected = [result.transcript for (result,) in recognizer.transcribe_files(rows, WHOLE)]
-    for transcript, whole in zip(found, expected, strict=True):
+    for transcript, whole in zip(transcripts, expected, strict=True):
         assert transcript and whole
         assert word_errors(transcript, whole) <= 0.1
     bad = asr.Utterance("x", path, 5000.0, "A")
@@ -184,12 +184,12 @@ def test_beam_search_of_a_long_file_decodes_segments(
 ) -> None:
     path = write(tmp_path / "a.wav", waveform)
     beam = recognizer.with_decoder(DecoderConfig(DecoderSettings()))
-    found = beam.transcribe_file(path, TranscribeOptions(words=True, nbest=5, whole=3.0, window=6.0, overlap=2.0))
-    scores = [found.score, *(other.score for other in found.alternatives)]
+    transcript = beam.transcribe_file(path, TranscribeOptions(words=True, nbest=5, whole=3.0, window=6.0, overlap=2.0))
+    scores = [transcript.score, *(other.score for other in transcript.alternatives)]
     assert len(scores) == 5 and scores == sorted(scores, reverse=True)
-    assert word_errors(found, recognizer.transcribe_file(path, LONG)) <= 0.03
-    assert [word.text for word in found.words] == found.text.split()
-    starts = [word.start for word in found.words]
+    assert word_errors(transcript, recognizer.transcribe_file(path, LONG)) <= 0.03
+    assert [word.text for word in transcript.words] == transcript.text.split()
+    starts = [word.start for word in transcript.words]
     assert starts == sorted(starts)
 
 
@@ -197,10 +197,10 @@ def test_vad_leaves_out_silence_and_noise(recognizer: recognition.Recognizer, tm
     first, second = spell("AB CA"), spell("BC")
     parts = [np.zeros(3 * SAMPLE_RATE, np.float32), noise(8), first, noise(20), second, noise(10, 1e-3)]
     path = write(tmp_path / "a.wav", np.concatenate(parts))
-    found = recognizer.transcribe_file(path, VAD)
-    assert found.text == "AB CA BC"
-    assert found.words[0].start == pytest.approx(11, abs=0.2)
-    assert found.words[2].start == pytest.approx(11 + len(first) / SAMPLE_RATE + 20, abs=0.2)
+    transcript = recognizer.transcribe_file(path, VAD)
+    assert transcript.text == "AB CA BC"
+    assert transcript.words[0].start == pytest.approx(11, abs=0.2)
+    assert transcript.words[2].start == pytest.approx(11 + len(first) / SAMPLE_RATE + 20, abs=0.2)
     for seconds in (1.0, 200.0):
         assert recognizer.transcribe(noise(seconds, 0.05), options=VAD) == Transcript("", duration=seconds)
 

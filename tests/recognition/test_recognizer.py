@@ -41,9 +41,9 @@ def test_options_choose_words_and_alternatives(recognizer: Recognizer) -> None:
     assert [word.text for word in words.words] == ["AB", "CA"]
     assert [segment.text for segment in words.segments] == ["AB CA"]
     beam = recognizer.with_decoder(asr.DecoderConfig(asr.DecoderSettings()))
-    found = beam.transcribe(waveform, options=TranscribeOptions(nbest=3))
-    assert found.text == "AB CA" and len(found.alternatives) == 2
-    assert found.score > found.alternatives[0].score > found.alternatives[1].score
+    transcript = beam.transcribe(waveform, options=TranscribeOptions(nbest=3))
+    assert transcript.text == "AB CA" and len(transcript.alternatives) == 2
+    assert transcript.score > transcript.alternatives[0].score > transcript.alternatives[1].score
 
 
 def test_a_greedy_config_makes_a_greedy_recognizer(recognizer: Recognizer) -> None:
