@@ -10,11 +10,11 @@ from typing import Any
 from asr.files import write_text
 from asr.reports.score import RAW, ScoredPairs
 from asr.scoring import Rate, Score, UtteranceScore
-from asr.scoring.alignment import CORRECT, INSERTION, Edit
 from asr.scoring.calibration import calibration
 from asr.scoring.comparison import LEVEL, Contrast, System, compare
+from asr.scoring.confusions import Confusions, HarmfulWord, character_errors, harmful_words, word_errors
+from asr.scoring.counts import CORRECT, INSERTION, Edit
 from asr.scoring.groups import Group, by_duration, by_length, by_position, by_speaker, by_speaking_rate
-from asr.scoring.words import Errors, Harm, character_errors, harmful_words, word_errors
 from asr.transcripts.matching import Pair
 
 SCHEMA = 2
@@ -48,11 +48,11 @@ def _groups(groups: Iterable[Group]) -> list[Document]:
     return [_rounded({**asdict(group), "errors": group.errors}) for group in groups]
 
 
-def _errors(errors: Errors) -> Document:
+def _errors(errors: Confusions) -> Document:
     return _rounded(asdict(errors))  # type: ignore[no-any-return]
 
 
-def _harm(words: Iterable[Harm]) -> list[Document]:
+def _harm(words: Iterable[HarmfulWord]) -> list[Document]:
     return [_rounded({**asdict(word), "errors": word.errors}) for word in words]
 
 
@@ -123,8 +123,9 @@ def _timing(pairs: Sequence[Pair], seconds: float | None) -> Document:
 
 def evaluation(result: ScoredPairs, facts: Document, seconds: float | None = None) -> Document:
     """Return the document of one system; `seconds` is the time that recognition took."""
-    score, details = result.score, result.details
-    calibrated = calibration(score, details)
+    score = result.score
+    durations = [pair.duration for pair in result.pairs]
+    calibrated = calibration(score, [pair.confidences for pair in result.pairs])
     return {
         "schema": SCHEMA,
         "kind": "evaluation",
@@ -133,9 +134,9 @@ def evaluation(result: ScoredPairs, facts: Document, seconds: float | None = Non
         **_counts(score),
         "raw": {"normaliser": RAW, **_rates(result.raw), **_counts(result.raw)},
         **_timing(result.pairs, seconds),
-        "speakers": _groups(by_speaker(score, details)),
-        "by_duration": _groups(by_duration(score, details)),
-        "by_speaking_rate": _groups(by_speaking_rate(score, details)),
+        "speakers": _groups(by_speaker(score, [pair.speaker for pair in result.pairs])),
+        "by_duration": _groups(by_duration(score, durations)),
+        "by_speaking_rate": _groups(by_speaking_rate(score, durations)),
         "by_length": _groups(by_length(score)),
         "by_position": _groups(by_position(score)),
         "word_errors": _errors(word_errors(score)),

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from asr.scoring import Score
-from asr.scoring.alignment import CORRECT
-from asr.scoring.words import Confusion, word_errors
+from asr.scoring.confusions import Confusion, word_errors
+from asr.scoring.counts import CORRECT
 
 
 def pra(score: Score) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.scoring import Score, score
-from asr.scoring.groups import Detail
 from asr.text import normaliser as find_normaliser
 from asr.transcripts.matching import Pair
 
@@ -24,11 +23,6 @@ class ScoredPairs:
     normaliser: str
     score: Score
     raw: Score
-
-    @property
-    def details(self) -> list[Detail]:
-        """Return the speaker, duration and confidences of each pair."""
-        return [Detail(pair.speaker, pair.duration, pair.confidences) for pair in self.pairs]
 
 
 def score_pairs(pairs: Sequence[Pair], normaliser: str = RAW, equivalents: Path | None = None) -> ScoredPairs:

@@ -8,9 +8,9 @@ from asr.reports import formats
 from asr.reports.document import Document, expanded
 from asr.reports.score import ScoredPairs
 from asr.scoring import Rate, UtteranceScore, worst
-from asr.scoring.alignment import CORRECT, Edit
+from asr.scoring.confusions import word_errors
+from asr.scoring.counts import CORRECT, Edit
 from asr.scoring.groups import by_speaker
-from asr.scoring.words import word_errors
 
 # Facts of a document that the terminal does not show.
 HIDDEN_FACTS = ("date", "asr")
@@ -91,7 +91,7 @@ def _frequent_errors(result: ScoredPairs) -> list[tuple[str, str]]:
 def _speakers(result: ScoredPairs) -> list[tuple[str, str]]:
     rated = [
         (formats.percent(group.wer.value), group.name)
-        for group in by_speaker(result.score, result.details)
+        for group in by_speaker(result.score, [pair.speaker for pair in result.pairs])
         if group.wer
     ]
     if len(rated) < 2:

@@ -1,4 +1,4 @@
-"""Counts of utterances -> a rate and its 95 % interval: the percentile bootstrap of Bisani and Ney (2004)."""
+"""Rates with a 95 % interval: the percentile bootstrap over utterances of Bisani and Ney (2004), section 2."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ SEED = 20040517
 
 Counts = NDArray[np.int64]
 
-# Utterances drawn at once: as many as stay in the processor's cache.
+# Samples are drawn in blocks of this many utterances, which fit into the processor's cache.
 _BLOCK = 2**18
-# A multinomial draw for each kind of utterance costs about this many draws of an utterance.
-_KIND = 16
+# A multinomial draw of one distinct row of counts costs about as much as drawing this many utterances.
+_MULTINOMIAL_COST = 16
 
 
 class ScoringError(AsrError):
-    """References and hypotheses that cannot be scored."""
+    """Raised for references and hypotheses that cannot be scored."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,14 @@ class Rate:
     high: float
 
 
-def resampled(counts: Counts, resamples: int = RESAMPLES, seed: int = SEED) -> Counts:
-    """Return the sums (resamples, columns) of counts (utterances, columns) over utterances drawn with replacement.
-
-    Utterances of equal counts are exchangeable; where there are few kinds, how often each kind comes is drawn instead.
-    """
+def resample(counts: Counts, resamples: int = RESAMPLES, seed: int = SEED) -> Counts:
+    """Return the sums (resamples, columns) of counts (utterances, columns) over utterances drawn with replacement."""
     random = np.random.default_rng(seed)
     size = len(counts)
-    kinds, numbers = np.unique(counts, axis=0, return_counts=True)
-    if _KIND * len(kinds) < size:
-        return np.asarray(random.multinomial(size, numbers / size, size=resamples) @ kinds, dtype=np.int64)
+    # Utterances with equal counts are exchangeable: if few rows are distinct, draw how often each one occurs.
+    distinct, numbers = np.unique(counts, axis=0, return_counts=True)
+    if _MULTINOMIAL_COST * len(distinct) < size:
+        return np.asarray(random.multinomial(size, numbers / size, size=resamples) @ distinct, dtype=np.int64)
     sums = np.empty((resamples, counts.shape[1]), dtype=np.int64)
     columns = np.ascontiguousarray(counts.T)
     step = max(1, _BLOCK // size)
@@ -51,17 +49,25 @@ def resampled(counts: Counts, resamples: int = RESAMPLES, seed: int = SEED) -> C
     return sums
 
 
-def interval(errors: Counts, totals: Counts, resamples: int = RESAMPLES, seed: int = SEED) -> Rate:
-    """Return the pooled rate of counts (utterances,) and its bootstrap interval.
+def resampled_rates(errors: Counts, totals: Counts, resamples: int, seed: int) -> tuple[Rate, NDArray[np.float64]]:
+    """Return the pooled rate of counts (utterances,) with its interval, and the rates of the samples with any total.
 
-    Raises ScoringError when the references are empty altogether: a rate needs something to divide by.
+    Raises ScoringError if the totals are all 0.
     """
     total = int(totals.sum())
     if total == 0:
-        raise ScoringError("the references hold no words at all: there is no error rate")
+        raise ScoringError("the references have no words: there is no error rate")
     value = int(errors.sum()) / total
-    sums = resampled(np.column_stack([errors, totals]), resamples, seed)
-    # A sample of empty references alone says nothing of the rate.
+    sums = resample(np.column_stack([errors, totals]), resamples, seed)
     sums = sums[sums[:, 1] > 0]
-    low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5]) if len(sums) else (value, value)
-    return Rate(value, float(low), float(high))
+    rates: NDArray[np.float64] = sums[:, 0] / sums[:, 1]
+    low, high = np.percentile(rates, [2.5, 97.5]) if len(rates) else (value, value)
+    return Rate(value, float(low), float(high)), rates
+
+
+def interval(errors: Counts, totals: Counts, resamples: int = RESAMPLES, seed: int = SEED) -> Rate:
+    """Return the pooled rate of counts (utterances,) and its bootstrap interval.
+
+    Raises ScoringError if the totals are all 0.
+    """
+    return resampled_rates(errors, totals, resamples, seed)[0]

@@ -1,21 +1,20 @@
-"""Confidences of hypothesised words + their alignment -> whether the confidences can be believed."""
+"""Calibration: how well the confidences of words predict whether the words are correct."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from asr.scoring import Score, ScoringError
-from asr.scoring.alignment import CORRECT, DELETION
-from asr.scoring.groups import Detail
+from asr.scoring.counts import CORRECT, DELETION, Score
+from asr.scoring.groups import check_length
 
 BINS = 10
 
 
 @dataclass(frozen=True)
 class Bin:
-    """The words with a confidence from `low` to before `high`: how sure the system was, and how often it was right."""
+    """The words with a confidence from `low` to before `high`: mean confidence and fraction correct."""
 
     low: float
     high: float
@@ -26,11 +25,11 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How well confidences tell right words from wrong ones, over `words` of `utterances`.
+    """The calibration over `words` of `utterances`; `confidence` is the mean and `correct` the fraction correct.
 
     `expected_calibration_error`: the mean distance of confidence and fraction correct over the bins, weighted by words
     (Naeini et al. 2015). `normalised_cross_entropy`: as sclite's NCE, 1 is perfect and 0 no better than the overall
-    fraction correct; None where all words are right, or all wrong.
+    fraction correct; None if all words are correct, or none is.
     """
 
     utterances: int
@@ -42,41 +41,44 @@ class Calibration:
     bins: tuple[Bin, ...]
 
 
-def calibration(score: Score, details: Sequence[Detail]) -> Calibration | None:
-    """Return the calibration over the utterances with a confidence for each word, or None where there are none."""
-    if len(details) != score.utterances:
-        raise ScoringError(f"{score.utterances} utterances but details of {len(details)}")
-    sure: list[float] = []
-    right: list[bool] = []
+def calibration(score: Score, confidences: Sequence[Sequence[float]]) -> Calibration | None:
+    """Return the calibration over the utterances with a confidence for each word; None if there are none."""
+    check_length(score, confidences)
+    known: list[float] = []
+    correct: list[bool] = []
     utterances = 0
-    for row, detail in zip(score.utterance_scores, details, strict=True):
-        found = [edit.operation == CORRECT for edit in row.edits() if edit.operation != DELETION]
-        if found and len(found) == len(detail.confidences):
+    for row, values in zip(score.utterance_scores, confidences, strict=True):
+        outcomes = [edit.operation == CORRECT for edit in row.edits() if edit.operation != DELETION]
+        if outcomes and len(outcomes) == len(values):
             utterances += 1
-            sure.extend(detail.confidences)
-            right.extend(found)
-    if not sure:
+            known.extend(values)
+            correct.extend(outcomes)
+    if not known:
         return None
-    confidence, correct = np.array(sure), np.array(right, dtype=np.float64)
-    places = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    confidence, outcome = np.array(known), np.array(correct, dtype=np.float64)
+    indices = np.minimum((confidence * BINS).astype(int), BINS - 1)
     bins = []
-    for place in range(BINS):
-        own = places == place
-        if own.any():
-            means = float(confidence[own].mean()), float(correct[own].mean())
-            bins.append(Bin(place / BINS, (place + 1) / BINS, int(own.sum()), *means))
-    error = sum(one.words * abs(one.confidence - one.correct) for one in bins) / len(sure)
-    cross_entropy = _cross_entropy(confidence.tolist(), right)
-    means = float(confidence.mean()), float(correct.mean())
-    return Calibration(utterances, len(sure), *means, error, cross_entropy, tuple(bins))
+    for index in np.unique(indices):
+        chosen = indices == index
+        means = float(confidence[chosen].mean()), float(outcome[chosen].mean())
+        bins.append(Bin(int(index) / BINS, (int(index) + 1) / BINS, int(chosen.sum()), *means))
+    return Calibration(
+        utterances,
+        len(known),
+        float(confidence.mean()),
+        float(outcome.mean()),
+        sum(entry.words * abs(entry.confidence - entry.correct) for entry in bins) / len(known),
+        _normalised_cross_entropy(confidence, outcome),
+        tuple(bins),
+    )
 
 
-def _cross_entropy(confidences: Sequence[float], right: Sequence[bool]) -> float | None:
-    share = sum(right) / len(right)
+def _normalised_cross_entropy(confidence: NDArray[np.float64], outcome: NDArray[np.float64]) -> float | None:
+    share = float(outcome.mean())
     if share in (0.0, 1.0):
         return None
-    most = -(share * math.log2(share) + (1 - share) * math.log2(1 - share)) * len(right)
-    # As sclite does, so that one word that was held for certain and is wrong does not make it minus infinity.
-    kept = (min(max(confidence, 1e-7), 1 - 1e-7) for confidence in confidences)
-    told = sum(-math.log2(one if good else 1 - one) for one, good in zip(kept, right, strict=True))
-    return (most - told) / most
+    entropy = -(share * np.log2(share) + (1 - share) * np.log2(1 - share)) * len(outcome)
+    # Clipped as sclite does, so that one wrong word of confidence 1 does not make the result minus infinity.
+    clipped = np.clip(confidence, 1e-7, 1 - 1e-7)
+    cross_entropy = -np.log2(np.where(outcome > 0, clipped, 1 - clipped)).sum()
+    return float((entropy - cross_entropy) / entropy)

@@ -1,4 +1,4 @@
-"""Several systems' scores on the same utterances -> which is better, and whether that is shown."""
+"""Comparison of systems on the same utterances: the differences and whether they are significant."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,19 +6,20 @@ from itertools import combinations
 
 import numpy as np
 
-from asr.scoring import Counts, Score, ScoringError
+from asr.scoring.bootstrap import ScoringError
+from asr.scoring.counts import Score
 from asr.scoring.significance import Bootstrap, Mapsswe, holm, mapsswe, paired_bootstrap
 
 LEVEL = 0.05
-# More than for an interval, as a p near 5 % should not depend on the seed; and more again for many comparisons, so
-# that the smallest p that a bootstrap can give stays small enough when it is corrected.
+# More than for an interval, as a p near 5 % should not depend on the seed; and more for many comparisons, so that the
+# smallest p of a bootstrap stays below 5 % when it is corrected.
 _RESAMPLES = 10_000
-_RESAMPLES_EACH = 400
+_RESAMPLES_PER_PAIR = 400
 
 
 @dataclass(frozen=True)
 class System:
-    """What one system made of the utterances."""
+    """The score of a system."""
 
     name: str
     score: Score
@@ -26,7 +27,7 @@ class System:
 
 @dataclass(frozen=True)
 class SpeakerContrast:
-    """Two systems on one speaker: errors of both, and the utterances that the second won, lost and tied."""
+    """Two systems on one speaker; the second has fewer errors in `wins` utterances and more in `losses`."""
 
     speaker: str
     utterances: int
@@ -40,10 +41,10 @@ class SpeakerContrast:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two systems compared. `wins`: the utterances where the second makes fewer errors than the first.
+    """Two systems compared; the second has fewer errors in `wins` utterances and more in `losses`.
 
-    `bootstrap_p`, `mapsswe_p`: corrected for the number of comparisons. `shown`: both are below 5 %. `better` is ""
-    where both systems make as many errors.
+    `bootstrap_p`, `mapsswe_p`: corrected for the number of comparisons. `shown`: both are below 5 %. `better` is the
+    name of the system with fewer errors, "" if both have the same number.
     """
 
     first: str
@@ -62,9 +63,9 @@ class Contrast:
 
 
 def compare(systems: Sequence[System], speakers: Sequence[str] = ()) -> tuple[Contrast, ...]:
-    """Compare each system with each other one; `speakers`: of the utterances, "" where unknown.
+    """Compare each pair of systems; `speakers` of the utterances, "" where unknown.
 
-    Raises ScoringError for fewer than two systems, names that are not unique, or scores of different utterances.
+    Raises ScoringError for fewer than two systems, equal names, or scores of different utterances.
     """
     if len(systems) < 2:
         raise ScoringError("a comparison needs two systems")
@@ -76,78 +77,81 @@ def compare(systems: Sequence[System], speakers: Sequence[str] = ()) -> tuple[Co
         if [(row.id, row.reference) for row in system.score.utterance_scores] != rows:
             raise ScoringError(f"{system.name} was scored on other utterances or references than {names[0]}")
     pairs = list(combinations(systems, 2))
-    resamples = max(_RESAMPLES, _RESAMPLES_EACH * len(pairs))
+    resamples = max(_RESAMPLES, _RESAMPLES_PER_PAIR * len(pairs))
     words = systems[0].score.column("words")
     bootstraps = [
-        paired_bootstrap(one.score.column("errors"), two.score.column("errors"), words, resamples) for one, two in pairs
+        paired_bootstrap(first.score.column("errors"), second.score.column("errors"), words, resamples)
+        for first, second in pairs
     ]
-    tests = [mapsswe(one.score, two.score) for one, two in pairs]
-    corrected = zip(holm([one.p for one in bootstraps]), holm([one.p for one in tests]), strict=True)
+    tests = [mapsswe(first.score, second.score) for first, second in pairs]
+    corrected = zip(holm([test.p for test in bootstraps]), holm([test.p for test in tests]), strict=True)
     return tuple(
-        _contrast(pair, bootstrap, test, ps, speakers)
-        for pair, bootstrap, test, ps in zip(pairs, bootstraps, tests, corrected, strict=True)
+        _contrast(pair, bootstrap, test, p_values, speakers)
+        for pair, bootstrap, test, p_values in zip(pairs, bootstraps, tests, corrected, strict=True)
     )
 
 
 def _contrast(
-    pair: tuple[System, System], bootstrap: Bootstrap, test: Mapsswe, ps: tuple[float, float], speakers: Sequence[str]
+    pair: tuple[System, System],
+    bootstrap: Bootstrap,
+    test: Mapsswe,
+    p_values: tuple[float, float],
+    speakers: Sequence[str],
 ) -> Contrast:
-    first, second = pair
+    first, second = (system.name for system in pair)
     value = bootstrap.difference.value
-    better = second.name if value > 0 else first.name if value < 0 else ""
-    shown = bool(better) and max(ps) < LEVEL
-    one, two, words = first.score.column("errors"), second.score.column("errors"), first.score.column("words")
-    wins, losses = int((two < one).sum()), int((two > one).sum())
+    better = second if value > 0 else first if value < 0 else ""
+    shown = bool(better) and max(p_values) < LEVEL
+    whole, *by_speaker = _by_speaker(pair, speakers)
     return Contrast(
-        first=first.name,
-        second=second.name,
+        first=first,
+        second=second,
         bootstrap=bootstrap,
         mapsswe=test,
-        bootstrap_p=ps[0],
-        mapsswe_p=ps[1],
+        bootstrap_p=p_values[0],
+        mapsswe_p=p_values[1],
         shown=shown,
         better=better,
-        verdict=_verdict(pair, bootstrap, ps, better, shown),
-        wins=wins,
-        losses=losses,
-        ties=len(one) - wins - losses,
-        speakers=_by_speaker(one, two, words, speakers),
+        verdict=_verdict(first, second, bootstrap, p_values),
+        wins=whole.wins,
+        losses=whole.losses,
+        ties=whole.ties,
+        speakers=tuple(by_speaker),
     )
 
 
-def _points(fraction: float) -> str:
-    # No "-0.00".
-    return f"{round(100 * fraction, 2) + 0.0:.2f}"
-
-
-def _verdict(
-    pair: tuple[System, System], bootstrap: Bootstrap, ps: tuple[float, float], better: str, shown: bool
-) -> str:
-    first, second = (system.name for system in pair)
-    difference = bootstrap.difference
-    low, high = difference.low, difference.high
-    if not better:
+def _verdict(first: str, second: str, bootstrap: Bootstrap, p_values: tuple[float, float]) -> str:
+    # Adding 0.0 turns -0.0 into 0.0.
+    value, low, high = (
+        round(100 * bound, 2) + 0.0
+        for bound in (bootstrap.difference.value, bootstrap.difference.low, bootstrap.difference.high)
+    )
+    if not bootstrap.difference.value:
         words = f"{first} and {second} make as many errors, 95 % interval of the difference"
-        return f"{words} {_points(low)} to {_points(high)}: no difference shown"
-    if better == first:
-        low, high = -high, -low
-    told = f"{better} is better by {_points(abs(difference.value))} points, "
-    told += f"95 % interval {_points(low)} to {_points(high)}: {'shown' if shown else 'not shown'}"
-    if shown or min(ps) >= LEVEL:
-        return told
-    return f"{told}, as the two tests disagree (bootstrap p = {ps[0]:.3f}, MAPSSWE p = {ps[1]:.3f})"
+        return f"{words} {low:.2f} to {high:.2f}: no difference shown"
+    better = second
+    if bootstrap.difference.value < 0:
+        better, value, low, high = first, -value, 0.0 - high, 0.0 - low
+    significant = [p < LEVEL for p in p_values]
+    verdict = f"{better} is better by {value:.2f} points, 95 % interval {low:.2f} to {high:.2f}: "
+    verdict += "shown" if all(significant) else "not shown"
+    if any(significant) and not all(significant):
+        verdict += f", as the two tests disagree (bootstrap p = {p_values[0]:.3f}, MAPSSWE p = {p_values[1]:.3f})"
+    return verdict
 
 
-def _by_speaker(first: Counts, second: Counts, words: Counts, speakers: Sequence[str]) -> tuple[SpeakerContrast, ...]:
-    if not any(speakers):
-        return ()
+def _by_speaker(pair: tuple[System, System], speakers: Sequence[str]) -> list[SpeakerContrast]:
+    """Return the contrast of all utterances and, if any speaker is known, of each speaker."""
+    first, second = (system.score.column("errors") for system in pair)
+    words = pair[0].score.column("words")
     column = np.array(speakers)
-    found = []
-    for speaker in sorted(set(speakers)):
-        own = column == speaker
-        one, two = first[own], second[own]
+    parts = [("", np.ones(len(words), dtype=bool))]
+    parts += [(speaker, column == speaker) for speaker in sorted(set(speakers))] if any(speakers) else []
+    contrasts = []
+    for speaker, chosen in parts:
+        one, two = first[chosen], second[chosen]
         wins, losses = int((two < one).sum()), int((two > one).sum())
         errors = int(one.sum()), int(two.sum())
-        size = int(own.sum())
-        found.append(SpeakerContrast(speaker, size, int(words[own].sum()), *errors, wins, losses, size - wins - losses))
-    return tuple(found)
+        ties = len(one) - wins - losses
+        contrasts.append(SpeakerContrast(speaker, len(one), int(words[chosen].sum()), *errors, wins, losses, ties))
+    return contrasts

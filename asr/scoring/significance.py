@@ -1,23 +1,21 @@
-"""Two systems' scores on the same utterances -> whether their difference is more than chance."""
+"""Tests of the difference of two systems on the same utterances: paired bootstrap and MAPSSWE."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import numpy as np
 
-from asr.scoring import RESAMPLES, SEED, Counts, Rate, Score, ScoringError, UtteranceScore
-from asr.scoring.alignment import INSERTION
-from asr.scoring.bootstrap import resampled
+from asr.scoring.bootstrap import RESAMPLES, SEED, Counts, Rate, resampled_rates
+from asr.scoring.counts import INSERTION, Score, UtteranceScore
 
-# Words that both systems have right, in a row, that part two segments: as in SCTK.
+# Consecutive words that both systems have right separate two segments, as in SCTK.
 BOUNDARY = 2
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """The paired bootstrap of two systems: `difference` is the first's WER less the second's, two-sided p."""
+    """The paired bootstrap: `difference` is the WER of the first system minus that of the second; p is two-sided."""
 
     difference: Rate
     p: float
@@ -25,9 +23,10 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class Mapsswe:
-    """The matched-pairs sentence-segment word error test: `mean` errors a segment of the first less the second's.
+    """The matched-pairs sentence-segment word error test; p is two-sided.
 
-    `z` is None where all segments differ alike, or there is one only; p is two-sided.
+    `mean`: the errors per segment of the first system minus those of the second. `z` is None if all differences are
+    equal or there is only one segment.
     """
 
     segments: int
@@ -39,64 +38,43 @@ class Mapsswe:
 def paired_bootstrap(
     first: Counts, second: Counts, words: Counts, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Bootstrap:
-    """Compare the errors (utterances,) of two systems by drawing the same utterances for both.
+    """Compare the errors (utterances,) of two systems by drawing the same utterances for both (Bisani and Ney 2004).
 
-    Bisani and Ney (2004). Raises ScoringError where there are no words.
+    Raises ScoringError if there are no words.
     """
-    total = int(words.sum())
-    if total == 0:
-        raise ScoringError("the references hold no words at all: there is no error rate")
-    value = int(first.sum() - second.sum()) / total
-    sums = resampled(np.column_stack([first - second, words]), resamples, seed)
-    sums = sums[sums[:, 1] > 0]
-    if len(sums) == 0:
-        return Bootstrap(Rate(value, value, value), 1.0)
-    differences = sums[:, 0] / sums[:, 1]
-    low, high = np.percentile(differences, [2.5, 97.5])
+    difference, samples = resampled_rates(first - second, words, resamples, seed)
     # The sample itself counts as one of the draws, so that p is never 0.
-    tail = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
-    return Bootstrap(Rate(value, float(low), float(high)), min(1.0, 2 * (tail + 1) / (len(differences) + 1)))
-
-
-def _marks(row: UtteranceScore) -> tuple[list[int], list[int]]:
-    """Return the errors at each reference word, and the insertions before each and after the last."""
-    wrong, inserted = [0] * row.words, [0] * (row.words + 1)
-    for edit in row.edits(wrong_only=True):
-        (inserted if edit.operation == INSERTION else wrong)[edit.position] += 1
-    return wrong, inserted
+    tail = min(int((samples <= 0).sum()), int((samples >= 0).sum()))
+    return Bootstrap(difference, min(1.0, 2 * (tail + 1) / (len(samples) + 1)))
 
 
 def segments(first: UtteranceScore, second: UtteranceScore) -> list[tuple[int, int]]:
-    """Return both systems' errors in each segment of an utterance that has any.
+    """Return the errors of both systems in each segment of an utterance that has any.
 
-    Segments are parted by the ends of the utterance, and by two or more words that both systems have right with
-    nothing inserted between them (Gillick and Cox 1989; as SCTK does).
+    Segments are separated by the ends of the utterance, and by two or more words that both systems have right without
+    an insertion between them (Gillick and Cox 1989; as SCTK does).
     """
     if not first.errors and not second.errors:
         return []
-    (wrong, inserted), (other_wrong, other_inserted) = _marks(first), _marks(second)
+    # Errors of both systems in the order of the utterance: before a word, at the word, before the next word, …
+    errors = np.zeros((2 * first.words + 1, 2), dtype=np.int64)
+    for column, row in enumerate((first, second)):
+        for edit in row.edits(wrong_only=True):
+            errors[2 * edit.position + (edit.operation != INSERTION), column] += 1
     found: list[tuple[int, int]] = []
-    one = two = right = 0
-    for gap, word, other_gap, other_word in zip_longest(inserted, wrong, other_inserted, other_wrong, fillvalue=0):
-        if gap or other_gap:
-            if right >= BOUNDARY and (one or two):
-                found.append((one, two))
-                one = two = 0
-            one, two, right = one + gap, two + other_gap, 0
-        if not word and not other_word:
-            right += 1
-            continue
-        if right >= BOUNDARY and (one or two):
-            found.append((one, two))
-            one = two = 0
-        one, two, right = one + word, two + other_word, 0
-    if one or two:
-        found.append((one, two))
+    last = -1
+    for index in np.flatnonzero(errors.any(axis=1)).tolist():
+        one, two = errors[index].tolist()
+        # Words at odd indices after the last error and before this one.
+        if index // 2 - (last + 1) // 2 >= BOUNDARY or not found:
+            found.append((0, 0))
+        found[-1] = (found[-1][0] + one, found[-1][1] + two)
+        last = index
     return found
 
 
 def matched_pairs(differences: Sequence[int]) -> Mapsswe:
-    """Test whether the segments' differences in errors have mean 0 (Gillick and Cox 1989)."""
+    """Test whether the differences in errors of the segments have mean 0 (Gillick and Cox 1989)."""
     count = len(differences)
     if count == 0:
         return Mapsswe(0, 0.0, None, 1.0)
@@ -104,14 +82,14 @@ def matched_pairs(differences: Sequence[int]) -> Mapsswe:
     mean = float(values.mean())
     deviation = float(values.std(ddof=1)) if count > 1 else 0.0
     if deviation == 0:
-        # Nothing to estimate a variance from; the exact sign test is what is left.
+        # The variance cannot be estimated; use the exact sign test.
         return Mapsswe(count, mean, None, min(1.0, 2 * 0.5**count) if mean else 1.0)
     z = mean / (deviation / math.sqrt(count))
     return Mapsswe(count, mean, z, math.erfc(abs(z) / math.sqrt(2)))
 
 
 def mapsswe(first: Score, second: Score) -> Mapsswe:
-    """Compare two systems' scores of the same utterances, in the same order."""
+    """Compare two scores of the same utterances in the same order."""
     rows = zip(first.utterance_scores, second.utterance_scores, strict=True)
     return matched_pairs([one - two for pair in rows for one, two in segments(*pair)])
 

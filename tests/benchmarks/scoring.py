@@ -16,6 +16,7 @@ import numpy as np
 from asr import scoring
 from asr.reports.document import evaluation
 from asr.reports.score import score_pairs
+from asr.scoring.bootstrap import RESAMPLES
 from asr.scoring.comparison import System, compare
 from asr.transcripts.matching import Pair
 
@@ -41,7 +42,7 @@ def main() -> None:
         return [" ".join(np.where(random.random(10) < 0.1, "X", row.split())) for row in references]
 
     first, second = heard(), heard()
-    print(f"{count} utterances of 10 words, {scoring.RESAMPLES} resamples")
+    print(f"{count} utterances of 10 words, {RESAMPLES} resamples")
     one, seconds = timed("aligned, with intervals of WER, CER and SER", lambda: scoring.score(references, first))
     two, _ = timed("another system", lambda: scoring.score(references, second))
     systems = [System("A", one), System("B", two)]

@@ -238,7 +238,7 @@ MANIFEST = [
     Mistake("offset behind the end", with_row(offset=99.0), 1, r"good\.wav: offset 99 s is not before the end"),
     Mistake("duration behind the end", with_row(duration=99.0), 1, r"good\.wav: segment 0–99 s exceeds the file"),
     Mistake("lost audio", with_row(audio="/no/such.wav"), 1, r"/no/such\.wav: no such file"),
-    Mistake("no words", with_row(text="…"), 1, r"the references (have|hold) no words"),
+    Mistake("no words", with_row(text="…"), 1, r"the references have no words"),
     Mistake(
         "twice",
         lambda place: place.evaluate(place.file("rows.jsonl", place.row().read_text() * 2)),
@@ -507,14 +507,12 @@ SCORES = [
     Mistake(
         "csv", lambda place: place.score("a,b\n", name="h.csv"), 1, r"row 1: the header 'a,b' needs a column 'text'"
     ),
-    Mistake(
-        "no words", lambda place: place.score("u1 A\n", references="u1\n"), 1, r"the references (have|hold) no words"
-    ),
+    Mistake("no words", lambda place: place.score("u1 A\n", references="u1\n"), 1, r"the references have no words"),
     Mistake(
         "normalised away",
         lambda place: place.score("u1 A\n", "--normaliser", "basic", references="u1 …\n"),
         1,
-        r"the references (have|hold) no words",
+        r"the references have no words",
     ),
     Mistake("format", lambda place: place.score("", "--hypothesis-format", "doc"), 2, r"'doc' is not one of"),
     Mistake("normaliser", lambda place: place.score("", "--normaliser", "whisper"), 2, r"'whisper' is not one of"),

@@ -22,7 +22,7 @@ def one(*systems: System) -> Contrast:
     return contrast
 
 
-def test_a_real_difference_is_shown() -> None:
+def test_large_difference_is_shown() -> None:
     found = one(system("A", 30), system("B", 6))
     assert (found.better, found.shown) == ("B", True)
     assert found.bootstrap.difference.value == pytest.approx(24 / 300)
@@ -33,7 +33,7 @@ def test_a_real_difference_is_shown() -> None:
     assert found.mapsswe_p == found.mapsswe.p < 0.01
 
 
-def test_the_first_may_be_the_better() -> None:
+def test_first_system_is_better() -> None:
     found = one(system("A", 6), system("B", 30))
     assert (found.better, found.wins, found.losses) == ("A", 0, 24)
     assert found.verdict.startswith("A is better by 8.00 points, 95 % interval ")
@@ -41,14 +41,14 @@ def test_the_first_may_be_the_better() -> None:
     assert 0 < low < 8 < high
 
 
-def test_noise_is_not_shown() -> None:
+def test_small_difference_is_not_shown() -> None:
     found = one(system("A", 6), system("B", 4, 30))
     assert (found.better, found.shown, found.wins, found.losses) == ("B", False, 6, 4)
     assert found.verdict.startswith("B is better by 0.67 points, 95 % interval -")
     assert found.verdict.endswith(": not shown")
 
 
-def test_as_many_errors() -> None:
+def test_equal_errors() -> None:
     found = one(system("A", 5), system("B", 5, 30))
     assert (found.better, found.shown) == ("", False)
     assert found.verdict.startswith("A and B make as many errors, 95 % interval of the difference -")
@@ -56,7 +56,7 @@ def test_as_many_errors() -> None:
     assert one(system("A", 0), system("B", 0)).verdict.endswith("0.00 to 0.00: no difference shown")
 
 
-def test_tests_that_disagree_are_told() -> None:
+def test_verdict_of_tests_that_disagree() -> None:
     # All of the difference is in one segment of one utterance, of few: nothing to estimate a variance from.
     references = ["A B C D E F"] * 3
     first, second = score(references, [""] * 3), score(references, ["A B C D E F"] * 3)
@@ -66,7 +66,7 @@ def test_tests_that_disagree_are_told() -> None:
     assert ": not shown, as the two tests disagree (bootstrap p = 0.0" in found.verdict
 
 
-def test_three_systems_are_three_corrected_comparisons() -> None:
+def test_p_values_of_three_systems_are_corrected() -> None:
     systems = [system("A", 30), system("B", 6), system("C", 7, 40)]
     found = compare(systems)
     assert [(pair.first, pair.second) for pair in found] == [("A", "B"), ("A", "C"), ("B", "C")]
@@ -77,7 +77,7 @@ def test_three_systems_are_three_corrected_comparisons() -> None:
     assert found[0].mapsswe_p == pytest.approx(3 * found[0].mapsswe.p)
 
 
-def test_many_systems_can_still_be_shown_to_differ() -> None:
+def test_difference_between_many_systems_is_shown() -> None:
     # 45 comparisons: the bootstrap's smallest p, corrected, must stay under 5 %.
     found = compare([system(f"S{number}", 6 * number) for number in range(10)])
     assert len(found) == 45
@@ -93,7 +93,7 @@ def test_wins_and_losses_by_speaker() -> None:
     assert one(system("A", 1), system("B", 2)).speakers == ()
 
 
-def test_what_cannot_be_compared() -> None:
+def test_systems_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(ScoringError, match="needs two systems"):
         compare([system("A", 1)])
     with pytest.raises(ScoringError, match="two systems have the same name: A, A"):
@@ -102,7 +102,7 @@ def test_what_cannot_be_compared() -> None:
         compare([system("A", 1), System("B", score(["A"], ["A"]))])
 
 
-def test_the_verdict_does_not_depend_on_the_order_of_the_utterances() -> None:
+def test_order_of_utterances_does_not_matter() -> None:
     order = np.random.default_rng(1).permutation(60)
     systems = [system("A", 30), system("B", 20)]
     shuffled = [

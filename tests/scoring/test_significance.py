@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from asr.scoring import Score, ScoringError, score
-from asr.scoring.bootstrap import resampled
+from asr.scoring.bootstrap import resample
 from asr.scoring.significance import holm, mapsswe, matched_pairs, paired_bootstrap, segments
 
 Counts = NDArray[np.int64]
@@ -20,8 +20,6 @@ def parts(reference: str, first: str, second: str) -> list[tuple[int, int]]:
     return segments(one, two)
 
 
-# --- segments ---------------------------------------------------------------------------------------------------
-
 # The figure of Gillick and Cox (1989) as Jurafsky and Martin (2009, section 9.8) print it: four segments, in which the
 # systems make 2 and 0, 0 and 1, 1 and 2, and 1 and 0 errors.
 REFERENCE = "IT WAS THE BEST OF TIMES IT WAS THE WORST OF TIMES IT WAS"
@@ -29,12 +27,12 @@ FIRST = "ITS THE BEST OF TIMES IT IS THE WORST OF TIMES OR IT WAS"
 SECOND = "IT WAS THE BEST TIMES IT WON THE TEST OF TIMES IT WAS"
 
 
-def test_segments_of_the_example_in_the_literature() -> None:
+def test_segments_of_the_published_example() -> None:
     assert parts(REFERENCE, FIRST, SECOND) == [(2, 0), (0, 1), (1, 2), (1, 0)]
     assert parts(REFERENCE, SECOND, FIRST) == [(0, 2), (1, 0), (2, 1), (0, 1)]
 
 
-def test_mapsswe_of_the_example_in_the_literature() -> None:
+def test_mapsswe_of_the_published_example() -> None:
     found = mapsswe(score([REFERENCE], [FIRST]), score([REFERENCE], [SECOND]))
     # The differences 2, -1, -1, 1 have mean 1/4 and variance 6.75/3 = 1.5².
     assert (found.segments, found.mean) == (4, 0.25)
@@ -61,7 +59,7 @@ def test_segments(reference: str, first: str, second: str, wanted: list[tuple[in
     assert parts(reference, first, second) == wanted
 
 
-def test_the_segments_hold_all_errors() -> None:
+def test_segments_have_all_errors() -> None:
     random = np.random.default_rng(5)
     for _ in range(200):
         reference, first, second = (" ".join(random.choice(list("ABCD"), random.integers(0, 9))) for _ in range(3))
@@ -71,10 +69,7 @@ def test_the_segments_hold_all_errors() -> None:
         assert all(left or right for left, right in found)
 
 
-# --- the tests themselves ---------------------------------------------------------------------------------------
-
-
-def test_matched_pairs_by_hand() -> None:
+def test_matched_pairs() -> None:
     # mean 0.5, deviation 1, 16 segments: z = 2.
     found = matched_pairs([2, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0][:16])
     assert found.mean == 0.5
@@ -92,7 +87,7 @@ def test_matched_pairs_without_variance(differences: list[int], p: float) -> Non
     assert (found.z, found.p) == (None, p)
 
 
-def test_the_bootstrap_draws_as_every_sample_is_likely() -> None:
+def test_resample_draws_every_sample_with_equal_probability() -> None:
     # Three utterances give 27 samples, each as likely; these are the frequencies of their sums.
     counts = np.array([[2, 4], [-1, 2], [0, 6]])
     wanted: dict[tuple[int, int], float] = {}
@@ -101,16 +96,16 @@ def test_the_bootstrap_draws_as_every_sample_is_likely() -> None:
         wanted[key] = wanted.get(key, 0) + 1 / 27
     for copies in (1, 100):
         # A hundred copies of each are few kinds: the other way of drawing, of the same mean and spread.
-        sums = resampled(np.repeat(counts, copies, axis=0), 20_000, 1)
+        sums = resample(np.repeat(counts, copies, axis=0), 20_000, 1)
         assert sums.mean(axis=0) == pytest.approx(copies * counts.sum(axis=0), rel=0.02)
         spread = np.sqrt(3 * copies) * counts.std(axis=0)
         assert sums.std(axis=0) == pytest.approx(spread, rel=0.03)
-    sums = resampled(counts, 20_000, 1)
+    sums = resample(counts, 20_000, 1)
     for key, share in wanted.items():
         assert (sums == key).all(axis=1).mean() == pytest.approx(share, abs=0.01)
 
 
-def test_the_paired_bootstrap_by_hand() -> None:
+def test_paired_bootstrap() -> None:
     # Bisani and Ney (2004): the difference in each sample. Two utterances of four words, in one of which the first
     # system makes one error more: samples of difference 2/8, 1/8 (twice) and 0/8.
     found = paired_bootstrap(np.array([2, 1]), np.array([1, 1]), np.array([4, 4]), 40_000)
@@ -118,7 +113,7 @@ def test_the_paired_bootstrap_by_hand() -> None:
     assert found.p == pytest.approx(2 * 1 / 4, abs=0.01)
 
 
-def test_the_paired_bootstrap_knows_that_the_utterances_are_the_same() -> None:
+def test_paired_bootstrap_draws_the_same_utterances() -> None:
     random = np.random.default_rng(1)
     words = random.integers(5, 20, 500)
     hard = random.binomial(words, random.beta(1, 4, 500))
@@ -132,7 +127,7 @@ def test_the_paired_bootstrap_knows_that_the_utterances_are_the_same() -> None:
     assert again.difference.high == pytest.approx(-found.difference.low, rel=0.05)
 
 
-def test_equal_systems_and_no_words() -> None:
+def test_paired_bootstrap_of_equal_systems_and_without_words() -> None:
     ones = np.ones(5, dtype=np.int64)
     found = paired_bootstrap(ones, ones, ones)
     assert (found.difference.low, found.difference.high, found.p) == (0.0, 0.0, 1.0)
@@ -142,16 +137,13 @@ def test_equal_systems_and_no_words() -> None:
     assert paired_bootstrap(rare, 0 * rare, rare, resamples=1, seed=3).p == 1.0
 
 
-def test_holm_by_hand() -> None:
+def test_holm() -> None:
     # Holm (1979): the smallest times 3, the next times 2, the largest times 1, and never less than one before.
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.02, 0.02, 0.9]) == pytest.approx([0.06, 0.06, 0.9])
     assert holm([0.7, 0.6]) == [1.0, 1.0]
     assert holm([0.5]) == [0.5]
     assert holm([]) == []
-
-
-# --- calibration ------------------------------------------------------------------------------------------------
 
 
 def simulate(random: np.random.Generator, utterances: int) -> tuple[Counts, Counts, Counts]:
@@ -161,7 +153,7 @@ def simulate(random: np.random.Generator, utterances: int) -> tuple[Counts, Coun
     return random.binomial(words, hard), random.binomial(words, hard), words
 
 
-def test_the_bootstrap_finds_a_difference_of_equal_systems_in_5_percent() -> None:
+def test_bootstrap_of_equal_systems_is_significant_in_5_percent() -> None:
     random = np.random.default_rng(11)
     found = [paired_bootstrap(*simulate(random, 300), seed=seed) for seed in range(1000)]
     assert 0.03 <= np.mean([one.p < 0.05 for one in found]) <= 0.07
@@ -169,7 +161,7 @@ def test_the_bootstrap_finds_a_difference_of_equal_systems_in_5_percent() -> Non
     assert 0.03 <= np.mean(outside) <= 0.07
 
 
-def heard(random: np.random.Generator, references: list[list[str]]) -> Score:
+def simulate_system(random: np.random.Generator, references: list[list[str]]) -> Score:
     """Return the score of a system with 12 % errors of every kind."""
     made = []
     for reference in references:
@@ -182,18 +174,22 @@ def heard(random: np.random.Generator, references: list[list[str]]) -> Score:
     return score([" ".join(reference) for reference in references], made)
 
 
-def test_mapsswe_finds_a_difference_of_equal_systems_in_5_percent(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The intervals of the scores are not looked at.
-    monkeypatch.setattr("asr.scoring.bootstrap.resampled", lambda counts, resamples, seed: counts[:1])
+def test_mapsswe_of_equal_systems_is_significant_in_5_percent() -> None:
     random = np.random.default_rng(12)
-    references = [[f"W{number}" for number in range(12)]] * 40
-    found = [mapsswe(heard(random, references), heard(random, references)) for _ in range(500)]
-    assert 0.03 <= np.mean([one.p < 0.05 for one in found]) <= 0.07
-    assert np.mean([one.z for one in found]) == pytest.approx(0, abs=0.1)
-    assert np.std([one.z or 0.0 for one in found]) == pytest.approx(1, abs=0.1)
+    corpora, size = 500, 40
+    references = [[f"W{number}" for number in range(12)]] * (corpora * size)
+    pairs = zip(*(simulate_system(random, references).utterance_scores for _ in range(2)), strict=True)
+    differences = [[one - two for one, two in segments(*pair)] for pair in pairs]
+    results = [
+        matched_pairs([value for row in differences[start : start + size] for value in row])
+        for start in range(0, corpora * size, size)
+    ]
+    assert 0.03 <= np.mean([result.p < 0.05 for result in results]) <= 0.07
+    assert np.mean([result.z for result in results]) == pytest.approx(0, abs=0.1)
+    assert np.std([result.z or 0.0 for result in results]) == pytest.approx(1, abs=0.1)
 
 
-def test_mapsswe_of_differences_drawn_alike() -> None:
+def test_matched_pairs_of_equal_distributions_is_significant_in_5_percent() -> None:
     random = np.random.default_rng(13)
     drawn = random.poisson(0.5, (4000, 150)) - random.poisson(0.5, (4000, 150))
     assert 0.03 <= np.mean([matched_pairs(row.tolist()).p < 0.05 for row in drawn]) <= 0.07

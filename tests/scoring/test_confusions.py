@@ -1,12 +1,12 @@
-"""Which words and characters go wrong, with examples, and what that costs."""
+"""Frequent errors of words and characters, and harmful words."""
 
 import pytest
 
 from asr.scoring import score
-from asr.scoring.words import Confusion, character_errors, harmful_words, word_errors
+from asr.scoring.confusions import Confusion, character_errors, harmful_words, word_errors
 
 
-def test_errors_by_hand() -> None:
+def test_word_errors() -> None:
     references = ["THE CAT SAT", "A CAT", "THE CAT", "THE DOG RAN", "THE CAT THE CAT"]
     hypotheses = ["THE HAT SAT", "A HAT", "THE MAT", "DOG RAN UH", "THE HAT THE HAT"]
     found = word_errors(score(references, hypotheses, list("abcde")))
@@ -21,19 +21,19 @@ def test_errors_by_hand() -> None:
     assert (only.hypothesis, only.examples) == ("HAT", ("1", "2", "5"))
 
 
-def test_equal_counts_are_in_the_order_of_the_alphabet() -> None:
+def test_equal_counts_are_in_alphabetical_order() -> None:
     found = word_errors(score(["A B C"], ["Z Y X"])).substitutions
     assert [one.reference for one in found] == ["A", "B", "C"]
 
 
-def test_characters_by_hand() -> None:
+def test_character_errors() -> None:
     found = character_errors(score(["CAT", "A  CAT", "CAT"], ["CUT", "ACAT", "CAT S"]))
     assert [(one.reference, one.hypothesis, one.count) for one in found.substitutions] == [("A", "U", 1)]
     assert [(one.reference, one.examples) for one in found.deletions] == [(" ", ("2",))]
     assert [(one.hypothesis, one.count) for one in found.insertions] == [(" ", 1), ("S", 1)]
 
 
-def test_harm_by_hand() -> None:
+def test_harmful_words() -> None:
     result = score(["THE CAT SAT ON THE MAT", "THE DOG RAN AWAY"], ["A CAT SAT ON MAT", "THE DOG DOG RUN AWAY"])
     the, dog, ran = harmful_words(result)
     assert result.wer.value == 4 / 10
@@ -44,7 +44,7 @@ def test_harm_by_hand() -> None:
     assert len(harmful_words(result, 1)) == 1
 
 
-def test_nothing_wrong() -> None:
+def test_no_errors() -> None:
     result = score(["A B"], ["A B"])
     assert word_errors(result) == character_errors(result)
     assert word_errors(result).substitutions == ()

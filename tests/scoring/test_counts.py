@@ -1,19 +1,17 @@
-"""Counts by hand and by another edit distance; rates pooled; intervals that cover what they promise to."""
+"""Counts and alignments, computed by hand, by another edit distance and by jiwer."""
 
 from collections.abc import Sequence
+from functools import cache
 
-import numpy as np
+import jiwer
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from asr.scoring import Rate, Score, ScoringError, UtteranceScore, interval, score, worst
-
-Counts = NDArray[np.int64]
+from asr.scoring import Rate, ScoringError, UtteranceScore, score, worst
 
 
-def one(reference: str, hypothesis: str) -> UtteranceScore:
+def score_one(reference: str, hypothesis: str) -> UtteranceScore:
     """Score one pair, beside a correct word, so that the reference may be empty."""
     return score([reference, "X"], [hypothesis, "X"]).utterance_scores[0]
 
@@ -27,9 +25,6 @@ def distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
             current.append(min(above[column] + 1, current[-1] + 1, above[column - 1] + (wanted != found)))
         above = current
     return above[-1]
-
-
-# --- one utterance ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -55,10 +50,10 @@ def distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
         ("ÜBER 日本", "UBER 日本", 2, 1, 0, 0),
     ],
 )
-def test_words(
+def test_word_counts(
     reference: str, hypothesis: str, words: int, substitutions: int, deletions: int, insertions: int
 ) -> None:
-    found = one(reference, hypothesis)
+    found = score_one(reference, hypothesis)
     assert (found.words, found.substitutions, found.deletions, found.insertions) == (
         words,
         substitutions,
@@ -83,14 +78,14 @@ def test_words(
         ("", "", 0, 0),
     ],
 )
-def test_characters(reference: str, hypothesis: str, characters: int, errors: int) -> None:
-    found = one(reference, hypothesis)
+def test_character_counts(reference: str, hypothesis: str, characters: int, errors: int) -> None:
+    found = score_one(reference, hypothesis)
     assert (found.characters, found.character_errors) == (characters, errors)
 
 
 @pytest.mark.parametrize("hypothesis", ["A  BC", " A BC", "A BC ", "A\tBC", "A\nBC", "\n A \r\n BC\t", "A\u00a0BC"])
-def test_layout_is_no_error(hypothesis: str) -> None:
-    for found in (one("A BC", hypothesis), one(hypothesis, "A BC")):
+def test_white_space_is_no_error(hypothesis: str) -> None:
+    for found in (score_one("A BC", hypothesis), score_one(hypothesis, "A BC")):
         assert (found.words, found.errors, found.characters, found.character_errors) == (2, 0, 4, 0)
 
 
@@ -122,10 +117,7 @@ def test_errors_of_any_text(pairs: list[tuple[str, str]]) -> None:
         assert found.character_errors == distance(" ".join(reference.split()), " ".join(hypothesis.split()))
 
 
-# --- a corpus ---------------------------------------------------------------------------------------------------
-
-
-def test_rates_are_pooled_and_no_mean_of_rates() -> None:
+def test_rates_are_pooled() -> None:
     result = score(["A", "B C D E F G H I J"], ["X", "B C D E F G H I J"], ["u1", "u2"])
     assert result.wer.value == 1 / 10  # the mean of the rates is 1/2
     assert result.cer.value == 1 / 18
@@ -141,11 +133,11 @@ def test_counts_are_sums_over_utterances() -> None:
     assert [row.id for row in result.utterance_scores] == ["1", "2", "3"]
 
 
-def test_an_empty_reference_counts_its_insertions() -> None:
+def test_words_of_an_empty_reference_are_insertions() -> None:
     assert score(["", "A B"], ["C", "A B"]).wer.value == 1 / 2
 
 
-def test_nothing_recognised() -> None:
+def test_empty_hypotheses() -> None:
     result = score(["A B", "C"], ["", ""])
     assert result.wer == Rate(1.0, 1.0, 1.0)
     assert result.cer == Rate(1.0, 1.0, 1.0)
@@ -153,30 +145,30 @@ def test_nothing_recognised() -> None:
 
 
 @pytest.mark.parametrize("hypotheses", [["", ""], ["A", ""]])
-def test_all_references_empty(hypotheses: list[str]) -> None:
-    with pytest.raises(ScoringError, match="no words at all"):
+def test_empty_references_are_refused(hypotheses: list[str]) -> None:
+    with pytest.raises(ScoringError, match="no words"):
         score(["", " "], hypotheses)
 
 
-def test_nothing_to_score() -> None:
+def test_no_utterances_are_refused() -> None:
     with pytest.raises(ScoringError, match="no utterances"):
         score([], [])
 
 
 @pytest.mark.parametrize(("references", "hypotheses"), [(["A"], []), ([], ["A"]), (["A", "B"], ["A"])])
-def test_unequal_numbers(references: list[str], hypotheses: list[str]) -> None:
+def test_unequal_numbers_are_refused(references: list[str], hypotheses: list[str]) -> None:
     message = f"^{len(references)} references but {len(hypotheses)} hypotheses$"
     with pytest.raises(ScoringError, match=message):
         score(references, hypotheses)
 
 
 @pytest.mark.parametrize("ids", [[], ["u1"], ["u1", "u2", "u3"]])
-def test_unequal_ids(ids: list[str]) -> None:
+def test_unequal_numbers_of_ids_are_refused(ids: list[str]) -> None:
     with pytest.raises(ScoringError, match=f"^2 references but {len(ids)} ids$"):
         score(["A", "B"], ["A", "B"], ids)
 
 
-def test_worst() -> None:
+def test_worst_has_the_most_errors_first() -> None:
     references = ["A B C", "A", "A B", "A B", "A B C"]
     hypotheses = ["X Y Z", "A", "X B", "A X", "X Y C"]
     result = score(references, hypotheses, ["all", "none", "second", "first", "two"])
@@ -190,74 +182,111 @@ def test_worst_prefers_short_utterances_among_equal_errors() -> None:
     assert [row.id for row in worst(result, 2)] == ["b", "a"]
 
 
-# --- intervals --------------------------------------------------------------------------------------------------
+def best(reference: Sequence[str], hypothesis: Sequence[str], substitution: int, gap: int) -> tuple[int, int, int, int]:
+    """Return the least cost and its substitutions, deletions and insertions, fewest substitutions first."""
+
+    @cache
+    def upto(left: int, right: int) -> tuple[int, int, int, int]:
+        if not left or not right:
+            return (gap * (left + right), 0, left, right)
+        found = []
+        cost, subs, dels, ins = upto(left - 1, right - 1)
+        wrong = reference[left - 1] != hypothesis[right - 1]
+        found.append((cost + substitution * wrong, subs + wrong, dels, ins))
+        cost, subs, dels, ins = upto(left - 1, right)
+        found.append((cost + gap, subs, dels + 1, ins))
+        cost, subs, dels, ins = upto(left, right - 1)
+        found.append((cost + gap, subs, dels, ins + 1))
+        return min(found)
+
+    return upto(len(reference), len(hypothesis))
 
 
-def simulate(random: np.random.Generator, utterances: int) -> tuple[Counts, Counts]:
-    """Draw words and errors of utterances that differ in length and difficulty; the true rate is 0.2."""
-    words = random.integers(1, 16, utterances)
-    return random.binomial(words, random.beta(1, 4, utterances)), words
+def edits(reference: str, hypothesis: str) -> list[str]:
+    [row, _] = score([reference, "X"], [hypothesis, "X"]).utterance_scores
+    return [f"{edit.operation} {edit.reference} {edit.hypothesis}".rstrip() for edit in row.edits()]
 
 
-def test_interval_contains_its_value() -> None:
-    for seed in range(50):
-        rate = interval(*simulate(np.random.default_rng(seed), 40), resamples=200)
-        assert 0 <= rate.low < rate.value < rate.high <= 1
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "wanted"),
+    [
+        ("THE CAT SAT", "THE CAT SAT", ["= THE THE", "= CAT CAT", "= SAT SAT"]),
+        ("THE CAT SAT", "THE BAT SAT DOWN", ["= THE THE", "S CAT BAT", "= SAT SAT", "I  DOWN"]),
+        ("A B C", "C", ["D A", "D B", "= C C"]),
+        ("A", "X Y A", ["I  X", "I  Y", "= A A"]),
+        ("A B", "X Y", ["S A X", "S B Y"]),
+        ("", "A", ["I  A"]),
+        ("A", "", ["D A"]),
+        ("", "", []),
+        ("  A\tB ", "A  B", ["= A A", "= B B"]),
+    ],
+)
+def test_edits(reference: str, hypothesis: str, wanted: list[str]) -> None:
+    assert edits(reference, hypothesis) == wanted
 
 
-def test_interval_is_repeatable() -> None:
-    data = simulate(np.random.default_rng(1), 60)
-    assert interval(*data) == interval(*data)
-    assert interval(*data) != interval(*data, seed=1)
+def test_position_of_an_insertion() -> None:
+    [row] = score(["A B"], ["X A Y B Z"]).utterance_scores
+    assert [(edit.hypothesis, edit.position) for edit in row.edits(wrong_only=True)] == [("X", 0), ("Y", 1), ("Z", 2)]
 
 
-def test_interval_narrows_with_the_root_of_the_data() -> None:
-    random = np.random.default_rng(2)
-    small, large = (interval(*simulate(random, utterances)) for utterances in (100, 2500))
-    assert 4 < (small.high - small.low) / (large.high - large.low) < 6.5
+@settings(deadline=None, derandomize=True, max_examples=20)
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=100, max_size=100))
+def test_counts_and_alignments_of_any_words(pairs: list[tuple[list[str], list[str]]]) -> None:
+    result = score([" ".join(one) for one, _ in pairs] + ["X"], [" ".join(two) for _, two in pairs] + ["X"])
+    for row, (reference, hypothesis) in zip(result.utterance_scores, pairs, strict=False):
+        assert row.errors == distance(reference, hypothesis)
+        found = list(row.edits())
+        assert [edit.reference for edit in found if edit.reference] == reference
+        assert [edit.hypothesis for edit in found if edit.hypothesis] == hypothesis
+        kinds = [edit.operation for edit in found]
+        assert (kinds.count("S"), kinds.count("D"), kinds.count("I")) == (
+            row.substitutions,
+            row.deletions,
+            row.insertions,
+        )
+        assert all((edit.operation == "=") == (edit.reference == edit.hypothesis) for edit in found)
+        assert found[: len(found)] == sorted(found, key=lambda edit: edit.position)
+        assert [edit for edit in found if edit.operation != "="] == list(row.edits(wrong_only=True))
 
 
-def test_interval_covers_the_true_rate() -> None:
-    random = np.random.default_rng(3)
-    corpora = 200
-    inside = 0
-    for seed in range(corpora):
-        rate = interval(*simulate(random, 150), resamples=200, seed=seed)
-        inside += rate.low <= 0.2 <= rate.high
-    assert 0.88 <= inside / corpora <= 0.99
+def test_counts_are_those_of_jiwer() -> None:
+    references, hypotheses = ["A B C D", "E F", "G"], ["A X C", "E E F F", "H"]
+    ours, theirs = score(references, hypotheses), jiwer.process_words(references, hypotheses)
+    assert (ours.substitutions, ours.deletions, ours.insertions) == (
+        theirs.substitutions,
+        theirs.deletions,
+        theirs.insertions,
+    )
+    assert ours.wer.value == theirs.wer
+    assert ours.cer.value == jiwer.cer(references, hypotheses)
 
 
-def test_interval_resamples_whole_utterances() -> None:
-    # Errors that come in bunches, ten in one utterance, tell less than as many spread evenly.
-    words = np.full(100, 10)
-    bunched = interval(np.where(np.arange(100) < 10, 10, 0), words)
-    even = interval(np.ones(100, dtype=np.int64), words)
-    assert bunched.value == even.value == 0.1
-    assert even == Rate(0.1, 0.1, 0.1)
-    assert bunched.high - bunched.low == pytest.approx(2 * 1.96 * 0.03, rel=0.1)
-
-
-def test_interval_of_one_utterance() -> None:
-    assert interval(np.array([1]), np.array([4])) == Rate(0.25, 0.25, 0.25)
-
-
-def test_interval_of_no_errors() -> None:
-    assert interval(np.zeros(5, dtype=np.int64), np.arange(5)) == Rate(0.0, 0.0, 0.0)
-
-
-def test_interval_where_most_references_are_empty() -> None:
-    words = np.zeros(50, dtype=np.int64)
-    words[7] = 4
-    rate = interval(np.where(words, 2, 0), words, resamples=50)
-    assert rate == Rate(0.5, 0.5, 0.5)
-
-
-def test_interval_of_nothing() -> None:
-    with pytest.raises(ScoringError, match="no error rate"):
-        interval(np.array([1, 2]), np.array([0, 0]))
-
-
-def test_scores_use_the_interval() -> None:
-    result: Score = score(["A B", "C D", "E"], ["A X", "C D", "E"])
-    assert result.wer == interval(np.array([1, 0, 0]), np.array([2, 2, 1]))
-    assert result.cer == interval(np.array([1, 0, 0]), np.array([3, 3, 1]))
+# sclite: a substitution costs 4, a deletion or an insertion 3. Most alignments are the same; the second column of
+# counts is what its costs give where they differ.
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "ours", "sclite"),
+    [
+        ("A B C", "A X C", (1, 0, 0), (1, 0, 0)),
+        ("A B C", "A C", (0, 1, 0), (0, 1, 0)),
+        ("A B C", "A B X C", (0, 0, 1), (0, 0, 1)),
+        ("A B C D", "X C D", (1, 1, 0), (1, 1, 0)),
+        ("A B", "X Y Z", (2, 0, 1), (2, 0, 1)),
+        ("THE CAT IS ON THE MAT", "THE CATS ON A MAT", (2, 1, 0), (2, 1, 0)),
+        # As many errors, one word more correct.
+        ("A B", "B A", (2, 0, 0), (0, 1, 1)),
+        ("A B C", "B C D", (0, 1, 1), (0, 1, 1)),
+        # More errors: six gaps cost 18, five substitutions 20.
+        ("A B C D E", "D E X Y Z", (5, 0, 0), (0, 3, 3)),
+    ],
+)
+def test_counts_with_the_costs_of_sclite(
+    reference: str, hypothesis: str, ours: tuple[int, int, int], sclite: tuple[int, int, int]
+) -> None:
+    [row] = score([reference], [hypothesis]).utterance_scores
+    left, right = reference.split(), hypothesis.split()
+    assert row.errors == sum(ours) == best(left, right, 1, 1)[0]
+    if sum(ours) == sum(sclite) and ours == sclite:
+        assert (row.substitutions, row.deletions, row.insertions) == ours
+    assert best(left, right, 4, 3)[1:] == sclite
+    assert sum(sclite) >= row.errors
