@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +186,7 @@ class _Run:
         self._inputs = inputs
         self._display = display
         self._decoding = decoding
+        self._names: dict[Path, str] = {}
         self._read = [job.model, *([listing] if listing else [])]
         self._done = 0
         self._failed = len(inputs.problems)
@@ -195,6 +196,11 @@ class _Run:
         """Transcribe all recordings; return the exit code."""
         job, pending = self._job, self._inputs.files
         folder = None
+        if "ctm" in job.formats:
+            from asr.transcripts.ctm import recording_names
+
+            paths = [file.path for file in pending]
+            self._names = dict(zip(paths, recording_names(paths), strict=True))
         if job.out is not None:
             from asr.recognition.output_folder import OutputFolder
 
@@ -241,12 +247,12 @@ class _Run:
 
         def save(index: int, results: "list[FileResult]") -> None:
             if folder and results[0].transcript:
-                folder.save(pending[index], _named(results, pending[index], paths[index]))
+                folder.save(pending[index], self._named(results, pending[index], paths[index]))
 
         transcribed = recognizer.transcribe_files(paths, settings, job.jobs, progress.update, save)
         try:
             for index, results in enumerate(transcribed):
-                results = _named(results, pending[index], paths[index])  # noqa: PLW2901
+                results = self._named(results, pending[index], paths[index])  # noqa: PLW2901
                 if results[0].transcript is None:
                     self._failed += 1
                     self._report(results[0].error)
@@ -258,6 +264,14 @@ class _Run:
                 progress.finish(index)
         finally:
             progress.close()
+
+    def _named(self, results: "list[FileResult]", file: "InputFile", path: Path) -> "list[FileResult]":
+        """Return the results with the path that the user gave and the name in a CTM; standard input was copied."""
+        audio, name = str(file.path), self._names.get(file.path, "")
+        shown = str(path) if path == file.path else "standard input"
+        return [
+            replace(result, audio=audio, id=name, error=result.error.replace(str(path), shown)) for result in results
+        ]
 
     def _report(self, problem: str) -> None:
         self._display.say(f"asr: {one_line(problem)}", always=True)
@@ -280,18 +294,6 @@ class _Run:
             up_to_date = f", {current} up to date" if current else ""
             click.echo(f"{self._job.out}: {self._done} transcribed ({self._seconds / 3600:.2f} hours){up_to_date}")
         return 1 if self._failed else 0
-
-
-def _named(results: "list[FileResult]", file: "InputFile", path: Path) -> "list[FileResult]":
-    """Return the results with the name that the user gave; standard input was copied to another path."""
-    if path == file.path:
-        return results
-    from dataclasses import replace
-
-    return [
-        replace(result, audio=str(file.path), error=result.error.replace(str(path), "standard input"))
-        for result in results
-    ]
 
 
 @contextmanager

@@ -316,3 +316,21 @@ def test_vad_leaves_out_silence(trained: Path, tmp_path: Path, capsys: pytest.Ca
     assert main([*line, "--out", str(out)]) == 0
     assert main([*line, "--out", str(out), "--vad"]) == 0
     assert "1 transcribed" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_ctm_of_files_with_the_same_name_has_two_recordings(
+    trained: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/x.wav", "b/x.wav", "b/y z.wav", "b/y_z.wav"):
+        Path(name).parent.mkdir(exist_ok=True)
+        shutil.copy(tones / "dev" / "dev-0.wav", name)
+    command = ["transcribe", "--model", str(trained / "best.safetensors"), "--format", "ctm", "--quiet"]
+    assert main([*command, "b/x.wav"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"x"}
+    assert main([*command, "a/x.wav", "b/x.wav"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"a/x", "b/x"}
+    assert main([*command, "a/x.wav", "b/x.wav", "--out", "out-a", "--force"]) == 1  # both are out-a/x.ctm
+    capsys.readouterr()
+    assert main([*command, "b/y z.wav", "b/y_z.wav"]) == 1
+    assert "would both be recording 'b/y_z.wav' of a CTM; rename one" in capsys.readouterr().err
