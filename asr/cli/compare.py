@@ -1,34 +1,25 @@
-"""asr compare: references and several systems' hypotheses -> which is better, and whether that is shown."""
+"""asr compare: hypotheses of several systems against the same references."""
 
 from pathlib import Path
 
 import click
 
 from asr.cli import options
-from asr.cli import outputs as outs
+from asr.cli.outputs import equivalents, facts, json_file, normaliser, report_file, terminal_width, worst
 from asr.cli.score import allow_missing, hypothesis_format, reference_format
 
 
-def _names(paths: tuple[Path, ...]) -> list[str]:
-    """Return the shortest names that tell the files apart."""
-    for names in ([path.stem for path in paths], [path.name for path in paths], [str(path) for path in paths]):
-        if len(set(names)) == len(names):
-            return names
-    twice = next(path for index, path in enumerate(paths) if path in paths[:index])
-    raise click.UsageError(f"{twice} is given twice; a system is not compared with itself")
-
-
-@click.command(short_help="Tell whether one system is better than another.")
+@click.command(short_help="Test whether one system is better than another.")
 @click.argument("references", type=options.FILE)
 @click.argument("systems", type=options.FILE, nargs=-1, required=True, metavar="A B [C]...")
-@outs.normaliser("none")
-@outs.equivalents
+@normaliser("none")
+@equivalents
 @reference_format
 @hypothesis_format
 @allow_missing
-@outs.json_file
-@outs.report_file
-@outs.worst
+@json_file
+@report_file
+@worst
 def compare(
     references: Path,
     systems: tuple[Path, ...],
@@ -44,7 +35,7 @@ def compare(
     """Compare the hypotheses A, B, … of several systems for the same REFERENCES.
 
     Paired bootstrap (Bisani and Ney 2004) and matched-pairs sentence-segment word error test (MAPSSWE, Gillick and Cox
-    1989), corrected for the number of comparisons (Holm). A difference is shown where both are below 5 %.
+    1989), corrected for the number of comparisons (Holm). A difference is shown if both p-values are below 5 %.
     """
     from asr import transcripts
     from asr.files import write_text
@@ -53,24 +44,32 @@ def compare(
     from asr.transcripts.matching import match
 
     if len(systems) < 2:
-        raise click.UsageError("a comparison needs the hypotheses of two systems or more, after REFERENCES")
+        raise click.UsageError("a comparison needs REFERENCES and the hypotheses of two systems or more")
     names = _names(systems)
     for path in (json_file, report_file):
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
-    said = transcripts.read(references, reference_format)
+    reference_rows = transcripts.read(references, reference_format)
     results, sources = {}, {}
     for name, path in zip(names, systems, strict=True):
-        made, outside = transcripts.read_hypotheses(path, said, hypothesis_format)
-        matched = match(said, made, str(path), allow_missing)
+        rows, outside = transcripts.read_hypotheses(path, reference_rows, hypothesis_format)
+        matched = match(reference_rows, rows, str(path), allow_missing)
         results[name] = score_pairs(matched.pairs, normaliser, equivalents)
         counts = {"missing": len(matched.missing), "extra": len(matched.extra), "outside": outside}
         sources[name] = {"hypotheses": str(path), **counts}
-    given = outs.facts(references=references, equivalents=equivalents)
-    body = document.comparison(results, given, sources)
-    click.echo(text.comparison(body, text.TextOptions(worst=worst, width=outs.terminal_width())))
+    body = document.comparison(results, facts(references=references, equivalents=equivalents), sources)
+    click.echo(text.comparison(body, text.TextOptions(worst=worst, width=terminal_width())))
     if json_file:
         document.write(json_file, body)
     if report_file:
         write_text(report_file, page.comparison(body))
     return 0
+
+
+def _names(paths: tuple[Path, ...]) -> list[str]:
+    """Return the shortest names that are all different: stems, file names or paths."""
+    for names in ([path.stem for path in paths], [path.name for path in paths], [str(path) for path in paths]):
+        if len(set(names)) == len(names):
+            return names
+    twice = next(path for index, path in enumerate(paths) if path in paths[:index])
+    raise click.UsageError(f"{twice} is given twice; a system cannot be compared with itself")

@@ -72,4 +72,4 @@ def evaluate(
     if result.oracle:
         notes["oracle WER"] = f"{text.rate(result.oracle)}, the best of {nbest} texts per utterance"
     outputs.print_report(scored, given, notes, result.normaliser)
-    return outputs.write(scored, given, model.name, result.seconds, outputs.sounds(utterances, quiet))
+    return outputs.write(scored, given, model.name, result.seconds, outputs.encode_audio(utterances, quiet))

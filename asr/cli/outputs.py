@@ -1,8 +1,8 @@
-"""What the commands that score write beside their report: files for programs and people, and an exit code for CI."""
+"""The outputs of the commands that score: the report on stdout, files, and an exit code for CI."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -19,17 +19,16 @@ if TYPE_CHECKING:
     from asr.reports.document import Document
     from asr.reports.score import ScoredPairs
 
-# Those of asr.normalisers, which --help does not wait for.
+# asr.text.NORMALISERS, repeated so that --help need not import them.
 NORMALISERS = ("none", "upper", "basic", "librispeech", "english")
 _OUT = click.Path(dir_okay=False, path_type=Path)
 
-_MEANING = "How both texts are written before they are compared"
 equivalents: Decorator = click.option(
-    "--equivalents", type=FILE, help="A file of spellings that count as the same: lines 'colour = color'."
+    "--equivalents", type=FILE, help="A file of spellings that count as equal: lines 'colour = color'."
 )
-json_file: Decorator = click.option("--json", "json_file", type=_OUT, help="Write the report as JSON too.")
+json_file: Decorator = click.option("--json", "json_file", type=_OUT, help="Also write the report as JSON.")
 report_file: Decorator = click.option(
-    "--report", "report_file", type=_OUT, help="Write the report as an HTML page too."
+    "--report", "report_file", type=_OUT, help="Also write the report as an HTML page."
 )
 worst: Decorator = click.option(
     "--worst",
@@ -41,15 +40,20 @@ worst: Decorator = click.option(
 )
 
 
-def normaliser(default: str | None, otherwise: str = "") -> Decorator:
-    """Return the option --normaliser."""
-    told = f"{_MEANING}{otherwise}."
-    return click.option("--normaliser", type=click.Choice(NORMALISERS), default=default, show_default=True, help=told)
+def normaliser(default: str | None, note: str = "") -> Decorator:
+    """Return the option --normaliser; `note` is added to its help."""
+    return click.option(
+        "--normaliser",
+        type=click.Choice(NORMALISERS),
+        default=default,
+        show_default=True,
+        help=f"Normalisation of both texts before they are compared{note}.",
+    )
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What was asked for beside the text; `fail_above` in percent."""
+    """The options of the outputs; `fail_above` in percent."""
 
     json_file: Path | None
     report_file: Path | None
@@ -62,9 +66,9 @@ class Outputs:
     audio: bool
 
     def prepare(self) -> None:
-        """Make the folders before the work, so that one that cannot be made costs nothing. Raises UsageError."""
+        """Create the folders before the work, so that a failure wastes none. Raises UsageError."""
         if self.audio and not self.report_file:
-            raise click.UsageError("--audio puts the audio into the page of --report; give that too")
+            raise click.UsageError("--audio puts the audio into the page of --report; give --report too")
         for path in (self.json_file, self.report_file, self.pra, self.dtl):
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,38 +87,35 @@ class Outputs:
         settings = {name: value for name, value in facts.items() if name not in text.HIDDEN_FACTS}
         click.echo(text.evaluation(result, settings, notes, options, default_normaliser))
 
-    def sounds(self, utterances: Sequence["Utterance"], quiet: bool = False) -> dict[str, str]:
-        """Return the audio of utterances by id as data URIs, if it was asked for. Raises AudioError."""
+    def encode_audio(self, utterances: Sequence["Utterance"], quiet: bool = False) -> dict[str, str]:
+        """Return the audio of utterances by id as data URIs; nothing without --audio. Raises AudioError."""
         from asr.reports.page import sound
 
-        found: dict[str, str] = {}
+        encoded: dict[str, str] = {}
         with Display(quiet) as display:
-            for one in utterances if self.audio else ():
-                found[one.id] = sound(one.audio, one.offset, one.duration)
-                display.update("audio", len(found), len(utterances), "utterances")
-        return found
+            for utterance in utterances if self.audio else ():
+                encoded[utterance.id] = sound(utterance.audio, utterance.offset, utterance.duration)
+                display.update("audio", len(encoded), len(utterances), "utterances")
+        return encoded
 
     def write(
         self,
         result: "ScoredPairs",
-        given: "Document",
+        facts: "Document",
         title: str,
         seconds: float | None = None,
-        sounds: Mapping[str, str] | None = None,
+        audio: Mapping[str, str] | None = None,
     ) -> int:
-        """Write the files that were asked for; return the exit code.
-
-        `given`: the facts; `seconds`: how long recognition took; `sounds`: ids to data URIs.
-        """
+        """Write the files and return the exit code; `seconds` of recognition, `audio` from `encode_audio`."""
         from asr.files import write_text
         from asr.reports import document, page, sclite
 
-        body = document.evaluation(result, given, seconds) if self.json_file or self.report_file else {}
+        body = document.evaluation(result, facts, seconds) if self.json_file or self.report_file else {}
         if self.json_file:
             document.write(self.json_file, body)
         if self.report_file:
-            write_text(self.report_file, page.evaluation(body, sounds))
-            size = f" ({self.report_file.stat().st_size / 1e6:.1f} MB with the audio)" if sounds else ""
+            write_text(self.report_file, page.evaluation(body, audio))
+            size = f" ({self.report_file.stat().st_size / 1e6:.1f} MB with the audio)" if audio else ""
             click.echo(f"\nReport: {self.report_file}{size}")
         if self.pra:
             write_text(self.pra, sclite.pra(result.score))
@@ -128,14 +129,17 @@ class Outputs:
 
 
 def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of Outputs, and the parameter `outputs` in their place."""
+    """Add the options of Outputs to a command, which takes them as its parameter `outputs`."""
 
     @json_file
     @report_file
-    @click.option("--pra", type=_OUT, help="Write the alignments as sclite does.")
-    @click.option("--dtl", type=_OUT, help="Write counts and lists of errors as sclite does.")
+    @click.option("--pra", type=_OUT, help="Write the alignments in the format of sclite.")
+    @click.option("--dtl", type=_OUT, help="Write counts and lists of errors in the format of sclite.")
     @click.option(
-        "--fail-above", type=click.FloatRange(min=0), metavar="PERCENT", help="Exit with 1 if the WER is above this."
+        "--fail-above",
+        type=click.FloatRange(min=0),
+        metavar="PERCENT",
+        help="Exit with 1 if the WER is above this.",
     )
     @click.option(
         "--show",
@@ -150,21 +154,20 @@ def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--audio", is_flag=True, help="Put the audio into the page of --report, to listen to utterances.")
     @wraps(command)
-    def gathered(**given: Any) -> Any:
-        names = ("json_file", "report_file", "pra", "dtl", "fail_above", "show", "worst", "verbose", "audio")
-        chosen = Outputs(**{name: given.pop(name) for name in names})
-        chosen.prepare()
-        return command(**given, outputs=chosen)
+    def with_outputs(**arguments: Any) -> Any:
+        outputs = Outputs(**{field.name: arguments.pop(field.name) for field in fields(Outputs)})
+        outputs.prepare()
+        return command(**arguments, outputs=outputs)
 
-    return gathered
+    return with_outputs
 
 
 def terminal_width() -> int:
-    """Return the columns of the terminal, 100 if the output is not a terminal."""
+    """Return the columns of the terminal, 100 if stdout is not a terminal."""
     return shutil.get_terminal_size((100, 24)).columns
 
 
-def facts(**named: object) -> "Document":
-    """Return the facts of a report: what was given, those that were not left out, and when and by which version."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {name: str(value) for name, value in named.items() if value is not None} | {"date": now, "asr": __version__}
+def facts(**settings: object) -> "Document":
+    """Return the facts of a report: the settings that are not None, the date and the version of asr."""
+    values = {name: str(value) for name, value in settings.items() if value is not None}
+    return values | {"date": datetime.now(UTC).isoformat(timespec="seconds"), "asr": __version__}

@@ -1,4 +1,4 @@
-"""asr score: references and any system's hypotheses -> a WER report."""
+"""asr score: hypotheses of any system against references."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ import click
 from asr.cli import options
 from asr.cli.outputs import Outputs, equivalents, facts, normaliser, outputs
 
-# Those of asr.transcripts, which --help does not wait for.
+# asr.transcripts.INPUT_FORMATS, repeated so that --help need not import them.
 FORMATS = ("auto", "text", "kaldi", "trn", "ctm", "stm", "jsonl", "csv", "tsv", "report")
 _FORMAT = click.Choice(FORMATS)
 
 reference_format: options.Decorator = click.option(
-    "--reference-format", type=_FORMAT, default="auto", show_default=True, help="How REFERENCES is written."
+    "--reference-format", type=_FORMAT, default="auto", show_default=True, help="Format of REFERENCES."
 )
 hypothesis_format: options.Decorator = click.option(
-    "--hypothesis-format", type=_FORMAT, default="auto", show_default=True, help="How HYPOTHESES is written."
+    "--hypothesis-format", type=_FORMAT, default="auto", show_default=True, help="Format of the hypotheses."
 )
 allow_missing: options.Decorator = click.option(
-    "--allow-missing", is_flag=True, help="Count missing hypotheses as deleted, and leave out those of no reference."
+    "--allow-missing", is_flag=True, help="Count missing hypotheses as deleted, and skip hypotheses without reference."
 )
 
 
@@ -43,8 +43,8 @@ def score(
 ) -> int:
     """Score HYPOTHESES against REFERENCES: word, character and sentence error rate with 95 % intervals.
 
-    Both are files of transcripts with ids: lines 'ID WORDS' (Kaldi's text), trn, CTM, STM, JSON lines (a manifest, or
-    what asr transcribe --format json writes), CSV, TSV, or a report of --json. Ids are matched, whatever their order.
+    Both are files of transcripts with ids: Kaldi's text (lines 'ID WORDS'), trn, CTM, STM, JSON lines (a manifest or
+    the output of asr transcribe --format json), CSV, TSV, or a report of --json. The ids may be in any order.
     """
     from asr import transcripts
     from asr.corpora import manifest
@@ -52,22 +52,21 @@ def score(
     from asr.transcripts.matching import list_ids, match
 
     try:
-        spoken = manifest.read(references) if outputs.audio else []
+        utterances = manifest.read(references) if outputs.audio else []
     except manifest.CorpusError as error:
-        raise click.UsageError(
-            f"--audio needs a manifest as REFERENCES, which says where the audio is; {error}"
-        ) from error
-    said = transcripts.read(references, reference_format)
-    made, outside = transcripts.read_hypotheses(hypotheses, said, hypothesis_format)
-    matched = match(said, made, str(hypotheses), allow_missing)
+        raise click.UsageError(f"--audio needs a manifest as REFERENCES, which lists the audio; {error}") from error
+    reference_rows = transcripts.read(references, reference_format)
+    rows, outside = transcripts.read_hypotheses(hypotheses, reference_rows, hypothesis_format)
+    matched = match(reference_rows, rows, str(hypotheses), allow_missing)
     missing, extra = matched.missing, matched.extra
     result = score_pairs(matched.pairs, normaliser, equivalents)
-    given = facts(references=references, hypotheses=hypotheses, equivalents=equivalents)
-    counted = {
-        "missing": f"{len(missing)}, counted as deleted: {list_ids(missing)}" if missing else "",
-        "extra": f"{len(extra)} without reference, left out: {list_ids(extra)}" if extra else "",
-        "outside": f"{outside} words outside the segments, left out" if outside else "",
-    }
-    notes = {name: note for name, note in counted.items() if note}
-    outputs.print_report(result, given, notes)
-    return outputs.write(result, given | notes, hypotheses.name, sounds=outputs.sounds(spoken))
+    notes = {}
+    if missing:
+        notes["missing"] = f"{len(missing)}, counted as deleted: {list_ids(missing)}"
+    if extra:
+        notes["extra"] = f"{len(extra)} without reference, left out: {list_ids(extra)}"
+    if outside:
+        notes["outside"] = f"{outside} words outside the segments, left out"
+    settings = facts(references=references, hypotheses=hypotheses, equivalents=equivalents)
+    outputs.print_report(result, settings, notes)
+    return outputs.write(result, settings | notes, hypotheses.name, audio=outputs.encode_audio(utterances))

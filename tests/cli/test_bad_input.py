@@ -527,13 +527,13 @@ SCORES = [
         "one system",
         lambda place: ["compare", *place.score("u1 A\n")[1:]],
         2,
-        r"needs the hypotheses of two systems or more, after REFERENCES",
+        r"needs REFERENCES and the hypotheses of two systems or more",
     ),
     Mistake(
         "itself",
         lambda place: ["compare", *place.score("u1 A\n")[1:], str(place.folder / "h.txt")],
         2,
-        r"h\.txt is given twice; a system is not compared with itself",
+        r"h\.txt is given twice; a system cannot be compared with itself",
     ),
     Mistake(
         "report in a file",

@@ -1,4 +1,4 @@
-"""asr score, asr compare and what asr evaluate writes: the commands in-process."""
+"""asr score, asr compare and the outputs of asr evaluate."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def run(folder: Path, *arguments: str) -> int:
     return main([str(folder / one) if one.endswith((".txt", ".ctm", ".stm")) else one for one in arguments])
 
 
-def test_names_in_the_help_are_those_of_the_rooms() -> None:
+def test_names_in_the_help_are_complete() -> None:
     assert sorted(outputs.NORMALISERS) == sorted(NORMALISERS)
     assert FORMATS == transcripts.INPUT_FORMATS
 
@@ -110,7 +110,7 @@ def test_missing_ids_are_refused_or_counted(folder: Path, capsys: pytest.Capture
     assert (body["deletions"], body["words"], body["facts"]["extra"][:1]) == (2, 7, "1")
 
 
-def test_equivalents_are_the_users_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_equivalents_from_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "same.txt").write_text("bat = cat\n")
     assert run(folder, "score", "refs.txt", "a.txt", "--normaliser", "basic", "--equivalents", "same.txt", "-v") == 0
     out = capsys.readouterr().out
@@ -128,7 +128,22 @@ def test_ctm_against_stm(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert [row["name"] for row in body["speakers"]] == ["ann", "bob"]
 
 
-def test_what_transcribe_writes_can_be_scored(
+def test_numerals_are_scored_as_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "n.txt").write_text("u1 4 2 1 9 7\nu2 0 1 2 3 4\n")
+    (folder / "m.txt").write_text("u1 4 2 1 9 8\nu2 0 1 2 3\n")
+    assert run(folder, "score", "n.txt", "m.txt", "--json", str(folder / "r.json")) == 0
+    body = json.loads((folder / "r.json").read_text())
+    assert (body["words"], body["substitutions"], body["deletions"]) == (10, 1, 1)
+
+
+def test_format_that_cannot_be_detected_is_given(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "r.txt").write_text("THE CAT (u1)\nA DOG (u2)\n")
+    assert run(folder, "score", "r.txt", "r.txt") == 1
+    assert "fits the formats trn and text; choose one with --reference-format or" in capsys.readouterr().err
+    assert run(folder, "score", "r.txt", "r.txt", "--reference-format", "trn", "--hypothesis-format", "trn") == 0
+
+
+def test_output_of_transcribe_can_be_scored(
     trained: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = str(trained / "best.safetensors")
@@ -166,7 +181,7 @@ def test_evaluate_writes_every_file_and_fails_above(
     assert len(list(tmp_path.iterdir())) == 5
 
 
-def test_compare_says_in_words_whether_it_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_prints_a_verdict(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--normaliser", "basic", "--json", str(folder / "c.json"), "--report", str(folder / "c.html")]
     assert run(folder, "compare", "refs.txt", "a.txt", "b.txt", *options) == 0
     output = capsys.readouterr()
@@ -188,7 +203,7 @@ def test_two_reports_can_be_compared(folder: Path, capsys: pytest.CaptureFixture
     assert "WER of a    42.86 %" in capsys.readouterr().out
 
 
-def test_compare_names_systems_by_what_tells_them_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_gives_systems_different_names(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "a.trn").write_text("THE CAT SAT (u1)\nA DOG (u2)\nBIRDS SING (u3)\n")
     (folder / "other").mkdir()
     (folder / "other" / "a.txt").write_text(SECOND)
@@ -198,12 +213,12 @@ def test_compare_names_systems_by_what_tells_them_apart(folder: Path, capsys: py
     assert f"\n{folder / 'a.txt'} and {folder / 'other' / 'a.txt'}: " in capsys.readouterr().out
 
 
-def test_a_report_can_go_to_the_terminal(folder: Path) -> None:
+def test_report_can_be_written_to_a_device(folder: Path) -> None:
     (folder / "out").symlink_to("/dev/null")
     assert run(folder, "score", "refs.txt", "a.txt", "--json", str(folder / "out")) == 0
 
 
-def test_audio_goes_into_the_page(
+def test_audio_is_embedded_in_the_page(
     trained: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest, model = str(tones / "dev.jsonl"), str(trained / "best.safetensors")
@@ -223,7 +238,7 @@ def test_audio_goes_into_the_page(
 
 def test_audio_needs_a_page_and_a_manifest(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "score", "refs.txt", "a.txt", "--audio") == 2
-    assert "--audio puts the audio into the page of --report; give that too" in capsys.readouterr().err
+    assert "--audio puts the audio into the page of --report; give --report too" in capsys.readouterr().err
     assert run(folder, "score", "refs.txt", "a.txt", "--audio", "--report", str(folder / "r.html")) == 2
     output = capsys.readouterr()
     assert "--audio needs a manifest as REFERENCES" in output.err and output.err.count("\n") == 1
