@@ -55,7 +55,7 @@ def align(
     reported on stderr, the other rows are aligned, and the exit code is 1.
 
     --suspects lists likely errors in transcripts: rows whose text is much less probable than the text that the model
-    recognises. Both texts are printed, with the difference in nats a frame.
+    recognises. Both texts are printed, with the difference in nats per frame.
     """
     if text_file and text is not None:
         raise click.UsageError("TEXT and --text exclude each other")
@@ -193,6 +193,6 @@ def _write_suspects(rows: _CheckedRows, count: int, out: Path | None, as_json: b
 
 def _suspect(row: "AlignedRow") -> str:
     """Return a row as people read it."""
-    gap = f"{row.gap:.3f} nats a frame" if row.transcript else row.error
+    gap = f"{row.gap:.3f} nats per frame" if row.transcript else row.error
     text = row.transcript.text if row.transcript else row.utterance.text
     return f"{row.utterance.id}: {gap}\n  text        {text}\n  recognised  {row.recognised}\n"

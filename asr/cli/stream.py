@@ -2,9 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import wraps
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
@@ -31,77 +30,55 @@ _KNOWN = {
 }
 
 
-@dataclass(frozen=True)
-class Streaming:
-    """The options of --stream; `raw_rate` in Hz."""
+def stream(
+    files: tuple[str, ...],
+    raw_rate: int | None,
+    model: Path,
+    decoding: DecodingOptions,
+    device: str | None,
+    quiet: bool,
+) -> int:
+    """Print the text of one file while it is processed; return the exit code. `raw_rate` is in Hz."""
+    _check(files, raw_rate)
+    from asr import audio, recognition
 
-    stream: bool
-    raw_rate: int | None
-
-    def check(self, files: tuple[str, ...]) -> None:
-        """Raise click.UsageError if options exclude each other."""
-        if self.raw_rate and not self.stream:
-            raise click.UsageError("--raw-rate needs --stream")
-        if not self.stream:
-            return
-        context = click.get_current_context()
-        for parameter in context.command.params:
-            name = parameter.name or ""
-            if name not in _KNOWN and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"{parameter.opts[0]} cannot be used with --stream, which writes only the text")
-        if len(files) != 1:
-            raise click.UsageError(f"--stream takes one FILE, not {len(files)}")
-        if (files[0] == _STDIN) != bool(self.raw_rate):
-            raise click.UsageError(
-                "--stream reads raw 16-bit little-endian mono samples from stdin with FILE - and --raw-rate HZ; "
-                "a sound file needs no --raw-rate"
-            )
-
-    def run(self, path: Path, model: Path, decoding: DecodingOptions, device: str | None, quiet: bool) -> int:
-        """Print the text of one file while it is processed; return the exit code."""
-        from asr import audio, recognition
-
-        _prepare_for_small_steps()
-        recognizer = recognition.load(model, device or "cpu")
-        with Display(quiet or sys.stdout.isatty()) as display:
-            recognizer, decoder = decoding.apply(recognizer, display)
-        if self.raw_rate:
-            rate = self.raw_rate
-            chunks: Any = _RawSamples(rate)
-        else:
-            with audio.AudioReader(path) as reader:
-                rate = reader.info.sample_rate
-                waveform = reader.read(rate)
-            size = round(CHUNK * rate)
-            chunks = (waveform[start : start + size] for start in range(0, len(waveform), size))
-        stream = recognizer.stream(rate)
-        times = _feed(stream, chunks, _Writer(sys.stdout.isatty(), grows=decoder == "greedy"))
-        if not quiet:
-            click.echo(_latency(stream, times), err=True)
-        if not stream.seconds:
-            raise audio.AudioError(f"{path}: 0 samples")
-        if self.raw_rate and chunks.rest:
-            raise audio.AudioError(f"{path}: ended in the middle of a sample (two bytes)")
-        return 0
+    _prepare_for_small_steps()
+    recognizer = recognition.load(model, device or "cpu")
+    with Display(quiet or sys.stdout.isatty()) as display:
+        recognizer, decoder = decoding.apply(recognizer, display)
+    if raw_rate:
+        rate = raw_rate
+        chunks: Any = _RawSamples(rate)
+    else:
+        with audio.AudioReader(files[0]) as reader:
+            rate = reader.info.sample_rate
+            waveform = reader.read(rate)
+        size = round(CHUNK * rate)
+        chunks = (waveform[start : start + size] for start in range(0, len(waveform), size))
+    audio_stream = recognizer.stream(rate)
+    times = _feed(audio_stream, chunks, _Writer(sys.stdout.isatty(), grows=decoder == "greedy"))
+    if not quiet:
+        click.echo(_latency(audio_stream, times), err=True)
+    if not audio_stream.seconds:
+        raise audio.AudioError(f"{files[0]}: 0 samples")
+    if raw_rate and chunks.rest:
+        raise audio.AudioError(f"{files[0]}: ended in the middle of a sample (two bytes)")
+    return 0
 
 
-def streaming(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of Streaming to a command, which takes them as the parameter `streaming`."""
-
-    @click.option("--stream", is_flag=True, help="Process one FILE chunk by chunk and print the text as it grows.")
-    @click.option(
-        "--raw-rate",
-        type=click.IntRange(min=1),
-        metavar="HZ",
-        help="With --stream and the FILE -: raw 16-bit little-endian mono samples on stdin.",
-    )
-    @wraps(command)
-    def gathered(**given: Any) -> Any:
-        chosen = Streaming(given.pop("stream"), given.pop("raw_rate"))
-        chosen.check(given["files"])
-        return command(**given, streaming=chosen)
-
-    return gathered
+def _check(files: tuple[str, ...], raw_rate: int | None) -> None:
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in _KNOWN and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} cannot be used with --stream, which writes only the text")
+    if len(files) != 1:
+        raise click.UsageError(f"--stream takes one FILE, not {len(files)}")
+    if (files[0] == _STDIN) != bool(raw_rate):
+        raise click.UsageError(
+            "--stream reads raw 16-bit little-endian mono samples from stdin with FILE - and --raw-rate HZ; "
+            "a sound file needs no --raw-rate"
+        )
 
 
 def _prepare_for_small_steps() -> None:

@@ -17,7 +17,6 @@ import click
 from asr.cli import options
 from asr.cli.decoding import DecodingOptions, decoding
 from asr.cli.progress import Display, FileProgress, libraries_silent, one_line
-from asr.cli.stream import Streaming, streaming
 from asr.version import __version__
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 
 @click.command(short_help="Transcribe audio files.")
 @click.argument("files", nargs=-1, type=click.Path(), metavar="FILE...")
-@click.option("--list", "listing", type=options.TEXT, help="A file with one path a line; - is standard input.")
+@click.option("--list", "listing", type=options.TEXT, help="A file with one path per line; - is standard input.")
 @options.model_or_default
 @click.option(
     "--format",
@@ -60,7 +59,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     help=f"One of {', '.join(FORMATS)}; several with --out.",
 )
 @click.option("--out", "-o", type=options.FOLDER, help="Write a file for each recording and format into this folder.")
-@click.option("--force", is_flag=True, help="Transcribe again what is in --out, and replace files of other origin.")
+@click.option("--force", is_flag=True, help="Transcribe everything again, and overwrite files that asr did not write.")
 @click.option("--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Return N hypotheses (json).")
 @click.option(
     "--jobs",
@@ -78,7 +77,13 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     help="Average the channels, or transcribe each by itself.",
 )
 @decoding
-@streaming
+@click.option("--stream", is_flag=True, help="Process one FILE chunk by chunk and print the text as it grows.")
+@click.option(
+    "--raw-rate",
+    type=click.IntRange(min=1),
+    metavar="HZ",
+    help="With --stream and the FILE -: raw 16-bit little-endian mono samples on stdin.",
+)
 @options.batch_seconds
 @options.device
 @options.quiet
@@ -94,16 +99,17 @@ def transcribe(
     vad: bool,
     channels: str,
     decoding: DecodingOptions,
-    streaming: Streaming,
+    stream: bool,
+    raw_rate: int | None,
     batch_seconds: int | None,
     device: str | None,
     quiet: bool,
 ) -> int:
     """Transcribe each FILE: a sound file, a folder, a quoted pattern such as 'talks/**/*.flac', or - (standard input).
 
-    Without --out, transcripts are printed in the order of the files, one line a file: the text (txt), or an object with
-    words, times and confidences (json). With --out, a file is written for each recording and format, in folders like
-    those of the recordings; files that are up to date are skipped.
+    Without --out, transcripts are printed in the order of the files, one line per file: the text (txt), or an object
+    with words, times and confidences (json). With --out, a file is written for each recording and format, in folders
+    like those of the recordings; files that are up to date are skipped.
 
     A file that cannot be read is reported on stderr and leaves an empty line (txt) or an object with its error (json).
     The other files are transcribed, and the exit code is 1.
@@ -112,8 +118,12 @@ def transcribe(
     with "channel", or files that end in .1.txt and .2.txt. With --stream, one FILE is processed chunk by chunk by a
     streaming model.
     """
-    if streaming.stream:
-        return streaming.run(Path(files[0]), model, decoding, device, quiet)
+    if stream:
+        from asr.cli import stream as command
+
+        return command.stream(files, raw_rate, model, decoding, device, quiet)
+    if raw_rate:
+        raise click.UsageError("--raw-rate needs --stream")
     inputs = _inputs(files, listing)
     # Each job holds a batch in the device's memory, of which a GPU has less.
     most = sys.maxsize if device in (None, "cpu") else _GPU_JOBS

@@ -8,7 +8,7 @@ from asr import scoring
 from asr.audio import AudioError
 from asr.corpora.manifest import Utterance
 from asr.decoding.tuning import DevSet
-from asr.recognition.options import DEFAULT_OPTIONS, TranscribeOptions
+from asr.recognition.inference import DEFAULT_OPTIONS, TranscribeOptions
 from asr.recognition.recognizer import Recognizer
 from asr.text import normalise
 from asr.transcripts.records import Transcript

@@ -15,7 +15,7 @@ from asr.corpora.manifest import Utterance
 from asr.features import batching
 from asr.features.streaming import Blocks
 from asr.parallel import map_threads, prefetch
-from asr.recognition.options import TranscribeOptions
+from asr.recognition.inference import TranscribeOptions
 
 Result = TypeVar("Result")
 # A recording: a file, or a part of one that a manifest lists.
@@ -173,7 +173,10 @@ class Plan:
                 waiting, total = [], 0.0
         yield from self._sorted(waiting)
 
-    def _sorted(self, recordings: Sequence[Recording]) -> Iterator[list[Recording]]:
+    def _sorted(self, recordings: list[Recording]) -> Iterator[list[Recording]]:
+        if len(recordings) == 1:
+            yield recordings
+            return
         lengths = [round(1000 * recording.duration * len(recording.waveforms)) for recording in recordings]
         longest = round(1000 * self.batch_seconds)
         if self.jobs > 1:

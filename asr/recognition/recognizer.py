@@ -22,8 +22,7 @@ from asr.model import checkpoint
 from asr.model.checkpoint import ModelFileError
 from asr.recognition import segmenting
 from asr.recognition.files import OnProgress, Plan, Recording, Source, of_channels, open_recording
-from asr.recognition.inference import AcousticModel
-from asr.recognition.options import DEFAULT_OPTIONS, TranscribeOptions
+from asr.recognition.inference import DEFAULT_OPTIONS, AcousticModel, TranscribeOptions
 from asr.recognition.streaming import Stream
 from asr.transcripts.records import FileResult, Hypothesis, Transcript
 

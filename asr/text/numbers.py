@@ -1,7 +1,7 @@
 """Numbers in digits -> English words, as they are read aloud."""
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from num2words import num2words
 
@@ -28,9 +28,10 @@ def in_words(number: int, kind: str = "cardinal") -> str:
     return " ".join(re.sub(r"[-,]|\band\b", " ", num2words(number, to=kind)).split())
 
 
-_WORDS = frozenset(word for number in [*range(20), *range(20, 100, 10)] for word in in_words(number).split()) | {
-    *_SCALES
-}
+@cache
+def _number_words() -> frozenset[str]:
+    units = (in_words(number) for number in [*range(20), *range(20, 100, 10)])
+    return frozenset([*" ".join(units).split(), *_SCALES])
 
 
 def _digits(text: str) -> str:
@@ -106,6 +107,9 @@ def remove_and(words: list[str]) -> list[str]:
         word
         for index, word in enumerate(words)
         if not (
-            word == "and" and 0 < index < len(words) - 1 and words[index - 1] in _SCALES and words[index + 1] in _WORDS
+            word == "and"
+            and 0 < index < len(words) - 1
+            and words[index - 1] in _SCALES
+            and words[index + 1] in _number_words()
         )
     ]

@@ -46,7 +46,7 @@ _READERS: dict[str, Callable[[InputFile], list[TranscriptRow]]] = {
 _FITS = {"trn": lines.fits_trn, "ctm": ctm.fits_ctm, "stm": stm.fits_stm, "text": lines.fits_text}
 
 _WRITERS: dict[str, Callable[[FileResult], str]] = {
-    "txt": lines.format_txt,
+    "txt": lambda result: f"{result.text}\n",
     "json": json_lines.format_json,
     "srt": subtitles.format_srt,
     "vtt": subtitles.format_vtt,

@@ -54,11 +54,6 @@ def refuse_alternatives(location: str, text: str) -> None:
         )
 
 
-def format_txt(result: FileResult) -> str:
-    """Return the text and a line feed; an empty line for a failed file."""
-    return f"{result.text}\n"
-
-
 def format_labelled_txt(result: FileResult) -> str:
     """Return a line FILE, CHANNEL, TEXT separated by tabs; the last two are empty for a failed file."""
     return f"{escape_name(result.audio)}\t{result.channel or ''}\t{result.text}\n"

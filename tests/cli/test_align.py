@@ -182,7 +182,7 @@ def test_suspects(model: str, rows: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main([*command, "9", "-q"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert re.match(r"long: utterance long: its text does not fit into", lines[0])
-    assert re.match(r"wrong: \d\.\d{3} nats a frame", lines[3])
+    assert re.match(r"wrong: \d\.\d{3} nats per frame", lines[3])
     assert [line.split() for line in lines[4:6]] == [["text", "CCCAB", "ABC"], ["recognised", *texts["dev-0"].split()]]
 
 
