@@ -29,7 +29,7 @@ def spoken(text: str, each: float = 0.3, gap: float = 0.1) -> list[Word]:
     return [Word(word, index * step, index * step + each, 0.5) for index, word in enumerate(text.split())]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(any_words(), any_limits)
 def test_cues_of_several_words_are_within_the_limits(words: list[Word], limits: SubtitleLimits) -> None:
     cues = split_into_cues(words, limits)
