@@ -61,16 +61,16 @@ def segments(first: UtteranceScore, second: UtteranceScore) -> list[tuple[int, i
     for column, row in enumerate((first, second)):
         for edit in row.edits(wrong_only=True):
             errors[2 * edit.position + (edit.operation != INSERTION), column] += 1
-    found: list[tuple[int, int]] = []
+    per_segment: list[tuple[int, int]] = []
     last = -1
     for index in np.flatnonzero(errors.any(axis=1)).tolist():
         one, two = errors[index].tolist()
         # Words at odd indices after the last error and before this one.
-        if index // 2 - (last + 1) // 2 >= BOUNDARY or not found:
-            found.append((0, 0))
-        found[-1] = (found[-1][0] + one, found[-1][1] + two)
+        if index // 2 - (last + 1) // 2 >= BOUNDARY or not per_segment:
+            per_segment.append((0, 0))
+        per_segment[-1] = (per_segment[-1][0] + one, per_segment[-1][1] + two)
         last = index
-    return found
+    return per_segment
 
 
 def matched_pairs(differences: Sequence[int]) -> Mapsswe:

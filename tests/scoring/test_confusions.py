@@ -9,28 +9,28 @@ from asr.scoring.confusions import Confusion, character_errors, harmful_words, w
 def test_word_errors() -> None:
     references = ["THE CAT SAT", "A CAT", "THE CAT", "THE DOG RAN", "THE CAT THE CAT"]
     hypotheses = ["THE HAT SAT", "A HAT", "THE MAT", "DOG RAN UH", "THE HAT THE HAT"]
-    found = word_errors(score(references, hypotheses, list("abcde")))
-    assert found.substitutions == (
+    errors = word_errors(score(references, hypotheses, list("abcde")))
+    assert errors.substitutions == (
         Confusion("CAT", "HAT", 4, ("a", "b", "e")),
         Confusion("CAT", "MAT", 1, ("c",)),
     )
-    assert found.deletions == (Confusion("THE", "", 1, ("d",)),)
-    assert found.insertions == (Confusion("", "UH", 1, ("d",)),)
-    assert (found.distinct_substitutions, found.distinct_deletions, found.distinct_insertions) == (2, 1, 1)
+    assert errors.deletions == (Confusion("THE", "", 1, ("d",)),)
+    assert errors.insertions == (Confusion("", "UH", 1, ("d",)),)
+    assert (errors.distinct_substitutions, errors.distinct_deletions, errors.distinct_insertions) == (2, 1, 1)
     [only] = word_errors(score(references, hypotheses), 1).substitutions
     assert (only.hypothesis, only.examples) == ("HAT", ("1", "2", "5"))
 
 
 def test_equal_counts_are_in_alphabetical_order() -> None:
-    found = word_errors(score(["A B C"], ["Z Y X"])).substitutions
-    assert [one.reference for one in found] == ["A", "B", "C"]
+    errors = word_errors(score(["A B C"], ["Z Y X"])).substitutions
+    assert [error.reference for error in errors] == ["A", "B", "C"]
 
 
 def test_character_errors() -> None:
-    found = character_errors(score(["CAT", "A  CAT", "CAT"], ["CUT", "ACAT", "CAT S"]))
-    assert [(one.reference, one.hypothesis, one.count) for one in found.substitutions] == [("A", "U", 1)]
-    assert [(one.reference, one.examples) for one in found.deletions] == [(" ", ("2",))]
-    assert [(one.hypothesis, one.count) for one in found.insertions] == [(" ", 1), ("S", 1)]
+    errors = character_errors(score(["CAT", "A  CAT", "CAT"], ["CUT", "ACAT", "CAT S"]))
+    assert [(error.reference, error.hypothesis, error.count) for error in errors.substitutions] == [("A", "U", 1)]
+    assert [(error.reference, error.examples) for error in errors.deletions] == [(" ", ("2",))]
+    assert [(error.hypothesis, error.count) for error in errors.insertions] == [(" ", 1), ("S", 1)]
 
 
 def test_harmful_words() -> None:

@@ -53,15 +53,15 @@ def distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
 def test_word_counts(
     reference: str, hypothesis: str, words: int, substitutions: int, deletions: int, insertions: int
 ) -> None:
-    found = score_one(reference, hypothesis)
-    assert (found.words, found.substitutions, found.deletions, found.insertions) == (
+    row = score_one(reference, hypothesis)
+    assert (row.words, row.substitutions, row.deletions, row.insertions) == (
         words,
         substitutions,
         deletions,
         insertions,
     )
-    assert found.errors == substitutions + deletions + insertions
-    assert (found.reference, found.hypothesis) == (reference, hypothesis)
+    assert row.errors == substitutions + deletions + insertions
+    assert (row.reference, row.hypothesis) == (reference, hypothesis)
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_word_counts(
     ],
 )
 def test_character_counts(reference: str, hypothesis: str, characters: int, errors: int) -> None:
-    found = score_one(reference, hypothesis)
-    assert (found.characters, found.character_errors) == (characters, errors)
+    row = score_one(reference, hypothesis)
+    assert (row.characters, row.character_errors) == (characters, errors)
 
 
 @pytest.mark.parametrize("hypothesis", ["A  BC", " A BC", "A BC ", "A\tBC", "A\nBC", "\n A \r\n BC\t", "A\u00a0BC"])
 def test_white_space_is_no_error(hypothesis: str) -> None:
-    for found in (score_one("A BC", hypothesis), score_one(hypothesis, "A BC")):
-        assert (found.words, found.errors, found.characters, found.character_errors) == (2, 0, 4, 0)
+    for row in (score_one("A BC", hypothesis), score_one(hypothesis, "A BC")):
+        assert (row.words, row.errors, row.characters, row.character_errors) == (2, 0, 4, 0)
 
 
 WORDS = st.lists(st.sampled_from(["A", "B", "C", "AB", "BA"]), max_size=8)
@@ -97,14 +97,14 @@ WORDS = st.lists(st.sampled_from(["A", "B", "C", "AB", "BA"]), max_size=8)
 def test_errors_are_the_edit_distance(pairs: list[tuple[list[str], list[str]]]) -> None:
     texts = [(" ".join(reference), " ".join(hypothesis)) for reference, hypothesis in pairs]
     result = score([text for text, _ in texts] + ["X"], [text for _, text in texts] + ["X"])
-    for found, (reference, hypothesis) in zip(result.utterance_scores, pairs, strict=False):
-        assert found.words == len(reference)
-        assert found.errors == distance(reference, hypothesis)
-        assert len(hypothesis) == len(reference) - found.deletions + found.insertions
-        assert min(found.substitutions, found.deletions, found.insertions) >= 0
-    for found, (text, heard) in zip(result.utterance_scores, texts, strict=False):
-        assert found.characters == len(text)
-        assert found.character_errors == distance(text, heard)
+    for row, (reference, hypothesis) in zip(result.utterance_scores, pairs, strict=False):
+        assert row.words == len(reference)
+        assert row.errors == distance(reference, hypothesis)
+        assert len(hypothesis) == len(reference) - row.deletions + row.insertions
+        assert min(row.substitutions, row.deletions, row.insertions) >= 0
+    for row, (text, other) in zip(result.utterance_scores, texts, strict=False):
+        assert row.characters == len(text)
+        assert row.character_errors == distance(text, other)
 
 
 @settings(deadline=None, derandomize=True, max_examples=30)
@@ -112,9 +112,9 @@ def test_errors_are_the_edit_distance(pairs: list[tuple[list[str], list[str]]]) 
 @example([("\x1f", "\x1f0")])
 def test_errors_of_any_text(pairs: list[tuple[str, str]]) -> None:
     result = score([reference for reference, _ in pairs] + ["X"], [hypothesis for _, hypothesis in pairs] + ["X"])
-    for found, (reference, hypothesis) in zip(result.utterance_scores, pairs, strict=False):
-        assert found.errors == distance(reference.split(), hypothesis.split())
-        assert found.character_errors == distance(" ".join(reference.split()), " ".join(hypothesis.split()))
+    for row, (reference, hypothesis) in zip(result.utterance_scores, pairs, strict=False):
+        assert row.errors == distance(reference.split(), hypothesis.split())
+        assert row.character_errors == distance(" ".join(reference.split()), " ".join(hypothesis.split()))
 
 
 def test_rates_are_pooled() -> None:
@@ -189,15 +189,15 @@ def best(reference: Sequence[str], hypothesis: Sequence[str], substitution: int,
     def upto(left: int, right: int) -> tuple[int, int, int, int]:
         if not left or not right:
             return (gap * (left + right), 0, left, right)
-        found = []
+        candidates = []
         cost, subs, dels, ins = upto(left - 1, right - 1)
         wrong = reference[left - 1] != hypothesis[right - 1]
-        found.append((cost + substitution * wrong, subs + wrong, dels, ins))
+        candidates.append((cost + substitution * wrong, subs + wrong, dels, ins))
         cost, subs, dels, ins = upto(left - 1, right)
-        found.append((cost + gap, subs, dels + 1, ins))
+        candidates.append((cost + gap, subs, dels + 1, ins))
         cost, subs, dels, ins = upto(left, right - 1)
-        found.append((cost + gap, subs, dels, ins + 1))
-        return min(found)
+        candidates.append((cost + gap, subs, dels, ins + 1))
+        return min(candidates)
 
     return upto(len(reference), len(hypothesis))
 

@@ -29,8 +29,8 @@ def test_by_speaker_starts_with_the_highest_rate() -> None:
 
 
 def test_speaker_without_words_has_no_rate() -> None:
-    found = by_speaker(score(["", "A"], ["X", "A"]), ["ann", "bob"])
-    assert [(group.name, group.wer is None, group.insertions) for group in found] == [
+    groups = by_speaker(score(["", "A"], ["X", "A"]), ["ann", "bob"])
+    assert [(group.name, group.wer is None, group.insertions) for group in groups] == [
         ("ann", True, 1),
         ("bob", False, 0),
     ]
@@ -65,12 +65,12 @@ def test_by_length() -> None:
 def test_by_position() -> None:
     reference = " ".join("ABCDEFGHIJ")
     result = score([reference, "P Q", ""], ["X B C D E F G H I J Y", "P", "Z"])
-    found = by_position(result)
-    assert [group.low for group in found] == pytest.approx([number / 10 for number in range(10)])
+    groups = by_position(result)
+    assert [group.low for group in groups] == pytest.approx([number / 10 for number in range(10)])
     # The word inserted at the end counts with the last; of two words, the second starts at 0.5.
-    assert [group.errors for group in found] == [1, 0, 0, 0, 0, 1, 0, 0, 0, 1]
-    assert [group.words for group in found] == [2, 1, 1, 1, 1, 2, 1, 1, 1, 1]
-    assert (found[0].substitutions, found[5].deletions, found[9].insertions) == (1, 1, 1)
+    assert [group.errors for group in groups] == [1, 0, 0, 0, 0, 1, 0, 0, 0, 1]
+    assert [group.words for group in groups] == [2, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+    assert (groups[0].substitutions, groups[5].deletions, groups[9].insertions) == (1, 1, 1)
 
 
 def test_groups_sum_to_the_corpus() -> None:

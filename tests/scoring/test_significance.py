@@ -16,7 +16,7 @@ Counts = NDArray[np.int64]
 
 def parts(reference: str, first: str, second: str) -> list[tuple[int, int]]:
     # Beside a correct word, so that the reference may be empty.
-    one, two = (score([reference, "X"], [made, "X"]).utterance_scores[0] for made in (first, second))
+    one, two = (score([reference, "X"], [hypothesis, "X"]).utterance_scores[0] for hypothesis in (first, second))
     return segments(one, two)
 
 
@@ -33,11 +33,11 @@ def test_segments_of_the_published_example() -> None:
 
 
 def test_mapsswe_of_the_published_example() -> None:
-    found = mapsswe(score([REFERENCE], [FIRST]), score([REFERENCE], [SECOND]))
+    result = mapsswe(score([REFERENCE], [FIRST]), score([REFERENCE], [SECOND]))
     # The differences 2, -1, -1, 1 have mean 1/4 and variance 6.75/3 = 1.5².
-    assert (found.segments, found.mean) == (4, 0.25)
-    assert found.z == pytest.approx(0.25 / (1.5 / math.sqrt(4)))
-    assert found.p == pytest.approx(0.7389, abs=1e-4)
+    assert (result.segments, result.mean) == (4, 0.25)
+    assert result.z == pytest.approx(0.25 / (1.5 / math.sqrt(4)))
+    assert result.p == pytest.approx(0.7389, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -63,28 +63,28 @@ def test_segments_have_all_errors() -> None:
     random = np.random.default_rng(5)
     for _ in range(200):
         reference, first, second = (" ".join(random.choice(list("ABCD"), random.integers(0, 9))) for _ in range(3))
-        one, two = (score([reference, "X"], [made, "X"]).utterance_scores[0] for made in (first, second))
-        found = segments(one, two)
-        assert (sum(left for left, _ in found), sum(right for _, right in found)) == (one.errors, two.errors)
-        assert all(left or right for left, right in found)
+        one, two = (score([reference, "X"], [hypothesis, "X"]).utterance_scores[0] for hypothesis in (first, second))
+        result = segments(one, two)
+        assert (sum(left for left, _ in result), sum(right for _, right in result)) == (one.errors, two.errors)
+        assert all(left or right for left, right in result)
 
 
 def test_matched_pairs() -> None:
     # mean 0.5, deviation 1, 16 segments: z = 2.
-    found = matched_pairs([2, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0][:16])
-    assert found.mean == 0.5
+    result = matched_pairs([2, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0][:16])
+    assert result.mean == 0.5
     values = np.array([2, 1, 1, 1, 1, 1, 1] + [0] * 9)
-    assert found.z == pytest.approx(0.5 / (values.std(ddof=1) / 4))
-    assert found.p == pytest.approx(math.erfc((found.z or 0) / math.sqrt(2)))
-    assert matched_pairs([-value for value in values.tolist()]).z == pytest.approx(-(found.z or 0))
+    assert result.z == pytest.approx(0.5 / (values.std(ddof=1) / 4))
+    assert result.p == pytest.approx(math.erfc((result.z or 0) / math.sqrt(2)))
+    assert matched_pairs([-value for value in values.tolist()]).z == pytest.approx(-(result.z or 0))
 
 
 @pytest.mark.parametrize(
     ("differences", "p"), [([], 1.0), ([1], 1.0), ([0, 0], 1.0), ([1, 1], 0.5), ([-2] * 6, 2 / 64)]
 )
 def test_matched_pairs_without_variance(differences: list[int], p: float) -> None:
-    found = matched_pairs(differences)
-    assert (found.z, found.p) == (None, p)
+    result = matched_pairs(differences)
+    assert (result.z, result.p) == (None, p)
 
 
 def test_resample_draws_every_sample_with_equal_probability() -> None:
@@ -108,9 +108,9 @@ def test_resample_draws_every_sample_with_equal_probability() -> None:
 def test_paired_bootstrap() -> None:
     # Bisani and Ney (2004): the difference in each sample. Two utterances of four words, in one of which the first
     # system makes one error more: samples of difference 2/8, 1/8 (twice) and 0/8.
-    found = paired_bootstrap(np.array([2, 1]), np.array([1, 1]), np.array([4, 4]), 40_000)
-    assert (found.difference.value, found.difference.low, found.difference.high) == (1 / 8, 0.0, 2 / 8)
-    assert found.p == pytest.approx(2 * 1 / 4, abs=0.01)
+    result = paired_bootstrap(np.array([2, 1]), np.array([1, 1]), np.array([4, 4]), 40_000)
+    assert (result.difference.value, result.difference.low, result.difference.high) == (1 / 8, 0.0, 2 / 8)
+    assert result.p == pytest.approx(2 * 1 / 4, abs=0.01)
 
 
 def test_paired_bootstrap_draws_the_same_utterances() -> None:
@@ -119,18 +119,18 @@ def test_paired_bootstrap_draws_the_same_utterances() -> None:
     hard = random.binomial(words, random.beta(1, 4, 500))
     # The second is always one error better in each tenth utterance: little, and certain.
     better = np.where(np.arange(500) % 10 == 0, np.maximum(hard - 1, 0), hard)
-    found = paired_bootstrap(hard, better, words)
-    assert found.difference.low > 0
-    assert found.p < 0.01
+    result = paired_bootstrap(hard, better, words)
+    assert result.difference.low > 0
+    assert result.p < 0.01
     again = paired_bootstrap(better, hard, words)
-    assert again.difference.value == -found.difference.value
-    assert again.difference.high == pytest.approx(-found.difference.low, rel=0.05)
+    assert again.difference.value == -result.difference.value
+    assert again.difference.high == pytest.approx(-result.difference.low, rel=0.05)
 
 
 def test_paired_bootstrap_of_equal_systems_and_without_words() -> None:
     ones = np.ones(5, dtype=np.int64)
-    found = paired_bootstrap(ones, ones, ones)
-    assert (found.difference.low, found.difference.high, found.p) == (0.0, 0.0, 1.0)
+    result = paired_bootstrap(ones, ones, ones)
+    assert (result.difference.low, result.difference.high, result.p) == (0.0, 0.0, 1.0)
     with pytest.raises(ScoringError, match="no error rate"):
         paired_bootstrap(ones, ones, 0 * ones)
     rare = np.array([3] + [0] * 400)
@@ -155,23 +155,23 @@ def simulate(random: np.random.Generator, utterances: int) -> tuple[Counts, Coun
 
 def test_bootstrap_of_equal_systems_is_significant_in_5_percent() -> None:
     random = np.random.default_rng(11)
-    found = [paired_bootstrap(*simulate(random, 300), seed=seed) for seed in range(1000)]
-    assert 0.03 <= np.mean([one.p < 0.05 for one in found]) <= 0.07
-    outside = [not one.difference.low <= 0 <= one.difference.high for one in found]
+    result = [paired_bootstrap(*simulate(random, 300), seed=seed) for seed in range(1000)]
+    assert 0.03 <= np.mean([one.p < 0.05 for one in result]) <= 0.07
+    outside = [not one.difference.low <= 0 <= one.difference.high for one in result]
     assert 0.03 <= np.mean(outside) <= 0.07
 
 
 def simulate_system(random: np.random.Generator, references: list[list[str]]) -> Score:
     """Return the score of a system with 12 % errors of every kind."""
-    made = []
+    hypothesis = []
     for reference in references:
         chance = random.random(len(reference))
         words = [
             "X" if one < 0.08 else f"{word} Y" if one > 0.98 else word
             for word, one in zip(reference, chance, strict=True)
         ]
-        made.append(" ".join(word for word, one in zip(words, chance, strict=True) if one > 0.02))
-    return score([" ".join(reference) for reference in references], made)
+        hypothesis.append(" ".join(word for word, one in zip(words, chance, strict=True) if one > 0.02))
+    return score([" ".join(reference) for reference in references], hypothesis)
 
 
 def test_mapsswe_of_equal_systems_is_significant_in_5_percent() -> None:
