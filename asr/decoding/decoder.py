@@ -12,9 +12,10 @@ import tomli_w
 
 from asr import config, lm
 from asr.decoding import beam
+from asr.decoding.alignment import LogProbs
 from asr.decoding.beam import BeamSettings, LmSettings, Scorer
 from asr.decoding.confidence import confidences
-from asr.decoding.greedy import DecodingError, GreedyDecoder, LogProbs, add_words
+from asr.decoding.greedy import DecodingError, GreedyDecoder, add_words
 from asr.lm.ngram import NgramModel, is_character_model
 from asr.lm.recurrent import RnnLm
 from asr.parallel import prefetch

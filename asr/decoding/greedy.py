@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asr.decoding import alignment
+from asr.decoding.alignment import LogProbs
 from asr.errors import AsrError
 from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis
 
-LogProbs = NDArray[np.floating]
 # Words are aligned with at least this log-probability for every token: the text of a hypothesis has no double spaces,
 # so its path may lack a space that is the only possible token of a frame.
 _LEAST = -1e4

@@ -10,9 +10,8 @@ from typing import Any
 
 from asr.audio import AudioError
 from asr.corpora.manifest import Utterance
-from asr.decoding import alignment, best_path
+from asr.decoding import LogProbs, alignment, best_path
 from asr.decoding.alignment import AlignmentError
-from asr.decoding.greedy import LogProbs
 from asr.model.checkpoint import ModelFileSettings
 from asr.recognition.recognizer import Recognizer
 from asr.text import normalise

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.decoding.greedy import LogProbs
+from asr.decoding import LogProbs
 from asr.errors import AsrError
 from asr.features.frontend import Frontend
 from asr.features.streaming import BlockFeatures, Blocks, FrameRange

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from asr.audio import AudioError, from_array
 from asr.compute import choose_device
 from asr.corpora.manifest import Utterance
-from asr.decoding import DecodingError
+from asr.decoding import DecodingError, GreedyDecoder, LogProbs
 from asr.decoding.alignment import AlignmentError
-from asr.decoding.greedy import GreedyDecoder, LogProbs
 from asr.features.frontend import Frontend
 from asr.features.streaming import BlockFeatures, Blocks, split, with_progress
 from asr.model import checkpoint

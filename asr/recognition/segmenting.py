@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr.decoding.greedy import GreedyDecoder, LogProbs
+from asr.decoding import GreedyDecoder, LogProbs
 from asr.recognition.inference import WindowOutput
 from asr.recognition.vad import runs
 from asr.text import BLANK, Alphabet

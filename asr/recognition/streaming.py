@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from asr.audio import AudioError, Waveform, check_rate, from_array
-from asr.decoding import check_log_probs
-from asr.decoding.greedy import LogProbs
+from asr.decoding import LogProbs, check_log_probs
 from asr.errors import AsrError
 from asr.model import StreamState
 from asr.model.checkpoint import ModelFileSettings

@@ -11,9 +11,9 @@ from asr.decoding.confidence import (
     TEMPERATURES,
     agreement,
     confidences,
-    correct,
     cross_entropy,
     fit_temperature,
+    matches,
     posteriors,
 )
 from asr.transcripts.records import Hypothesis
@@ -97,7 +97,7 @@ def test_words_of_no_probability_are_not_sure() -> None:
     ],
 )
 def test_which_words_are_right(hypothesis: str, reference: str, expected: list[int]) -> None:
-    assert correct(hypothesis, reference).astype(int).tolist() == expected
+    assert matches(hypothesis, reference).astype(int).tolist() == expected
 
 
 def test_cross_entropy_by_hand() -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.decoding.alignment import LogProbs
 from asr.decoding.beam.compiling import Doubles, is_compiled
 from asr.decoding.beam.fusion import Fusion, Scorer
 from asr.decoding.beam.pruning import Pruning
 from asr.decoding.beam.recurrent import search_with_network
 from asr.decoding.beam.search import SearchResult, search
-from asr.decoding.greedy import LogProbs, check_log_probs
+from asr.decoding.greedy import check_log_probs
 from asr.lm.compiling import interpreted
 from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis

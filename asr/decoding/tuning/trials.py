@@ -9,8 +9,9 @@ from itertools import product
 
 from rapidfuzz.distance import Levenshtein
 
+from asr.decoding.alignment import LogProbs
 from asr.decoding.decoder import Candidates, Decoder, DecoderSettings, LanguageModels
-from asr.decoding.greedy import GreedyDecoder, LogProbs
+from asr.decoding.greedy import GreedyDecoder
 from asr.parallel import prefetch
 from asr.text import Alphabet
 
