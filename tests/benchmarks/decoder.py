@@ -1,14 +1,14 @@
-"""How fast and how good the beam search is beside flashlight's (C++) and pyctcdecode's, on the same log-probabilities.
+"""Compare the beam search with flashlight's (C++) and pyctcdecode's, in speed and WER on the same log-probabilities.
 
 usage: python tests/benchmarks/decoder.py [MODEL MANIFEST LM.arpa [LM_WEIGHT [WORD_BONUS [UTTERANCES]]]]
 
-Where MODEL is `sure` or `doubtful`, no model is needed and nothing is heard: the log-probabilities are made up of the
-manifest's texts, so that the greedy WER is about 2 or 75 %. Without arguments they are made up of nothing, in the shape
-that models give, and only ours are timed. The decoders take turns at each utterance, so that a busy machine troubles
-all alike; the median of three rounds counts. All run on one thread and get the same matrices, language model, weights
-and beam. flashlight is given our margin of scores (its own default, 50, is slower) and the same lexicon lock;
-pyctcdecode its own defaults, and ours the same margins beside it. Needs flashlight-text; where pyctcdecode is
-(`pip install --no-deps pyctcdecode pygtrie`) it is timed too, its language model by flashlight-text's KenLM.
+With MODEL `sure` or `doubtful` no model and no audio are used: the log-probabilities are generated from the manifest's
+texts, with a greedy WER of about 2 or 75 %. Without arguments they are random, shaped like a model's, and only our
+decoder is timed. The decoders take turns at each utterance, so that the load of the machine affects all alike; the
+median of three rounds counts. All run on one thread with the same log-probabilities, language model, weights and beam
+width. flashlight gets our beam threshold (its default, 50, is slower) and the same lexicon; pyctcdecode its default
+thresholds, and ours the same ones for that comparison. Needs flashlight-text. pyctcdecode is timed if it is installed
+(`pip install --no-deps pyctcdecode pygtrie`), with flashlight-text's KenLM.
 """
 
 import math
@@ -34,7 +34,7 @@ from asr.text import ENGLISH, Alphabet, normalise
 
 FRAMES_PER_SECOND = 25
 SECONDS = 10
-# How much is in doubt, by the first argument.
+# Amount of noise, by the first argument.
 DOUBTS = {"sure": (0.33, 1e-5), "doubtful": (0.75, 0.02)}
 Decode = Callable[[decoding.LogProbs], str]
 
@@ -49,11 +49,11 @@ def log_probs(seed: int) -> decoding.LogProbs:
     return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), dtype=np.float32)
 
 
-def heard(text: str, alphabet: Alphabet, seed: int, doubt: float, floor: float) -> decoding.LogProbs:
-    """Return (T', V) of a text as one may hear it who takes letters for others that sound alike.
+def noisy(text: str, alphabet: Alphabet, seed: int, doubt: float, floor: float) -> decoding.LogProbs:
+    """Return (T', V) of a text with confusions between similar tokens.
 
-    Each token is a point in a space of 8 dimensions, where it is heard at a distance of about `doubt`; all others get
-    `floor` of what is as likely as they are often.
+    Each token is a point in 8 dimensions and is observed at a distance of about `doubt`. `floor`: the share of the
+    prior in the mixture with the likelihoods.
     """
     random = np.random.default_rng(seed)
     size = len(alphabet)
@@ -105,18 +105,18 @@ def ours(alphabet: Alphabet, scorer: Scorer | None, search: BeamSettings) -> Dec
 
 def flashlight(alphabet: Alphabet, path: str, model: NgramModel, settings: LmSettings, search: BeamSettings) -> Decode:
     """Return flashlight's lexicon decoder; every word of its lexicon ends in a space."""
-    from flashlight.lib.text import decoder as rival
+    from flashlight.lib.text import decoder as theirs
     from flashlight.lib.text.decoder.kenlm import KenLM
     from flashlight.lib.text.dictionary import Dictionary
 
     words = [word for word in model.words if word[:1] != "<" and not alphabet.unknown(word)]
     space, size = alphabet.encode(" ")[0], len(alphabet)
     lm = KenLM(path, Dictionary([*words, "<unk>"]))
-    trie, start = rival.Trie(size, space), lm.start(False)
+    trie, start = theirs.Trie(size, space), lm.start(False)
     for number, word in enumerate(words):
         trie.insert([*alphabet.encode(word), space], number, lm.score(start, number)[1])
-    trie.smear(rival.SmearingMode.MAX)
-    options = rival.LexiconDecoderOptions(
+    trie.smear(theirs.SmearingMode.MAX)
+    options = theirs.LexiconDecoderOptions(
         beam_size=search.beam_width,
         beam_size_token=size,
         beam_threshold=search.beam_threshold,
@@ -125,9 +125,9 @@ def flashlight(alphabet: Alphabet, path: str, model: NgramModel, settings: LmSet
         unk_score=-math.inf,
         sil_score=0.0,
         log_add=True,
-        criterion_type=rival.CriterionType.CTC,
+        criterion_type=theirs.CriterionType.CTC,
     )
-    made = rival.LexiconDecoder(options, trie, lm, space, 0, len(words), [], False)
+    made = theirs.LexiconDecoder(options, trie, lm, space, 0, len(words), [], False)
     last = np.full((1, size), -30.0, np.float32)
     last[0, space] = 0.0
 
@@ -143,19 +143,19 @@ def flashlight(alphabet: Alphabet, path: str, model: NgramModel, settings: LmSet
 
 def free_flashlight(alphabet: Alphabet, search: BeamSettings) -> Decode:
     """Return flashlight's decoder without lexicon and language model."""
-    from flashlight.lib.text import decoder as rival
+    from flashlight.lib.text import decoder as theirs
 
-    options = rival.LexiconFreeDecoderOptions(
+    options = theirs.LexiconFreeDecoderOptions(
         beam_size=search.beam_width,
         beam_size_token=len(alphabet),
         beam_threshold=search.beam_threshold,
         lm_weight=0.0,
         sil_score=0.0,
         log_add=True,
-        criterion_type=rival.CriterionType.CTC,
+        criterion_type=theirs.CriterionType.CTC,
     )
-    lm = rival.ZeroLM()
-    made = rival.LexiconFreeDecoder(options, lm, alphabet.encode(" ")[0], 0, [])
+    lm = theirs.ZeroLM()
+    made = theirs.LexiconFreeDecoder(options, lm, alphabet.encode(" ")[0], 0, [])
 
     def decode(row: decoding.LogProbs) -> str:
         matrix = np.ascontiguousarray(row, np.float32)
@@ -211,8 +211,8 @@ def pyctcdecode(alphabet: Alphabet, path: str, model: NgramModel, settings: LmSe
     return lambda row: str(made.decode(row, beam_width=search.beam_width))
 
 
-def listened(path: str, rows_of: str, count: int) -> tuple[Alphabet, tuning.DevSet]:
-    """Return the alphabet and what is heard of so many utterances (0: all), or is made up of their texts."""
+def load_dev_set(path: str, rows_of: str, count: int) -> tuple[Alphabet, tuning.DevSet]:
+    """Return the alphabet and the dev set of `count` utterances (0: all), by the model or generated from texts."""
     utterances = manifest.read(rows_of)
     utterances = utterances[:: max(1, len(utterances) // count)] if count else utterances
     if path not in DOUBTS:
@@ -220,7 +220,7 @@ def listened(path: str, rows_of: str, count: int) -> tuple[Alphabet, tuning.DevS
         return recognizer.settings.alphabet, evaluation.tuning_set(recognizer, utterances)
     alphabet = Alphabet(ENGLISH)
     texts = [normalise(one.text) for one in utterances]
-    rows = [heard(text, alphabet, number, *DOUBTS[path]) for number, text in enumerate(texts)]
+    rows = [noisy(text, alphabet, number, *DOUBTS[path]) for number, text in enumerate(texts)]
     return alphabet, tuning.DevSet(rows, texts, sum(map(len, rows)) / FRAMES_PER_SECOND, 1 / FRAMES_PER_SECOND)
 
 
@@ -228,27 +228,27 @@ def compare(arguments: Sequence[str]) -> None:
     """Print what each decoder makes of a manifest, and how fast."""
     path, rows_of, lm_path = arguments[:3]
     weight, bonus = (float(arguments[place]) if len(arguments) > place else 0.8 for place in (3, 4))
-    alphabet, dev = listened(path, rows_of, int(arguments[5]) if len(arguments) > 5 else 0)
+    alphabet, dev = load_dev_set(path, rows_of, int(arguments[5]) if len(arguments) > 5 else 0)
     greedy = 100 * jiwer.wer(list(dev.texts), [decoding.best_path(row, alphabet).text for row in dev.rows])
     print(f"{len(dev.rows)} utterances, greedy WER {greedy:.2f} %")
     model = arpa.read(Path(lm_path))
-    lock = LmSettings(weight, bonus, lexicon_only=True)
-    locked = Scorer(alphabet, lock, model)
+    lexicon_only_weights = LmSettings(weight, bonus, lexicon_only=True)
+    lexicon_scorer = Scorer(alphabet, lexicon_only_weights, model)
     for width in (50, 100, 200):
         search = BeamSettings(width)
         tried: dict[str, Decode] = {
-            "ours": ours(alphabet, locked, search),
-            "flashlight": flashlight(alphabet, lm_path, model, lock, search),
-            "ours_open": ours(alphabet, locked.with_settings(LmSettings(weight, bonus)), search),
+            "ours": ours(alphabet, lexicon_scorer, search),
+            "flashlight": flashlight(alphabet, lm_path, model, lexicon_only_weights, search),
+            "ours_open": ours(alphabet, lexicon_scorer.with_settings(LmSettings(weight, bonus)), search),
             "ours_free": ours(alphabet, None, search),
             "flashlight_free": free_flashlight(alphabet, search),
         }
         if find_spec("pyctcdecode"):
             # Its own defaults leave out what is less likely than e^-5, and prefixes e^-10 times as likely as the best.
             tried["ours_narrow"] = ours(
-                alphabet, locked.with_settings(LmSettings(weight, bonus)), BeamSettings(width, 5, 10)
+                alphabet, lexicon_scorer.with_settings(LmSettings(weight, bonus)), BeamSettings(width, 5, 10)
             )
-            tried["pyctcdecode"] = pyctcdecode(alphabet, lm_path, model, lock, search)
+            tried["pyctcdecode"] = pyctcdecode(alphabet, lm_path, model, lexicon_only_weights, search)
         found = timed(tried, dev.rows)
         for name, (texts, seconds) in found.items():
             wer = 100 * jiwer.wer(list(dev.texts), texts)

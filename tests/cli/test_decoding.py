@@ -1,4 +1,4 @@
-"""The commands that search: what is asked for, what the model file brings, and asr tune."""
+"""The decoding options of commands, and asr tune."""
 
 import json
 from pathlib import Path
@@ -43,9 +43,7 @@ def test_transcribe_with_alternatives(tones: Path, model: Path, lm: Path, capsys
     assert all(0 <= word["start"] < word["end"] and 0 <= word["confidence"] <= 1 for word in words)
 
 
-def test_only_known_words_are_written_or_any(
-    tones: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_known_words_and_any_word(tones: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text").write_text("AB\nBA\n" * 5)
     path = str(tmp_path / "lm.arpa")
     assert main(["lm", "train", str(tmp_path / "text"), "--order", "1", "--out", path, "-q"]) == 0
@@ -58,8 +56,8 @@ def test_only_known_words_are_written_or_any(
         body = json.loads((tmp_path / "out").read_text())
         return {word for row in body["utterance_scores"] for word in row["hypothesis"].split()}
 
-    locked, opened = words("--decoder", str(decoder_file)), words("--decoder", str(decoder_file), "--any-word")
-    assert locked <= {"AB", "BA"} and not opened <= {"AB", "BA"}
+    known, any_word = words("--decoder", str(decoder_file)), words("--decoder", str(decoder_file), "--any-word")
+    assert known <= {"AB", "BA"} and not any_word <= {"AB", "BA"}
     assert words("--lm", path, "--known-words") <= {"AB", "BA"}
     assert words("--lm", path, "--known-words", "--hotword", "ABC") <= {"AB", "BA", "ABC"}
     capsys.readouterr()
@@ -72,10 +70,10 @@ def test_only_known_words_are_written_or_any(
     assert "--known-words needs an n-gram model of words" in capsys.readouterr().err
 
 
-def test_another_language_model_is_not_judged_by_what_was_tuned_beside_the_first(
+def test_another_lm_drops_the_rescorer_of_the_settings(
     tones: Path, model: Path, lm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    judge = str(tmp_path / "judge.safetensors")
+    rescorer = str(tmp_path / "rescorer.safetensors")
     text = str(tones / "train.jsonl")
     train = [
         "lm",
@@ -90,20 +88,22 @@ def test_another_language_model_is_not_judged_by_what_was_tuned_beside_the_first
         "--epochs",
         "1",
         "--out",
-        judge,
+        rescorer,
         "-q",
     ]
     settings = tmp_path / "decoder.toml"
     assert main([*train, "--dev", str(tones / "dev.jsonl"), "--hidden", "8", "--alphabet", " ABC", "-q"]) == 0
-    settings.write_text('lm = "lm.arpa"\nrescorer = "judge.safetensors"\nrescoring_lm_scale = 0.2\n')
+    settings.write_text('lm = "lm.arpa"\nrescorer = "rescorer.safetensors"\nrescoring_lm_scale = 0.2\n')
     command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "--decoder", str(settings), "-qv"]
-    for more, judged in (([], True), (["--lm", str(lm)], False), (["--lm", str(lm), "--rescorer", judge], True)):
+    for more, rescored in (([], True), (["--lm", str(lm)], False), (["--lm", str(lm), "--rescorer", rescorer], True)):
         capsys.readouterr()
         assert main([*command, *more]) == 0
-        assert ("rescored by" in capsys.readouterr().out) == judged
+        assert ("rescored by" in capsys.readouterr().out) == rescored
 
 
-def test_a_heavy_hotword_is_written(tones: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hotword_with_a_large_weight_is_recognised(
+    tones: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = str(tones / "dev" / "dev-0.wav")
     assert main(["transcribe", file, "--model", str(model)]) == 0
     plain = capsys.readouterr().out
@@ -111,27 +111,27 @@ def test_a_heavy_hotword_is_written(tones: Path, model: Path, capsys: pytest.Cap
     assert "CACBB" not in plain and "CACBB" in capsys.readouterr().out
 
 
-def test_tune_writes_settings_that_the_other_commands_take(
+def test_tune_writes_settings_for_other_commands(
     tones: Path, model: Path, lm: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dev = str(tones / "dev.jsonl")
     assert main(["tune", dev, "--model", str(model), "--lm", str(lm), "--into-model", "--quiet"]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("greedy ")
+    output = capsys.readouterr().out
+    assert output.startswith("greedy ")
     written = model.with_name("decoder.toml")
     settings = decoder.read_settings(written)
     assert model.with_name("decoder.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     card = checkpoint.inspect(model).card
     assert card["decoder"]["weights"]["lm_weight"] == settings.weights.lm_weight
     if settings.greedy:
-        assert "greedy = true" in told
+        assert "greedy = true" in output
     else:
         assert Path(settings.lm).resolve() == lm.resolve() and card["decoder"]["lm"] == lm.name
     assert main(["evaluate", dev, "--model", str(model), "--decoder", str(written), "-qv"]) == 0
     assert ("greedy" if settings.greedy else "beam ") in capsys.readouterr().out
 
 
-def test_settings_in_the_model_file_hold_for_a_language_model_that_is_given(
+def test_card_settings_apply_to_a_given_lm(
     tones: Path, model: Path, lm: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network, contents = checkpoint.load(model)
@@ -146,8 +146,8 @@ def test_settings_in_the_model_file_hold_for_a_language_model_that_is_given(
     assert f"beam 7, {lm}, weight 1.25" in capsys.readouterr().out
     # The bonus was tuned against the language model's price of a word.
     assert main([*command, "--hotword", "AB"]) == 0
-    told = capsys.readouterr().out
-    assert "beam 7" in told and "word bonus" not in told
+    output = capsys.readouterr().out
+    assert "beam 7" in output and "word bonus" not in output
     assert main([*command, "--greedy"]) == 0
     assert "decoder     greedy\n" in capsys.readouterr().out
     checkpoint.save(
@@ -160,7 +160,7 @@ def test_settings_in_the_model_file_hold_for_a_language_model_that_is_given(
     assert "the model's card: decoder: unknown key 'beam'" in capsys.readouterr().err
 
 
-def test_what_is_being_made_is_told(
+def test_messages_about_compiling_respect_quiet(
     tones: Path, model: Path, lm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = str(tones / "dev" / "dev-0.wav")
@@ -169,7 +169,7 @@ def test_what_is_being_made_is_told(
     monkeypatch.setattr("asr.decoding.beam.search_is_compiled", lambda: True)
     assert main(command) == 0
     shown = capsys.readouterr().err
-    assert f"writing {lm}.bin" in shown and "compiling" not in shown
+    assert f"writing {lm}.bin" in shown and "compiling the beam search" not in shown
     monkeypatch.setattr("asr.decoding.beam.search_is_compiled", lambda: False)
     assert main(command) == 0
     assert "compiling the beam search for this machine" in capsys.readouterr().err
@@ -177,7 +177,7 @@ def test_what_is_being_made_is_told(
     assert capsys.readouterr().err == ""
 
 
-def test_evaluate_tells_the_best_of_several_texts(
+def test_evaluate_reports_the_oracle_wer(
     tones: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [

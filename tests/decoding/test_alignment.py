@@ -1,4 +1,4 @@
-"""Forced alignment against every path, paths made by hand, and torchaudio's."""
+"""Forced alignment against enumerated paths, hand-made paths and torchaudio."""
 
 import math
 import time
@@ -79,7 +79,7 @@ def needed(tokens: list[int]) -> int:
         ("-A - B", "A  B", [(1, 2), (2, 3), (4, 5), (5, 6)]),
     ],
 )
-def test_the_path_that_was_put_in_is_found(frames: str, text: str, spans: list[tuple[int, int]]) -> None:
+def test_align_finds_a_clear_path(frames: str, text: str, spans: list[tuple[int, int]]) -> None:
     found = align(matrix(frames), WORDS.encode(text))
     assert [(span.first, span.end) for span in found.spans] == spans
     assert found.tokens == WORDS.encode(text)
@@ -87,7 +87,7 @@ def test_the_path_that_was_put_in_is_found(frames: str, text: str, spans: list[t
     assert [span.log_prob for span in found.spans] == pytest.approx([math.log(0.7)] * len(text))
 
 
-def test_a_text_is_forced_where_the_frames_say_another() -> None:
+def test_align_follows_the_text_against_the_frames() -> None:
     probabilities = np.array([[0.1, 0.0, 0.6, 0.3], [0.1, 0.0, 0.5, 0.4], [0.2, 0.0, 0.7, 0.1]])
     with np.errstate(divide="ignore"):
         found = align(np.log(probabilities), [B])
@@ -98,19 +98,19 @@ def test_a_text_is_forced_where_the_frames_say_another() -> None:
     assert span.log_prob == pytest.approx(math.log(0.3 * 0.4) / 2)
 
 
-def test_a_repeated_token_has_a_blank_between() -> None:
+def test_align_puts_a_blank_between_repeated_tokens() -> None:
     found = align(np.log([[0.1, 0.9], [0.1, 0.9], [0.1, 0.9]]), [1, 1])
     assert [(span.first, span.end) for span in found.spans] == [(0, 1), (2, 3)]
 
 
-def test_single_precision_and_integers_of_numpy_are_taken() -> None:
+def test_align_accepts_float32_and_numpy_integers() -> None:
     found = align(matrix("-A").astype(np.float32), np.array([A]).tolist())
     assert found == align(matrix("-A").astype(np.float32), [np.int64(A)])  # type: ignore[list-item]
     assert type(found.spans[0].token) is type(found.spans[0].first) is int
     assert type(found.score) is type(found.spans[0].log_prob) is float
 
 
-def test_no_frames_hold_the_empty_text_alone() -> None:
+def test_align_without_frames_accepts_only_the_empty_text() -> None:
     empty = np.zeros((0, 3))
     assert align(empty, []) == Alignment((), 0.0)
     with pytest.raises(AlignmentError, match=r"^0 frames are too few for 1 tokens; 1 are needed$"):
@@ -135,7 +135,7 @@ def test_no_frames_hold_the_empty_text_alone() -> None:
         (np.array([[-np.inf, 0.0]] * 3), [1, 1], "^every path of 2 tokens through 3 frames"),
     ],
 )
-def test_what_cannot_be_aligned_is_named(log_probs: Matrix, tokens: list[int], message: str) -> None:
+def test_align_rejects_invalid_input(log_probs: Matrix, tokens: list[int], message: str) -> None:
     with pytest.raises(AlignmentError, match=message):
         align(log_probs, tokens)
 
@@ -148,7 +148,7 @@ def test_what_cannot_be_aligned_is_named(log_probs: Matrix, tokens: list[int], m
     st.lists(st.integers(1, 2), max_size=4),
     st.sampled_from([0.0, 0.3]),
 )
-def test_the_best_of_all_paths_is_found(
+def test_align_finds_the_best_of_all_paths(
     seed: int, frames: int, size: int, tokens: list[int], impossible: float
 ) -> None:
     assume(max(tokens, default=0) < size)
@@ -171,7 +171,9 @@ def test_the_best_of_all_paths_is_found(
     st.lists(st.integers(1, 4), max_size=12),
     st.sampled_from([0.0, 0.1]),
 )
-def test_spans_are_in_order_apart_and_add_up(seed: int, spare: int, tokens: list[int], impossible: float) -> None:
+def test_spans_are_ordered_disjoint_and_sum_to_the_score(
+    seed: int, spare: int, tokens: list[int], impossible: float
+) -> None:
     frames = needed(tokens) + spare
     log_probs = random_log_probs(seed, frames, 5, impossible)
     try:
@@ -192,7 +194,7 @@ def test_spans_are_in_order_apart_and_add_up(seed: int, spare: int, tokens: list
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000), st.integers(0, 40), st.lists(st.integers(1, 5), min_size=1, max_size=15))
-def test_torchaudio_finds_the_same_path(seed: int, spare: int, tokens: list[int]) -> None:
+def test_align_agrees_with_torchaudio(seed: int, spare: int, tokens: list[int]) -> None:
     # Double precision and random numbers: two paths of one score do not come up.
     frames = needed(tokens) + spare
     log_probs = random_log_probs(seed, frames, 6)
@@ -204,7 +206,7 @@ def test_torchaudio_finds_the_same_path(seed: int, spare: int, tokens: list[int]
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 100])
 @pytest.mark.parametrize("spare", [0, 1, 3, 150])
-def test_blocks_change_nothing(frames: int, spare: int) -> None:
+def test_align_in_blocks_gives_the_same_path(frames: int, spare: int) -> None:
     tokens = np.random.default_rng(frames).integers(1, 6, 60).tolist()
     log_probs = random_log_probs(frames, needed(tokens) + spare, 6, impossible=0.01 if spare > 3 else 0.0)
     whole = align(log_probs, tokens)
@@ -246,7 +248,7 @@ def test_aligning_15_minutes_takes_bounded_time_and_memory() -> None:
     assert seconds < 20 and peak < 200e6
 
 
-def test_thirty_seconds_take_milliseconds() -> None:
+def test_aligning_30_seconds_takes_milliseconds() -> None:
     log_probs = random_log_probs(1, 1000, 30)
     tokens = np.random.default_rng(2).integers(1, 30, 400).tolist()
     seconds = []
@@ -277,7 +279,7 @@ def timed(frames: str, text: str, alphabet: Alphabet = WORDS) -> list[Word]:
         ("", "", []),
     ],
 )
-def test_words_and_their_times(frames: str, text: str, times: list[tuple[str, int, int]]) -> None:
+def test_words_have_the_times_of_their_tokens(frames: str, text: str, times: list[tuple[str, int, int]]) -> None:
     found = timed(frames, text)
     assert [word.text for word in found] == [word for word, _, _ in times]
     assert [word.start for word in found] == pytest.approx([start * 0.04 for _, start, _ in times])
@@ -285,7 +287,7 @@ def test_words_and_their_times(frames: str, text: str, times: list[tuple[str, in
     assert [word.confidence for word in found] == pytest.approx([0.7] * len(times))
 
 
-def test_without_a_space_in_the_alphabet_words_part_where_the_text_does() -> None:
+def test_words_are_split_as_the_text_if_the_alphabet_has_no_space() -> None:
     letters = Alphabet("AB")
     assert encode("AB A", letters) == [1, 2, 1]
     assert [(word.text, word.start) for word in timed("AB-A", "AB A", letters)] == [("AB", 0.0), ("A", 0.12)]
@@ -302,7 +304,7 @@ def test_confidence_is_the_geometric_mean_over_tokens_not_frames() -> None:
     assert words(Alignment((TokenSpan(A, 0, 1, 1e-7),), 0.0), "A", WORDS, 0.04)[0].confidence == 1.0
 
 
-def test_words_of_another_text_are_refused() -> None:
+def test_words_rejects_another_text() -> None:
     found = align(matrix("AB"), [A, B])
     with pytest.raises(AlignmentError, match="of 2 tokens is not that of 'A'"):
         words(found, "A", WORDS, 0.04)
@@ -317,7 +319,7 @@ def test_words_of_another_text_are_refused() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.text("AB ", max_size=20), st.integers(0, 10_000), st.integers(0, 30))
-def test_words_are_those_of_the_text_one_after_the_other(text: str, seed: int, spare: int) -> None:
+def test_words_are_those_of_the_text_in_order(text: str, seed: int, spare: int) -> None:
     tokens = encode(text, WORDS)
     log_probs = random_log_probs(seed, needed(tokens) + spare, len(WORDS))
     found = words(align(log_probs, tokens), text, WORDS, 0.04)

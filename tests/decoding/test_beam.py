@@ -1,4 +1,4 @@
-"""Beam search against the sum over all paths and the CTC loss, and what it may leave out."""
+"""Beam search and its pruning against the sum over all paths and the CTC loss."""
 
 import re
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def test_full_width_sums_every_path(seed: int, frames: int, characters: str, imp
 
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(st.integers(0, 2**32), st.integers(1, 5), st.sampled_from([" A", "A ", " "]))
-def test_full_width_with_spaces_sums_every_path_of_a_tidy_text(seed: int, frames: int, characters: str) -> None:
+def test_full_width_with_spaces_sums_every_path_of_the_normalised_text(seed: int, frames: int, characters: str) -> None:
     alphabet = Alphabet(characters)
     log_probs = random_log_probs(seed, frames, len(alphabet))
     found = {hypothesis.text: hypothesis.score for hypothesis in beam_search(log_probs, alphabet, FULL)}
@@ -61,10 +61,10 @@ def test_full_width_is_the_ctc_loss(seed: int, frames: int) -> None:
 def test_best_is_no_worse_than_greedy(seed: int, frames: int) -> None:
     alphabet = Alphabet("ABC")
     log_probs = random_log_probs(seed, frames, 4)
-    rival = best_path(log_probs, alphabet)
-    exact = ctc(log_probs, rival.text, alphabet)
+    greedy = best_path(log_probs, alphabet)
+    exact = ctc(log_probs, greedy.text, alphabet)
     assert beam_search(log_probs, alphabet, FULL)[0].score >= exact - 1e-9
-    assert exact >= rival.score - 1e-9
+    assert exact >= greedy.score - 1e-9
 
 
 def test_sum_of_paths_beats_the_best_path() -> None:
@@ -74,7 +74,7 @@ def test_sum_of_paths_beats_the_best_path() -> None:
     check(beam_search(matrix, alphabet), ("A", 0.64), ("", 0.36))
 
 
-def test_spaces_are_tidied_and_their_texts_summed() -> None:
+def test_surplus_spaces_are_dropped_and_their_paths_summed() -> None:
     alphabet = Alphabet(" A")
     # Twice a space, A, or nothing. Of the nine paths "A" has: A-, -A, AA, " A", "A ".
     check(beam_search(np.log(np.full((2, 3), 1 / 3)), alphabet), ("A", 5 / 9), ("", 4 / 9))
@@ -135,7 +135,7 @@ def test_impossible_tokens() -> None:
     assert best_path(certain, LETTERS) == Hypothesis("AAB", 0.0)
 
 
-def test_texts_longer_than_their_frames_are_left_out() -> None:
+def test_impossible_texts_are_left_out() -> None:
     texts = {hypothesis.text for hypothesis in beam_search(np.log(np.full((2, 3), 1 / 3)), LETTERS)}
     assert texts == {"", "A", "B", "AB", "BA"}  # AA needs a third frame, for the blank
 
@@ -192,7 +192,7 @@ def test_an_alphabet_without_space(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_defaults_leave_out_nothing_that_matters(seed: int) -> None:
+def test_default_pruning_barely_changes_the_best_score(seed: int) -> None:
     log_probs = 4 * random_log_probs(seed, 60, 4)
     log_probs -= np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
     whole, quick = beam_search(log_probs, WORDS, 100), beam.beam_search(log_probs, WORDS)
@@ -205,12 +205,12 @@ def test_the_defaults_leave_out_nothing_that_matters(seed: int) -> None:
     ("name", "value"),
     [("token_threshold", 0.0), ("beam_threshold", -1.0), ("token_threshold", float("nan")), ("blank_skip", 0.5)],
 )
-def test_settings_out_of_range_are_named(name: str, value: float) -> None:
+def test_settings_out_of_range_are_errors(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} = {value} is not (positive|greater than)"):
         BeamSettings(**{name: value})  # type: ignore[arg-type]
 
 
-def test_a_margin_leaves_out_what_lies_beyond() -> None:
+def test_thresholds_prune_tokens_and_prefixes() -> None:
     log_probs = np.log(np.array([[0.1, 0.899, 0.001], [0.899, 0.1, 0.001]]))
     texts = [
         hypothesis.text for hypothesis in beam.beam_search(log_probs, LETTERS, BeamSettings(10, token_threshold=3.0))
@@ -222,14 +222,14 @@ def test_a_margin_leaves_out_what_lies_beyond() -> None:
     assert texts == ["A"]
 
 
-def test_repeats_stay_two_across_a_frame_that_is_skipped() -> None:
+def test_repeated_tokens_stay_apart_across_a_skipped_blank_frame() -> None:
     log_probs = np.log(np.array([[0.05, 0.9, 0.05], [0.98, 0.01, 0.01], [0.05, 0.9, 0.05]]))
     found = beam.beam_search(log_probs, LETTERS, BeamSettings(10, blank_skip=0.97))
     assert found[0].text == "AA"
     assert found[0].score == pytest.approx(2 * np.log(0.9) + np.log(0.98), abs=0.05)
 
 
-def test_a_tree_larger_than_its_first_arrays() -> None:
+def test_prefix_tree_grows_beyond_its_initial_size() -> None:
     log_probs = random_log_probs(3, 60, 28)
     found = beam_search(log_probs, Alphabet("ABCDEFGHIJKLMNOPQRSTUVWXYZ'"), 200)
     assert len(found) == 200
@@ -238,7 +238,7 @@ def test_a_tree_larger_than_its_first_arrays() -> None:
 
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.integers(0, 2**32), st.text(ENGLISH, max_size=40), st.floats(3.0, 8.0))
-def test_at_the_defaults_the_text_is_that_of_the_exact_search(seed: int, text: str, least: float) -> None:
+def test_default_settings_find_the_text_of_the_exact_search(seed: int, text: str, least: float) -> None:
     alphabet = Alphabet(ENGLISH)
     # Some frames are so sure of the blank that they are skipped, and some letters are lost in noise.
     log_probs = spoken(" ".join(text.split()), alphabet, seed, (least, 18.0))
@@ -247,7 +247,7 @@ def test_at_the_defaults_the_text_is_that_of_the_exact_search(seed: int, text: s
     assert quick.score == pytest.approx(whole.score, abs=0.01)
 
 
-def test_frames_of_nothing_but_blank_change_no_text() -> None:
+def test_blank_frames_do_not_change_the_text() -> None:
     alphabet = Alphabet(ENGLISH)
     for seed in range(10):
         log_probs = spoken("THE LONG PAUSE", alphabet, seed, (4.0, 10.0))
@@ -260,7 +260,7 @@ def test_frames_of_nothing_but_blank_change_no_text() -> None:
         assert found.score == pytest.approx(exact.score, abs=0.02)
 
 
-def test_infinity_is_refused() -> None:
+def test_infinity() -> None:
     log_probs = random_log_probs(1, 4, 3)
     log_probs[2, 1] = np.inf
     with pytest.raises(DecodingError, match=r"NaN or \+inf"):

@@ -1,4 +1,4 @@
-"""The beam search against flashlight-text's decoders (C++), where their definitions agree with ours."""
+"""Beam search against flashlight-text's decoders (C++), where their definitions agree with ours."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from asr.text import BLANK, ENGLISH, Alphabet
 from tests.decoding.test_greedy import Matrix, enumerate_paths, random_log_probs, spoken
 from tests.lm.samples import ngram_scores
 
-rival = pytest.importorskip("flashlight.lib.text.decoder")
+flashlight = pytest.importorskip("flashlight.lib.text.decoder")
 kenlm = pytest.importorskip("flashlight.lib.text.decoder.kenlm")
 dictionary = pytest.importorskip("flashlight.lib.text.dictionary")
 
@@ -76,7 +76,7 @@ def options(kind: Any, width: int, weight: float, **more: float) -> Any:
         lm_weight=weight * LOG_10,
         sil_score=0.0,
         log_add=True,
-        criterion_type=rival.CriterionType.CTC,
+        criterion_type=flashlight.CriterionType.CTC,
         **more,
     )
 
@@ -89,9 +89,9 @@ def decoded(decoder: Any, log_probs: Matrix) -> Any:
 def lexicon_free(width: int, weight: float = 0.0, place: Path | None = None) -> Callable[[Matrix], str]:
     """Return flashlight's decoder without a lexicon, with no model or one of characters."""
     shown = ["<blank>", *(SPACE if one == " " else one for one in ALPHABET.characters)]
-    model = kenlm.KenLM(str(place), dictionary.Dictionary(shown)) if place else rival.ZeroLM()
-    setting = options(rival.LexiconFreeDecoderOptions, width, weight)
-    decoder = rival.LexiconFreeDecoder(setting, model, SILENCE, 0, [])
+    model = kenlm.KenLM(str(place), dictionary.Dictionary(shown)) if place else flashlight.ZeroLM()
+    setting = options(flashlight.LexiconFreeDecoderOptions, width, weight)
+    decoder = flashlight.LexiconFreeDecoder(setting, model, SILENCE, 0, [])
 
     def decode(log_probs: Matrix) -> str:
         tokens = np.array(decoded(decoder, log_probs).tokens)
@@ -102,21 +102,21 @@ def lexicon_free(width: int, weight: float = 0.0, place: Path | None = None) -> 
 
 
 def lexicon(width: int, weights: LmSettings, place: Path, known: Sequence[str]) -> Callable[[Matrix], str]:
-    """Return flashlight's decoder that is locked to the words of a model."""
+    """Return flashlight's decoder with the lexicon of a model."""
     model = kenlm.KenLM(str(place), dictionary.Dictionary([*known, "<unk>"]))
-    trie = rival.Trie(len(ALPHABET), SILENCE)
+    trie = flashlight.Trie(len(ALPHABET), SILENCE)
     start = model.start(False)
     for number, word in enumerate(known):
         trie.insert([*ALPHABET.encode(word), SILENCE], number, model.score(start, number)[1])
-    trie.smear(rival.SmearingMode.MAX)
+    trie.smear(flashlight.SmearingMode.MAX)
     setting = options(
-        rival.LexiconDecoderOptions,
+        flashlight.LexiconDecoderOptions,
         width,
         weights.lm_weight,
         word_score=weights.word_bonus,
         unk_score=-math.inf,
     )
-    decoder = rival.LexiconDecoder(setting, trie, model, SILENCE, 0, len(known), [], False)
+    decoder = flashlight.LexiconDecoder(setting, trie, model, SILENCE, 0, len(known), [], False)
     # A word ends at a space there, the last one too.
     end = np.full((1, len(ALPHABET)), -30.0)
     end[0, SILENCE] = 0.0
@@ -182,13 +182,13 @@ def test_the_exact_score_is_the_sum_of_all_paths(seed: int) -> None:
 
 
 @pytest.mark.parametrize("width", [50, 200])
-def test_without_a_model_the_texts_are_those_of_the_lexicon_free_decoder(width: int) -> None:
+def test_texts_without_lm_equal_the_lexicon_free_decoder(width: int) -> None:
     compare(utterances(5.5), searched(width), lexicon_free(width))
 
 
-# At larger weights theirs has a letter more now and then: it makes a model judge the second of two spaces in a row.
+# At larger weights theirs sometimes has one character more: it scores the second of two spaces in a row.
 @pytest.mark.parametrize("weight", [0.3, 0.6])
-def test_with_a_model_of_characters_the_texts_are_those_of_the_lexicon_free_decoder(
+def test_texts_with_character_lm_equal_the_lexicon_free_decoder(
     weight: float, letters: tuple[NgramModel, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     model, place = letters
@@ -200,7 +200,7 @@ def test_with_a_model_of_characters_the_texts_are_those_of_the_lexicon_free_deco
 
 @pytest.mark.parametrize("weights", [(0.3, 0.0), (1.0, 1.5), (2.0, -1.0)], ids=str)
 @pytest.mark.parametrize("width", [50, 200, 500])
-def test_locked_to_the_words_the_texts_are_those_of_the_lexicon_decoder(
+def test_texts_with_lexicon_only_equal_the_lexicon_decoder(
     width: int, weights: tuple[float, float], words: tuple[NgramModel, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     model, place = words

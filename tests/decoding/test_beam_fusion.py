@@ -1,4 +1,4 @@
-"""Beam search with a word n-gram model, against the sum over all paths and the model's own scores."""
+"""Beam search with a word n-gram model, against enumerated paths and the model's own scores."""
 
 from pathlib import Path
 
@@ -69,9 +69,7 @@ CASES = [
 
 @pytest.mark.parametrize("settings", CASES, ids=str)
 @pytest.mark.parametrize("seed", range(4))
-def test_every_text_has_the_sum_of_its_paths_and_the_models_score(
-    seed: int, settings: LmSettings, model: NgramModel
-) -> None:
+def test_scores_equal_enumerated_paths_and_the_model(seed: int, settings: LmSettings, model: NgramModel) -> None:
     log_probs = random_log_probs(seed, 6, 4, impossible=0.1 * (seed % 2))
     expected = {
         text: score + share(model, text, settings) for text, score in enumerate_paths(log_probs, LETTERS).items()
@@ -86,12 +84,12 @@ def test_every_text_has_the_sum_of_its_paths_and_the_models_score(
     assert found[0].score == max(one.score for one in found)
 
 
-def heard(text: str, probability: float) -> Matrix:
+def noisy(text: str, probability: float) -> Matrix:
     return path(text, LETTERS, probability)
 
 
-def test_a_word_of_the_model_wins_over_one_that_sounds_a_little_better(model: NgramModel) -> None:
-    log_probs = heard("A-B-B-", 0.96)
+def test_model_word_wins_over_slightly_better_acoustics(model: NgramModel) -> None:
+    log_probs = noisy("A-B-B-", 0.96)
     log_probs[4, :] = np.log([0.40, 0.02, 0.08, 0.50])
     plain = beam.beam_search(log_probs, LETTERS, EXACT)
     guided = beam.beam_search(log_probs, LETTERS, EXACT, Scorer(LETTERS, LmSettings(1.0, 0.0, -2.0), model))
@@ -99,21 +97,21 @@ def test_a_word_of_the_model_wins_over_one_that_sounds_a_little_better(model: Ng
     assert guided[0].text == "AB"
 
 
-def test_a_narrow_beam_keeps_a_word_that_will_be_good(model: NgramModel) -> None:
+def test_lookahead_keeps_a_likely_word_in_a_narrow_beam(model: NgramModel) -> None:
     # Two prefixes: what begins no word of the model is held against it before the word ends.
     log_probs = np.log(np.array([[0.02, 0.02, 0.44, 0.52], [0.02, 0.02, 0.02, 0.94]]))
     lm = Scorer(LETTERS, LmSettings(1.0, 0.0, -8.0), model)
     assert beam.beam_search(log_probs, LETTERS, BeamSettings(1, np.inf, np.inf, np.inf), lm)[0].text == "AB"
 
 
-def test_locked_to_the_lexicon_only_its_words_are_written(model: NgramModel) -> None:
+def test_lexicon_only_allows_only_its_words(model: NgramModel) -> None:
     lm = Scorer(LETTERS, LmSettings(0.1, 0.0, lexicon_only=True), model)
     for seed in range(20):
         found = beam.beam_search(random_log_probs(seed, 40, 4), LETTERS, BeamSettings(50), lm)
         assert {word for one in found for word in one.text.split()} <= {"A", "AB", "BA"}
 
 
-def test_locked_to_the_lexicon_a_word_that_breaks_off_is_given_up(model: NgramModel) -> None:
+def test_lexicon_only_drops_an_unfinished_last_word(model: NgramModel) -> None:
     lm = Scorer(LETTERS, LmSettings(0.1, 0.0, lexicon_only=True), model)
     found = beam.beam_search(path("A-B- -B-", LETTERS, 0.999), LETTERS, BeamSettings(2), lm)
     assert [one.text for one in found] == ["AB"]
@@ -121,12 +119,12 @@ def test_locked_to_the_lexicon_a_word_that_breaks_off_is_given_up(model: NgramMo
     assert found[0].lm_score == pytest.approx(share(model, "AB", lm.settings))
 
 
-def test_an_alphabet_without_space_is_refused(model: NgramModel) -> None:
+def test_word_model_rejects_an_alphabet_without_space(model: NgramModel) -> None:
     with pytest.raises(ValueError, match="needs a space in the alphabet"):
         Scorer(Alphabet("AB"), lm=model)
 
 
-def test_the_lexicon_has_the_words_and_the_best_below_each_letter(model: NgramModel) -> None:
+def test_lexicon_nodes_have_words_and_best_log_probs(model: NgramModel) -> None:
     lexicon = build(model, LETTERS)
     a, b = LETTERS.encode("AB")
     first = descend(lexicon, 0, a)
@@ -138,7 +136,7 @@ def test_the_lexicon_has_the_words_and_the_best_below_each_letter(model: NgramMo
     assert lexicon["best"][[0, first, both]] == pytest.approx([-0.7 * ln, -0.7 * ln, -0.9 * ln])
 
 
-def test_words_that_the_alphabet_cannot_write_are_left_out(tmp_path: Path) -> None:
+def test_lexicon_leaves_out_words_outside_the_alphabet(tmp_path: Path) -> None:
     place = tmp_path / "lm.arpa"
     place.write_text(ARPA.strip().replace("BA", "Bé") + "\n", encoding="utf-8")
     lexicon = build(arpa.read(place), LETTERS)
@@ -146,8 +144,8 @@ def test_words_that_the_alphabet_cannot_write_are_left_out(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("penalty", [-5.0, -18.0, -25.0])
-def test_a_word_that_no_model_knows_keeps_its_letters_whatever_it_costs(penalty: float, model: NgramModel) -> None:
-    log_probs = heard("A-B B-B-A-A-B A-", 0.99999)
+def test_unknown_word_keeps_its_characters_at_any_unknown_score(penalty: float, model: NgramModel) -> None:
+    log_probs = noisy("A-B B-B-A-A-B A-", 0.99999)
     log_probs = np.maximum(log_probs, -50.0)
     scorer = Scorer(LETTERS, LmSettings(1.0, 0.0, penalty), model)
     found = beam.beam_search(log_probs, LETTERS, scorer=scorer)[0]

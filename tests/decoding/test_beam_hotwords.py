@@ -1,4 +1,4 @@
-"""Hotwords: what each occurrence adds, what a partial one does not, and how recall follows the weight."""
+"""Hotwords: the score of each occurrence, the look-ahead of partial ones, and recall by weight."""
 
 from collections.abc import Mapping
 
@@ -69,7 +69,7 @@ HOT: list[dict[str, float]] = [
 
 
 @pytest.mark.parametrize("hot", HOT, ids=str)
-def test_every_text_has_the_sum_of_its_paths_and_the_weight_of_each_occurrence(hot: dict[str, float]) -> None:
+def test_scores_equal_enumerated_paths_and_weights(hot: dict[str, float]) -> None:
     log_probs = random_log_probs(len(hot), 6, 4)
     expected = {text: score + added(text, hot) for text, score in enumerate_paths(log_probs, LETTERS).items()}
     found = beam.beam_search(log_probs, LETTERS, WIDE, Scorer(LETTERS, hot=hot))
@@ -92,7 +92,7 @@ def test_any_phrases(seed: int, hot: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize("hot", [{"A": 2.0}, {"AA": 1.0, "ABA": 3.0, "BA": -1.0}, {"A B": 4.0}], ids=str)
-def test_without_a_space_a_phrase_counts_anywhere(hot: dict[str, float]) -> None:
+def test_phrase_counts_anywhere_if_the_alphabet_has_no_space(hot: dict[str, float]) -> None:
     log_probs = random_log_probs(5, 7, 3)
     expected = {text: score + added(text, hot, SOLID) for text, score in enumerate_paths(log_probs, SOLID).items()}
     found = beam.beam_search(log_probs, SOLID, WIDE, Scorer(SOLID, hot=hot))
@@ -101,7 +101,7 @@ def test_without_a_space_a_phrase_counts_anywhere(hot: dict[str, float]) -> None
 
 @pytest.mark.parametrize("weights", [LmSettings(0.7, 0.5, -3.0), LmSettings(0.4, 0.0, lexicon_only=True)], ids=str)
 @pytest.mark.parametrize("hot", [{"AB": 3.0}, {"B": 2.0, "BB A": 5.0}, {"B B": -1.0}], ids=str)
-def test_beside_a_word_model(weights: LmSettings, hot: dict[str, float], model: NgramModel) -> None:
+def test_hotwords_with_a_word_model(weights: LmSettings, hot: dict[str, float], model: NgramModel) -> None:
     log_probs = random_log_probs(3, 6, 4)
     expected = {
         text: score + added(text, hot) + of_words(text, model, weights, hot)
@@ -129,7 +129,7 @@ def test_beside_a_word_model(weights: LmSettings, hot: dict[str, float], model: 
         ("", "AB", 0),
     ],
 )
-def test_by_hand(text: str, phrase: str, expected: int) -> None:
+def test_hotword_scores_by_hand(text: str, phrase: str, expected: int) -> None:
     frames = "-".join(text) or "-"
     (best, *_) = beam.beam_search(path(frames, LETTERS, 0.999), LETTERS, scorer=Scorer(LETTERS, hot={phrase: 0.5}))
     assert (best.text, best.lm_score) == (text, 0.5 * expected)
@@ -137,25 +137,27 @@ def test_by_hand(text: str, phrase: str, expected: int) -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 5])
 @pytest.mark.parametrize("frames", ["A-B-A", "A-A", "B-A B-B", "AB", "A-B A"])
-def test_what_a_partial_word_is_promised_is_taken_back(frames: str, width: int) -> None:
+def test_lookahead_of_a_partial_word_is_taken_back(frames: str, width: int) -> None:
     hot = {"ABBBB": 4.0, "AB AB AB": 4.0}
     log_probs = path(frames, LETTERS, 0.98)
     plain = beam.beam_search(log_probs, LETTERS, BeamSettings(width))[0]
     found = beam.beam_search(log_probs, LETTERS, BeamSettings(width), Scorer(LETTERS, hot=hot))[0]
     assert (found.text, found.lm_score) == (plain.text, 0.0)
-    # A narrow beam keeps other paths with a promise than without.
+    # A narrow beam keeps other paths with a look-ahead than without.
     assert found.acoustic_score == pytest.approx(plain.acoustic_score, abs=0.02)
 
 
-def test_an_unknown_hotword_is_written_though_locked_to_the_lexicon(model: NgramModel) -> None:
+def test_unknown_hotword_is_allowed_with_lexicon_only(model: NgramModel) -> None:
     log_probs = path("B-B-A BA", LETTERS, 0.9)
-    locked = LmSettings(0.3, 0.0, lexicon_only=True)
-    scorer = Scorer(LETTERS, locked, model, {"BBA BA": 3.0})
+    lexicon_only = LmSettings(0.3, 0.0, lexicon_only=True)
+    scorer = Scorer(LETTERS, lexicon_only, model, {"BBA BA": 3.0})
     best = beam.beam_search(log_probs, LETTERS, scorer=scorer)[0]
     assert best.text == "BBA BA"
-    assert "BBA" not in beam.beam_search(log_probs, LETTERS, scorer=Scorer(LETTERS, locked, model))[0].text
+    assert "BBA" not in beam.beam_search(log_probs, LETTERS, scorer=Scorer(LETTERS, lexicon_only, model))[0].text
     # The same models with other settings have the same hotwords.
-    again = beam.beam_search(log_probs, LETTERS, scorer=scorer.with_settings(LmSettings(0.0)).with_settings(locked))[0]
+    again = beam.beam_search(
+        log_probs, LETTERS, scorer=scorer.with_settings(LmSettings(0.0)).with_settings(lexicon_only)
+    )[0]
     assert again == best
 
 
@@ -175,7 +177,7 @@ WEIGHTS = [0.0, 1.0, 2.0, 4.0, 7.0, 10.0, 14.0, 20.0]
 
 
 def misheard(text: str, seed: int) -> Matrix:
-    """Return log-probabilities of a text in which letters of the name sound like others, or like nothing."""
+    """Return log-probabilities of a text in which characters of the name resemble others or none."""
     random = np.random.default_rng(seed)
     log_probs = spoken(text, ALPHABET, seed, (9.0, 12.0))
     frames = np.flatnonzero(log_probs.argmax(axis=1))
@@ -193,14 +195,14 @@ def others(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [10, 100])
-def test_recall_rises_with_the_weight_and_the_other_words_keep_their_letters(width: int) -> None:
-    heard = [(text, misheard(text, seed)) for seed in range(3) for text in TEXTS]
+def test_recall_rises_with_the_weight_without_harming_other_words(width: int) -> None:
+    cases = [(text, misheard(text, seed)) for seed in range(3) for text in TEXTS]
     recalls = []
     for weight in WEIGHTS:
         scorer = Scorer(ALPHABET, hot={NAME: weight})
-        found = [beam.beam_search(row, ALPHABET, BeamSettings(width), scorer, 1)[0].text for _, row in heard]
+        found = [beam.beam_search(row, ALPHABET, BeamSettings(width), scorer, 1)[0].text for _, row in cases]
         recalls.append([text.split().count(NAME) for text in found])
-        for (text, _), hypothesis in zip(heard, found, strict=True):
+        for (text, _), hypothesis in zip(cases, found, strict=True):
             assert others(hypothesis) == others(text), weight
             assert len(hypothesis.split()) == len(text.split())
             if NAME not in text:
@@ -209,13 +211,13 @@ def test_recall_rises_with_the_weight_and_the_other_words_keep_their_letters(wid
     assert (np.diff(recalls, axis=0) >= 0).all()
     totals = np.sum(recalls, axis=1)
     assert totals[0] < 0.3 * totals[-1]
-    assert totals[-1] == sum(text.split().count(NAME) for text, _ in heard)
+    assert totals[-1] == sum(text.split().count(NAME) for text, _ in cases)
     assert len(set(totals.tolist())) >= 4
 
 
 @pytest.mark.parametrize("weight", [5.0, 20.0, 40.0])
-def test_what_is_promised_prunes_no_word_that_sounds_better(weight: float) -> None:
-    # The rival has most letters of the hotword, and so most of its promise, before it proves to be another word.
+def test_lookahead_does_not_prune_better_words(weight: float) -> None:
+    # The other word shares most characters with the hotword, and so most of its look-ahead, until they differ.
     log_probs = spoken("THE KATALOGUPHOTIC ORDER", ALPHABET, 1, (14.0, 16.0))
     row = log_probs[np.flatnonzero(log_probs.argmax(axis=1))[4]]
     row[ALPHABET.encode("C")] = row[ALPHABET.encode("K")] - 1.0
@@ -238,7 +240,7 @@ def test_what_is_promised_prunes_no_word_that_sounds_better(weight: float) -> No
         ({"ab": 1.0}, "hotword 'ab': 'a' is not in the alphabet ' AB'"),
     ],
 )
-def test_what_cannot_be_a_hotword_is_named(hot: dict[str, float], message: str) -> None:
+def test_invalid_hotwords_are_errors(hot: dict[str, float], message: str) -> None:
     with pytest.raises(DecodingError, match=message):
         Scorer(LETTERS, hot=hot)
 

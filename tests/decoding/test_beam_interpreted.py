@@ -1,11 +1,11 @@
-"""The interpreter finds the same as the compiled search, and takes at most about as long as compiling."""
+"""The interpreted search equals the compiled one, and is used until compiling pays."""
 
 import numpy as np
 import pytest
 
 from asr.decoding import beam, decoder
-from asr.decoding.beam import LmSettings, Scorer
-from asr.decoding.beam.beam_search import INTERPRETED_LIMIT, interpreted_search
+from asr.decoding.beam import LmSettings, Scorer, decode
+from asr.decoding.beam.decode import interpreted_search
 from asr.decoding.beam.pruning import Pruning
 from asr.decoding.beam.search import SearchResult, search
 from asr.decoding.decoder import DecoderSettings
@@ -39,13 +39,15 @@ def test_interpreted_and_compiled_search_agree(pruning: Pruning, hot: dict[str, 
         assert same(interpreted_search(matrix, pruning, fusion), search(matrix, pruning, fusion))
 
 
-def test_compiling_pays_for_long_audio_and_wide_beams() -> None:
-    assert beam.compiling_pays(INTERPRETED_LIMIT / 100 + 1, 100)
+def test_compiling_pays_for_long_audio_and_wide_beams(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert beam.compiling_pays(decode.INTERPRETED_LIMIT / 100 + 1, 100)
+    monkeypatch.setattr(decode, "INTERPRETED_LIMIT", np.inf)
     assert not beam.compiling_pays(1, 100)
 
 
 def test_the_compiled_search_is_used_if_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beam, "search_is_compiled", lambda: False)
+    monkeypatch.setattr(beam, "compiling_pays", lambda frames, beam_width: frames * beam_width > 1000)
     assert not decoder.uses_compiled_search(DecoderSettings(), 1)
     assert decoder.uses_compiled_search(DecoderSettings(), np.inf)
     assert decoder.uses_compiled_search(DecoderSettings(lm="characters.safetensors"), 1)

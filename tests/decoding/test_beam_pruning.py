@@ -1,4 +1,4 @@
-"""The running bound of the beam search: what it gives up is never among the best."""
+"""The running bound of the beam search never prunes the best values."""
 
 from typing import Any, cast
 
@@ -14,9 +14,9 @@ make, count = cast(Any, initial_bound).py_func, cast(Any, count_value).py_func
 TOP = -3.0
 
 
-def lowest_after(values: list[float], width: int, margin: float = np.inf) -> float:
+def lowest_after(values: list[float], width: int, threshold: float = np.inf) -> float:
     nothing = Unextended(np.empty(0, KEPT), np.inf, -np.inf)
-    bound, counts = make(nothing, TOP, Pruning(width, np.inf, margin, np.inf), len(values))
+    bound, counts = make(nothing, TOP, Pruning(width, np.inf, threshold, np.inf), len(values))
     for value in values:
         count(bound[0], counts, value, width)
     return float(bound[0]["lowest"])
@@ -24,7 +24,7 @@ def lowest_after(values: list[float], width: int, margin: float = np.inf) -> flo
 
 @settings(deadline=None, derandomize=True)
 @given(st.lists(st.floats(-60.0, 20.0), max_size=40), st.integers(1, 12))
-def test_the_best_are_never_below_it(values: list[float], width: int) -> None:
+def test_bound_is_never_above_the_best_values(values: list[float], width: int) -> None:
     lowest = lowest_after(values, width)
     if len(values) <= width:
         assert lowest == -np.inf
@@ -38,18 +38,18 @@ def test_the_best_are_never_below_it(values: list[float], width: int) -> None:
 
 @settings(deadline=None, derandomize=True)
 @given(st.lists(st.floats(-60.0, 20.0) | st.just(-np.inf), max_size=40), st.integers(1, 12), st.floats(0.1, 30.0))
-def test_with_a_margin_it_is_no_lower_than_that(values: list[float], width: int, margin: float) -> None:
-    lowest = lowest_after(values, width, margin)
-    assert lowest >= TOP - margin - 1e-6
+def test_bound_is_at_least_the_beam_threshold(values: list[float], width: int, threshold: float) -> None:
+    lowest = lowest_after(values, width, threshold)
+    assert lowest >= TOP - threshold - 1e-6
     if len(values) > width:
-        assert lowest <= max(sorted(values)[-width], TOP - margin)
+        assert lowest <= max(sorted(values)[-width], TOP - threshold)
 
 
-def test_equal_values_stay() -> None:
+def test_equal_values_are_kept() -> None:
     assert lowest_after([-5.0] * 10, 3) <= -5.0
 
 
-def test_no_likely_value_at_all_bounds_nothing() -> None:
+def test_impossible_top_prunes_nothing() -> None:
     nothing = Unextended(np.empty(0, KEPT), np.inf, -np.inf)
     with np.errstate(invalid="ignore"):
         bound, counts = make(nothing, -np.inf, Pruning(2, np.inf, np.inf, np.inf), 9)

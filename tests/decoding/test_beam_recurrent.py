@@ -1,4 +1,4 @@
-"""Beam search along a recurrent language model, against the sum over all paths and the model's own scores."""
+"""Beam search with a recurrent model, against enumerated paths and the model's own scores."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -43,7 +43,7 @@ def share(text: str, model: RnnLm, weights: LmSettings) -> float:
 
 @pytest.mark.parametrize("weights", [LmSettings(0.7, 0.5), LmSettings(2.0, -1.0), LmSettings(0.0)], ids=str)
 @pytest.mark.parametrize("cell", CELLS)
-def test_every_text_has_the_sum_of_its_paths_and_the_models_score(cell: str, weights: LmSettings) -> None:
+def test_scores_equal_enumerated_paths_and_the_model(cell: str, weights: LmSettings) -> None:
     model = make(cell)
     for frames in (0, 1, 5):
         log_probs = random_log_probs(frames, frames, 4, 0.1)
@@ -55,7 +55,7 @@ def test_every_text_has_the_sum_of_its_paths_and_the_models_score(cell: str, wei
         assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
 
 
-def test_hotwords_beside_it_and_more_prefixes_than_the_first_arrays_have_room_for() -> None:
+def test_hotwords_and_more_prefixes_than_the_initial_capacity() -> None:
     alphabet = Alphabet(" ABC")
     model, hot = make("lstm", alphabet), {"A": 1.0, "AB C": 3.0}
     weights = LmSettings(0.9, 0.2)
@@ -84,9 +84,7 @@ def test_an_alphabet_without_space() -> None:
 
 @settings(deadline=None, derandomize=True, max_examples=25)
 @given(st.integers(0, 2**32), st.integers(1, 6), st.sampled_from([0.0, 0.4]), st.sampled_from(CELLS))
-def test_a_narrow_beam_gives_each_text_the_models_whole_score(
-    seed: int, width: int, impossible: float, cell: str
-) -> None:
+def test_narrow_beam_scores_whole_texts(seed: int, width: int, impossible: float, cell: str) -> None:
     model, weights = make(cell, seed=seed % 7), LmSettings(0.8, 0.5)
     log_probs = random_log_probs(seed, 30, 4, impossible)
     limits = BeamSettings(width, token_threshold=6.0, beam_threshold=8.0, blank_skip=0.9)
@@ -97,7 +95,7 @@ def test_a_narrow_beam_gives_each_text_the_models_whole_score(
         assert one.lm_score == pytest.approx(share(one.text, model, weights), abs=1e-4, rel=1e-5)
 
 
-def test_a_prefix_that_comes_back_is_the_one_that_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefix_that_returns_to_the_beam_keeps_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[int]] = []
 
     def watched(state: SearchState, row: Doubles, pruning: Pruning, fusion: Fusion) -> SearchState:
@@ -122,18 +120,18 @@ def test_a_prefix_that_comes_back_is_the_one_that_left(monkeypatch: pytest.Monke
     assert returned > 5
 
 
-def test_nothing_possible() -> None:
+def test_impossible_frames() -> None:
     found = beam.beam_search(np.full((3, 4), -np.inf), LETTERS, BeamSettings(4), Scorer(LETTERS, lm=make()))
     assert found == [Hypothesis("", -np.inf)]
 
 
-def test_without_weight_it_changes_nothing() -> None:
+def test_zero_weight_changes_nothing() -> None:
     log_probs = random_log_probs(8, 50, 4)
     plain = beam.beam_search(log_probs, LETTERS, BeamSettings(10))
     assert beam.beam_search(log_probs, LETTERS, BeamSettings(10), Scorer(LETTERS, LmSettings(0.0), make())) == plain
 
 
 @pytest.mark.parametrize("other", ["AB", " ABC", " BA"])
-def test_another_alphabet_is_refused(other: str) -> None:
+def test_model_of_another_alphabet_is_an_error(other: str) -> None:
     with pytest.raises(DecodingError, match=f"the language model's alphabet is '{other}', the acoustic model's ' AB'"):
         Scorer(LETTERS, lm=make(alphabet=Alphabet(other)))

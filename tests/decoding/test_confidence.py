@@ -1,4 +1,4 @@
-"""How sure a decoder is: shares of the beam by hand, and the temperature that calibrates them."""
+"""Word confidences by hand, and the temperature that calibrates them."""
 
 import math
 
@@ -32,7 +32,7 @@ def test_posteriors_by_hand() -> None:
 
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=6), st.floats(1e-6, 1e6))
-def test_posteriors_are_shares_in_order(scores: list[float], temperature: float) -> None:
+def test_posteriors_are_ordered_and_sum_to_one(scores: list[float], temperature: float) -> None:
     scores = sorted(scores, reverse=True)
     shares = posteriors(scores, temperature)
     assert shares.sum() == pytest.approx(1)
@@ -58,7 +58,7 @@ def test_extreme_scores(scores: list[float], expected: list[float]) -> None:
         assert posteriors(scores, temperature).tolist() == expected
 
 
-def test_agreement_is_that_of_aligned_words() -> None:
+def test_agreement_uses_the_word_alignment() -> None:
     found = agreement(beam(("A B C", 0.0), ("A C", -1.0), ("X A B C", -1.0), ("", -2.0), ("C B A", -3.0)))
     assert found.astype(int).tolist() == [[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0], [0, 1, 0]]
 
@@ -70,7 +70,7 @@ def test_confidences_by_hand() -> None:
     assert confidences(found, 0.5) == pytest.approx([squares[0] + squares[1], squares[0] + squares[2]])
 
 
-def test_what_lies_far_under_the_best_changes_nothing() -> None:
+def test_negligible_hypotheses_change_nothing() -> None:
     near = beam(("A B", 0.0), ("A C", -1.0))
     assert confidences([*near, *beam(("X", -30.0))], 1.0) == confidences(near, 1.0)
     assert confidences(near[:1], 1.0) == [1.0, 1.0]
@@ -81,7 +81,7 @@ def test_no_words(found: list[Hypothesis]) -> None:
     assert confidences(found, 1.0) == []
 
 
-def test_words_of_no_probability_are_not_sure() -> None:
+def test_impossible_hypotheses_have_confidence_zero() -> None:
     assert confidences(beam(("A B", -np.inf)), 1.0) == [0.0, 0.0]
 
 
@@ -96,7 +96,7 @@ def test_words_of_no_probability_are_not_sure() -> None:
         ("", "", []),
     ],
 )
-def test_which_words_are_right(hypothesis: str, reference: str, expected: list[int]) -> None:
+def test_matches_by_hand(hypothesis: str, reference: str, expected: list[int]) -> None:
     assert matches(hypothesis, reference).astype(int).tolist() == expected
 
 
@@ -107,7 +107,7 @@ def test_cross_entropy_by_hand() -> None:
 
 
 @pytest.mark.parametrize("truth", [0.7, 2.0, 8.0])
-def test_the_temperature_that_made_the_data_is_found(truth: float) -> None:
+def test_fit_finds_the_temperature_of_the_data(truth: float) -> None:
     # Each list has two texts of one word; how often the best is right follows its share at the true temperature.
     random = np.random.default_rng(int(10 * truth))
     lists, references = [], []
@@ -118,18 +118,18 @@ def test_the_temperature_that_made_the_data_is_found(truth: float) -> None:
     assert fit_temperature(lists, references) == pytest.approx(truth, rel=0.2)
 
 
-def test_the_temperature_of_what_is_always_right_is_the_lowest() -> None:
+def test_fit_is_extreme_if_all_words_are_right_or_wrong() -> None:
     lists = [beam(("A", 0.0), ("B", -1.0))] * 20
     assert fit_temperature(lists, ["A"] * 20) == TEMPERATURES[0]
     assert fit_temperature(lists, ["B"] * 20) == TEMPERATURES[-1]
 
 
 @pytest.mark.parametrize(("lists", "references"), [([], []), ([beam(("", 0.0))], ["A"]), ([beam(("", -np.inf))], [""])])
-def test_without_words_the_temperature_is_one(lists: list[list[Hypothesis]], references: list[str]) -> None:
+def test_fit_without_words_is_one(lists: list[list[Hypothesis]], references: list[str]) -> None:
     assert fit_temperature(lists, references) == 1.0
 
 
-def test_a_hypothesis_that_is_impossible_does_not_disturb_the_fit() -> None:
+def test_fit_ignores_impossible_hypotheses() -> None:
     lists = [beam(("A", 0.0), ("B", -1.0))] * 30
     references = ["A"] * 22 + ["B"] * 8
     alone = fit_temperature(lists, references)

@@ -1,4 +1,4 @@
-"""The decoder: its settings, rescoring, words with their times and confidences, and many utterances at once."""
+"""Decoders: settings, rescoring, words with times and confidences, and batches."""
 
 import math
 from dataclasses import replace
@@ -47,7 +47,7 @@ def two_texts() -> Matrix:
 
 @settings(deadline=None, derandomize=True, max_examples=30)
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(["A", "B", "AB", "BBA"]), max_size=5))
-def test_greedy_and_the_beam_say_the_same_of_what_is_clear(seed: int, said: list[str]) -> None:
+def test_greedy_and_beam_agree_on_clear_input(seed: int, said: list[str]) -> None:
     text = " ".join(said)
     log_probs = spoken(text, LETTERS, seed, (14.0, 16.0))
     (one,) = DecoderConfig().build(LETTERS, SECONDS).decode(log_probs, count=3, words=True)
@@ -62,7 +62,7 @@ def test_greedy_and_the_beam_say_the_same_of_what_is_clear(seed: int, said: list
 
 @pytest.mark.parametrize("count", [1, 3, 1000])
 @pytest.mark.parametrize("words", [False, True])
-def test_the_best_come_first_and_the_best_alone_has_words(count: int, words: bool) -> None:
+def test_hypotheses_are_ordered_and_the_best_has_words(count: int, words: bool) -> None:
     log_probs, model = random_log_probs(4, 20, 4), words_model()
     weights = LmSettings(0.4, 0.2)
     found = Decoder(
@@ -88,11 +88,11 @@ def test_rescoring_reorders_as_computed_by_hand() -> None:
         assert {one.text: one.acoustic_score for one in found} == pytest.approx(
             {"A B": math.log(0.6), "A A": math.log(0.4)}
         )
-        # One hypothesis is asked for, but all are judged.
+        # All hypotheses are rescored, though one is requested.
         assert with_rescorer.decode(two_texts()) == found[:1]
 
 
-def test_rescoring_adds_to_what_the_search_added() -> None:
+def test_rescoring_adds_to_the_lm_score_of_the_search() -> None:
     model, recurrent, log_probs = words_model(), make("lstm"), random_log_probs(6, 12, 4)
     setting = replace(SEARCH, weights=LmSettings(0.5, 0.3), rescorer_weight=0.8)
     before = Decoder(LETTERS, SECONDS, setting, LanguageModels(model)).decode(log_probs, 1000)
@@ -105,21 +105,21 @@ def test_rescoring_adds_to_what_the_search_added() -> None:
     assert [one.text for one in after] == sorted(expected, key=lambda text: -expected[text])
 
 
-def test_of_the_guide_a_part_is_kept_and_no_bonus_is_lost() -> None:
+def test_rescoring_lm_scale_keeps_bonuses() -> None:
     model, recurrent, log_probs = words_model(), make("lstm"), random_log_probs(6, 12, 4)
     setting = replace(SEARCH, weights=LmSettings(0.5, 0.3), rescorer_weight=0.8, rescoring_lm_scale=0.25)
     before = Decoder(LETTERS, SECONDS, setting, LanguageModels(model, hotwords={"AB": 1.0})).decode(log_probs, 1000)
     texts = [one.text for one in before]
-    guide = [sum(ngram_scores(model, text.split())) for text in texts]
+    lm_scores = [sum(ngram_scores(model, text.split())) for text in texts]
     scores = [one.score for one in before]
-    rows = zip(texts, scores, guide, recurrent.score(texts), strict=True)
+    rows = zip(texts, scores, lm_scores, recurrent.score(texts), strict=True)
     expected = {text: score - 0.75 * 0.5 * less + 0.8 * more for text, score, less, more in rows}
     after = Decoder(LETTERS, SECONDS, setting, LanguageModels(model, recurrent, {"AB": 1.0})).decode(log_probs, 1000)
     assert {one.text: one.score for one in after} == pytest.approx(expected)
     assert [one.text for one in after] == sorted(expected, key=lambda text: -expected[text])
 
 
-def test_a_rescorer_without_weight_is_not_asked() -> None:
+def test_rescorer_with_zero_weight_is_not_run() -> None:
     class Silent(RnnLm):
         def score(self, texts: object) -> list[float]:
             raise AssertionError(texts)
@@ -141,7 +141,7 @@ def test_search_rescores_the_best_hundred_texts() -> None:
     assert list(found.lm) == [0.0] * 100
 
 
-def test_a_guide_that_keeps_its_weight_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rescoring_lm_scale_one_does_not_score_texts_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
 
     def said(scorer: Scorer, texts: list[str]) -> list[float]:
@@ -159,7 +159,7 @@ def test_a_guide_that_keeps_its_weight_is_not_asked_again(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     "models", [LanguageModels(make(alphabet=Alphabet("AB"))), LanguageModels(rescorer=make(alphabet=Alphabet("AB")))]
 )
-def test_a_model_of_another_alphabet_is_refused(models: LanguageModels) -> None:
+def test_model_of_another_alphabet_is_an_error(models: LanguageModels) -> None:
     with pytest.raises(DecodingError, match="alphabet is 'AB', the acoustic model's ' AB'"):
         Decoder(LETTERS, SECONDS, SEARCH, models)
 
@@ -175,7 +175,7 @@ def test_a_model_of_another_alphabet_is_refused(models: LanguageModels) -> None:
     st.booleans(),
     st.sampled_from([" AB", "AB"]),
 )
-def test_words_stand_in_order_within_the_audio(
+def test_words_are_ordered_within_the_audio(
     seed: int, frames: int, impossible: float, by_path: bool, characters: str
 ) -> None:
     alphabet = Alphabet(characters)
@@ -191,7 +191,7 @@ def test_words_stand_in_order_within_the_audio(
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_a_confidence_is_the_share_of_the_hypotheses_that_have_the_word(temperature: float) -> None:
+def test_confidence_is_the_posterior_of_the_hypotheses_with_the_word(temperature: float) -> None:
     best = Decoder(LETTERS, 0.5, replace(SEARCH, temperature=temperature)).decode(two_texts(), words=True)[0]
     shares = np.array([0.6, 0.4]) ** (1 / temperature)
     first, second = best.words
@@ -200,7 +200,7 @@ def test_a_confidence_is_the_share_of_the_hypotheses_that_have_the_word(temperat
     assert second.confidence == pytest.approx(shares[0] / shares.sum())
 
 
-def test_greedy_is_as_sure_as_the_model_is() -> None:
+def test_greedy_confidence_is_the_models_posterior() -> None:
     (best,) = DecoderConfig().build(LETTERS, 0.5).decode(path("AB-", LETTERS, 0.7), words=True)
     assert best.words[0].confidence == pytest.approx(0.7)
 
@@ -220,7 +220,7 @@ CASES = [
 
 @pytest.mark.parametrize("by_path", [True, False])
 @pytest.mark.parametrize(("frames", "text"), CASES)
-def test_what_is_certain(frames: list[str], text: str, by_path: bool) -> None:
+def test_certain_frames(frames: list[str], text: str, by_path: bool) -> None:
     with np.errstate(divide="ignore"):
         log_probs = np.log(np.eye(4)[["- AB".index(one) for one in frames]].reshape(-1, 4))
     (best,) = DecoderConfig(GREEDY if by_path else SEARCH).build(LETTERS, SECONDS).decode(log_probs, words=True)
@@ -231,12 +231,12 @@ def test_what_is_certain(frames: list[str], text: str, by_path: bool) -> None:
 
 @pytest.mark.parametrize("by_path", [True, False])
 @pytest.mark.parametrize("frames", [1, 3])
-def test_nothing_is_possible(frames: int, by_path: bool) -> None:
+def test_impossible_frames(frames: int, by_path: bool) -> None:
     decode = DecoderConfig(GREEDY if by_path else SEARCH).build(LETTERS, SECONDS).decode
     assert decode(np.full((frames, 4), -np.inf), words=True) == [Hypothesis("", -np.inf)]
 
 
-def test_one_impossible_frame_among_others() -> None:
+def test_one_impossible_frame() -> None:
     log_probs = path("A-B", LETTERS)
     log_probs[1] = -np.inf
     best = DecoderConfig().build(LETTERS, SECONDS).decode(log_probs, words=True)[0]
@@ -247,7 +247,7 @@ def test_one_impossible_frame_among_others() -> None:
 
 @pytest.mark.parametrize("setting", [GREEDY, SEARCH])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_no_log_probability_is_refused(value: float, setting: DecoderSettings) -> None:
+def test_nan_and_infinity_are_errors(value: float, setting: DecoderSettings) -> None:
     log_probs = path("AB", LETTERS)
     log_probs[1, 1] = value
     with pytest.raises(DecodingError, match=r"log_probs contains NaN or \+inf"):
@@ -267,7 +267,7 @@ def test_without_a_space_the_text_is_one_word() -> None:
 
 
 @pytest.mark.parametrize("kind", ["greedy", "n-gram", "rescored", "recurrent"])
-def test_threads_change_no_result_and_no_order(kind: str) -> None:
+def test_decode_batch_is_independent_of_threads(kind: str) -> None:
     alphabet = Alphabet(ENGLISH)
     recurrent = make("gru", alphabet)
     models = {
@@ -287,7 +287,7 @@ def test_threads_change_no_result_and_no_order(kind: str) -> None:
     assert decode.decode_batch([]) == []
 
 
-def test_an_error_of_one_is_raised() -> None:
+def test_decode_batch_raises_the_error_of_a_row() -> None:
     rows = [path("A", LETTERS), np.zeros((2, 3)), path("B", LETTERS)]
     for threads in (1, 3):
         with pytest.raises(DecodingError, match=r"log_probs has shape \(2, 3\)"):
@@ -368,14 +368,14 @@ def test_a_path_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
         ("greedy", "not TOML"),
     ],
 )
-def test_a_wrong_setting_is_named_with_its_file(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_settings_name_the_file_and_key(text: str, message: str, tmp_path: Path) -> None:
     place = tmp_path / "decoder.toml"
     place.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=rf"decoder\.toml: {message}"):
         decoder.read_settings(place)
 
 
-def test_models_are_beside_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_relative_to_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "bundle"
     folder.mkdir()
     arpa.write(folder / "lm.arpa", words_model())
@@ -403,13 +403,13 @@ def test_models_are_beside_the_settings(tmp_path: Path, monkeypatch: pytest.Monk
     )
     opened = Decoder(LETTERS, SECONDS, found, models).decode(log_probs, 5)
     assert [one.text for one in opened] == [one.text for one in expected]
-    # A whole path stays as it is; what is said beside the file counts as what is said in it.
+    # Absolute paths stay; overrides count as in the file.
     absolute = str(folder / "lm.arpa")
     assert decoder.read_settings(place, [f"lm={absolute}", "search.beam_width=3"]).lm == absolute
     assert decoder.read_settings(place, ["search.beam_width=3"]).search.beam_width == 3
 
 
-def test_models_that_cannot_serve_are_named(tmp_path: Path) -> None:
+def test_open_models_rejects_unsuitable_models(tmp_path: Path) -> None:
     arpa.write(tmp_path / "lm.arpa", words_model())
     words = str(tmp_path / "lm.arpa")
     with pytest.raises(LmError, match=r"missing\.arpa: no such file"):

@@ -1,4 +1,4 @@
-"""Decoders against paths read by hand, the sum over all paths, and the CTC loss."""
+"""Best-path decoding by hand, and helpers for decoders: enumeration of paths and the CTC loss."""
 
 import re
 from collections.abc import Callable, Sequence

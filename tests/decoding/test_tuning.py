@@ -1,4 +1,4 @@
-"""Tuning on utterances made so that the best settings are known."""
+"""Tuning on constructed utterances with known best settings."""
 
 from dataclasses import replace
 
@@ -24,13 +24,13 @@ def model() -> NgramModel:
     return estimate(SENTENCES, EstimateSettings(2))
 
 
-def letters() -> NgramModel:
+def character_model() -> NgramModel:
     return estimate(
         map(lm.characters, map(" ".join, SENTENCES)), EstimateSettings(4, vocabulary=lm.characters(" ABCD"))
     )
 
 
-def heard(text: str, wrong: str, frames: int, probability: float = 0.5) -> Matrix:
+def noisy(text: str, wrong: str, frames: int, probability: float = 0.5) -> Matrix:
     """Return log-probabilities of a text of which a wrong one is, in some frames, a little likelier."""
     matrix = np.exp(path("-".join(text) + "-", ALPHABET, 0.9))
     rows = [place for place in range(0, len(matrix), 2) if wrong[place // 2] != text[place // 2]][:frames]
@@ -43,15 +43,15 @@ def heard(text: str, wrong: str, frames: int, probability: float = 0.5) -> Matri
 
 
 def dev(pairs: list[tuple[str, str]]) -> DevSet:
-    return DevSet([heard(text, wrong, 9) for text, wrong in pairs], [text for text, _ in pairs], 10.0, 0.03)
+    return DevSet([noisy(text, wrong, 9) for text, wrong in pairs], [text for text, _ in pairs], 10.0, 0.03)
 
 
 MISHEARD = [("AB CD", "AB CC"), ("CD AB", "CB AB"), ("AB AB", "AB AB"), ("CD CD AB", "CD AD AB")]
 
 
-def test_a_language_model_that_helps_is_taken_and_its_weight_is_more_than_nothing() -> None:
-    told: list[Trial] = []
-    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), DecoderSettings(lm="words.arpa"), told.append)
+def test_helpful_language_model_gets_a_positive_weight() -> None:
+    trials: list[Trial] = []
+    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), DecoderSettings(lm="words.arpa"), trials.append)
     assert found.greedy.settings == GREEDY
     assert (found.greedy.total_errors, found.best.total_errors) == (3, 0)
     assert not found.settings.greedy
@@ -59,61 +59,63 @@ def test_a_language_model_that_helps_is_taken_and_its_weight_is_more_than_nothin
     assert found.settings.lm == "words.arpa"
     assert found.settings.temperature > 0
     assert len(found.grid) == len(WEIGHTS) * len(BONUSES)
-    assert abs(len(told) - trial_count(LanguageModels(model()))) < 20
+    assert abs(len(trials) - trial_count(LanguageModels(model()))) < 20
     rate = found.improvement()
     assert rate.value == pytest.approx(3 / 9) and rate.low >= 0
     again = Decoder(ALPHABET, 0.03, found.settings, LanguageModels(model()))
     assert [again.decode(row)[0].text for row in dev(MISHEARD).rows] == [text for text, _ in MISHEARD]
 
 
-def test_a_model_of_letters_takes_fewer_trials_and_has_no_unknown_words() -> None:
-    told: list[Trial] = []
-    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(letters()), DecoderSettings(lm="letters.arpa"), told.append)
+def test_character_model_takes_fewer_trials() -> None:
+    trials: list[Trial] = []
+    found = tune(
+        dev(MISHEARD), ALPHABET, LanguageModels(character_model()), DecoderSettings(lm="letters.arpa"), trials.append
+    )
     assert (found.greedy.total_errors, found.best.total_errors) == (3, 0)
     assert found.settings.weights.lm_weight > 0
-    assert {one.settings.weights.unknown_score for one in told} == {DecoderSettings().weights.unknown_score}
-    assert len(told) <= trial_count(LanguageModels(letters())) < trial_count(LanguageModels(model())) / 2
+    assert {one.settings.weights.unknown_score for one in trials} == {DecoderSettings().weights.unknown_score}
+    assert len(trials) <= trial_count(LanguageModels(character_model())) < trial_count(LanguageModels(model())) / 2
     widths = [one.settings.search.beam_width for one in found.searches]
     assert widths[-1] == 100 and widths[:-1] == sorted(widths[:-1])
     assert found.best.total_errors <= found.searches[-1].total_errors
 
 
-def test_a_model_of_letters_that_does_not_help_leaves_the_greedy_decoder() -> None:
-    found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, LanguageModels(letters()))
+def test_useless_character_model_leaves_the_greedy_decoder() -> None:
+    found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, LanguageModels(character_model()))
     assert found.settings == GREEDY
 
 
-def test_the_first_weights_are_among_those_around_which_is_sought() -> None:
+def test_coarse_grid_is_part_of_the_full_grid() -> None:
     assert set(FEW_WEIGHTS) <= set(WEIGHTS)
     assert set(FEW_BONUSES) <= set(BONUSES)
 
 
-def test_weights_are_sought_on_a_part_and_weighed_against_greedy_on_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_models_are_tuned_on_a_part_and_compared_on_the_whole_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "FEW_WORDS", 9)
     monkeypatch.setattr(search, "MORE_WORDS", 18)
-    told: list[Trial] = []
+    trials: list[Trial] = []
     data = dev(MISHEARD * 5)
-    found = tune(data, ALPHABET, LanguageModels(letters()), on_trial=told.append)
+    found = tune(data, ALPHABET, LanguageModels(character_model()), on_trial=trials.append)
     assert (found.best.total_errors, found.best.words, found.greedy.words) == (0, 45, 45)
-    assert {one.words for one in told[1 : 1 + len(FEW_WEIGHTS) * len(FEW_BONUSES)]} == {9}
+    assert {one.words for one in trials[1 : 1 + len(FEW_WEIGHTS) * len(FEW_BONUSES)]} == {9}
     # Twenty utterances, every second of them.
     assert {len(one.errors) for one in found.grid} == {10}
     assert {len(one.errors) for one in found.searches} == {20}
 
 
-def test_a_part_of_a_runner_is_spread_over_the_set() -> None:
+def test_subset_is_spread_over_the_set() -> None:
     runner = TrialRunner(dev(MISHEARD * 5), ALPHABET, LanguageModels())
     assert runner.subset(45) is runner and runner.subset(23) is runner
     assert runner.subset(9).run(GREEDY).errors == runner.run(GREEDY).errors[::5]
 
 
-def test_settings_no_better_than_greedy_are_not_taken() -> None:
+def test_settings_no_better_than_greedy_are_not_chosen() -> None:
     found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, LanguageModels(model()))
     assert found.settings == GREEDY
     assert found.best.total_errors == found.greedy.total_errors == 0
 
 
-def test_without_a_language_model_bonus_and_width_are_tuned() -> None:
+def test_tuning_without_language_model() -> None:
     found = tune(dev(MISHEARD), ALPHABET)
     assert found.grid == ()
     assert found.best.total_errors <= found.greedy.total_errors
@@ -131,7 +133,7 @@ class Teacher(RnnLm):
         return [0.0 if text in self._texts else -20.0 for text in texts]
 
 
-def test_a_rescorer_is_weighed_asked_once_for_a_text_and_left_out_if_it_does_not_help() -> None:
+def test_rescorer_scores_each_text_once_and_is_dropped_if_useless() -> None:
     teacher = Teacher([text for text, _ in MISHEARD])
     found = tune(dev(MISHEARD), ALPHABET, LanguageModels(rescorer=teacher), DecoderSettings(rescorer="r.safetensors"))
     assert found.best.total_errors == 0 and found.settings.rescorer_weight > 0 and found.settings.rescorer
@@ -141,17 +143,17 @@ def test_a_rescorer_is_weighed_asked_once_for_a_text_and_left_out_if_it_does_not
     assert found.settings.rescorer_weight == 0 and found.settings.rescorer == ""
 
 
-def test_what_the_base_has_beside_the_weights_is_kept() -> None:
+def test_other_settings_of_the_base_are_kept() -> None:
     base = DecoderSettings()
     base = replace(base, weights=replace(base.weights, lexicon_only=True))
     assert tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), base).settings.weights.lexicon_only
 
 
-def test_locked_to_the_words_the_score_of_unknown_ones_is_that_of_the_lifted_lock() -> None:
-    told: list[Trial] = []
+def test_lexicon_only_tunes_the_unknown_score_for_any_word() -> None:
+    trials: list[Trial] = []
     base = replace(DecoderSettings(), weights=replace(DecoderSettings().weights, lexicon_only=True))
-    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), base, told.append).settings
-    opened = [one for one in told if not one.settings.greedy and not one.settings.weights.lexicon_only]
+    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), base, trials.append).settings
+    opened = [one for one in trials if not one.settings.greedy and not one.settings.weights.lexicon_only]
     assert found.weights.lexicon_only
     assert {one.settings.weights.unknown_score for one in opened} == {
         DecoderSettings().weights.unknown_score,

@@ -1,10 +1,10 @@
 """CTC prefix beam search with language models and hotwords."""
 
-from asr.decoding.beam.beam_search import EXACT as EXACT
-from asr.decoding.beam.beam_search import BeamSettings as BeamSettings
-from asr.decoding.beam.beam_search import beam_search as beam_search
-from asr.decoding.beam.beam_search import compile_search as compile_search
-from asr.decoding.beam.beam_search import compiling_pays as compiling_pays
-from asr.decoding.beam.beam_search import search_is_compiled as search_is_compiled
+from asr.decoding.beam.decode import EXACT as EXACT
+from asr.decoding.beam.decode import BeamSettings as BeamSettings
+from asr.decoding.beam.decode import beam_search as beam_search
+from asr.decoding.beam.decode import compile_search as compile_search
+from asr.decoding.beam.decode import compiling_pays as compiling_pays
+from asr.decoding.beam.decode import search_is_compiled as search_is_compiled
 from asr.decoding.beam.fusion import LmSettings as LmSettings
 from asr.decoding.beam.fusion import Scorer as Scorer

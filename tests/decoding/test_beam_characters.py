@@ -1,4 +1,4 @@
-"""Beam search with a character n-gram model, against the sum over all paths and the model's own scores."""
+"""Beam search with a character n-gram model, against enumerated paths and the model's own scores."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def share(text: str, model: NgramModel, weights: LmSettings, alphabet: Alphabet 
 
 @settings(deadline=None, derandomize=True, max_examples=24)
 @given(st.integers(0, 2**32), st.integers(0, 6), st.integers(1, 4), st.sampled_from(WEIGHTS), st.booleans())
-def test_every_text_has_the_sum_of_its_paths_and_the_models_score(
+def test_scores_equal_enumerated_paths_and_the_model(
     seed: int, frames: int, order: int, weights: LmSettings, impossible: bool
 ) -> None:
     letters = model(order)
@@ -52,7 +52,7 @@ def test_every_text_has_the_sum_of_its_paths_and_the_models_score(
 
 
 @pytest.mark.parametrize("weights", WEIGHTS, ids=str)
-def test_without_a_space_there_are_no_words(weights: LmSettings) -> None:
+def test_alphabet_without_space(weights: LmSettings) -> None:
     letters = model(3)
     log_probs = random_log_probs(4, 7, 3)
     expected = {
@@ -62,7 +62,7 @@ def test_without_a_space_there_are_no_words(weights: LmSettings) -> None:
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_character_that_the_model_does_not_have_is_its_unknown_one() -> None:
+def test_character_outside_the_model_is_unknown() -> None:
     alphabet = Alphabet("X A")
     letters, weights = model(2), LmSettings(0.7, 0.3)
     log_probs = random_log_probs(9, 5, 4)
@@ -74,7 +74,7 @@ def test_a_character_that_the_model_does_not_have_is_its_unknown_one() -> None:
     assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-5)
 
 
-def test_hotwords_beside_it() -> None:
+def test_hotwords_with_a_character_model() -> None:
     letters, weights, hot = model(3), LmSettings(0.6, 0.2), {"AB": 2.0, "B A": 3.0}
     log_probs = random_log_probs(2, 6, 4)
     expected = {
@@ -87,14 +87,14 @@ def test_hotwords_beside_it() -> None:
 
 @pytest.mark.parametrize("width", [1, 4, 30])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_narrow_beam_gives_each_text_the_models_whole_score(seed: int, width: int) -> None:
+def test_narrow_beam_scores_whole_texts(seed: int, width: int) -> None:
     letters, weights = model(3), LmSettings(0.8, 0.5)
     log_probs = random_log_probs(seed, 60, 4)
     for one in beam.beam_search(log_probs, LETTERS, BeamSettings(width), Scorer(LETTERS, weights, letters)):
         assert one.lm_score == pytest.approx(share(one.text, letters, weights), abs=1e-4)
 
 
-def test_the_model_decides_what_the_sound_leaves_open() -> None:
+def test_model_decides_between_equal_acoustics() -> None:
     log_probs = spoken("AB AB", LETTERS, 3, (10.0, 11.0))
     frame = np.flatnonzero(log_probs.argmax(axis=1))[-1]
     a, b = LETTERS.encode("AB")
@@ -103,7 +103,7 @@ def test_the_model_decides_what_the_sound_leaves_open() -> None:
     assert beam.beam_search(log_probs, LETTERS, scorer=Scorer(LETTERS, LmSettings(0.5), model(3)))[0].text == "AB AB"
 
 
-def test_what_the_guide_says_of_texts_is_what_the_search_adds() -> None:
+def test_scorer_log_probs_equal_the_search() -> None:
     letters, log_probs = model(3), random_log_probs(5, 9, 4)
     scorer = Scorer(LETTERS, LmSettings(0.7, 0.0), letters)
     found = beam.beam_search(log_probs, LETTERS, WIDE, scorer, 50)
