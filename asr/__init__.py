@@ -10,19 +10,29 @@ from typing import TYPE_CHECKING, Any
 from asr.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from asr.config import read as read_settings
-    from asr.corpora.manifest import Utterance
-    from asr.corpora.manifest import read as read_manifest
-    from asr.corpora.manifest import write as write_manifest
-    from asr.decoding.decoder import DecoderConfig, DecoderSettings, LanguageModels, read_decoder
-    from asr.errors import AsrError
-    from asr.recognition import Recognizer, TranscribeOptions
-    from asr.recognition.evaluation import Evaluation, evaluate
-    from asr.recognition.loading import load
-    from asr.recognition.streaming import Stream
-    from asr.training import train
-    from asr.training.recipe import Recipe
-    from asr.transcripts.records import FileResult, Hypothesis, Segment, Transcript, Word
+    from asr import config as _config
+    from asr.corpora import manifest as _manifest
+    from asr.corpora.manifest import Utterance as Utterance
+    from asr.decoding.decoder import DecoderConfig as DecoderConfig
+    from asr.decoding.decoder import DecoderSettings as DecoderSettings
+    from asr.decoding.decoder import LanguageModels as LanguageModels
+    from asr.decoding.decoder import read_decoder as read_decoder
+    from asr.errors import AsrError as AsrError
+    from asr.recognition import Recognizer as Recognizer
+    from asr.recognition import TranscribeOptions as TranscribeOptions
+    from asr.recognition.evaluation import Evaluation as Evaluation
+    from asr.recognition.evaluation import evaluate as evaluate
+    from asr.recognition.loading import load as load
+    from asr.recognition.streaming import Stream as Stream
+    from asr.training import train as train
+    from asr.training.recipe import Recipe as Recipe
+    from asr.transcripts.records import FileResult as FileResult
+    from asr.transcripts.records import Hypothesis as Hypothesis
+    from asr.transcripts.records import Segment as Segment
+    from asr.transcripts.records import Transcript as Transcript
+    from asr.transcripts.records import Word as Word
+
+    read_settings, read_manifest, write_manifest = _config.read, _manifest.read, _manifest.write
 
 # Name -> its module, and its name there if it differs.
 _EXPORTS = {
@@ -50,30 +60,7 @@ _EXPORTS = {
     "write_manifest": "corpora.manifest:write",
 }
 
-__all__ = [
-    "AsrError",
-    "DecoderConfig",
-    "DecoderSettings",
-    "Evaluation",
-    "FileResult",
-    "Hypothesis",
-    "LanguageModels",
-    "Recipe",
-    "Recognizer",
-    "Segment",
-    "Stream",
-    "TranscribeOptions",
-    "Transcript",
-    "Utterance",
-    "Word",
-    "evaluate",
-    "load",
-    "read_decoder",
-    "read_manifest",
-    "read_settings",
-    "train",
-    "write_manifest",
-]
+__all__ = list(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

@@ -42,10 +42,7 @@ _KINDS = {str: "a string", float: "a number"}
 
 
 def _parse(line: str, folder: str) -> Utterance:
-    try:
-        row = parse_json_object(line)
-    except JsonLineError as error:
-        raise CorpusError(str(error)) from error
+    row = parse_json_object(line)
     for key in _REQUIRED:
         if key not in row:
             raise CorpusError(f"no {key!r}; a row needs {', '.join(_REQUIRED)}")
@@ -94,7 +91,7 @@ def rows(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[int, Utterance]]:
             continue
         try:
             yield number, _parse(line.rstrip(), folder)
-        except CorpusError as error:
+        except (CorpusError, JsonLineError) as error:
             raise CorpusError(f"{path}, line {number}: {error}") from error
 
 

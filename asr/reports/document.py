@@ -9,10 +9,10 @@ from typing import Any
 
 from asr.files import write_text
 from asr.reports.score import RAW, ScoredPairs
-from asr.scoring import Rate, Score, UtteranceScore
+from asr.scoring import Score, UtteranceScore
 from asr.scoring.calibration import calibration
-from asr.scoring.comparison import LEVEL, Contrast, System, compare
-from asr.scoring.confusions import Confusions, HarmfulWord, character_errors, harmful_words, word_errors
+from asr.scoring.comparison import LEVEL, Contrast, compare
+from asr.scoring.confusions import HarmfulWord, character_errors, harmful_words, word_errors
 from asr.scoring.counts import CORRECT, INSERTION, Edit
 from asr.scoring.groups import Group, by_duration, by_length, by_position, by_speaker, by_speaking_rate
 from asr.transcripts.matching import Pair
@@ -31,29 +31,18 @@ def _rounded(value: Any) -> Any:
     return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _rate(rate: Rate) -> Document:
-    # Not rounded: at six decimals the error count of a large corpus could not be recovered.
-    return asdict(rate)
+def _totals(score: Score) -> Document:
+    # Rates are not rounded: at six decimals the error count of a large corpus could not be recovered.
+    rates = {name: asdict(getattr(score, name)) for name in ("wer", "cer", "ser")}
+    return rates | {name: getattr(score, name) for name in ("errors", *_COUNTS, *_CHARACTERS)}
 
 
-def _rates(score: Score) -> Document:
-    return {"wer": _rate(score.wer), "cer": _rate(score.cer), "ser": _rate(score.ser)}
+def _scores(result: ScoredPairs) -> Document:
+    return _totals(result.score) | {"raw": {"normaliser": RAW, **_totals(result.raw)}}
 
 
-def _counts(score: Score) -> Document:
-    return {"errors": score.errors} | {name: getattr(score, name) for name in (*_COUNTS, *_CHARACTERS)}
-
-
-def _groups(groups: Iterable[Group]) -> list[Document]:
-    return [_rounded({**asdict(group), "errors": group.errors}) for group in groups]
-
-
-def _errors(errors: Confusions) -> Document:
-    return _rounded(asdict(errors))  # type: ignore[no-any-return]
-
-
-def _harm(words: Iterable[HarmfulWord]) -> list[Document]:
-    return [_rounded({**asdict(word), "errors": word.errors}) for word in words]
+def _parts(parts: Iterable[Group | HarmfulWord]) -> list[Document]:
+    return [_rounded({**asdict(part), "errors": part.errors}) for part in parts]
 
 
 def compact(edits: Iterable[Edit]) -> list[list[str]]:
@@ -130,26 +119,19 @@ def evaluation(result: ScoredPairs, facts: Document, seconds: float | None = Non
         "schema": SCHEMA,
         "kind": "evaluation",
         "facts": {**facts, "normaliser": result.normaliser},
-        **_rates(score),
-        **_counts(score),
-        "raw": {"normaliser": RAW, **_rates(result.raw), **_counts(result.raw)},
+        **_scores(result),
         **_timing(result.pairs, seconds),
-        "speakers": _groups(by_speaker(score, [pair.speaker for pair in result.pairs])),
-        "by_duration": _groups(by_duration(score, durations)),
-        "by_speaking_rate": _groups(by_speaking_rate(score, durations)),
-        "by_length": _groups(by_length(score)),
-        "by_position": _groups(by_position(score)),
-        "word_errors": _errors(word_errors(score)),
-        "character_confusions": _errors(character_errors(score)),
-        "harmful_words": _harm(harmful_words(score)),
+        "speakers": _parts(by_speaker(score, [pair.speaker for pair in result.pairs])),
+        "by_duration": _parts(by_duration(score, durations)),
+        "by_speaking_rate": _parts(by_speaking_rate(score, durations)),
+        "by_length": _parts(by_length(score)),
+        "by_position": _parts(by_position(score)),
+        "word_errors": _rounded(asdict(word_errors(score))),
+        "character_confusions": _rounded(asdict(character_errors(score))),
+        "harmful_words": _parts(harmful_words(score)),
         "calibration": _rounded(asdict(calibrated)) if calibrated else None,
         "utterance_scores": _utterances(result),
     }
-
-
-def _system(name: str, result: ScoredPairs, facts: Document) -> Document:
-    raw = {"normaliser": RAW, **_rates(result.raw), **_counts(result.raw)}
-    return {"name": name, **facts, **_rates(result.score), **_counts(result.score), "raw": raw}
 
 
 def _contrast(contrast: Contrast) -> Document:
@@ -173,15 +155,15 @@ def comparison(results: dict[str, ScoredPairs], facts: Document, sources: dict[s
 
     `utterance_scores` holds only the utterances whose hypotheses differ. Raises ScoringError.
     """
-    systems = [System(name, result.score) for name, result in results.items()]
+    scores = {name: result.score for name, result in results.items()}
     pairs = next(iter(results.values())).pairs
-    contrasts = compare(systems, [pair.speaker for pair in pairs])
-    first = systems[0].score
+    contrasts = compare(scores, [pair.speaker for pair in pairs])
+    first = next(iter(scores.values()))
     rows = []
     for index, (row, pair) in enumerate(zip(first.utterance_scores, pairs, strict=True)):
-        scores = [system.score.utterance_scores[index] for system in systems]
-        if len({one.hypothesis for one in scores}) > 1:
-            rows.append(_utterance(row, pair) | {"systems": list(map(_result, scores))})
+        systems = [score.utterance_scores[index] for score in scores.values()]
+        if len({one.hypothesis for one in systems}) > 1:
+            rows.append(_utterance(row, pair) | {"systems": list(map(_result, systems))})
     return {
         "schema": SCHEMA,
         "kind": "comparison",
@@ -189,7 +171,7 @@ def comparison(results: dict[str, ScoredPairs], facts: Document, sources: dict[s
         "level": LEVEL,
         "utterances": first.utterances,
         "words": first.words,
-        "systems": [_system(name, result, sources.get(name, {})) for name, result in results.items()],
+        "systems": [{"name": name, **sources.get(name, {}), **_scores(result)} for name, result in results.items()],
         "pairs": list(map(_contrast, contrasts)),
         "same_utterances": first.utterances - len(rows),
         "utterance_scores": rows,

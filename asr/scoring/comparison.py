@@ -1,6 +1,6 @@
 """Comparison of systems on the same utterances: the differences and whether they are significant."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -15,14 +15,6 @@ LEVEL = 0.05
 # smallest p of a bootstrap stays below 5 % when it is corrected.
 _RESAMPLES = 10_000
 _RESAMPLES_PER_PAIR = 400
-
-
-@dataclass(frozen=True)
-class System:
-    """The score of a system."""
-
-    name: str
-    score: Score
 
 
 @dataclass(frozen=True)
@@ -62,28 +54,26 @@ class Contrast:
     speakers: tuple[SpeakerContrast, ...]
 
 
-def compare(systems: Sequence[System], speakers: Sequence[str] = ()) -> tuple[Contrast, ...]:
-    """Compare each pair of systems; `speakers` of the utterances, "" where unknown.
+def compare(systems: Mapping[str, Score], speakers: Sequence[str] = ()) -> tuple[Contrast, ...]:
+    """Compare each pair of systems, given the score of each by name; `speakers` of the utterances, "" where unknown.
 
-    Raises ScoringError for fewer than two systems, equal names, or scores of different utterances.
+    Raises ScoringError for fewer than two systems, or scores of different utterances.
     """
     if len(systems) < 2:
         raise ScoringError("a comparison needs two systems")
-    names = [system.name for system in systems]
-    if len(set(names)) < len(names):
-        raise ScoringError(f"two systems have the same name: {', '.join(names)}")
-    rows = [(row.id, row.reference) for row in systems[0].score.utterance_scores]
-    for system in systems[1:]:
-        if [(row.id, row.reference) for row in system.score.utterance_scores] != rows:
-            raise ScoringError(f"{system.name} was scored on other utterances or references than {names[0]}")
-    pairs = list(combinations(systems, 2))
+    base, *names = systems
+    rows = [(row.id, row.reference) for row in systems[base].utterance_scores]
+    for name in names:
+        if [(row.id, row.reference) for row in systems[name].utterance_scores] != rows:
+            raise ScoringError(f"{name} was scored on other utterances or references than {base}")
+    pairs = list(combinations(systems.items(), 2))
     resamples = max(_RESAMPLES, _RESAMPLES_PER_PAIR * len(pairs))
-    words = systems[0].score.column("words")
+    words = systems[base].column("words")
     bootstraps = [
-        paired_bootstrap(first.score.column("errors"), second.score.column("errors"), words, resamples)
-        for first, second in pairs
+        paired_bootstrap(first.column("errors"), second.column("errors"), words, resamples)
+        for (_, first), (_, second) in pairs
     ]
-    tests = [mapsswe(first.score, second.score) for first, second in pairs]
+    tests = [mapsswe(first, second) for (_, first), (_, second) in pairs]
     corrected = zip(holm([test.p for test in bootstraps]), holm([test.p for test in tests]), strict=True)
     return tuple(
         _contrast(pair, bootstrap, test, p_values, speakers)
@@ -92,17 +82,17 @@ def compare(systems: Sequence[System], speakers: Sequence[str] = ()) -> tuple[Co
 
 
 def _contrast(
-    pair: tuple[System, System],
+    pair: tuple[tuple[str, Score], tuple[str, Score]],
     bootstrap: Bootstrap,
     test: Mapsswe,
     p_values: tuple[float, float],
     speakers: Sequence[str],
 ) -> Contrast:
-    first, second = (system.name for system in pair)
+    (first, one), (second, two) = pair
     value = bootstrap.difference.value
     better = second if value > 0 else first if value < 0 else ""
     shown = bool(better) and max(p_values) < LEVEL
-    whole, *by_speaker = _by_speaker(pair, speakers)
+    whole, *by_speaker = _by_speaker(one, two, speakers)
     return Contrast(
         first=first,
         second=second,
@@ -140,18 +130,17 @@ def _verdict(first: str, second: str, bootstrap: Bootstrap, p_values: tuple[floa
     return verdict
 
 
-def _by_speaker(pair: tuple[System, System], speakers: Sequence[str]) -> list[SpeakerContrast]:
+def _by_speaker(one: Score, two: Score, speakers: Sequence[str]) -> list[SpeakerContrast]:
     """Return the contrast of all utterances and, if any speaker is known, of each speaker."""
-    first, second = (system.score.column("errors") for system in pair)
-    words = pair[0].score.column("words")
+    first, second, words = one.column("errors"), two.column("errors"), one.column("words")
     column = np.array(speakers)
     parts = [("", np.ones(len(words), dtype=bool))]
     parts += [(speaker, column == speaker) for speaker in sorted(set(speakers))] if any(speakers) else []
     contrasts = []
     for speaker, chosen in parts:
-        one, two = first[chosen], second[chosen]
-        wins, losses = int((two < one).sum()), int((two > one).sum())
-        errors = int(one.sum()), int(two.sum())
-        ties = len(one) - wins - losses
-        contrasts.append(SpeakerContrast(speaker, len(one), int(words[chosen].sum()), *errors, wins, losses, ties))
+        before, after = first[chosen], second[chosen]
+        wins, losses = int((after < before).sum()), int((after > before).sum())
+        errors = int(before.sum()), int(after.sum())
+        ties = len(before) - wins - losses
+        contrasts.append(SpeakerContrast(speaker, len(before), int(words[chosen].sum()), *errors, wins, losses, ties))
     return contrasts

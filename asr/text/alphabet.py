@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.config import check_choices
 from asr.errors import AsrError
 
 BLANK = 0
 ENGLISH = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# The normalisers that a model may be trained with.
-_MODEL_NORMALISERS = ("upper", "none")
 
 
 class TextError(AsrError):
@@ -32,10 +31,7 @@ class TextSettings:
     unknown: str = "error"
 
     def __post_init__(self) -> None:
-        if self.normaliser not in _MODEL_NORMALISERS:
-            raise ValueError(f"normaliser = {self.normaliser!r} is not one of {', '.join(_MODEL_NORMALISERS)}")
-        if self.unknown not in ("error", "drop"):
-            raise ValueError(f"unknown = {self.unknown!r} is not one of error, drop")
+        check_choices(self, normaliser=("upper", "none"), unknown=("error", "drop"))
         if self.alphabet != "auto":
             try:
                 Alphabet(self.alphabet)

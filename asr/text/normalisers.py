@@ -9,14 +9,16 @@
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
 from asr.files import read_utf8
 from asr.text.alphabet import TextError
-from asr.text.equivalents import Normaliser, replacer
 from asr.text.numbers import remove_and, spell_numbers
+
+Normaliser = Callable[[str], str]
 
 _APOSTROPHES = dict.fromkeys("’‘ʼ`´＇", "'")
 # Soft hyphen, joiners, marks of direction, byte order mark, variation selectors: none of them separates words.
@@ -82,7 +84,7 @@ def _english(text: str) -> str:
 
 @lru_cache
 def _table(name: str) -> Normaliser:
-    return replacer(files("asr.text").joinpath(name).read_text(encoding="utf-8"), _none, name)
+    return _replacer(files("asr.text").joinpath(name).read_text(encoding="utf-8"), _none, name)
 
 
 NORMALISERS: dict[str, Normaliser] = {
@@ -104,10 +106,66 @@ def normaliser(name: str, equivalents: Path | None = None) -> Normaliser:
     normalise = NORMALISERS[name]
     if equivalents is None:
         return normalise
-    replace = replacer(read_utf8(equivalents), normalise, str(equivalents))
+    replace = _replacer(read_utf8(equivalents), normalise, str(equivalents))
     return lambda text: replace(normalise(text))
 
 
 def normalise(text: str, name: str = "upper") -> str:
     """Return the text in the form of a normaliser. Raises TextError for an unknown name."""
     return normaliser(name)(text)
+
+
+def _replacer(content: str, normaliser: Normaliser, name: str) -> Normaliser:
+    """Return a function that replaces the spellings of a list in normalised text, whole words, the longest first.
+
+    A line of `content` is `spelling = replacement`, of one or more words, which are normalised too; # begins a
+    comment. `name` is for messages. Raises TextError for a line of another form or of which the normaliser leaves
+    nothing, two replacements of one spelling, and a circle of replacements.
+    """
+    replacements: dict[str, str] = {}
+    for number, line in enumerate(content.splitlines(), 1):
+        pair = line.partition("#")[0].strip()
+        if not pair:
+            continue
+        sides = [side.strip() for side in pair.split("=")]
+        if len(sides) != 2 or not all(sides):
+            raise TextError(f"{name}, line {number}: {pair[:60]!r} is not of the form 'colour = color'")
+        spelling, replacement = map(normaliser, sides)
+        if not spelling or not replacement:
+            raise TextError(f"{name}, line {number}: the normaliser leaves nothing of {sides[bool(spelling)]!r}")
+        if replacements.get(spelling, replacement) != replacement:
+            raise TextError(
+                f"{name}, line {number}: {spelling!r} is already replaced by {replacements[spelling]!r}; delete one"
+            )
+        if spelling != replacement:
+            replacements[spelling] = replacement
+            if _chain_end(replacements, spelling) == spelling:
+                raise TextError(f"{name}, line {number}: {spelling!r} is replaced by itself; delete one of the lines")
+    final = {spelling: _chain_end(replacements, spelling) for spelling in replacements}
+    # The number of words of the longest spelling, by its first word.
+    longest: dict[str, int] = {}
+    for words in map(str.split, final):
+        longest[words[0]] = max(longest.get(words[0], 0), len(words))
+    return lambda text: " ".join(_replace(text.split(), final, longest))
+
+
+def _chain_end(replacements: dict[str, str], spelling: str) -> str:
+    """Return the end of a chain of replacements, or `spelling` itself if the chain returns to it."""
+    end = replacements[spelling]
+    while end in replacements and end != spelling:
+        end = replacements[end]
+    return end
+
+
+def _replace(words: list[str], final: dict[str, str], longest: dict[str, int]) -> Iterator[str]:
+    index = 0
+    while index < len(words):
+        for size in range(longest.get(words[index], 0), 0, -1):
+            spelling = " ".join(words[index : index + size])
+            if spelling in final:
+                yield final[spelling]
+                index += size
+                break
+        else:
+            yield words[index]
+            index += 1

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asr.files import read_utf8
-from asr.transcripts import ctm, json_lines, lines, report, stm, subtitles, tables, textgrid
+from asr.transcripts import ctm, json_lines, lines, stm, subtitles, tables, textgrid
 from asr.transcripts.records import FileResult
 from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, check_rows
 
@@ -41,7 +41,7 @@ _READERS: dict[str, Callable[[InputFile], list[TranscriptRow]]] = {
     "jsonl": json_lines.read_jsonl,
     "csv": lambda file: tables.read_table(file, ","),
     "tsv": lambda file: tables.read_table(file, "\t"),
-    "report": lambda file: report.read_report(file, "reference"),
+    "report": lambda file: json_lines.read_report(file, "reference"),
 }
 _FITS = {"trn": lines.fits_trn, "ctm": ctm.fits_ctm, "stm": stm.fits_stm, "text": lines.fits_text}
 
@@ -84,7 +84,7 @@ def read_hypotheses(
     if format == "ctm" and any(reference.recording for reference in references):
         return ctm.join_segments(ctm.read_ctm(file), references)
     if format == "report":
-        return check_rows(file, report.read_report(file, "hypothesis")), 0
+        return check_rows(file, json_lines.read_report(file, "hypothesis")), 0
     return check_rows(file, _READERS[format](file)), 0
 
 
@@ -94,7 +94,7 @@ def _open(path: str | Path, format: str) -> tuple[InputFile, str]:
     file = InputFile(str(path), read_utf8(path))
     if format != "auto":
         return file, format
-    if report.is_report(file):
+    if json_lines.is_report(file):
         return file, "report"
     return file, _INPUT_SUFFIXES.get(Path(path).suffix.lower()) or _guess(file)
 

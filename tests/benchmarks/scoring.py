@@ -17,7 +17,7 @@ from asr import scoring
 from asr.reports.document import evaluation
 from asr.reports.score import score_pairs
 from asr.scoring.bootstrap import RESAMPLES
-from asr.scoring.comparison import System, compare
+from asr.scoring.comparison import compare
 from asr.transcripts.matching import Pair
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     print(f"{count} utterances of 10 words, {RESAMPLES} resamples")
     one, seconds = timed("aligned, with intervals of WER, CER and SER", lambda: scoring.score(references, first))
     two, _ = timed("another system", lambda: scoring.score(references, second))
-    systems = [System("A", one), System("B", two)]
+    systems = {"A": one, "B": two}
     [found], compared = timed("compared, 10,000 resamples and MAPSSWE", lambda: compare(systems))
     print(found.verdict)
     rows = enumerate(zip(references, first, strict=True))
