@@ -85,7 +85,7 @@ def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
     for name, (lowest, highest) in ranges.items():
         value = getattr(settings, name)
         if not lowest <= value <= highest:
-            raise ValueError(f"{name} = {value} is not within {lowest} to {highest}")
+            raise ValueError(f"{name} = {value} is not between {lowest} and {highest}")
 
 
 def check_choices(settings: Any, **choices: Sequence[Any]) -> None:

@@ -133,7 +133,7 @@ def read_cells(name: object, text: str, delimiter: str) -> Iterator[tuple[int, l
                 yield number, cells
     except csv.Error as error:
         raise TableError(
-            f'{name}, row {number + 1}: {error}; write a cell with {delimiter} or " in it as "…", each " in it twice'
+            f'{name}, row {number + 1}: {error}; quote cells that contain {delimiter} or ", and double each " in them'
         ) from None
 
 

@@ -268,5 +268,5 @@ def test_read_cells_unquotes_and_numbers_rows() -> None:
 
 
 def test_read_cells_names_the_row_that_is_not_closed() -> None:
-    with pytest.raises(TableError, match=r"^t\.csv, row 2: unexpected end of data; write a cell with , or"):
+    with pytest.raises(TableError, match=r"^t\.csv, row 2: unexpected end of data; quote cells that contain , or"):
         list(read_cells("t.csv", 'a,b\n"c,d', ","))

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @options.model_or_default
 @click.option("--text", metavar="WORDS", help="The text of AUDIO, instead of the file TEXT.")
 @click.option("--manifest", type=options.FILE, help="Recordings and their texts, instead of AUDIO and TEXT.")
-@click.option("--format", "form", type=click.Choice(["json", "ctm", "textgrid"]), help="[default: json]")
+@click.option(
+    "--format", "form", type=click.Choice(["json", "ctm", "textgrid"]), help="Output format.  [default: json]"
+)
 @click.option(
     "--out",
     "-o",
@@ -58,14 +60,14 @@ def align(
     recognises. Both texts are printed, with the difference in nats per frame.
     """
     if text_file and text is not None:
-        raise click.UsageError("TEXT and --text exclude each other")
+        raise click.UsageError("TEXT and --text cannot be used together; give one of them")
     given = text_file or text
     if suspects and (not manifest or form in ("ctm", "textgrid")):
-        raise click.UsageError("--suspects needs --manifest, and excludes --format ctm and textgrid")
+        raise click.UsageError("--suspects needs --manifest and cannot be used with --format ctm or textgrid")
     if manifest and form == "textgrid" and not out:
-        raise click.UsageError("the TextGrids of a manifest are many files: give a folder with --out")
+        raise click.UsageError("--format textgrid with --manifest writes a file for each row; give a folder with --out")
     if manifest and (audio or given is not None):
-        raise click.UsageError("--manifest excludes AUDIO and TEXT")
+        raise click.UsageError("--manifest cannot be used with AUDIO or TEXT")
     from asr import recognition
     from asr.corpora import manifest as manifests
     from asr.recognition import aligning
@@ -96,9 +98,9 @@ def _utterance(path: Path | None, text: Path | str | None) -> "Utterance":
     from asr.corpora.manifest import Utterance
 
     if path is None:
-        raise click.UsageError("AUDIO and TEXT are missing, or --manifest")
+        raise click.UsageError("AUDIO is missing; give AUDIO and TEXT, or --manifest")
     if text is None:
-        raise click.UsageError(f"the text of {path} is missing: a file TEXT, or --text")
+        raise click.UsageError(f"the text of {path} is missing; give a file TEXT, or --text WORDS")
     if isinstance(text, Path):
         content = sys.stdin.buffer.read() if str(text) == "-" else text.read_bytes()
         text = files.decode_utf8(str(text), content)

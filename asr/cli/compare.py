@@ -9,7 +9,7 @@ from asr.cli.outputs import equivalents, facts, json_file, normaliser, report_fi
 from asr.cli.score import allow_missing, hypothesis_format, reference_format
 
 
-@click.command(short_help="Test whether one system is better than another.")
+@click.command(short_help="Compare systems and test whether one is better.")
 @click.argument("references", type=options.FILE)
 @click.argument("systems", type=options.FILE, nargs=-1, required=True, metavar="A B [C]...")
 @normaliser("none")
@@ -19,7 +19,7 @@ from asr.cli.score import allow_missing, hypothesis_format, reference_format
 @allow_missing
 @json_file
 @report_file
-@worst
+@worst()
 def compare(
     references: Path,
     systems: tuple[Path, ...],
@@ -34,8 +34,9 @@ def compare(
 ) -> int:
     """Compare the hypotheses A, B, … of several systems for the same REFERENCES.
 
-    Paired bootstrap (Bisani and Ney 2004) and matched-pairs sentence-segment word error test (MAPSSWE, Gillick and Cox
-    1989), corrected for the number of comparisons (Holm). A difference is shown if both p-values are below 5 %.
+    The tests are the paired bootstrap (Bisani and Ney 2004) and the matched-pairs sentence-segment word error test
+    (MAPSSWE, Gillick and Cox 1989), corrected for the number of comparisons (Holm). A difference is
+    significant if both p-values are below 5 %.
     """
     from asr import transcripts
     from asr.files import write_text
@@ -44,7 +45,7 @@ def compare(
     from asr.transcripts.matching import match
 
     if len(systems) < 2:
-        raise click.UsageError("a comparison needs REFERENCES and the hypotheses of two systems or more")
+        raise click.UsageError("a comparison needs REFERENCES and the hypotheses of two or more systems")
     names = _names(systems)
     for path in (json_file, report_file):
         if path:

@@ -133,7 +133,7 @@ def compile_search(display: Display) -> None:
     if not beam.search_is_compiled():
         # A display is quiet without --quiet too, where the text itself goes to the terminal.
         quiet = click.get_current_context().params.get("quiet", False)
-        display.say("compiling the beam search for this machine, once: about half a minute", always=not quiet)
+        display.say("compiling the beam search, once per machine; this takes about half a minute", always=not quiet)
     beam.compile_search()
 
 
@@ -152,10 +152,12 @@ def _hotword(value: str) -> tuple[str, float]:
 def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of DecodingOptions to a command, which receives them as the parameter `decoding`."""
 
-    @click.option("--decoder", type=FILE, help="Decoder settings that asr tune wrote.")
-    @click.option("--greedy", is_flag=True, help="Decode the best path, without search and language models.")
-    @click.option("--beam-width", type=click.IntRange(min=1), metavar="N", help="Beam search that keeps N texts.")
-    @click.option("--lm", type=FILE, help="A language model: .arpa, .arpa.gz, or of asr lm train.")
+    @click.option("--decoder", type=FILE, help="Decoder settings written by asr tune.")
+    @click.option("--greedy", is_flag=True, help="Use greedy decoding, without beam search and language models.")
+    @click.option(
+        "--beam-width", type=click.IntRange(min=1), metavar="N", help="Number of texts that the beam search keeps."
+    )
+    @click.option("--lm", type=FILE, help="A language model: .arpa, .arpa.gz, or a model from asr lm train.")
     @click.option("--lm-weight", type=click.FloatRange(min=0), metavar="X", help="Weight of the language model.")
     @click.option("--word-bonus", type=float, metavar="X", help="Word insertion bonus, in nats.")
     @click.option(
@@ -163,7 +165,8 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
         "hotwords",
         multiple=True,
         metavar="PHRASE[:WEIGHT]",
-        help=f"A likely word or phrase and the nats it adds [{HOTWORD_WEIGHT:g}]; may be given several times.",
+        help="A word or phrase that is likely in the audio, and the score in nats that it adds "
+        f"[{HOTWORD_WEIGHT:g}]; may be given several times.",
     )
     @click.option("--rescorer", type=FILE, help="A recurrent language model that rescores the texts of the search.")
     @click.option("--rescorer-weight", type=click.FloatRange(min=0), metavar="X", help="Weight of the rescorer.")
@@ -177,7 +180,7 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
         given = {field.name: values.pop(field.name) for field in fields(DecodingOptions) if field.name in values}
         options = DecodingOptions(**given | {"hotwords": tuple(map(_hotword, given["hotwords"]))})
         if options.greedy and not replace(options, greedy=False).is_default:
-            raise click.UsageError("--greedy goes with no other decoder option")
+            raise click.UsageError("--greedy cannot be used with other decoder options")
         # The option of the model is parsed by now.
         if (named := bundle()) and not options.greedy:
             options = replace(options, bundled=named.decoder)

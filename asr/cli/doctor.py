@@ -15,18 +15,21 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-@click.command(short_help="Check manifests for problems in training.")
+@click.command(short_help="Check manifests for problems that would harm training.")
 @click.argument("manifests", nargs=-1, required=True, type=options.FILE, metavar="MANIFEST...")
 @click.option("--model", "-m", type=options.MODEL, help="Check against this model's settings.")
 @click.option("--recipe", "-r", type=options.FILE, help="Check against this recipe's settings.")
 @click.option("--all", "show_all", is_flag=True, help=f"Show all rows, not only {_SHOWN} of each kind.")
 @options.quiet
 def doctor(manifests: tuple[Path, ...], model: Path | None, recipe: Path | None, show_all: bool, quiet: bool) -> int:
-    """Check each MANIFEST, and several against each other, for problems in training. Exit with 1 if it would fail."""
+    """Check each MANIFEST for problems that would harm training, and compare several with each other.
+
+    The exit code is 1 if training would fail.
+    """
     if model and recipe:
-        raise click.UsageError("--model and --recipe exclude each other")
+        raise click.UsageError("--model and --recipe cannot be used together; give one of them")
     if len({path.resolve() for path in manifests}) < len(manifests):
-        raise click.UsageError("a manifest is given twice")
+        raise click.UsageError("a manifest is given twice; give each once")
     from asr.corpora import manifest
     from asr.training.doctor import diagnose
 

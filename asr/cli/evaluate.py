@@ -13,11 +13,11 @@ from asr.cli.progress import Display
 @click.command(short_help="Score a model on a manifest: WER, CER and SER.")
 @click.argument("manifest", type=options.FILE)
 @options.model_or_default
-@normaliser(None, "; the default is that of the model's training text")
+@normaliser(None, "  [default: that of the model's training text]")
 @equivalents
 @outputs
 @click.option(
-    "--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Report the oracle WER of N-best lists too."
+    "--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Also report the oracle WER of N-best lists."
 )
 @decoding
 @options.batch_seconds

@@ -26,10 +26,10 @@ def _description(name: str) -> str:
     return "layer norm"
 
 
-@click.command(short_help="Show the contents of a model file.")
+@click.command(short_help="Print the settings, card and parameters of a model file.")
 @click.argument("model", type=options.MODEL)
 def inspect(model: Path) -> int:
-    """Show the settings, the training record and the parameters with their shapes of a MODEL file."""
+    """Print the settings, card and parameters (with their shapes) of a MODEL file."""
     from asr import config
     from asr.model import checkpoint
 

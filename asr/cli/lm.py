@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def lm() -> None:
-    """Train language models and measure them."""
+    """Train language models and measure their perplexity."""
 
 
 lm.add_command(train)

@@ -59,14 +59,14 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     metavar="CHARACTERS",
     help="rnn and character models: the characters of the texts.  [default: space, ' and A to Z]",
 )
-@click.option("--model", "-m", type=options.MODEL, help="Take normaliser and alphabet from this acoustic model.")
+@click.option("--model", "-m", type=options.MODEL, help="Take the normaliser and alphabet from this acoustic model.")
 @options.ids
 @click.option("--order", type=click.IntRange(1, 9), default=3, show_default=True, help="ngram: longest n-gram.")
 @click.option(
     "--cutoffs",
     default="0",
     metavar="N,N,…",
-    help="ngram: by order, drop n-grams that occur at most N times; 0,0,1 drops trigrams that occur once.",
+    help="ngram: for each order, drop n-grams that occur at most N times; 0,0,1 drops trigrams that occur once.",
 )
 @click.option(
     "--prune",
@@ -86,15 +86,19 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 )
 @click.option("--epochs", type=_COUNT, default=10, show_default=True, help="rnn: number of epochs.")
 @click.option("--hidden", type=_COUNT, default=512, show_default=True, help="rnn: size of a layer.")
-@click.option("--layers", type=_COUNT, help="rnn: number of layers.  [default: 2, for words 1]")
+@click.option("--layers", type=_COUNT, help="rnn: number of layers.  [default: 2, or 1 for words]")
 @click.option("--cell", default="lstm", show_default=True, help="rnn: rnn-tanh, rnn-relu, gru or lstm.")
-@click.option("--dropout", type=float, help="rnn: dropout probability.  [default: 0.1, for words 0.5]")
-@click.option("--chunk", type=_COUNT, help="rnn: tokens per step and stream.  [default: 128, for words 32]")
+@click.option("--dropout", type=float, help="rnn: dropout probability.  [default: 0.1, or 0.5 for words]")
+@click.option("--chunk", type=_COUNT, help="rnn: tokens per step and stream.  [default: 128, or 32 for words]")
 @click.option(
     "--batch", type=click.IntRange(1, 100_000), help="rnn: parallel streams.  [default: 64, fewer for small texts]"
 )
 @click.option(
-    "--min-count", type=_COUNT, default=2, show_default=True, help="rnn: rarer words are unknown (--unit word)."
+    "--min-count",
+    type=_COUNT,
+    default=2,
+    show_default=True,
+    help="rnn: words that occur less often are unknown (--unit word).",
 )
 @click.option("--least", type=_COUNT, hidden=True)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: peak learning rate.")
@@ -107,8 +111,8 @@ def train(context: click.Context, /, texts: tuple[Path, ...], out: Path, kind: s
 
     A recurrent word model can only rescore hypotheses (--rescorer); other models can also be used in the search (--lm).
 
-    TEXT is a text file with one sentence per line (also .gz), a manifest (.jsonl), or - for standard input. It is read
-    in a stream; n-grams are sorted in temporary files (TMPDIR).
+    TEXT is a text file with one sentence per line (also .gz), a manifest (.jsonl), or - for standard input. It is
+    streamed, not loaded into memory; n-grams are sorted in temporary files (TMPDIR).
     """
     values["unit"] = values["unit"] or ("word" if kind == "ngram" else "character")
     _check(context, texts, out, kind)
@@ -132,7 +136,7 @@ def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str
         if is_given(name):
             raise click.UsageError(f"--{name.replace('_', '-')} needs --kind {other}")
     if not out.name.endswith(_SUFFIXES[kind]):
-        raise click.UsageError(f"--out {out}: the name of an {kind} model ends with {' or '.join(_SUFFIXES[kind])}")
+        raise click.UsageError(f"--out {out}: the name of an {kind} model must end with {' or '.join(_SUFFIXES[kind])}")
     if context.params["unit"] != "word" and (is_given("min_count") or is_given("least")):
         raise click.UsageError("--min-count needs --unit word")
     inputs = [*texts, *filter(None, (context.params[name] for name in ("dev", "model", "vocabulary")))]
@@ -150,10 +154,10 @@ def _text_settings(values: dict[str, Any], by_characters: bool) -> "TextSettings
         raise click.UsageError("--alphabet needs --kind rnn or --unit character")
     if values["model"]:
         if values["alphabet"] is not None or values["normaliser"]:
-            raise click.UsageError("--model brings its normaliser and alphabet; leave out --normaliser and --alphabet")
+            raise click.UsageError("--model sets the normaliser and alphabet; leave out --normaliser and --alphabet")
         return checkpoint.inspect(values["model"]).settings.text
     if values["alphabet"] == "auto":
-        raise click.UsageError("--alphabet auto: give the characters themselves")
+        raise click.UsageError("--alphabet auto cannot be used here; list the characters")
     try:
         return TextSettings(
             values["normaliser"] or "upper", ENGLISH if values["alphabet"] is None else values["alphabet"]
@@ -206,7 +210,7 @@ def _train_ngram(
         vocabulary = lm.characters(" " + text.alphabet.replace(" ", ""))
     if values["vocabulary"]:
         if by_characters:
-            raise click.UsageError("--vocabulary needs --unit word; a character model has its --alphabet")
+            raise click.UsageError("--vocabulary needs --unit word; a character model uses --alphabet")
         vocabulary = lm.read_vocabulary(values["vocabulary"], text.normaliser)
     try:
         settings = EstimateSettings(values["order"], _cutoffs(values["cutoffs"]), vocabulary)
@@ -269,7 +273,7 @@ def _train_rnn(
             stopped = True
     display.close()
     if stopped:
-        kept = f"the best model so far is kept: {writer.best}" if writer.best else "nothing is written yet"
+        kept = f"the best model so far is kept: {writer.best}" if writer.best else "no model has been written"
         display.say(f"stopped; {kept}", always=True)
         return 130
     click.echo(writer.best)
@@ -283,7 +287,7 @@ def _hold_out(sentences: Iterator[str], dev: list[str]) -> Iterator[str]:
         else:
             dev.append(sentence)
     if not dev:
-        raise click.UsageError(f"fewer than {_HELD_OUT} sentences: none is held out; give a text with --dev")
+        raise click.UsageError(f"fewer than {_HELD_OUT} sentences, so none can be held out; give a text with --dev")
 
 
 @dataclass

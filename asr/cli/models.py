@@ -28,7 +28,7 @@ class _Models(click.Group):
 )
 @click.pass_context
 def models(context: click.Context) -> int:
-    """List the named models: those of the package, and those of your cache folder (ASR_MODELS, or asr/models in the
+    """List the named models: those in the package, and those in your cache folder (ASR_MODELS, or asr/models in the
     user's cache). With a NAME, print the card of that model."""
     if context.invoked_subcommand is None:
         _list()
@@ -87,17 +87,17 @@ def _card(name: str) -> int:
 
 @models.command(short_help="Pack a trained model into a bundle.")
 @click.argument("model", type=options.FILE)
-@click.option("--lm", type=options.FILE, help="A language model.  [default: the one in the decoder's settings]")
-@click.option("--decoder", type=options.FILE, required=True, help="Settings that asr tune wrote.")
+@click.option("--lm", type=options.FILE, help="A language model.  [default: that of the decoder settings]")
+@click.option("--decoder", type=options.FILE, required=True, help="Decoder settings written by asr tune.")
 @click.option("--card", type=options.FILE, required=True, help="A Markdown file that describes the model.")
 @click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits of each weight.")
 @click.option("--name", required=True, help="The name of the model: letters, digits, - and _.")
 @click.option("--out", "-o", type=options.FOLDER, required=True, help="The folder to write to.")
 def pack(model: Path, lm: Path | None, decoder: Path, card: Path, bits: str, name: str, out: Path) -> int:
-    """Pack MODEL, its decoder's settings, language models and card into a bundle in OUT.
+    """Pack MODEL, its decoder settings, language models and card into a bundle in OUT.
 
-    Weights are rounded, and n-grams are packed. In ASR_MODELS, or in asr/models in the user's cache, a bundle is found
-    by its name.
+    Weights are rounded, and n-grams are packed. Commands find a bundle by its name if it is in ASR_MODELS, or in
+    asr/models in the user's cache.
     """
     from asr.recognition import packing
 

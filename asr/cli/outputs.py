@@ -24,20 +24,24 @@ NORMALISERS = ("none", "upper", "basic", "librispeech", "english")
 _OUT = click.Path(dir_okay=False, path_type=Path)
 
 equivalents: Decorator = click.option(
-    "--equivalents", type=FILE, help="A file of spellings that count as equal: lines 'colour = color'."
+    "--equivalents", type=FILE, help="A file of spellings that count as equal, with lines such as 'colour = color'."
 )
 json_file: Decorator = click.option("--json", "json_file", type=_OUT, help="Also write the report as JSON.")
 report_file: Decorator = click.option(
     "--report", "report_file", type=_OUT, help="Also write the report as an HTML page."
 )
-worst: Decorator = click.option(
-    "--worst",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=5,
-    show_default=True,
-    help="Utterances to print.",
-)
+
+
+def worst(condition: str = "") -> Decorator:
+    """Return the option --worst; `condition` is added to its help."""
+    return click.option(
+        "--worst",
+        type=click.IntRange(min=0),
+        metavar="N",
+        default=5,
+        show_default=True,
+        help=f"Number of utterances to print{condition}.",
+    )
 
 
 def normaliser(default: str | None, note: str = "") -> Decorator:
@@ -47,7 +51,7 @@ def normaliser(default: str | None, note: str = "") -> Decorator:
         type=click.Choice(NORMALISERS),
         default=default,
         show_default=True,
-        help=f"Normalisation of both texts before they are compared{note}.",
+        help=f"Normaliser of references and hypotheses.{note}",
     )
 
 
@@ -133,8 +137,8 @@ def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @json_file
     @report_file
-    @click.option("--pra", type=_OUT, help="Write the alignments in the format of sclite.")
-    @click.option("--dtl", type=_OUT, help="Write counts and lists of errors in the format of sclite.")
+    @click.option("--pra", type=_OUT, help="Write alignments in sclite's pra format.")
+    @click.option("--dtl", type=_OUT, help="Write counts and error lists in sclite's dtl format.")
     @click.option(
         "--fail-above",
         type=click.FloatRange(min=0),
@@ -148,11 +152,14 @@ def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="Utterances to print, aligned: those with the most errors (--worst N of them), all, or none.",
     )
-    @worst
+    @worst(" with --show worst")
     @click.option(
-        "--verbose", "-v", is_flag=True, help="Print the settings, the WER as given, speakers and frequent errors too."
+        "--verbose",
+        "-v",
+        is_flag=True,
+        help="Also print the settings, the WER without normalisation, speakers and frequent errors.",
     )
-    @click.option("--audio", is_flag=True, help="Put the audio into the page of --report, to listen to utterances.")
+    @click.option("--audio", is_flag=True, help="Embed the audio in the --report page.")
     @wraps(command)
     def with_outputs(**arguments: Any) -> Any:
         outputs = Outputs(**{field.name: arguments.pop(field.name) for field in fields(Outputs)})

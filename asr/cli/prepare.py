@@ -41,7 +41,7 @@ def _files(display: Display) -> Callable[[int, int], None]:
 @click.option("--download", is_flag=True, help="Download missing subsets from OpenSLR.")
 @options.quiet
 def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool, quiet: bool) -> int:
-    """Write OUT/SUBSET.jsonl for each SUBSET of LibriSpeech, or of a corpus with its layout, in ROOT."""
+    """Write OUT/SUBSET.jsonl for each SUBSET of LibriSpeech, or of a corpus with the same layout, in ROOT."""
     from asr.corpora import librispeech as corpus
     from asr.corpora.download import download_librispeech
 
@@ -74,12 +74,14 @@ def an4(root: Path, out: Path, quiet: bool) -> int:
     return 0
 
 
-@prepare.command(short_help="Write a manifest of a table or a folder of recordings.")
+@prepare.command(short_help="Write a manifest from a table or a folder of recordings.")
 @click.argument("file", type=click.Path(path_type=Path))
 @_OUT
 @options.quiet
 def table(file: Path, out: Path, quiet: bool) -> int:
-    """Write OUT/NAME.jsonl from FILE: a CSV or TSV of sound files and texts, or a folder of sound files and .txt."""
+    """Write OUT/NAME.jsonl from FILE: a CSV or TSV of sound files and texts, or a folder of sound files
+    and .txt files.
+    """
     from asr.corpora import table as corpus
 
     with Display(quiet) as display:
@@ -93,11 +95,11 @@ def table(file: Path, out: Path, quiet: bool) -> int:
 @_OUT
 @click.option("--name", required=True, help="Name of the new manifest, OUT/NAME.jsonl.")
 def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
-    """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, to train on several corpora for example."""
+    """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, for example to train on several corpora."""
     from asr.corpora import manifest
 
     target = out / f"{name}.jsonl"
     if target.resolve() in {path.resolve() for path in manifests}:
-        raise click.UsageError(f"{target} is one of the manifests; choose another --name")
+        raise click.UsageError(f"{target} is one of the input manifests; choose another --name")
     _write(out, name, manifest.join(manifests))
     return 0

@@ -18,7 +18,9 @@ hypothesis_format: options.Decorator = click.option(
     "--hypothesis-format", type=_FORMAT, default="auto", show_default=True, help="Format of the hypotheses."
 )
 allow_missing: options.Decorator = click.option(
-    "--allow-missing", is_flag=True, help="Count missing hypotheses as deleted, and skip hypotheses without reference."
+    "--allow-missing",
+    is_flag=True,
+    help="Count missing hypotheses as deletions, and ignore hypotheses without a reference.",
 )
 
 
@@ -44,7 +46,8 @@ def score(
     """Score HYPOTHESES against REFERENCES: word, character and sentence error rate with 95 % intervals.
 
     Both are files of transcripts with ids: Kaldi's text (lines 'ID WORDS'), trn, CTM, STM, JSON lines (a manifest or
-    the output of asr transcribe --format json), CSV, TSV, or a report of --json. The ids may be in any order.
+    the output of asr transcribe --format json), CSV, TSV, or a JSON report of asr evaluate or asr score. The ids may
+    be in any order.
     """
     from asr import transcripts
     from asr.corpora import manifest
@@ -62,11 +65,11 @@ def score(
     result = score_pairs(matched.pairs, normaliser, equivalents)
     notes = {}
     if missing:
-        notes["missing"] = f"{len(missing)}, counted as deleted: {list_ids(missing)}"
+        notes["missing"] = f"{len(missing)}, counted as deletions: {list_ids(missing)}"
     if extra:
-        notes["extra"] = f"{len(extra)} without reference, left out: {list_ids(extra)}"
+        notes["extra"] = f"{len(extra)} without a reference, ignored: {list_ids(extra)}"
     if outside:
-        notes["outside"] = f"{outside} words outside the segments, left out"
+        notes["outside"] = f"{outside} words outside the segments, ignored"
     settings = facts(references=references, hypotheses=hypotheses, equivalents=equivalents)
     outputs.print_report(result, settings, notes)
     return outputs.write(result, settings | notes, hypotheses.name, audio=outputs.encode_audio(utterances))

@@ -167,6 +167,6 @@ def _latency(stream: "Stream", times: list[float]) -> str:
     model, chunk = 1000 * stream.latency, 1000 * stream.seconds / len(times)
     median, longest = 1000 * ordered[len(ordered) // 2], 1000 * ordered[-1]
     return (
-        f"latency: up to {model:.0f} ms for the frames and windows of the model, up to {chunk:.0f} ms for the end of a "
-        f"chunk, {median:.1f} ms (median; longest {longest:.1f}) for computing it; {speed:.0f} x real time"
+        f"latency: up to {model:.0f} ms until the frames of the model are complete, up to {chunk:.0f} ms until the "
+        f"chunk is complete, {median:.1f} ms (median; longest {longest:.1f}) to compute it; {speed:.0f} x real time"
     )

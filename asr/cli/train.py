@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.command(short_help="Train a model from a recipe, or resume a run.")
 @click.argument("recipe", type=options.FILE)
 @click.option("--train", "train_manifest", type=options.FILE, required=True, help="The manifest to train on.")
-@click.option("--dev", "dev_manifest", type=options.FILE, required=True, help="The manifest to select the best epoch.")
+@click.option(
+    "--dev", "dev_manifest", type=options.FILE, required=True, help="The manifest on which the best epoch is selected."
+)
 @click.option("--out", "-o", type=options.FOLDER, required=True, help="The folder of the run: models, log and page.")
 @click.option("--epochs", type=int, help="Short for --set training.epochs=N.")
 @click.option("--seed", type=int, help="Short for --set training.seed=N.")
@@ -48,10 +50,10 @@ def train(
     quiet: bool,
 ) -> int:
     """Train a model from RECIPE, a TOML file. Write best.safetensors, last.safetensors, train.jsonl and training.html
-    into OUT.
+    to OUT.
 
-    A run that was stopped by Ctrl-C, SIGTERM or a crash is resumed when the same command is given again; the result is
-    the same as without the stop. With --from MODEL a new run starts from a trained model and takes its weights,
+    To resume a run that was stopped by Ctrl-C, SIGTERM or a crash, run the same command again; the result is the same
+    as without the interruption. With --from MODEL a new run starts from a trained model and takes its weights,
     alphabet, features and shape. Under torchrun the processes train one model together.
     """
     if overwrite and (resume or override):

@@ -56,7 +56,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     default="txt",
     show_default=True,
     metavar="NAME[,NAME...]",
-    help=f"One of {', '.join(FORMATS)}; several with --out.",
+    help=f"One of {', '.join(FORMATS)}; several are allowed with --out.",
 )
 @click.option("--out", "-o", type=options.FOLDER, help="Write a file for each recording and format into this folder.")
 @click.option("--force", is_flag=True, help="Transcribe everything again, and overwrite files that asr did not write.")
@@ -68,13 +68,13 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     metavar="N",
     help=f"Batches computed at the same time.  [default: the number of cores; on a GPU at most {_GPU_JOBS}]",
 )
-@click.option("--vad", is_flag=True, help="Leave out silence, found by voice activity detection.")
+@click.option("--vad", is_flag=True, help="Leave out silence (voice activity detection).")
 @click.option(
     "--channels",
     type=click.Choice(["mix", "split"]),
     default="mix",
     show_default=True,
-    help="Average the channels, or transcribe each by itself.",
+    help="Average the channels, or transcribe each separately.",
 )
 @decoding
 @click.option("--stream", is_flag=True, help="Process one FILE chunk by chunk and print the text as it grows.")
@@ -82,7 +82,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     "--raw-rate",
     type=click.IntRange(min=1),
     metavar="HZ",
-    help="With --stream and the FILE -: raw 16-bit little-endian mono samples on stdin.",
+    help="With --stream and FILE -: sample rate of the raw 16-bit little-endian mono samples on stdin.",
 )
 @options.batch_seconds
 @options.device
@@ -108,8 +108,8 @@ def transcribe(
     """Transcribe each FILE: a sound file, a folder, a quoted pattern such as 'talks/**/*.flac', or - (standard input).
 
     Without --out, transcripts are printed in the order of the files, one line per file: the text (txt), or an object
-    with words, times and confidences (json). With --out, a file is written for each recording and format, in folders
-    like those of the recordings; files that are up to date are skipped.
+    with words, times and confidences (json). With --out, a file is written for each recording and format, in the
+    same folder structure as the recordings; files that are up to date are skipped.
 
     A file that cannot be read is reported on stderr and leaves an empty line (txt) or an object with its error (json).
     The other files are transcribed, and the exit code is 1.
@@ -172,18 +172,18 @@ def _check(job: _Job, count: int) -> None:
     from asr.transcripts import MULTI_RECORDING_FORMATS
 
     if job.nbest > 1 and "json" not in job.formats:
-        raise click.UsageError("--nbest needs --format json: the other formats hold one text")
+        raise click.UsageError("--nbest needs --format json; the other formats have one text")
     if job.out is not None:
         return
     form = job.formats[0]
     if job.force:
-        raise click.UsageError("--force needs --out FOLDER: nothing on stdout can be up to date")
+        raise click.UsageError("--force needs --out FOLDER; it has no effect on stdout")
     if len(job.formats) > 1:
         raise click.UsageError(f"--format {','.join(job.formats)}: several formats need --out FOLDER")
     if form not in MULTI_RECORDING_FORMATS and count > 1:
-        raise click.UsageError(f"--format {form} of {count} recordings needs --out FOLDER, a file for each")
+        raise click.UsageError(f"--format {form} with {count} recordings needs --out FOLDER")
     if job.split and form not in (*MULTI_RECORDING_FORMATS, "textgrid"):
-        raise click.UsageError(f"--format {form} with --channels split needs --out FOLDER, a file for each channel")
+        raise click.UsageError(f"--format {form} with --channels split needs --out FOLDER")
 
 
 class _Run:
@@ -291,8 +291,8 @@ class _Run:
             folder.close()  # before counting
         self._display.close()
         done = folder.saved if folder else self._done
-        kept = f" and kept in {self._job.out}; the same command continues from there" if folder else ""
-        click.echo(f"asr: stopped: {done} of {total} recordings are done{kept}", err=True)
+        kept = f" and are kept in {self._job.out}; run the same command again to continue" if folder else ""
+        click.echo(f"asr: stopped: {done} of {total} recordings were transcribed{kept}", err=True)
         return 130
 
     def _finished(self, current: int) -> int:

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from asr.decoding.tuning import DevSet, TuningResult
 
 
-@click.command(short_help="Find the settings of a decoder on a dev set.")
+@click.command(short_help="Find decoder settings on a dev set.")
 @click.argument("manifest", type=options.FILE)
 @options.model
-@click.option("--lm", type=options.FILE, help="A language model: .arpa, .arpa.gz, or of asr lm train.")
+@click.option("--lm", type=options.FILE, help="A language model: .arpa, .arpa.gz, or a model from asr lm train.")
 @click.option("--rescorer", type=options.FILE, help="A recurrent language model that rescores the texts of the search.")
 @click.option("--lexicon-only", is_flag=True, help="Allow only words of the language model.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File for the settings; the page of the trials goes beside it.  [default: decoder.toml beside MODEL]",
+    help="File for the settings; the page with the trials is written beside it.  [default: decoder.toml beside MODEL]",
 )
-@click.option("--into-model", is_flag=True, help="Write the settings into the model file too.")
+@click.option("--into-model", is_flag=True, help="Also write the settings into the model file.")
 @options.device
 @options.quiet
 def tune(
@@ -43,7 +43,7 @@ def tune(
 ) -> int:
     """Find the LM weight, word insertion bonus and beam width with the fewest word errors on MANIFEST, a dev set.
 
-    Settings that make no fewer errors than the greedy decoder are not written: decoder.toml then says greedy = true.
+    If no setting makes fewer errors than the greedy decoder, decoder.toml contains greedy = true.
     """
     from asr import recognition
     from asr.corpora import manifest as manifests
@@ -54,7 +54,7 @@ def tune(
     from asr.recognition import evaluation
 
     if options.bundle() and (into_model or not out):
-        raise click.UsageError("a model given by name is not changed: give --out FILE, and not --into-model")
+        raise click.UsageError("a named model cannot be changed; give --out FILE, without --into-model")
     out = out or model.with_name("decoder.toml")
     out.parent.mkdir(parents=True, exist_ok=True)
     utterances = manifests.read(manifest)
@@ -90,7 +90,7 @@ def _summary(result: "TuningResult", dev: "DevSet", out: Path) -> str:
         for trial in (result.greedy, result.best)
     )
     if result.settings.greedy:
-        return f"greedy    {greedy}\nNo setting makes fewer errors than the greedy decoder: {out} says greedy = true."
+        return f"greedy    {greedy}\nNo setting makes fewer errors than greedy decoding; {out} contains greedy = true."
     rate = result.improvement()
     return "\n".join(
         [

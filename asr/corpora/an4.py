@@ -46,7 +46,7 @@ def _locate(root: Path) -> Path:
     for folder in (root.resolve(), root.resolve() / "an4"):
         if (folder / "etc").is_dir():
             return folder
-    raise CorpusError(f"{root}: no etc/an4_train.transcription in it; give the folder an4/ or the one that holds it")
+    raise CorpusError(f"{root}: contains no etc/an4_train.transcription; give the folder an4/ or its parent folder")
 
 
 def _read_list(path: Path) -> list[tuple[int, str]]:

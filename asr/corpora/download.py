@@ -223,7 +223,7 @@ def _check(member: tarfile.TarInfo, archive: Path) -> None:
     if path.is_absolute() or ".." in path.parts:
         problem = "its path leads out of the folder"
     elif not (member.isreg() or member.isdir()):
-        problem = "a link or a device, which no corpus has"
+        problem = "a link or a device, which a corpus does not contain"
     else:
         return
     raise CorpusError(f"{archive}: {member.name!r}: {problem}; nothing was unpacked, do not trust the archive")

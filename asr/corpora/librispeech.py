@@ -41,7 +41,7 @@ def _locate(root: Path, subset: str) -> Path:
         if (tree / subset).is_dir():
             return tree / subset
     if root.resolve().name == subset:
-        raise CorpusError(f"{root}: this is the subset itself; give the folder above it")
+        raise CorpusError(f"{root}: this is the subset itself; give its parent folder")
     subsets = [folder.name for tree in trees for folder in _folders(tree) if any(folder.glob(f"*/*/*{_TRANSCRIPT}"))]
     listing = f"only {', '.join(subsets)}" if subsets else "nor any other"
     raise CorpusError(f"{root}: no subset {subset!r} in it, {listing}; {remedy}")

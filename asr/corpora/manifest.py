@@ -113,7 +113,7 @@ def read(path: str | Path) -> list[Utterance]:
             seen.add(utterance.id)
             utterances.append(utterance)
     if not utterances:
-        raise CorpusError(f"{path}: no utterances in it")
+        raise CorpusError(f"{path}: no utterances")
     return utterances
 
 

@@ -70,7 +70,7 @@ def _folder_rows(folder: Path) -> Iterator[Row]:
                 raise CorpusError(f"{sound}: no {sound.stem}.txt beside it; write its text there")
             text = " ".join(line for _, line in lines(texts[sound.stem]))
             if not text:
-                raise CorpusError(f"{texts[sound.stem]}: no text in it")
+                raise CorpusError(f"{texts[sound.stem]}: the file has no text; write the text there")
             yield Row(_id(sound, folder), str(sound), text, str(sound))
         for stem in sorted(texts.keys() - {sound.stem for sound in sounds}):
             raise CorpusError(f"{texts[stem]}: no sound file {stem}.wav (.flac, .mp3, …) beside it; move it elsewhere")
@@ -131,7 +131,7 @@ def _layout(path: Path, text: str) -> _Layout | None:
             f"({', '.join(_COLUMNS['audio'])}) and one for the text ({', '.join(_COLUMNS['text'])}) "
             "nor a sound file and its text"
         )
-    raise problem or CorpusError(f"{path}: no rows in it")
+    raise problem or CorpusError(f"{path}: no rows")
 
 
 def _table_rows(path: Path) -> Iterator[Row]:

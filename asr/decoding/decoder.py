@@ -229,7 +229,7 @@ def to_toml(settings: DecoderSettings, folder: Path) -> str:
         try:
             values[name].encode()
         except UnicodeEncodeError as error:
-            raise DecodingError(f"{values[name]!r}: not a UTF-8 path, which TOML cannot hold; rename it") from error
+            raise DecodingError(f"{values[name]!r}: the path is not UTF-8, which TOML needs; rename it") from error
     return tomli_w.dumps(values)
 
 

@@ -49,7 +49,7 @@ class AugmentSettings:
             raise ValueError("speeds = [] leaves no training data; [1.0] is the unchanged speech")
         for speed in self.speeds:
             if not 0.5 <= speed <= 2:
-                raise ValueError(f"speeds: {speed} is not within 0.5 to 2")
+                raise ValueError(f"speeds: {speed} is not between 0.5 and 2")
         if len(set(self.speeds)) < len(self.speeds):
             raise ValueError(f"speeds = {list(self.speeds)} has a speed twice")
         check_ranges(

@@ -51,12 +51,14 @@ class FeatureSettings:
         check_ranges(self, sample_rate=(4_000, 96_000), mel_bands=(1, 256), top_db=(0, 1000))
         check_choices(self, deltas=(0, 1, 2), normalisation=("utterance", "corpus", "none"))
         if not 1 <= self.coefficients <= self.mel_bands:
-            raise ValueError(f"coefficients = {self.coefficients} is not within 1 to mel_bands ({self.mel_bands})")
+            raise ValueError(f"coefficients = {self.coefficients} is not between 1 and mel_bands ({self.mel_bands})")
         if not 0.001 <= self.hop <= self.window <= 0.2:
-            raise ValueError(f"hop = {self.hop} and window = {self.window} must keep 0.001 <= hop <= window <= 0.2 s")
+            raise ValueError(
+                f"hop = {self.hop} and window = {self.window} must satisfy 0.001 <= hop <= window <= 0.2 s"
+            )
         if not 0 <= self.low_frequency < self.highest_frequency <= self.sample_rate / 2:
             raise ValueError(
-                f"low_frequency = {self.low_frequency} and high_frequency = {self.high_frequency} must keep "
+                f"low_frequency = {self.low_frequency} and high_frequency = {self.high_frequency} must satisfy "
                 f"0 <= low < high <= {self.sample_rate / 2:g} Hz"
             )
         for name in ("mean", "scale"):

@@ -94,7 +94,7 @@ class TextReader:
 
     def _is_usable(self, text: str) -> bool:
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise LmError(f"{self.location}: an unpaired surrogate is not a character")
+            raise LmError(f"{self.location}: the text contains an unpaired surrogate; correct it")
         if self._alphabet is None or self._characters.issuperset(text):
             return True
         self.left_out += 1

@@ -30,7 +30,7 @@ class ModelFileSettings:
 
     def __post_init__(self) -> None:
         if self.text.alphabet == "auto":
-            raise ValueError("text.alphabet = 'auto' is not an alphabet; a model file has the characters")
+            raise ValueError("text.alphabet = 'auto' cannot be stored; a model file lists the characters")
 
     @property
     def alphabet(self) -> Alphabet:

@@ -48,7 +48,7 @@ _STRIDES = {2: (2, 1), 3: (3, 1), 4: (2, 2)}
 def check_dropout(probability: float) -> None:
     """Raise ValueError for a dropout probability that `Dropout` would round to 0 or 1."""
     if probability != 0 and not 0.002 <= probability <= 0.996:
-        raise ValueError(f"dropout = {probability} is not 0 or within 0.002 to 0.996")
+        raise ValueError(f"dropout = {probability} is neither 0 nor between 0.002 and 0.996")
 
 
 @dataclass(frozen=True)

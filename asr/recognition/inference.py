@@ -58,13 +58,13 @@ class TranscribeOptions:
         if self.nbest < 1:
             raise OptionsError(f"nbest = {self.nbest} is not 1 or more")
         if not 0 <= self.whole <= 24 * 3600:
-            raise OptionsError(f"whole = {self.whole} is not within 0 to {24 * 3600}")
+            raise OptionsError(f"whole = {self.whole} is not between 0 and {24 * 3600}")
         if not 1 <= self.window <= 3600:
-            raise OptionsError(f"window = {self.window} is not within 1 to 3600")
+            raise OptionsError(f"window = {self.window} is not between 1 and 3600")
         if not 0 <= self.overlap <= self.window / 2:
-            raise OptionsError(f"overlap = {self.overlap} is not within 0 to half the window ({self.window / 2:g})")
+            raise OptionsError(f"overlap = {self.overlap} is not between 0 and half the window ({self.window / 2:g})")
         if self.batch_seconds is not None and not 1 <= self.batch_seconds <= 3600:
-            raise OptionsError(f"batch_seconds = {self.batch_seconds} is not within 1 to 3600")
+            raise OptionsError(f"batch_seconds = {self.batch_seconds} is not between 1 and 3600")
         if self.threads < 0:
             raise OptionsError(f"threads = {self.threads} is not 0 or more")
 

@@ -86,8 +86,8 @@ class OutputFolder:
             if other is not file:
                 target = self._target(file, self._endings(1 if self._split else None)[0])
                 raise OutputError(
-                    f"{other.path} and {file.path} would both be written to {target}; rename one, or give each an "
-                    "--out of its own"
+                    f"{other.path} and {file.path} would both be written to {target}; rename one, or use a "
+                    "different --out for each"
                 )
         pending = [file for file in inputs if not self._is_current(file)]
         claims = []
@@ -146,12 +146,13 @@ class OutputFolder:
 
     def _check(self, target: Path, file: InputFile, ending: str, sources: set[str]) -> None:
         if os.path.realpath(target) in sources:
-            raise OutputError(f"{target}: {file.path} would be written over a file that is read; choose another --out")
+            raise OutputError(f"{target}: {file.path} would overwrite an input file; choose another --out")
         if target.is_dir():
-            raise OutputError(f"{target}: a folder where {file.path} would be written; choose another --out")
+            raise OutputError(f"{target}: a folder has the name of the output of {file.path}; choose another --out")
         if target.exists() and ending not in self._output(file).endings and not self._force:
             raise OutputError(
-                f"{target}: it exists and no earlier run wrote it; choose another --out, or write over it with --force"
+                f"{target}: already exists and was not written by an earlier run; choose another --out, or "
+                "overwrite it with --force"
             )
 
     def _is_current(self, file: InputFile) -> bool:

@@ -40,7 +40,7 @@ def pack(parts: Parts, name: str, out: Path) -> Bundle:
     network, contents = checkpoint.load(parts.model)
     matrices = checkpoint.matrices(contents)
     if matrices is None:
-        raise ModelNameError(f"{parts.model}: it lacks the matrices of its features, as an older asr wrote it")
+        raise ModelNameError(f"{parts.model}: the feature matrices are missing, as an older asr wrote the file")
     settings = decoder.read_settings(parts.decoder)
     if parts.lm:
         if settings.greedy:
@@ -73,9 +73,9 @@ def _check_place(final: Bundle, parts: Parts, settings: DecoderSettings) -> None
     sources = [parts.model, parts.decoder, *(Path(name) for name in (settings.lm, settings.rescorer) if name)]
     for path in present:
         if any(source.exists() and path.samefile(source) for source in sources):
-            raise ModelNameError(f"{path}: it is packed and would be replaced; choose another --name or --out")
+            raise ModelNameError(f"{path}: the bundle would overwrite this input file; choose another --name or --out")
     if present and not (final.model.is_file() and final.decoder):
-        raise ModelNameError(f"{present[0]}: it exists and is not part of a bundle; choose another --name or --out")
+        raise ModelNameError(f"{present[0]}: exists and is not part of a bundle; choose another --name or --out")
 
 
 def _with_models(draft: Bundle, settings: DecoderSettings, models: LanguageModels, bits: int) -> DecoderSettings:

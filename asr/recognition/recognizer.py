@@ -156,7 +156,7 @@ class Recognizer:
         except (AlignmentError, DecodingError) as error:
             message = f"{recording.path}: {error}"
         except torch.OutOfMemoryError:
-            message = f"{recording.path}: the device has not enough memory for it"
+            message = f"{recording.path}: the device does not have enough memory for it"
         channel = 0 if options.split_channels else None
         return [FileResult(recording.path, error=message, channel=channel, id=recording.id)]
 
@@ -224,6 +224,8 @@ def load(path: str | Path, device: str = "cpu") -> Recognizer:
     network, contents = checkpoint.load(path)
     matrices = checkpoint.matrices(contents)
     if matrices is None:
-        raise ModelFileError(f"{path}: it lacks the matrices of its features, as an older asr wrote it; train it again")
+        raise ModelFileError(
+            f"{path}: the feature matrices are missing, as an older asr wrote the file; train it again"
+        )
     frontend = Frontend(contents.settings.features, matrices, chosen)
     return Recognizer(AcousticModel(contents.settings, frontend, network.to(chosen).eval()), contents.card)

@@ -85,7 +85,7 @@ class Stream:
         nothing of the chunk is processed then. Raise StreamError after the end of the stream.
         """
         if self._ended:
-            raise StreamError("the stream has ended; begin a new one")
+            raise StreamError("the stream has ended; start a new one")
         self._process(self._mono(np.asarray(chunk)), last=False)
         return self.text
 

@@ -159,7 +159,7 @@ def _contrast(pair: Document, several: bool) -> list[str]:
         f"  paired bootstrap {_p(bootstrap['p_corrected'])}, MAPSSWE {_p(test['p_corrected'])}{corrected} "
         f"({z}{formats.counted(test['segments'], 'segment')})",
         f"  {pair['second']} has fewer errors in {formats.counted(pair['wins'], 'utterance')}, more in "
-        f"{pair['losses']:,}, as many in {pair['ties']:,}",
+        f"{pair['losses']:,}, the same number in {pair['ties']:,}",
     ]
 
 

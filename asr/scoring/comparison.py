@@ -117,14 +117,14 @@ def _verdict(first: str, second: str, bootstrap: Bootstrap, p_values: tuple[floa
         for bound in (bootstrap.difference.value, bootstrap.difference.low, bootstrap.difference.high)
     )
     if not bootstrap.difference.value:
-        words = f"{first} and {second} make as many errors, 95 % interval of the difference"
-        return f"{words} {low:.2f} to {high:.2f}: no difference shown"
+        words = f"{first} and {second} have the same number of errors, 95 % interval of the difference"
+        return f"{words} {low:.2f} to {high:.2f}: no significant difference"
     better = second
     if bootstrap.difference.value < 0:
         better, value, low, high = first, -value, 0.0 - high, 0.0 - low
     significant = [p < LEVEL for p in p_values]
     verdict = f"{better} is better by {value:.2f} points, 95 % interval {low:.2f} to {high:.2f}: "
-    verdict += "shown" if all(significant) else "not shown"
+    verdict += "significant" if all(significant) else "not significant"
     if any(significant) and not all(significant):
         verdict += f", as the two tests disagree (bootstrap p = {p_values[0]:.3f}, MAPSSWE p = {p_values[1]:.3f})"
     return verdict

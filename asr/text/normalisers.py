@@ -132,7 +132,7 @@ def _replacer(content: str, normaliser: Normaliser, name: str) -> Normaliser:
             raise TextError(f"{name}, line {number}: {pair[:60]!r} is not of the form 'colour = color'")
         spelling, replacement = map(normaliser, sides)
         if not spelling or not replacement:
-            raise TextError(f"{name}, line {number}: the normaliser leaves nothing of {sides[bool(spelling)]!r}")
+            raise TextError(f"{name}, line {number}: {sides[bool(spelling)]!r} is empty after normalisation")
         if replacements.get(spelling, replacement) != replacement:
             raise TextError(
                 f"{name}, line {number}: {spelling!r} is already replaced by {replacements[spelling]!r}; delete one"

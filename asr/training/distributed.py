@@ -39,7 +39,7 @@ class World:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:
-            raise ValueError(f"rank = {self.rank} is not within 0 to {self.size - 1}")
+            raise ValueError(f"rank = {self.rank} is not between 0 and {self.size - 1}")
 
     @property
     def is_main(self) -> bool:

@@ -138,7 +138,7 @@ def _text(row: Utterance, alphabet: Alphabet, check: Check, samples: int) -> Ite
     unknown = alphabet.unknown(text)
     if unknown:
         swapped = [character for character in unknown if not alphabet.unknown(character.swapcase())]
-        why = f"; {', '.join(map(repr, swapped))} only in the other case" if swapped else ""
+        why = f"; the alphabet has {', '.join(repr(character.swapcase()) for character in swapped)}" if swapped else ""
         severity, effect = ("warning", "; it will be dropped") if check.text.unknown == "drop" else ("error", "")
         message = f"{', '.join(map(repr, unknown))} not in the alphabet{why}{effect}"
         yield severity, "case" if swapped else "characters", message
@@ -169,8 +169,8 @@ def _between(manifests: Mapping[str, Sequence[Utterance]], normaliser: str) -> I
         for earlier, seen in texts.items():
             for row in rows:
                 if len(row.text.split()) >= 5 and normalise(row.text, normaliser) in seen:
-                    yield Finding("warning", "leak", name, row.id, f"its text is in {earlier}, too")
+                    yield Finding("warning", "leak", name, row.id, f"its text is also in {earlier}")
             for speaker in sorted(speakers[earlier].intersection(row.speaker for row in rows) - {""}):
-                yield Finding("warning", "speaker", name, "", f"speaker {speaker} is in {earlier}, too")
+                yield Finding("warning", "speaker", name, "", f"speaker {speaker} is also in {earlier}")
         texts[name] = {normalise(row.text, normaliser) for row in rows}
         speakers[name] = {row.speaker for row in rows}

@@ -57,7 +57,7 @@ def read_ctm(file: InputFile) -> list[CtmWord]:
         times = parse_seconds(location, "start", start), parse_seconds(location, "duration", duration)
         words.append(CtmWord(recording, channel, *times, text, confidence, number))
     if not words:
-        raise TranscriptError(f"{file.name}: no words in it")
+        raise TranscriptError(f"{file.name}: no words")
     return words
 
 

@@ -58,12 +58,12 @@ def match(
     if len(missing) == len(scored):
         theirs = quoted(hypotheses[0].id) if hypotheses else "none"
         ours = quoted(scored[0].id) if scored else "none"
-        raise TranscriptError(f"{name}: it has no id of the references (it has {theirs}, they have {ours})")
+        raise TranscriptError(f"{name}: no id is in the references (its first id is {theirs}, theirs is {ours})")
     if (missing or extra) and not allow_missing:
-        counts = [f"{_count_ids(missing)} of the references missing ({list_ids(missing)})"] if missing else []
-        counts += [f"{_count_ids(extra)} in no reference ({list_ids(extra)})"] if extra else []
+        counts = [f"no hypothesis for {_count_ids(missing)} ({list_ids(missing)})"] if missing else []
+        counts += [f"{_count_ids(extra)} not in the references ({list_ids(extra)})"] if extra else []
         raise TranscriptError(
-            f"{name}: {'; '.join(counts)}; --allow-missing counts the missing as deleted and leaves the others out"
+            f"{name}: {'; '.join(counts)}; --allow-missing counts missing ids as deletions and ignores the others"
         )
     return Matched(tuple(_pair(reference, by_id.get(reference.id)) for reference in scored), missing, extra)
 

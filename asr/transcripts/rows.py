@@ -89,5 +89,5 @@ def check_rows(file: InputFile, rows: Iterable[TranscriptRow]) -> list[Transcrip
                 "remove one of them or give it another id"
             )
     if not checked:
-        raise TranscriptError(f"{file.name}: no transcripts in it")
+        raise TranscriptError(f"{file.name}: no transcripts")
     return list(checked.values())

@@ -40,8 +40,8 @@ def read_table(file: InputFile, delimiter: str) -> list[TranscriptRow]:
             continue
         if len(cells) != len(names):
             raise TranscriptError(
-                f"{location}: {len(cells)} cells where the header has {len(names)}; "
-                + ("put a text with a comma in quotes" if delimiter == "," else "a text must not have a tab")
+                f"{location}: {len(cells)} cells, but the header has {len(names)}; "
+                + ("put a text with a comma in quotes" if delimiter == "," else "a text must not contain a tab")
             )
         fields = {name: cell for name, cell in zip(names, cells, strict=True) if name in _FIELDS}
         rows.append(row_from_fields(location, number, fields))

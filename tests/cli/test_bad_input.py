@@ -224,7 +224,7 @@ AUDIO = [
 ]
 MANIFEST = [
     Mistake("missing", lambda place: place.evaluate(place.folder / "no.jsonl"), 2, r"no\.jsonl.* does not exist"),
-    Mistake("empty", with_lines(""), 1, r"rows\.jsonl: no utterances in it"),
+    Mistake("empty", with_lines(""), 1, r"rows\.jsonl: no utterances"),
     Mistake("not JSON", with_lines("\n{oops\n"), 1, r"rows\.jsonl, line 2: not JSON"),
     Mistake("not an object", with_lines("[1]\n"), 1, r"rows\.jsonl, line 1: not a JSON object"),
     Mistake("not UTF-8", with_lines(b'{"id": "\xff"}\n'), 1, r"rows\.jsonl, line 1: not UTF-8"),
@@ -258,17 +258,17 @@ SETTINGS = [
     Mistake("value for a section", with_recipe("model = 3\n"), 2, r"model is a section, \[model\], not a value"),
     Mistake("cell", with_set("model.cell=transformer"), 2, r"\[model\] cell = 'transformer' is not one of rnn-tanh"),
     Mistake("time reduction", with_set("model.time_reduction=5"), 2, r"time_reduction = 5 is not one of 2, 3, 4"),
-    Mistake("layers", with_set("model.layers=0"), 2, r"layers = 0 is not within 1 to 32"),
-    Mistake("dropout", with_set("model.dropout=1.0"), 2, r"dropout = 1\.0 is not 0 or within"),
-    Mistake("coefficients", with_set("features.coefficients=300"), 2, r"coefficients = 300 is not within 1 to"),
+    Mistake("layers", with_set("model.layers=0"), 2, r"layers = 0 is not between 1 and 32"),
+    Mistake("dropout", with_set("model.dropout=1.0"), 2, r"dropout = 1\.0 is neither 0 nor between"),
+    Mistake("coefficients", with_set("features.coefficients=300"), 2, r"coefficients = 300 is not between 1 and"),
     Mistake("band edges", with_set("features.low_frequency=9000"), 2, r"0 <= low < high <= 8000 Hz"),
     Mistake("normalisation", with_set("features.normalisation=batch"), 2, r"normalisation = 'batch' is not one of"),
     Mistake("normaliser", with_set("text.normaliser=lower"), 2, r"normaliser = 'lower' is not one of upper, none"),
     Mistake("alphabet", with_set("text.alphabet=ABA"), 2, r"alphabet: 'A' is twice"),
-    Mistake("speeds", with_set("augment.speeds=[3.0]"), 2, r"speeds: 3\.0 is not within 0\.5 to 2"),
+    Mistake("speeds", with_set("augment.speeds=[3.0]"), 2, r"speeds: 3\.0 is not between 0\.5 and 2"),
     Mistake("learning rate", with_set("training.learning_rate=-1"), 2, r"learning_rate = -1\.0 is not more than 0"),
     Mistake("not an assignment", with_set("epochs"), 2, r"--set epochs: not of the form section\.key=value"),
-    Mistake("epochs", lambda place: place.train("--epochs", "0"), 2, r"epochs = 0 is not within 1 to"),
+    Mistake("epochs", lambda place: place.train("--epochs", "0"), 2, r"epochs = 0 is not between 1 and"),
     Mistake("its own manifest", own_manifest, 1, r"the run would overwrite its own manifest"),
     Mistake("run again", run_again, 1, r"started with other settings or data \(training.seed: 1 -> 9\); .*--overwrite"),
     Mistake("over a model", over_a_model, 1, r"out has a model, but no training state to resume; choose another --out"),
@@ -279,7 +279,9 @@ SETTINGS = [
     Mistake(
         "no noise", with_set("augment.noise=nowhere"), 1, r"augment.noise = 'nowhere': not a folder with recordings"
     ),
-    Mistake("noise ratio", with_set("augment.noise_snr_low=30"), 2, r"noise_snr_high = 25.0 is not within 30.0 to 100"),
+    Mistake(
+        "noise ratio", with_set("augment.noise_snr_low=30"), 2, r"noise_snr_high = 25.0 is not between 30.0 and 100"
+    ),
     Mistake(
         "batch size", with_set("training.batch_seconds=some"), 2, r"batch_seconds = 'some' is neither a number nor"
     ),
@@ -344,7 +346,7 @@ CORPORA = [
         "joined with itself",
         lambda place: ["prepare", "join", str(place.row()), *place.out("."), "--name", "rows"],
         2,
-        r"rows\.jsonl is one of the manifests; choose another --name",
+        r"rows\.jsonl is one of the input manifests; choose another --name",
     ),
     Mistake(
         "Latin-1", lambda place: place.table(b"audio,text\na.wav,\xe9\n"), 1, r"line 2: not UTF-8 \(byte 7 is 0xE9\)"
@@ -375,8 +377,12 @@ LANGUAGE_MODELS = [
         1,
         r"rows\.jsonl, line 1: not JSON",
     ),
-    Mistake("name", lambda place: place.lm_train(out="lm.bin"), 2, r"an ngram model ends with \.arpa or \.arpa\.gz"),
-    Mistake("name of rnn", lambda place: place.lm_train("--kind", "rnn"), 2, r"an rnn model ends with \.safetensors"),
+    Mistake(
+        "name", lambda place: place.lm_train(out="lm.bin"), 2, r"an ngram model must end with \.arpa or \.arpa\.gz"
+    ),
+    Mistake(
+        "name of rnn", lambda place: place.lm_train("--kind", "rnn"), 2, r"an rnn model must end with \.safetensors"
+    ),
     Mistake("option of rnn", lambda place: place.lm_train("--epochs", "3"), 2, r"--epochs needs --kind rnn"),
     Mistake("option of ngram", lambda place: place.rnn_train("--order", "3"), 2, r"--order needs --kind ngram"),
     Mistake("order", lambda place: place.lm_train("--order", "0"), 2, r"0 is not in the range 1<=x<=9"),
@@ -398,15 +404,15 @@ LANGUAGE_MODELS = [
         2,
         r"▁ stands for the space",
     ),
-    Mistake("auto", lambda place: place.rnn_train("--alphabet", "auto"), 2, r"give the characters themselves"),
+    Mistake("auto", lambda place: place.rnn_train("--alphabet", "auto"), 2, r"list the characters"),
     Mistake(
         "model and alphabet",
         lambda place: place.rnn_train("--alphabet", "AB", "--model", str(place.model)),
         2,
-        r"--model brings its normaliser and alphabet",
+        r"--model sets the normaliser and alphabet",
     ),
     Mistake("cell", lambda place: place.rnn_train("--cell", "elman"), 2, r"cell = 'elman' is not one of rnn-tanh"),
-    Mistake("dropout", lambda place: place.rnn_train("--dropout", "1"), 2, r"dropout = 1\.0 is not 0 or within"),
+    Mistake("dropout", lambda place: place.rnn_train("--dropout", "1"), 2, r"dropout = 1\.0 is neither 0 nor between"),
     Mistake(
         "learning rate", lambda place: place.rnn_train("--learning-rate", "0"), 2, r"--learning-rate = 0\.0 is not"
     ),
@@ -456,8 +462,8 @@ TRANSCRIBING = [
     Mistake("force", lambda place: place.sound("--force"), 2, r"--force needs --out FOLDER"),
     Mistake("jobs", lambda place: place.sound("--jobs", "0"), 2, r"0 is not in the range x>=1"),
     Mistake("one output", two_of_one, 1, r"a\.flac and .*a\.wav would both be written to .*a\.txt; rename one, or"),
-    Mistake("over others'", over_a_text, 1, r"a\.txt: it exists and no earlier run wrote it; .*--force"),
-    Mistake("over itself", over_itself, 1, r"a\.txt would be written over a file that is read; choose another --out"),
+    Mistake("over others'", over_a_text, 1, r"a\.txt: already exists and was not written by an earlier run; .*--force"),
+    Mistake("over itself", over_itself, 1, r"a\.txt would overwrite an input file; choose another --out"),
     Mistake("out is a file", lambda place: place.sound("--out", str(place.file("x", "y"))), 2, r"x' is a file"),
     Mistake(
         "out in a file",
@@ -482,21 +488,23 @@ ARGUMENTS = [
         "model and recipe",
         lambda place: ["doctor", str(place.row()), "-m", str(place.model), "-r", str(place.tones / "tiny.toml")],
         2,
-        r"--model and --recipe exclude each other",
+        r"--model and --recipe cannot be used together; give one of them",
     ),
 ]
 SCORES = [
     Mistake("no references", lambda place: ["score", "no.txt", "no.txt"], 2, r"no\.txt' does not exist"),
     Mistake("no hypotheses", lambda place: ["score", str(place.file("r.txt", "u1 A\n"))], 2, r"argument 'HYPOTHESES'"),
-    Mistake("empty", lambda place: place.score(""), 1, r"h\.txt: no transcripts in it"),
+    Mistake("empty", lambda place: place.score(""), 1, r"h\.txt: no transcripts"),
     Mistake("not UTF-8", lambda place: place.score(b"u1 \xff\n"), 1, r"h\.txt, line 1: not UTF-8 \(byte 4 is 0xFF\)"),
     Mistake("twice", lambda place: place.score("u1 A\nu1 B\n"), 1, r"row 2: id 'u1' is already in row 1; remove"),
-    Mistake("other ids", lambda place: place.score("A\n"), 1, r"no id of the references \(it has 'A', they"),
+    Mistake(
+        "other ids", lambda place: place.score("A\n"), 1, r"no id is in the references \(its first id is 'A', theirs"
+    ),
     Mistake(
         "missing ids",
         lambda place: place.score("u1 A\n", references="u1 A\nu2 B\n"),
         1,
-        r"h\.txt: 1 id of the references missing \('u2'\); --allow-missing counts",
+        r"h\.txt: no hypothesis for 1 id \('u2'\); --allow-missing counts",
     ),
     Mistake("trn", lambda place: place.score("A u1\n", name="h.trn"), 1, r"h\.trn, row 1: 'A u1' is not of the form"),
     Mistake("ctm", lambda place: place.score("u1 1 x 1 A\n", name="h.ctm"), 1, r"row 1: start 'x' is not a number of"),
@@ -527,7 +535,7 @@ SCORES = [
         "one system",
         lambda place: ["compare", *place.score("u1 A\n")[1:]],
         2,
-        r"needs REFERENCES and the hypotheses of two systems or more",
+        r"needs REFERENCES and the hypotheses of two or more systems",
     ),
     Mistake(
         "itself",
@@ -547,7 +555,9 @@ DECODING = [
     Mistake("weight alone", lambda place: place.sound("--lm-weight", "1"), 2, r"--lm-weight needs a language model"),
     Mistake("rescorer's alone", lambda place: place.sound("--rescorer-weight", "1"), 2, r"--rescorer-weight needs a"),
     Mistake("width", lambda place: place.sound("--beam-width", "0"), 2, r"0 is not in the range x>=1"),
-    Mistake("greedy and beam", lambda place: place.sound("--greedy", "--beam-width", "9"), 2, r"goes with no other"),
+    Mistake(
+        "greedy and beam", lambda place: place.sound("--greedy", "--beam-width", "9"), 2, r"cannot be used with other"
+    ),
     Mistake("hotword's weight", lambda place: place.sound("--hotword", "A:x"), 2, r"the weight 'x' is not a number"),
     Mistake("hotword's letters", lambda place: place.sound("--hotword", "AXE"), 1, r"'AXE': 'X' is not in the alph"),
     Mistake("empty hotword", lambda place: place.sound("--hotword", " "), 1, r"a hotword is empty"),
@@ -601,21 +611,26 @@ DECODING = [
     ),
 ]
 ALIGNING = [
-    Mistake("nothing", lambda place: place.align(), 2, r"AUDIO and TEXT are missing, or --manifest"),
-    Mistake("no text", lambda place: place.align("a.wav"), 2, r"the text of a\.wav is missing: a file TEXT, or --text"),
+    Mistake("nothing", lambda place: place.align(), 2, r"AUDIO is missing; give AUDIO and TEXT, or --manifest"),
+    Mistake(
+        "no text",
+        lambda place: place.align("a.wav"),
+        2,
+        r"the text of a\.wav is missing; give a file TEXT, or --text WORDS",
+    ),
     Mistake("no recording", lambda place: place.align("no.wav", "--text", "A"), 1, r"no\.wav: no such file"),
     Mistake("lost text", lambda place: place.align("a.wav", "no.txt"), 2, r"no\.txt' does not exist"),
     Mistake(
         "two texts",
         lambda place: place.align("a.wav", place.file("a.txt", "A"), "--text", "A"),
         2,
-        r"TEXT and --text exclude each other",
+        r"TEXT and --text cannot be used together; give one of them",
     ),
     Mistake(
         "manifest and recording",
         lambda place: place.align("a.wav", "--manifest", place.row()),
         2,
-        r"--manifest excludes AUDIO and TEXT",
+        r"--manifest cannot be used with AUDIO or TEXT",
     ),
     Mistake(
         "text not UTF-8",
@@ -645,13 +660,13 @@ ALIGNING = [
         "suspects as ctm",
         lambda place: place.align("--manifest", place.row(), "--suspects", "3", "--format", "ctm"),
         2,
-        r"--suspects needs --manifest, and excludes --format ctm and textgrid",
+        r"--suspects needs --manifest and cannot be used with --format ctm or textgrid",
     ),
     Mistake(
         "grids on stdout",
         lambda place: place.align("--manifest", place.row(), "--format", "textgrid"),
         2,
-        r"many files: give a folder with --out",
+        r"a file for each row; give a folder with --out",
     ),
 ]
 STREAMS = [

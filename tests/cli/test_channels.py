@@ -123,13 +123,16 @@ def test_transcripts_of_channels_up_to_date_are_skipped(command: Command) -> Non
 def test_channel_files_of_other_origin_are_not_replaced(command: Command) -> None:
     Path("out").mkdir()
     Path("out/call.2.txt").write_text("mine")
-    assert "call.2.txt: it exists and no earlier run wrote it" in command("call.wav", "--out", "out", code=1)[1]
+    assert (
+        "call.2.txt: already exists and was not written by an earlier run"
+        in command("call.wav", "--out", "out", code=1)[1]
+    )
     assert command.written() == {"call.2.txt": "mine"}
     command("call.wav", "--out", "out", "--force")
     assert command.written() == {"call.1.txt": "AB CA\n", "call.2.txt": "BB\n"}
     Path("out/call.ctm").write_text("mine")
     assert (
-        "call.ctm: it exists and no earlier run wrote it"
+        "call.ctm: already exists and was not written by an earlier run"
         in command("call.wav", "--out", "out", "--format", "ctm", code=1)[1]
     )
 

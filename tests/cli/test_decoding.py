@@ -172,7 +172,7 @@ def test_messages_about_compiling_respect_quiet(
     assert f"writing {lm}.bin" in shown and "compiling the beam search" not in shown
     monkeypatch.setattr("asr.decoding.beam.search_is_compiled", lambda: False)
     assert main(command) == 0
-    assert "compiling the beam search for this machine" in capsys.readouterr().err
+    assert "compiling the beam search, once per machine" in capsys.readouterr().err
     assert main([*command, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
 

@@ -232,7 +232,7 @@ def test_ctrl_c_before_the_first_step_writes_nothing(
     monkeypatch.setattr(rnnlm, "train", stopped)
     out = tmp_path / "lm.safetensors"
     assert main(["lm", "train", str(texts), "--out", str(out), *RNN]) == 130
-    assert capsys.readouterr().err == "stopped; nothing is written yet\n"
+    assert capsys.readouterr().err == "stopped; no model has been written\n"
     assert not out.exists()
 
 

@@ -103,9 +103,9 @@ def test_fail_above(limit: str, code: int, folder: Path, capsys: pytest.CaptureF
 def test_missing_ids_are_refused_or_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "few.txt").write_text("u1 THE CAT SAT\nu2 A DOG\nu9 X\n")
     assert run(folder, "score", "refs.txt", "few.txt") == 1
-    assert "1 id of the references missing ('u3'); 1 id in no reference ('u9')" in capsys.readouterr().err
+    assert "no hypothesis for 1 id ('u3'); 1 id not in the references ('u9')" in capsys.readouterr().err
     assert run(folder, "score", "refs.txt", "few.txt", "--allow-missing", "--json", str(folder / "r.json")) == 0
-    assert rows(capsys.readouterr().out)["missing"] == "1, counted as deleted: 'u3'"
+    assert rows(capsys.readouterr().out)["missing"] == "1, counted as deletions: 'u3'"
     body = json.loads((folder / "r.json").read_text())
     assert (body["deletions"], body["words"], body["facts"]["extra"][:1]) == (2, 7, "1")
 
@@ -121,7 +121,7 @@ def test_ctm_against_stm(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     (folder / "r.stm").write_text("r 1 ann 0 2 THE CAT\nr 1 bob 2 4 A DOG\n")
     (folder / "h.ctm").write_text("r 1 2.5 0.5 A 0.9\nr 1 0.1 0.5 THE 0.8\nr 1 1.0 0.5 BAT 0.3\nr 1 9 1 X 1\n")
     assert run(folder, "score", "r.stm", "h.ctm", "--json", str(folder / "r.json")) == 0
-    assert rows(capsys.readouterr().out)["outside"] == "1 words outside the segments, left out"
+    assert rows(capsys.readouterr().out)["outside"] == "1 words outside the segments, ignored"
     body = json.loads((folder / "r.json").read_text())
     assert (body["substitutions"], body["deletions"], body["audio_seconds"]) == (1, 1, 4.0)
     assert body["calibration"]["words"] == 3
@@ -185,12 +185,12 @@ def test_compare_prints_a_verdict(folder: Path, capsys: pytest.CaptureFixture[st
     options = ["--normaliser", "basic", "--json", str(folder / "c.json"), "--report", str(folder / "c.html")]
     assert run(folder, "compare", "refs.txt", "a.txt", "b.txt", *options) == 0
     output = capsys.readouterr()
-    assert "a and b: b is better by 14.29 points, 95 % interval 0.00 to 33.33: not shown" in output.out
+    assert "a and b: b is better by 14.29 points, 95 % interval 0.00 to 33.33: not significant" in output.out
     assert output.err == ""
     body = json.loads((folder / "c.json").read_text())
     assert [system["name"] for system in body["systems"]] == ["a", "b"]
     assert body["facts"]["normaliser"] == "basic"
-    assert "not shown" in (folder / "c.html").read_text()
+    assert "not significant" in (folder / "c.html").read_text()
 
 
 def test_two_reports_can_be_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -233,14 +233,14 @@ def test_ctrl_c_keeps_and_counts_what_is_done(command: Command, out: bool, monke
     with monkeypatch.context() as patched:
         patched.setattr(Recognizer, "transcribe_files", interrupted)
         output, error = command(*arguments, *(["--out", "out"] if out else []), code=130)
-    assert error.startswith("asr: stopped: ") and " of 3 recordings are done" in error
+    assert error.startswith("asr: stopped: ") and " of 3 recordings were transcribed" in error
     if not out:
         assert error.startswith("asr: stopped: 2 of 3")
         assert output == "AB\nCAB A\n"
         return
     written = command.written()
     assert {"a.txt", "b/c.txt"} <= set(written) and error.startswith(f"asr: stopped: {len(written)} of 3")
-    assert "the same command continues from there" in error
+    assert "run the same command again to continue" in error
     output, _ = command(*arguments, "--out", "out")
     assert output.endswith(f", {len(written)} up to date\n")
     assert set(command.written()) == {"a.txt", "b/c.txt", "b/d.txt"}
@@ -267,7 +267,7 @@ def test_ctrl_c_ends_a_process_at_once(command: Command, jobs: int) -> None:
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert time.monotonic() - begin < 10
-    done = re.search(r"stopped: (\d+) of 44 recordings are done and kept in out", error)
+    done = re.search(r"stopped: (\d+) of 44 recordings were transcribed and are kept in out", error)
     # A file may have been written but not counted yet.
     assert done and len(command.written()) - 1 <= int(done[1]) <= len(command.written()) < 44
     assert error.count("\n") == 1
@@ -278,7 +278,7 @@ def test_ctrl_c_ends_a_process_at_once(command: Command, jobs: int) -> None:
     ("arguments", "message"),
     [
         (["in", "--format", "txt,srt"], "several formats need --out FOLDER"),
-        (["in", "--format", "vtt"], "--format vtt of 3 recordings needs --out FOLDER"),
+        (["in", "--format", "vtt"], "--format vtt with 3 recordings needs --out FOLDER"),
         (["in", "--force"], "--force needs --out FOLDER"),
         (["-", "--list", "-"], "both standard input"),
         (["in", "--format", "txt,"], "'' is not one of txt, json"),

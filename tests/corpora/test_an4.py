@@ -87,7 +87,7 @@ def test_progress_ends_with_all_files(distribution: Path) -> None:
 
 
 def test_folder_without_lists_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"no etc/an4_train\.transcription in it; give the folder an4/ or"):
+    with pytest.raises(CorpusError, match=r"contains no etc/an4_train\.transcription; give the folder an4/ or"):
         an4.read(tmp_path)
 
 

@@ -124,7 +124,7 @@ def test_subset_that_is_not_a_folder_name_is_refused(tree: Path, subset: str) ->
 
 
 def test_root_that_is_the_subset_is_refused(tree: Path) -> None:
-    with pytest.raises(CorpusError, match=r"this is the subset itself; give the folder above it"):
+    with pytest.raises(CorpusError, match=r"this is the subset itself; give its parent folder"):
         librispeech.read(tree / "dev-clean", "dev-clean")
 
 

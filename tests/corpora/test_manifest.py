@@ -219,7 +219,7 @@ def test_manifest_without_utterances_is_refused(content: bytes, tmp_path: Path) 
     (tmp_path / "m.jsonl").write_bytes(content)
     with pytest.raises(CorpusError) as caught:
         manifest.read(tmp_path / "m.jsonl")
-    assert str(caught.value) == f"{tmp_path / 'm.jsonl'}: no utterances in it"
+    assert str(caught.value) == f"{tmp_path / 'm.jsonl'}: no utterances"
 
 
 # Written whole or not at all

@@ -107,8 +107,8 @@ def test_progress_counts_each_file_once(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"table\.csv: no rows in it"),
-        ("audio,text\n\n", r"table\.csv: no rows in it"),
+        ("", r"table\.csv: no rows"),
+        ("audio,text\n\n", r"table\.csv: no rows"),
         (
             "audio,label\nclips/a.wav,ONE\n",
             r"row 1: 'audio,label' is neither a header with a column for the audio \(aud",
@@ -134,7 +134,10 @@ def test_progress_counts_each_file_once(folder: Path) -> None:
         ("audio,text,duration\nclips/a.wav,ONE,0\n", r"row 2: duration 0; leave it empty"),
         ("audio,text,duration\nclips/a.wav,ONE,0.7\n", r"row 2: segment 0–0\.7 s exceeds .*a\.wav \(0\.500 s\)"),
         ("audio,text,offset\nclips/a.wav,ONE,0.5\n", r"row 2: offset 0\.5 s is not before the end of .*a\.wav"),
-        ('audio,text\nclips/a.wav,ONE\nclips/b c.wav,"TWO\n', r"row 3: unexpected end of data; write a cell with , or"),
+        (
+            'audio,text\nclips/a.wav,ONE\nclips/b c.wav,"TWO\n',
+            r"row 3: unexpected end of data; quote cells that contain , or",
+        ),
         ('"clips/a.wav,ONE\n', r"row 1: unexpected end of data"),
         (b"\xff\xfea\x00\x00", r"not UTF-16 \(byte 5\); save the table as 'CSV UTF-8'"),
         (b"audio,text\nclips/a.wav,CAF\xc9\n", r"line 2: not UTF-8 \(byte 16 is 0xC9\); save the file as UTF-8"),
@@ -201,7 +204,7 @@ def test_folder_with_mistakes(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"clips/a\.wav: no a\.txt beside it"):
         table.read(folder)
     write(folder / "clips", "\n", "a.txt")
-    with pytest.raises(CorpusError, match=r"clips/a\.txt: no text in it"):
+    with pytest.raises(CorpusError, match=r"clips/a\.txt: the file has no text; write the text there"):
         table.read(folder)
     write(folder / "clips", b"CAF\xc9", "a.txt")
     with pytest.raises(EncodingError, match=r"clips/a\.txt, line 1: not UTF-8"):

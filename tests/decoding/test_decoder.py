@@ -345,7 +345,7 @@ def test_settings_survive_any_path(name: str, tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DecodingError, match="not a UTF-8 path"):
+    with pytest.raises(DecodingError, match="the path is not UTF-8"):
         decoder.to_toml(DecoderSettings(lm=str(tmp_path / "lm\udcff.arpa")), tmp_path)
 
 

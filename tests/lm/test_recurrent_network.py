@@ -81,7 +81,7 @@ def test_dropout_is_used_in_training_only() -> None:
     ("wrong", "message"),
     [
         ({"cell": "elman"}, "cell = 'elman' is not one of rnn-tanh, "),
-        ({"layers": 0}, "layers = 0 is not within 1 to 32"),
+        ({"layers": 0}, "layers = 0 is not between 1 and 32"),
         ({"embedding": 0}, "embedding = 0"),
         ({"hidden": 10_000}, "hidden = 10000"),
         ({"dropout": 1.0}, "dropout = 1.0"),

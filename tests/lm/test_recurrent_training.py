@@ -244,7 +244,7 @@ def test_state_is_reset_at_the_start_of_an_epoch_only(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"epochs": 0}, "epochs = 0 is not within"),
+        ({"epochs": 0}, "epochs = 0 is not between"),
         ({"seed": -1}, "seed = -1"),
         ({"streams": -1}, "streams = -1"),
         ({"chunk": 0}, "chunk = 0"),

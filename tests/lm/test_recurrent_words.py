@@ -136,7 +136,7 @@ def test_invalid_texts_vocabularies_and_settings() -> None:
         Vocabulary(("A",), -1)
     with pytest.raises(ValueError, match="unit = 'syllable' is not one of character, word"):
         LmFileSettings(unit="syllable")
-    with pytest.raises(ValueError, match="vocabulary: only word models have one"):
+    with pytest.raises(ValueError, match="vocabulary: only word models have a vocabulary"):
         LmFileSettings(vocabulary=("A",))
     with pytest.raises(ValueError, match=r"model\.tied = true: only character models can be tied"):
         LmFileSettings(model=RnnLmSettings(tied=True, embedding=512), unit="word")

@@ -321,14 +321,14 @@ def with_settings(**changed: Any) -> str:
         (with_settings(**{"a\nb": 1}), r"unknown key 'a\nb'"),
         (with_settings(model={"hiden": 3}), "unknown key 'model.hiden'; did you mean 'hidden'?"),
         (with_settings(model={"hidden": "3"}), "model.hidden must be a whole number, not '3'"),
-        (with_settings(model={"hidden": 0}), "[model] hidden = 0 is not within"),
+        (with_settings(model={"hidden": 0}), "[model] hidden = 0 is not between"),
         (with_settings(model={"cell": "transformer"}), "[model] cell = 'transformer' is not one of"),
         (with_settings(model={"dropout": float("nan")}), "[model] dropout = nan"),
         (with_settings(features={"window": 10**400}), ""),
         (with_settings(features={"mel_bands": 0}), "[features] "),
         (with_settings(text={"alphabet": "AA"}), "[text] alphabet: 'A' is twice"),
         (with_settings(text={"alphabet": ""}), "[text] alphabet: "),
-        (with_settings(text={"alphabet": "auto"}), "text.alphabet = 'auto' is not an alphabet"),
+        (with_settings(text={"alphabet": "auto"}), "text.alphabet = 'auto' cannot be stored"),
     ],
 )
 def test_damaged_settings_are_refused(

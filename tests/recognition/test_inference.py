@@ -216,11 +216,11 @@ def test_vad_keeps_speech(recognizer: recognition.Recognizer, tones: Path) -> No
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"whole": -1.0}, "whole = -1.0 is not within 0 to 86400"),
-        ({"window": 0.5}, "window = 0.5 is not within 1 to 3600"),
-        ({"window": 10.0, "overlap": 6.0}, "overlap = 6.0 is not within 0 to half the window (5)"),
-        ({"batch_seconds": 0.5}, "batch_seconds = 0.5 is not within 1 to 3600"),
-        ({"batch_seconds": float("nan")}, "batch_seconds = nan is not within 1 to 3600"),
+        ({"whole": -1.0}, "whole = -1.0 is not between 0 and 86400"),
+        ({"window": 0.5}, "window = 0.5 is not between 1 and 3600"),
+        ({"window": 10.0, "overlap": 6.0}, "overlap = 6.0 is not between 0 and half the window (5)"),
+        ({"batch_seconds": 0.5}, "batch_seconds = 0.5 is not between 1 and 3600"),
+        ({"batch_seconds": float("nan")}, "batch_seconds = nan is not between 1 and 3600"),
         ({"nbest": 0}, "nbest = 0 is not 1 or more"),
         ({"threads": -1}, "threads = -1 is not 0 or more"),
     ],

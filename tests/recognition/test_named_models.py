@@ -138,7 +138,7 @@ def test_commands_accept_a_name(tiny: Bundle, tones: Path, capsys: pytest.Captur
     assert capsys.readouterr().out.endswith(f"{text}\n")
     assert main(["align", str(file), "--text", "ABC", "--model", "tiny"]) == 0
     assert main(["tune", dev, "--model", "tiny", "--into-model"]) == 2
-    assert "a model given by name is not changed" in capsys.readouterr().err
+    assert "a named model cannot be changed" in capsys.readouterr().err
 
 
 def test_transcribe_uses_the_default_model(
@@ -199,9 +199,9 @@ def test_pack_replaces_no_other_file(parts: Parts, tmp_path: Path) -> None:
     assert other.read_text() == "speech" and other not in bundle.files
     trained = out / "last.safetensors"
     trained.write_bytes(parts.model.read_bytes())
-    with pytest.raises(ModelNameError, match=r"last\.safetensors: it exists and is not part of a bundle"):
+    with pytest.raises(ModelNameError, match=r"last\.safetensors: exists and is not part of a bundle"):
         pack(parts, "last", out)
-    with pytest.raises(ModelNameError, match=r"tiny\.safetensors: it is packed and would be replaced"):
+    with pytest.raises(ModelNameError, match=r"tiny\.safetensors: the bundle would overwrite this input file"):
         pack(replace(parts, model=bundle.model), "tiny", out)
     assert trained.read_bytes() == parts.model.read_bytes()
 

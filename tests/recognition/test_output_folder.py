@@ -116,7 +116,7 @@ def test_two_inputs_of_one_output_are_refused(tmp_path: Path, recordings: list[I
 def test_files_of_others_are_not_written_over(tmp_path: Path, recordings: list[InputFile]) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/a.txt").write_text("the true words")
-    with pytest.raises(OutputError, match=r"a\.txt: it exists and no earlier run wrote it; .*--force"):
+    with pytest.raises(OutputError, match=r"a\.txt: already exists and was not written by an earlier run; .*--force"):
         output(tmp_path).begin(recordings)
     assert names(tmp_path / "out") == ["a.txt"]
     folder = output(tmp_path, force=True)
@@ -138,7 +138,7 @@ def test_files_that_are_read_are_not_written_over(tmp_path: Path) -> None:
 
 def test_a_folder_with_the_name_of_an_output_is_refused(tmp_path: Path, recordings: list[InputFile]) -> None:
     (tmp_path / "out/a.txt").mkdir(parents=True)
-    with pytest.raises(OutputError, match=r"a\.txt: a folder where .*a\.wav would be written"):
+    with pytest.raises(OutputError, match=r"a\.txt: a folder has the name of the output of .*a\.wav"):
         output(tmp_path, force=True).begin(recordings)
 
 
@@ -190,7 +190,7 @@ def test_files_of_fewer_channels_than_before_are_removed(tmp_path: Path, recordi
 def test_channel_files_of_others_are_not_written_over(tmp_path: Path, recordings: list[InputFile]) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/a.2.txt").write_text("the true words")
-    with pytest.raises(OutputError, match=r"a\.2\.txt: it exists and no earlier run wrote it"):
+    with pytest.raises(OutputError, match=r"a\.2\.txt: already exists and was not written by an earlier run"):
         output(tmp_path, split=True).begin(recordings)
     with pytest.raises(OutputError, match=r"would both be written to .*a\.1\.txt"):
         output(tmp_path, split=True).begin([recordings[0], InputFile(tmp_path / "in/a.flac", Path("a"))])

@@ -242,11 +242,11 @@ def test_comparison_page_states_the_verdicts() -> None:
     }
     reader = Reader(compared({name: score_pairs(one) for name, one in rows.items()}))
     heading = reader.words.partition("Systems")[0]
-    assert "✓ shown" in heading and "good is better by 12.50 points" in heading and "? not shown" in heading
+    assert "✓ significant" in heading and "good is better by 12.50 points" in heading and "? not significant" in heading
     assert heading.index("good and <bad>: ") < heading.index("good and near: ") < heading.index("<bad> and near: ")
     assert "corrected for 3 comparisons (Holm 1979)" in reader.text and "corrected (Holm); " in reader.text
     assert "paired bootstrap, p" in reader.text and "MAPSSWE, p" in reader.text
-    assert "<bad> has fewer errors 0 as many errors 30 <bad> has more errors 30" in reader.words
+    assert "<bad> has fewer errors 0 same number of errors 30 <bad> has more errors 30" in reader.words
     assert "recognised alike are left out (30 of 60)" in reader.text
     assert reader.data["systems"] == ["good", "<bad>", "near"] and len(reader.data["utterances"]) == 30
     assert reader.text.count("wins: utterances in which") == 3

@@ -351,7 +351,7 @@ def test_very_long_utterance_is_shown_after_a_click(show: Show, tmp_path: Path) 
     assert tab.locator("#list .w").count() < 400
     tab.locator("#list button", has_text="Show 3,000 more words").click()
     assert 3300 < tab.locator("#list .w").count() < 3400
-    tab.locator("#list button", has_text="whole").click()
+    tab.locator("#list button", has_text="in full").click()
     assert (
         tab.evaluate("Math.max(...[...document.querySelectorAll('.w span')].map((one) => one.textContent.length))")
         == 1e5

@@ -97,8 +97,8 @@ def test_comparison_report_shows_verdicts_and_differing_utterances() -> None:
     assert [row[0] for row in rows] == ["references", "normaliser", "utterances", "WER"]
     assert rows[2][1:] == ["4,", "16", "words"] and "6.25 %  (95 % interval " in report
     assert "today" not in report
-    assert "old and new: new is better by 6.25 points, 95 % interval 0.00 to 18.75: not shown\n" in report
-    assert "  new has fewer errors in 1 utterance, more in 0, as many in 3\n" in report
+    assert "old and new: new is better by 6.25 points, 95 % interval 0.00 to 18.75: not significant\n" in report
+    assert "  new has fewer errors in 1 utterance, more in 0, the same number in 3\n" in report
     assert (
         "  one: 4 words\n    old: 1 error\n      [A] B C D\n      [X] B C D\n    new: 0 errors\n      A B C D" in report
     )

@@ -22,13 +22,13 @@ def compare_two(first: dict[str, Score], second: dict[str, Score]) -> Contrast:
     return contrast
 
 
-def test_large_difference_is_shown() -> None:
+def test_large_difference_is_significant() -> None:
     contrast = compare_two(system("A", 30), system("B", 6))
     assert (contrast.better, contrast.shown) == ("B", True)
     assert contrast.bootstrap.difference.value == pytest.approx(24 / 300)
     assert (contrast.wins, contrast.losses, contrast.ties) == (24, 0, 36)
     assert contrast.verdict.startswith("B is better by 8.00 points, 95 % interval ")
-    assert contrast.verdict.endswith(": shown")
+    assert contrast.verdict.endswith(": significant")
     assert contrast.bootstrap_p == contrast.bootstrap.p < 0.01
     assert contrast.mapsswe_p == contrast.mapsswe.p < 0.01
 
@@ -41,19 +41,19 @@ def test_first_system_is_better() -> None:
     assert 0 < low < 8 < high
 
 
-def test_small_difference_is_not_shown() -> None:
+def test_small_difference_is_not_significant() -> None:
     contrast = compare_two(system("A", 6), system("B", 4, 30))
     assert (contrast.better, contrast.shown, contrast.wins, contrast.losses) == ("B", False, 6, 4)
     assert contrast.verdict.startswith("B is better by 0.67 points, 95 % interval -")
-    assert contrast.verdict.endswith(": not shown")
+    assert contrast.verdict.endswith(": not significant")
 
 
 def test_equal_errors() -> None:
     contrast = compare_two(system("A", 5), system("B", 5, 30))
     assert (contrast.better, contrast.shown) == ("", False)
-    assert contrast.verdict.startswith("A and B make as many errors, 95 % interval of the difference -")
-    assert contrast.verdict.endswith(": no difference shown")
-    assert compare_two(system("A", 0), system("B", 0)).verdict.endswith("0.00 to 0.00: no difference shown")
+    assert contrast.verdict.startswith("A and B have the same number of errors, 95 % interval of the difference -")
+    assert contrast.verdict.endswith(": no significant difference")
+    assert compare_two(system("A", 0), system("B", 0)).verdict.endswith("0.00 to 0.00: no significant difference")
 
 
 def test_verdict_of_tests_that_disagree() -> None:
@@ -63,7 +63,7 @@ def test_verdict_of_tests_that_disagree() -> None:
     contrast = compare_two({"A": first}, {"B": second})
     assert contrast.bootstrap.p < 0.05 < contrast.mapsswe.p
     assert not contrast.shown
-    assert ": not shown, as the two tests disagree (bootstrap p = 0.0" in contrast.verdict
+    assert ": not significant, as the two tests disagree (bootstrap p = 0.0" in contrast.verdict
 
 
 def test_p_values_of_three_systems_are_corrected() -> None:
@@ -77,7 +77,7 @@ def test_p_values_of_three_systems_are_corrected() -> None:
     assert contrasts[0].mapsswe_p == pytest.approx(3 * contrasts[0].mapsswe.p)
 
 
-def test_difference_between_many_systems_is_shown() -> None:
+def test_difference_between_many_systems_is_significant() -> None:
     # 45 comparisons: the bootstrap's smallest p, corrected, must stay under 5 %.
     contrasts = compare(
         {name: scored for number in range(10) for name, scored in system(f"S{number}", 6 * number).items()}

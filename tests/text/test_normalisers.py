@@ -123,7 +123,7 @@ def test_equivalents_replace_whole_words(tmp_path: Path) -> None:
         ("a = b = c\n", r"line 1: 'a = b = c' is not of the form"),
         ("a = b\na = c\n", r"line 2: 'a' is already replaced by 'b'; delete one"),
         ("a = b\nb = c\nc = a\n", r"line 3: 'c' is replaced by itself; delete one of the lines"),
-        ("! = b\n", r"line 1: the normaliser leaves nothing of '!'"),
+        ("! = b\n", r"line 1: '!' is empty after normalisation"),
     ],
 )
 def test_equivalents_with_mistakes_are_refused(content: str, says: str, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_single_process_needs_no_communication() -> None:
 
 
 def test_rank_out_of_range_raises_value_error() -> None:
-    with pytest.raises(ValueError, match="rank = 2 is not within 0 to 1"):
+    with pytest.raises(ValueError, match="rank = 2 is not between 0 and 1"):
         World(rank=2, size=2)
 
 

@@ -82,7 +82,7 @@ def test_characters_in_the_other_case(tmp_path: Path) -> None:
     plain = replace(CHECK, text=TextSettings(normaliser="none", alphabet=" ABC"))
     diagnosis = one(utterance(tmp_path, spell("AB"), text="ab"), plain)
     assert ("error", "case") in kinds(diagnosis)
-    assert "'a', 'b' only in the other case" in diagnosis.findings[0].message
+    assert "not in the alphabet; the alphabet has 'A', 'B'" in diagnosis.findings[0].message
 
 
 def test_unalignable_text_counts_repeats(tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_leaks_between_manifests(tmp_path: Path) -> None:
     same_sound = replace(first, id="c")
     diagnosis = diagnose({"train": [first], "test": [same_text, same_sound]}, CHECK)
     result = {(finding.kind, finding.id): finding.message for finding in diagnosis.findings}
-    assert result["leak", "b"] == "its text is in train, too"
+    assert result["leak", "b"] == "its text is also in train"
     assert result["duplicate", "c"] == "the same recording as a of train"
-    assert result["speaker", ""] == "speaker x is in train, too"
+    assert result["speaker", ""] == "speaker x is also in train"
 
 
 def test_short_texts_are_no_leak(tmp_path: Path) -> None:

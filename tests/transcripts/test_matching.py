@@ -26,8 +26,8 @@ def test_ids_are_matched_in_any_order() -> None:
 def test_missing_and_extra_ids_are_refused_unless_allowed() -> None:
     references = rows(*(f"r{number}" for number in range(8)), "both")
     hypotheses = rows("both", "more")
-    message = r"h\.txt: 8 ids of the references missing \('r0', 'r1', 'r2', 'r3', 'r4' and 3 more\); "
-    message += r"1 id in no reference \('more'\); --allow-missing counts the missing as deleted"
+    message = r"h\.txt: no hypothesis for 8 ids \('r0', 'r1', 'r2', 'r3', 'r4' and 3 more\); "
+    message += r"1 id not in the references \('more'\); --allow-missing counts missing ids as deletions"
     with pytest.raises(TranscriptError, match=message):
         match(references, hypotheses, "h.txt")
     matched = match(references, hypotheses, "h.txt", allow_missing=True)
@@ -36,5 +36,5 @@ def test_missing_and_extra_ids_are_refused_unless_allowed() -> None:
 
 
 def test_hypotheses_without_any_id_of_the_references_are_always_refused() -> None:
-    with pytest.raises(TranscriptError, match=r"no id of the references \(it has 'A', they have 'a'\)"):
+    with pytest.raises(TranscriptError, match=r"no id is in the references \(its first id is 'A', theirs is 'a'\)"):
         match(rows("a"), rows("A"), "h.txt", allow_missing=True)

@@ -201,7 +201,7 @@ class Scorer:
         self._of_characters = self._ngram is not None and is_character_model(self._ngram)
         characters = alphabet.characters
         if self._ngram and not self._of_characters and self._space < 0:
-            raise DecodingError(f"a language model of words needs a space in the alphabet, which is {characters!r}")
+            raise DecodingError(f"a word language model needs a space in the alphabet {characters!r}")
         if self.network and self.network.alphabet.characters != characters:
             other = self.network.alphabet.characters
             raise DecodingError(f"the language model's alphabet is {other!r}, the acoustic model's {characters!r}")

@@ -42,7 +42,7 @@ class EstimateSettings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.order <= _MAX_ORDER:
-            raise LmError(f"order = {self.order} is not within 1 to {_MAX_ORDER}")
+            raise LmError(f"order = {self.order} is not between 1 and {_MAX_ORDER}")
         if not self.cutoffs or self.cutoffs[0] or any(left > right for left, right in pairwise(self.cutoffs)):
             raise LmError(f"cutoffs = {self.cutoffs} must start with 0 and not decrease")
         if self.chunk < 1:

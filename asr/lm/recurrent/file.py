@@ -37,7 +37,7 @@ class LmFileSettings:
             raise ValueError("text.alphabet = 'auto': a language model needs the characters themselves")
         check_choices(self, unit=("character", "word"))
         if self.unit == "character" and (self.vocabulary or self.rare):
-            raise ValueError("vocabulary: only word models have one")
+            raise ValueError("vocabulary: only word models have a vocabulary")
         if self.unit == "word" and self.model.tied:
             raise ValueError("model.tied = true: only character models can be tied")
         if self.vocabulary:

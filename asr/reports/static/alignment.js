@@ -103,7 +103,7 @@ function alignmentElement(alignments, names, titleOf) {
     const long = all.slice(0, until).some((column) => column.words.some((word) => word.length > MAX_LETTERS));
     const more = Math.min(MORE_COLUMNS, all.length - until);
     if (more <= 0 && (whole || !long)) return;
-    rest.textContent = more > 0 ? `Show ${more.toLocaleString("en")} more words` : "Show the whole words";
+    rest.textContent = more > 0 ? `Show ${more.toLocaleString("en")} more words` : "Show long words in full";
     rest.onclick = () => fill(until + MORE_COLUMNS, true);
     element.append(rest);
   };
