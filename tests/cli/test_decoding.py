@@ -1,6 +1,8 @@
 """The decoding options of commands, and asr tune."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -194,3 +196,13 @@ def test_evaluate_reports_the_oracle_wer(
     rates = {name.strip(): value.strip() for name, value in lines.items()}
     assert float(rates["oracle WER"].split(" %")[0]) <= float(rates["WER"].split(" %")[0])
     assert rates["oracle WER"].endswith("the best of 20 texts per utterance")
+
+
+def test_greedy_imports_no_search_and_no_language_models(tones: Path, model: Path) -> None:
+    file = str(tones / "dev" / "dev-0.wav")
+    code = (
+        f"import sys; from asr.cli import main; main(['transcribe', {file!r}, '--model', {str(model)!r}, '--greedy']); "
+        "print([name for name in ('numba', 'asr.decoding.beam', 'asr.lm') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
