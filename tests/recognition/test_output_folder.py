@@ -130,9 +130,9 @@ def test_files_that_are_read_are_not_written_over(tmp_path: Path) -> None:
     for path in (sound, listing):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
-    with pytest.raises(OutputError, match=r"talk\.txt would be written over a file that is read"):
+    with pytest.raises(OutputError, match=r"talk\.txt would overwrite an input file"):
         output(tmp_path, force=True).begin(find_inputs([str(sound)]).files)
-    with pytest.raises(OutputError, match=r"list\.wav would be written over a file that is read"):
+    with pytest.raises(OutputError, match=r"list\.wav would overwrite an input file"):
         output(tmp_path, force=True).begin([InputFile(tmp_path / "list.wav", Path("list"))], [listing])
 
 
