@@ -8,6 +8,7 @@ key's name. A renamed field keeps its old key as `field(metadata={"old_name": ..
 import contextlib
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -81,11 +82,12 @@ def from_dict(cls: type[Settings], values: Mapping[str, Any], section: str = "")
 
 
 def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
-    """Raise ValueError for the first field that is below its lowest or above its highest value."""
+    """Raise ValueError for the first field that is not finite, below its lowest or above its highest value."""
     for name, (lowest, highest) in ranges.items():
         value = getattr(settings, name)
-        if not lowest <= value <= highest:
-            raise ValueError(f"{name} = {value} is not between {lowest} and {highest}")
+        if not lowest <= value <= highest or value == math.inf:
+            wanted = f"{lowest} or more" if highest == math.inf else f"between {lowest} and {highest}"
+            raise ValueError(f"{name} = {value} is not {wanted}")
 
 
 def check_choices(settings: Any, **choices: Sequence[Any]) -> None:

@@ -59,10 +59,10 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-def digest(path: Path) -> str:
-    """Return the first 16 hexadecimal digits of a file's SHA-256. Raises OSError."""
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal. Raises OSError."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, content: str) -> None:

@@ -1,8 +1,10 @@
 """asr align: aligns recordings with their texts."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,8 +88,7 @@ def align(
             _write_suspects(checked, suspects, out, form == "json")
         else:
             _write(checked, form or "json", out, folder)
-        if message := checked.left_out.message():
-            display.say(message, always=True)
+        checked.report_left_out()
     if checked.failed and not quiet:
         click.echo(f"asr: {checked.failed} of {len(utterances)} rows could not be aligned", err=True)
     return 1 if checked.failed else 0
@@ -120,32 +121,43 @@ def _output(out: Path | None) -> "Iterator[Callable[[str], object]]":
         yield lambda text: file.write(text.encode("utf-8"))
 
 
+@dataclass
 class _CheckedRows:
     """Passes rows through, reports and counts those that failed, and counts the characters that were left out."""
 
-    def __init__(self, rows: "Iterator[AlignedRow]", display: Display, alone: bool, list_suspects: bool) -> None:
-        from asr.recognition.aligning import LeftOut
-
-        self.failed = 0
-        self.display = display
-        self.left_out = LeftOut()
-        self._rows = rows
-        self._alone = alone
-        self._list_suspects = list_suspects
+    rows: "Iterator[AlignedRow]"
+    display: Display
+    alone: bool
+    list_suspects: bool
+    failed: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    first_left_out: str = ""
 
     def __iter__(self) -> "Iterator[AlignedRow]":
         from asr.decoding.alignment import AlignmentError
 
-        for row in self._rows:
-            if self._alone and row.transcript is None:
+        for row in self.rows:
+            if self.alone and row.transcript is None:
                 # No file is written for a single recording.
                 raise AlignmentError(row.error)
-            self.left_out.add(row)
+            self.left_out.update(row.left_out)
+            self.first_left_out = self.first_left_out or (row.utterance.id if row.left_out else "")
             # A text that does not fit into the time is a suspect, not a failure.
-            if row.gap is None if self._list_suspects else row.transcript is None:
+            if row.gap is None if self.list_suspects else row.transcript is None:
                 self.failed += 1
                 self.display.say(f"asr: {row.error}", always=True)
             yield row
+
+    def report_left_out(self) -> None:
+        """Show which characters were left out of the texts."""
+        if self.left_out:
+            listed = ", ".join(f"{character!r}" for character, _ in self.left_out.most_common(10))
+            listed += ", …" if len(self.left_out) > 10 else ""
+            self.display.say(
+                f"characters that are not in the model's alphabet were left out: {listed} "
+                f"(first in {self.first_left_out})",
+                always=True,
+            )
 
 
 def _textgrid(folder: Path, utterance: "Utterance") -> Path:

@@ -41,7 +41,7 @@ def compare(
     from asr import transcripts
     from asr.files import write_text
     from asr.reports import document, page, text
-    from asr.reports.score import score_pairs
+    from asr.reports.document import score_pairs
     from asr.transcripts.matching import match
 
     if len(systems) < 2:

@@ -40,7 +40,7 @@ def evaluate(
     from asr.corpora import manifest as manifests
     from asr.recognition import TranscribeOptions, evaluation
     from asr.reports import text
-    from asr.reports.score import score_pairs
+    from asr.reports.document import score_pairs
     from asr.transcripts.matching import Pair
 
     utterances = manifests.read(manifest)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asr.cli import options
-from asr.cli.progress import Display
-from asr.cli.stopping import stop_signals
+from asr.cli.progress import Display, stop_signals
 
 if TYPE_CHECKING:
     from asr.lm import RnnLm, TextReader, TextSource
@@ -22,22 +21,8 @@ if TYPE_CHECKING:
 _HELD_OUT = 50
 _SUFFIXES = {"ngram": (".arpa", ".arpa.gz"), "rnn": (".safetensors",)}
 _KIND_OPTIONS = {
-    "ngram": ["order", "cutoffs", "prune", "vocabulary"],
-    "rnn": [
-        "dev",
-        "epochs",
-        "hidden",
-        "layers",
-        "cell",
-        "dropout",
-        "chunk",
-        "batch",
-        "min_count",
-        "least",
-        "learning_rate",
-        "seed",
-        "device",
-    ],
+    "ngram": "order cutoffs prune vocabulary",
+    "rnn": "dev epochs hidden layers cell dropout chunk batch min_count least learning_rate seed device",
 }
 _COUNT = click.IntRange(min=1)
 # Defaults of recurrent models by unit. Word models overfit small texts more easily.
@@ -132,7 +117,7 @@ def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str
         return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
 
     other = "rnn" if kind == "ngram" else "ngram"
-    for name in _KIND_OPTIONS[other]:
+    for name in _KIND_OPTIONS[other].split():
         if is_given(name):
             raise click.UsageError(f"--{name.replace('_', '-')} needs --kind {other}")
     if not out.name.endswith(_SUFFIXES[kind]):

@@ -16,8 +16,7 @@ from asr.version import __version__
 
 if TYPE_CHECKING:
     from asr.corpora.manifest import Utterance
-    from asr.reports.document import Document
-    from asr.reports.score import ScoredPairs
+    from asr.reports.document import Document, ScoredPairs
 
 # asr.text.NORMALISERS, repeated so that --help need not import them.
 NORMALISERS = ("none", "upper", "basic", "librispeech", "english")

@@ -1,12 +1,15 @@
-"""Progress on stderr: a bar with rate and time left on a terminal, plain lines elsewhere, nothing if quiet."""
+"""Progress on stderr: a bar with rate and time left on a terminal, plain lines elsewhere, nothing if quiet.
+
+And the signals that stop a long command.
+"""
 
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 import click
@@ -53,6 +56,27 @@ def _number_of(stream: Any) -> int | None:
         return None
 
 
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether Ctrl-C or SIGTERM was received; a second one ends the program."""
+    received = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        received.set()
+        restore()
+        click.echo("stopping after this step; press Ctrl-C again to stop at once", err=True)
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received.is_set
+    finally:
+        restore()
+
+
 class Display:
     """Shows the progress of one task after the other. Its methods may be called from any thread."""
 
@@ -67,9 +91,7 @@ class Display:
     def __enter__(self) -> "Display":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -51,7 +51,7 @@ def score(
     """
     from asr import transcripts
     from asr.corpora import manifest
-    from asr.reports.score import score_pairs
+    from asr.reports.document import score_pairs
     from asr.transcripts.matching import list_ids, match
 
     try:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asr.cli import options
-from asr.cli.progress import Display
-from asr.cli.stopping import stop_signals
+from asr.cli.progress import Display, stop_signals
 
 if TYPE_CHECKING:
     from asr.training.events import Event, OnEvent
@@ -96,10 +95,10 @@ def _tensorboard(out: Path, is_main: bool) -> "Iterator[OnEvent]":
     """Yield a function that writes the values of each epoch for TensorBoard, if that is installed."""
     from importlib.util import find_spec
 
-    from asr.training.events import Epoch, ignore_event
+    from asr.training.events import Epoch
 
     if not is_main or find_spec("tensorboard") is None:
-        yield ignore_event
+        yield lambda event: None
         return
     from torch.utils.tensorboard import SummaryWriter
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,20 +90,11 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 def transcribe(
     files: tuple[str, ...],
     listing: Path | None,
-    model: Path,
-    formats: tuple[str, ...],
-    out: Path | None,
-    force: bool,
-    nbest: int,
-    jobs: int | None,
-    vad: bool,
-    channels: str,
     decoding: DecodingOptions,
     stream: bool,
     raw_rate: int | None,
-    batch_seconds: int | None,
-    device: str | None,
     quiet: bool,
+    **values: Any,
 ) -> int:
     """Transcribe each FILE: a sound file, a folder, a quoted pattern such as 'talks/**/*.flac', or - (standard input).
 
@@ -121,18 +112,18 @@ def transcribe(
     if stream:
         from asr.cli import stream as command
 
-        return command.stream(files, raw_rate, model, decoding, device, quiet)
+        return command.stream(files, raw_rate, values["model"], decoding, values["device"], quiet)
     if raw_rate:
         raise click.UsageError("--raw-rate needs --stream")
     inputs = _inputs(files, listing)
     # Each job holds a batch in the device's memory, of which a GPU has less.
-    most = sys.maxsize if device in (None, "cpu") else _GPU_JOBS
-    jobs = max(1, min(jobs or min(os.cpu_count() or 1, most), len(inputs.files)))
-    job = _Job(formats, out, force, nbest, jobs, model, vad, channels == "split", batch_seconds, device or "cpu")
-    _check(job, len(inputs.files))
+    most = sys.maxsize if values["device"] in (None, "cpu") else _GPU_JOBS
+    values["jobs"] = max(1, min(values["jobs"] or min(os.cpu_count() or 1, most), len(inputs.files)))
     # Texts that appear on the terminal show the progress.
-    with libraries_silent(), Display(quiet or (out is None and sys.stdout.isatty())) as display:
-        return _Run(job, inputs, display, decoding, listing).run()
+    with libraries_silent(), Display(quiet or (values["out"] is None and sys.stdout.isatty())) as display:
+        job = _Job(inputs, listing, display, decoding, **values)
+        job.check()
+        return job.run()
 
 
 def _inputs(files: tuple[str, ...], listing: Path | None) -> "Inputs":
@@ -152,10 +143,14 @@ def _inputs(files: tuple[str, ...], listing: Path | None) -> "Inputs":
     return inputs
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Job:
-    """The options of one command."""
+    """The options of one command, and what is done."""
 
+    inputs: "Inputs"
+    listing: Path | None
+    display: Display
+    decoding: DecodingOptions
     formats: tuple[str, ...]
     out: Path | None
     force: bool
@@ -163,73 +158,61 @@ class _Job:
     jobs: int
     model: Path
     vad: bool
-    split: bool
+    channels: str
     batch_seconds: int | None
-    device: str
+    device: str | None
+    names: dict[Path, str] = field(default_factory=dict)
+    done: int = 0
+    failed: int = 0
+    seconds: float = 0.0
 
+    def check(self) -> None:
+        """Raise UsageError for options that exclude each other."""
+        from asr.transcripts import MULTI_RECORDING_FORMATS
 
-def _check(job: _Job, count: int) -> None:
-    from asr.transcripts import MULTI_RECORDING_FORMATS
-
-    if job.nbest > 1 and "json" not in job.formats:
-        raise click.UsageError("--nbest needs --format json; the other formats have one text")
-    if job.out is not None:
-        return
-    form = job.formats[0]
-    if job.force:
-        raise click.UsageError("--force needs --out FOLDER; it has no effect on stdout")
-    if len(job.formats) > 1:
-        raise click.UsageError(f"--format {','.join(job.formats)}: several formats need --out FOLDER")
-    if form not in MULTI_RECORDING_FORMATS and count > 1:
-        raise click.UsageError(f"--format {form} with {count} recordings needs --out FOLDER")
-    if job.split and form not in (*MULTI_RECORDING_FORMATS, "textgrid"):
-        raise click.UsageError(f"--format {form} with --channels split needs --out FOLDER")
-
-
-class _Run:
-    """One run of the command: transcribes, writes, and reports what could not be transcribed."""
-
-    def __init__(
-        self, job: _Job, inputs: "Inputs", display: Display, decoding: DecodingOptions, listing: Path | None
-    ) -> None:
-        self._job = job
-        self._inputs = inputs
-        self._display = display
-        self._decoding = decoding
-        self._names: dict[Path, str] = {}
-        self._read = [job.model, *([listing] if listing else [])]
-        self._done = 0
-        self._failed = len(inputs.problems)
-        self._seconds = 0.0
+        count, form = len(self.inputs.files), self.formats[0]
+        if self.nbest > 1 and "json" not in self.formats:
+            raise click.UsageError("--nbest needs --format json; the other formats have one text")
+        if self.out is not None:
+            return
+        if self.force:
+            raise click.UsageError("--force needs --out FOLDER; it has no effect on stdout")
+        if len(self.formats) > 1:
+            raise click.UsageError(f"--format {','.join(self.formats)}: several formats need --out FOLDER")
+        if form not in MULTI_RECORDING_FORMATS and count > 1:
+            raise click.UsageError(f"--format {form} with {count} recordings needs --out FOLDER")
+        if self.channels == "split" and form not in (*MULTI_RECORDING_FORMATS, "textgrid"):
+            raise click.UsageError(f"--format {form} with --channels split needs --out FOLDER")
 
     def run(self) -> int:
         """Transcribe all recordings; return the exit code."""
-        job, pending = self._job, self._inputs.files
+        pending = self.inputs.files
         folder = None
-        if "ctm" in job.formats:
-            from asr.transcripts.ctm import recording_names
+        if "ctm" in self.formats:
+            from asr.transcripts.nist import recording_names
 
             paths = [file.path for file in pending]
-            self._names = dict(zip(paths, recording_names(paths), strict=True))
-        if job.out is not None:
+            self.names = dict(zip(paths, recording_names(paths), strict=True))
+        if self.out is not None:
             from asr.recognition.output_folder import OutputFolder
 
-            folder = OutputFolder(job.out, job.formats, _digest(job, self._decoding), job.force, job.split)
-            pending = folder.begin(pending, self._read)
-        for problem in self._inputs.problems:
+            folder = OutputFolder(self.out, self.formats, self._digest(), self.force, self.channels == "split")
+            pending = folder.begin(pending, [path for path in (self.model, self.listing) if path])
+        self.failed = len(self.inputs.problems)
+        for problem in self.inputs.problems:
             self._report(problem)
-        current = len(self._inputs.files) - len(pending)
+        current = len(self.inputs.files) - len(pending)
         if current:
-            self._display.say(f"{current} of {len(self._inputs.files)} recordings are up to date")
+            self.display.say(f"{current} of {len(self.inputs.files)} recordings are up to date")
         if pending:
             from asr.recognition import load
 
-            recognizer = load(job.model, job.device)
+            recognizer = load(self.model, self.device or "cpu")
             # An estimate is enough to decide whether to compile the search; the headers would have to be read twice.
             seconds = sum(_size(file.path) for file in pending) / _BYTES_PER_SECOND
-            recognizer, _ = self._decoding.apply(recognizer, self._display, job.nbest, seconds)
+            recognizer, _ = self.decoding.apply(recognizer, self.display, self.nbest, seconds)
             try:
-                with _torch_threads(job.jobs), _standard_input(pending) as paths:
+                with _torch_threads(self.jobs), _standard_input(pending) as paths:
                     self._transcribe(recognizer, pending, paths, folder)
             except KeyboardInterrupt:
                 return self._stopped(len(pending), folder)
@@ -244,66 +227,81 @@ class _Run:
         from asr.recognition import TranscribeOptions
         from asr.transcripts import document
 
-        job = self._job
         settings = TranscribeOptions(
-            words=job.formats != ("txt",),
-            nbest=job.nbest,
-            split_channels=job.split,
-            vad=job.vad,
-            batch_seconds=job.batch_seconds,
-            threads=max(1, (os.cpu_count() or 1) // job.jobs),
+            words=self.formats != ("txt",),
+            nbest=self.nbest,
+            split_channels=self.channels == "split",
+            vad=self.vad,
+            batch_seconds=self.batch_seconds,
+            threads=max(1, (os.cpu_count() or 1) // self.jobs),
         )
-        progress = FileProgress(self._display, [_size(path) for path in paths])
+        progress = FileProgress(self.display, [_size(path) for path in paths])
 
         def save(index: int, results: "list[FileResult]") -> None:
             if folder and results[0].transcript:
                 folder.save(pending[index], self._named(results, pending[index], paths[index]))
 
-        transcribed = recognizer.transcribe_files(paths, settings, job.jobs, progress.update, save)
+        transcribed = recognizer.transcribe_files(paths, settings, self.jobs, progress.update, save)
         try:
             for index, results in enumerate(transcribed):
                 results = self._named(results, pending[index], paths[index])  # noqa: PLW2901
                 if results[0].transcript is None:
-                    self._failed += 1
+                    self.failed += 1
                     self._report(results[0].error)
                 else:
-                    self._done += 1
-                    self._seconds += results[0].transcript.duration
+                    self.done += 1
+                    self.seconds += results[0].transcript.duration
                 if folder is None:
-                    click.echo(document(results, job.formats[0], header=index == 0), nl=False)
+                    click.echo(document(results, self.formats[0], header=index == 0), nl=False)
                 progress.finish(index)
         finally:
             progress.close()
 
     def _named(self, results: "list[FileResult]", file: "InputFile", path: Path) -> "list[FileResult]":
         """Return the results with the path that the user gave and the name in a CTM; standard input was copied."""
-        audio, name = str(file.path), self._names.get(file.path, "")
+        audio, name = str(file.path), self.names.get(file.path, "")
         shown = str(path) if path == file.path else "standard input"
         return [
             replace(result, audio=audio, id=name, error=result.error.replace(str(path), shown)) for result in results
         ]
 
     def _report(self, problem: str) -> None:
-        self._display.say(f"asr: {one_line(problem)}", always=True)
+        self.display.say(f"asr: {one_line(problem)}", always=True)
 
     def _stopped(self, total: int, folder: "OutputFolder | None") -> int:
         if folder:
             folder.close()  # before counting
-        self._display.close()
-        done = folder.saved if folder else self._done
-        kept = f" and are kept in {self._job.out}; run the same command again to continue" if folder else ""
+        self.display.close()
+        done = folder.saved if folder else self.done
+        kept = f" and are kept in {self.out}; run the same command again to continue" if folder else ""
         click.echo(f"asr: stopped: {done} of {total} recordings were transcribed{kept}", err=True)
         return 130
 
     def _finished(self, current: int) -> int:
-        self._display.close()
-        total = len(self._inputs.files) + len(self._inputs.problems)
-        if self._failed and total > 1:
-            self._display.say(f"asr: {self._failed} of {total} files could not be transcribed")
-        if self._job.out is not None and (self._done or current):
+        self.display.close()
+        total = len(self.inputs.files) + len(self.inputs.problems)
+        if self.failed and total > 1:
+            self.display.say(f"asr: {self.failed} of {total} files could not be transcribed")
+        if self.out is not None and (self.done or current):
             up_to_date = f", {current} up to date" if current else ""
-            click.echo(f"{self._job.out}: {self._done} transcribed ({self._seconds / 3600:.2f} hours){up_to_date}")
-        return 1 if self._failed else 0
+            click.echo(f"{self.out}: {self.done} transcribed ({self.seconds / 3600:.2f} hours){up_to_date}")
+        return 1 if self.failed else 0
+
+    def _digest(self) -> str:
+        """Return a digest of all that the transcripts depend on besides the recordings."""
+        from asr.files import sha256
+
+        decoding = self.decoding
+        files = [path for path in (decoding.file, decoding.lm, decoding.rescorer) if path]
+        if decoding.file:
+            from asr.decoding.decoder import read_settings
+
+            settings = read_settings(decoding.file)
+            files += [Path(name) for name in (settings.lm, settings.rescorer) if name and Path(name).exists()]
+        stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        model, split = sha256(self.model), self.channels == "split"
+        parts = [__version__, model, repr(decoding), stamps, self.nbest, self.vad, split]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @contextmanager
@@ -339,18 +337,3 @@ def _torch_threads(jobs: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _digest(job: _Job, decoding: DecodingOptions) -> str:
-    """Return a digest of all that the transcripts depend on besides the recordings."""
-    with job.model.open("rb") as file:
-        model = hashlib.file_digest(file, "sha256").hexdigest()
-    files = [path for path in (decoding.file, decoding.lm, decoding.rescorer) if path]
-    if decoding.file:
-        from asr.decoding.decoder import read_settings
-
-        settings = read_settings(decoding.file)
-        files += [Path(name) for name in (settings.lm, settings.rescorer) if name and Path(name).exists()]
-    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    parts = [__version__, model, repr(decoding), stamps, job.nbest, job.vad, job.split]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

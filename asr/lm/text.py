@@ -123,7 +123,7 @@ class TextReader:
                 self._on_progress(self._done + file.tell(), self._total)
 
     def _text_lines(self, path: Path, lines: Iterator[bytes]) -> Iterator[tuple[int, str]]:
-        decoded = _decoded(path, lines)
+        decoded = ((number, text) for number, text in utf8_lines(_name(path), lines) if text and not text.isspace())
         head = list(islice(decoded, _HEAD))
         ids = _have_ids([line for _, line in head]) if self.source.ids is None else self.source.ids
         if ids:
@@ -174,13 +174,6 @@ def read_vocabulary(path: Path, normaliser: str) -> list[str]:
 
 def _name(path: Path) -> str:
     return "standard input" if path == STANDARD_INPUT else str(path)
-
-
-def _decoded(path: Path, lines: Iterator[bytes]) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank, with their numbers."""
-    for number, text in utf8_lines(_name(path), lines):
-        if text and not text.isspace():
-            yield number, text
 
 
 def _have_ids(lines: list[str]) -> bool:

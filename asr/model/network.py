@@ -112,10 +112,6 @@ def reverse(sequences: Tensor, lengths: Tensor) -> Tensor:
     return reversed_rows.view_as(sequences)
 
 
-def _mask(lengths: Tensor, size: int) -> Tensor:
-    return torch.arange(size, device=lengths.device) < lengths[:, None]
-
-
 class Front(nn.Module):
     """Two 3 x 3 convolutions with ReLU that reduce time by `time_reduction` and frequency by 4.
 
@@ -143,7 +139,8 @@ class Front(nn.Module):
         following: list[Tensor] = []
         for index, (convolution, stride) in enumerate(zip(self.convolutions, self.strides, strict=True)):
             # Padding must be zero, as it is at the end of an utterance on its own.
-            x = x * _mask(lengths, x.shape[2])[:, None, :, None]
+            mask = torch.arange(x.shape[2], device=lengths.device) < lengths[:, None]
+            x = x * mask[:, None, :, None]
             if self.causal:
                 past = history[index] if history else x.new_zeros(x.shape[0], x.shape[1], KERNEL - 1, x.shape[3])
                 x = torch.cat([past, x], dim=2)

@@ -1,9 +1,8 @@
 """Aligns the known texts of recordings: word times, and transcripts that do not fit the audio."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import nlargest
 from math import inf, isfinite
 from typing import Any
@@ -15,7 +14,7 @@ from asr.decoding.alignment import AlignmentError
 from asr.model.checkpoint import ModelFileSettings
 from asr.recognition.recognizer import Recognizer
 from asr.text import normalise
-from asr.transcripts import document
+from asr.transcripts import document, word_fields
 from asr.transcripts.records import FileResult, Transcript
 
 # Seconds of audio whose log-probabilities are kept at once.
@@ -112,27 +111,6 @@ def suspects(rows: Iterable[AlignedRow], count: int) -> list[AlignedRow]:
     return nlargest(count, doubtful, key=lambda row: row.gap or 0.0)
 
 
-@dataclass
-class LeftOut:
-    """Counts the characters that were left out of texts."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    first: str = ""
-
-    def add(self, row: AlignedRow) -> None:
-        """Count those of one row."""
-        self.counts.update(row.left_out)
-        self.first = self.first or (row.utterance.id if row.left_out else "")
-
-    def message(self) -> str:
-        """Return one line that says which characters were left out; empty if none."""
-        if not self.counts:
-            return ""
-        listed = ", ".join(f"{character!r}" for character, _ in self.counts.most_common(10))
-        more = ", …" if len(self.counts) > 10 else ""
-        return f"characters that are not in the model's alphabet were left out: {listed}{more} (first in {self.first})"
-
-
 def json_line(row: AlignedRow) -> str:
     """Return one object: id, audio, text, score, gap, heard, and the words with their times and confidences."""
     transcript = row.transcript
@@ -144,15 +122,7 @@ def json_line(row: AlignedRow) -> str:
     if row.gap is not None:
         fields |= {"gap": round(row.gap, 4) if isfinite(row.gap) else None, "heard": row.recognised}
     if transcript:
-        fields["words"] = [
-            {
-                "word": word.text,
-                "start": round(word.start, 3),
-                "end": round(word.end, 3),
-                "confidence": round(word.confidence, 4),
-            }
-            for word in transcript.words
-        ]
+        fields["words"] = list(map(word_fields, transcript.words))
     # The bytes of a file name that are not UTF-8 become escapes.
     return json.dumps(fields, ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + "\n"
 

@@ -6,14 +6,12 @@ A recording is opened once: a short one is read at once, a long one block by blo
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from asr.audio import AudioError, AudioReader, SilenceError, Waveform
 from asr.corpora.manifest import Utterance
 from asr.features import batching
-from asr.features.streaming import Blocks
 from asr.parallel import map_threads, prefetch
 from asr.recognition.inference import TranscribeOptions
 
@@ -52,15 +50,12 @@ class Recording:
         """Return the id of an utterance; empty for a file."""
         return self.source.id if isinstance(self.source, Utterance) else ""
 
-    def blocks(self, sample_rate: int, channel: int | None) -> Blocks:
-        """Return what reads a long recording in blocks; it can be called several times."""
+    def blocks(self, sample_rate: int, channel: int | None) -> Iterator[Waveform]:
+        """Read a long recording in blocks, each time from its beginning."""
         if self.reader is None:
             raise ValueError("a short recording has been read")
-        return partial(self._blocks, self.reader, sample_rate, channel)
-
-    def _blocks(self, reader: AudioReader, sample_rate: int, channel: int | None) -> Iterator[Waveform]:
         with _named(self.source):
-            yield from reader.blocks(sample_rate, *_part(self.source), channel)
+            yield from self.reader.blocks(sample_rate, *_part(self.source), channel)
 
 
 def _part(source: Source) -> tuple[float, float | None]:

@@ -7,6 +7,7 @@ from its state, so its outputs are those of the whole recording.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from asr.config import check_ranges
 from asr.decoding import LogProbs
 from asr.errors import AsrError
 from asr.features.frontend import Frontend
@@ -55,18 +57,13 @@ class TranscribeOptions:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        if self.nbest < 1:
-            raise OptionsError(f"nbest = {self.nbest} is not 1 or more")
-        if not 0 <= self.whole <= 24 * 3600:
-            raise OptionsError(f"whole = {self.whole} is not between 0 and {24 * 3600}")
-        if not 1 <= self.window <= 3600:
-            raise OptionsError(f"window = {self.window} is not between 1 and 3600")
+        batch_seconds = {} if self.batch_seconds is None else {"batch_seconds": (1, 3600)}
+        try:
+            check_ranges(self, nbest=(1, inf), whole=(0, 86_400), window=(1, 3600), threads=(0, inf), **batch_seconds)
+        except ValueError as error:
+            raise OptionsError(str(error)) from None
         if not 0 <= self.overlap <= self.window / 2:
             raise OptionsError(f"overlap = {self.overlap} is not between 0 and half the window ({self.window / 2:g})")
-        if self.batch_seconds is not None and not 1 <= self.batch_seconds <= 3600:
-            raise OptionsError(f"batch_seconds = {self.batch_seconds} is not between 1 and 3600")
-        if self.threads < 0:
-            raise OptionsError(f"threads = {self.threads} is not 0 or more")
 
 
 DEFAULT_OPTIONS = TranscribeOptions()

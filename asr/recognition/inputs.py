@@ -1,7 +1,6 @@
 """Finds the recordings that a command line names: files, folders, patterns, lists and standard input."""
 
 import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import glob, has_magic
@@ -121,10 +120,8 @@ def _in_folder(folder: str, base: str, problems: list[str]) -> Iterator[InputFil
 
 
 def _is_folder(path: str) -> bool:
-    try:
-        return stat.S_ISDIR(Path(path).stat().st_mode)
-    except (OSError, ValueError):  # reported later as a file that cannot be read
-        return False
+    # Path.is_dir would raise an OSError, such as of a path that is too long; it is reported when the file is read.
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def _absolute(path: str) -> Path:

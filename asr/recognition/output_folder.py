@@ -13,7 +13,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class _Output:
     settings: Any = None
 
 
+@dataclass
 class OutputFolder:
     """Writes transcripts in `formats` into a folder, each file whole or not at all, from any thread.
 
@@ -51,26 +52,19 @@ class OutputFolder:
     OSError.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        formats: Sequence[str],
-        settings: str,
-        force: bool = False,
-        split_channels: bool = False,
-    ) -> None:
-        self.saved = 0
-        self._folder = folder
-        self._formats = tuple(formats)
-        self._settings = settings
-        self._force = force
-        self._split = split_channels
+    folder: Path
+    formats: Sequence[str]
+    settings: str
+    force: bool = False
+    split_channels: bool = False
+    saved: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._closed = False
-        folder.mkdir(parents=True, exist_ok=True)
+        self._closed = self._torn = False
         self._outputs: dict[str, _Output] = {}
         self._stamps: dict[Path, Stamp | None] = {}
-        self._torn = False
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._read()
 
     def begin(self, inputs: Sequence[InputFile], read: Iterable[Path] = ()) -> list[InputFile]:
@@ -84,7 +78,7 @@ class OutputFolder:
         for file in inputs:
             other = writers.setdefault(file.output, file)
             if other is not file:
-                target = self._target(file, self._endings(1 if self._split else None)[0])
+                target = self._target(file, self._endings(1 if self.split_channels else None)[0])
                 raise OutputError(
                     f"{other.path} and {file.path} would both be written to {target}; rename one, or use a "
                     "different --out for each"
@@ -94,7 +88,7 @@ class OutputFolder:
         for file in pending:
             for target, ending in self._targets(file):
                 self._check(target, file, ending, sources)
-            if not self._split and not set(self._endings(None)) <= self._output(file).endings:
+            if not self.split_channels and not set(self._endings(None)) <= self._output(file).endings:
                 claims.append(self._row(file, None))
             self._stamps[file.output] = _stamp(file.path)
         if claims:
@@ -104,7 +98,7 @@ class OutputFolder:
     def save(self, file: InputFile, results: Sequence[FileResult]) -> None:
         """Write the transcript of a recording, or of each of its channels; do nothing once closed. Raise OSError."""
         documents: dict[str, str] = {}
-        for form in self._formats:
+        for form in self.formats:
             documents |= documents_by_suffix(results, form)
         channels = None if results[0].channel is None else len(results)
         with self._lock:
@@ -122,7 +116,7 @@ class OutputFolder:
                     self._target(file, ending).unlink(missing_ok=True)
             # Standard input is different each time.
             if str(file.path) != STDIN:
-                self._append([row | {"source": self._stamps.get(file.output), "settings": self._settings}])
+                self._append([row | {"source": self._stamps.get(file.output), "settings": self.settings}])
             self.saved += 1
 
     def close(self) -> None:
@@ -135,7 +129,7 @@ class OutputFolder:
 
         How many channels it has is not known yet: files of any channel that are there count.
         """
-        if not self._split:
+        if not self.split_channels:
             return [(self._target(file, ending), ending) for ending in self._endings(None)]
         suffixes = {ending.rpartition(".")[2] for ending in self._endings(1) if ending.count(".") == 2}
         name = file.output.name
@@ -149,7 +143,7 @@ class OutputFolder:
             raise OutputError(f"{target}: {file.path} would overwrite an input file; choose another --out")
         if target.is_dir():
             raise OutputError(f"{target}: a folder has the name of the output of {file.path}; choose another --out")
-        if target.exists() and ending not in self._output(file).endings and not self._force:
+        if target.exists() and ending not in self._output(file).endings and not self.force:
             raise OutputError(
                 f"{target}: already exists and was not written by an earlier run; choose another --out, or "
                 "overwrite it with --force"
@@ -158,38 +152,38 @@ class OutputFolder:
     def _is_current(self, file: InputFile) -> bool:
         output = self._output(file)
         return (
-            not self._force
-            and output.settings == self._settings
-            and set(self._formats) <= output.formats
+            not self.force
+            and output.settings == self.settings
+            and set(self.formats) <= output.formats
             and str(file.path) != STDIN
             and output.source == _stamp(file.path)
             and all(self._target(file, ending).exists() for ending in self._endings(output.channels))
         )
 
     def _endings(self, channels: int | None) -> list[str]:
-        return [ending for form in self._formats for ending in file_suffixes(form, channels)]
+        return [ending for form in self.formats for ending in file_suffixes(form, channels)]
 
     def _target(self, file: InputFile, ending: str) -> Path:
-        return self._folder / file.output.with_name(file.output.name + ending)
+        return self.folder / file.output.with_name(file.output.name + ending)
 
     def _output(self, file: InputFile) -> _Output:
         return self._outputs.get(str(file.output), _Output(set(), set()))
 
     def _row(self, file: InputFile, channels: int | None) -> dict[str, Any]:
         split = {} if channels is None else {"channels": channels}
-        return {"output": str(file.output), "formats": list(self._formats), **split}
+        return {"output": str(file.output), "formats": list(self.formats), **split}
 
     def _append(self, rows: Sequence[dict[str, Any]]) -> None:
         # One write, so that lines of two processes do not mix; bytes of names that are not UTF-8 become escapes.
         content = "".join(json.dumps(row) + "\n" for row in rows).encode("ascii")
-        with (self._folder / STATE).open("ab", buffering=0) as state:
+        with (self.folder / STATE).open("ab", buffering=0) as state:
             state.write(b"\n" * self._torn + content)
             os.fsync(state.fileno())
         self._torn = False
 
     def _read(self) -> None:
         try:
-            content = (self._folder / STATE).read_bytes()
+            content = (self.folder / STATE).read_bytes()
         except FileNotFoundError:
             return
         self._torn = not content.endswith(b"\n")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +189,7 @@ class Recognizer:
         return [transcript or Transcript("", duration=recording.duration) for transcript in transcripts]
 
     def _blocks(self, recording: Recording, channel: int | None, on_progress: OnProgress | None) -> Blocks:
-        blocks = recording.blocks(self.sample_rate, channel)
+        blocks = partial(recording.blocks, self.sample_rate, channel)
         if on_progress is None:
             return blocks
         number, count = (0, 1) if channel is None else (channel, len(recording.channels))

@@ -51,7 +51,7 @@ class Stream:
         self._log_probs: list[LogProbs] = []
         # The first window is centred on the first sample.
         self._padding = np.zeros(features.fft_length // 2, np.float32)
-        self._blocks, self._waiting = [self._padding], len(self._padding)
+        self._blocks = [self._padding]
         self._state: StreamState | None = None
         self._received = self._resampled = 0
         self._held_back = 0.0
@@ -116,23 +116,20 @@ class Stream:
         if self._resampler:
             waveform = np.asarray(self._resampler.resample_chunk(waveform, last=last), np.float32)
         self._resampled += len(waveform)
-        self._push(waveform)
+        self._blocks.append(waveform)
         if last and self._resampled:
-            self._push(self._padding)
+            self._blocks.append(self._padding)
         elif not last:
             self._held_back = max(self._held_back, self.seconds - self._resampled / self._features.sample_rate)
         while frames := self._ready_frames(last):
             self._compute(frames)
 
-    def _push(self, waveform: Waveform) -> None:
-        self._blocks.append(waveform)
-        self._waiting += len(waveform)
-
     def _ready_frames(self, last: bool) -> int:
         """Return how many frames can be computed: whole output frames, except at the end of the stream."""
-        if not self._resampled or self._waiting < self._features.fft_length:
+        waiting = sum(map(len, self._blocks))
+        if not self._resampled or waiting < self._features.fft_length:
             return 0
-        frames = 1 + (self._waiting - self._features.fft_length) // self._features.hop_length
+        frames = 1 + (waiting - self._features.fft_length) // self._features.hop_length
         reduction = self._acoustic.settings.model.time_reduction
         return min(frames if last else frames - frames % reduction, _BLOCK)
 
@@ -146,8 +143,7 @@ class Stream:
             lengths = torch.tensor([frames], device=frontend.device)
             output = self._acoustic.network(rows[None], lengths, self._state)
         self._state = output.state
-        left = samples[frames * self._features.hop_length :].copy()
-        self._blocks, self._waiting = [left], len(left)
+        self._blocks = [samples[frames * self._features.hop_length :].copy()]
         log_probs = output.log_probs[0].cpu().numpy()
         self._path.extend(log_probs)
         if self._decode:

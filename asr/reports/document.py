@@ -1,26 +1,60 @@
-"""Scores -> the JSON document of SCHEMA.md, which programs and the HTML pages read."""
+"""Pairs of texts -> scores -> the JSON document of SCHEMA.md, which programs and the HTML pages read."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from asr.files import write_text
-from asr.reports.score import RAW, ScoredPairs
 from asr.scoring import Score, UtteranceScore
+from asr.scoring import score as score_texts
 from asr.scoring.calibration import calibration
 from asr.scoring.comparison import LEVEL, Contrast, compare
 from asr.scoring.confusions import HarmfulWord, character_errors, harmful_words, word_errors
 from asr.scoring.counts import CORRECT, INSERTION, Edit
 from asr.scoring.groups import Group, by_duration, by_length, by_position, by_speaker, by_speaking_rate
+from asr.text import normaliser as find_normaliser
 from asr.transcripts.matching import Pair
 
 SCHEMA = 2
 Document = dict[str, Any]
 _COUNTS = ("utterances", "sentence_errors", "words", "substitutions", "deletions", "insertions")
 _CHARACTERS = ("characters", "character_errors")
+# The normaliser of `ScoredPairs.raw`.
+RAW = "none"
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """Pairs as given and two scores in the same order: `score` with the normaliser, `raw` as given.
+
+    `raw` is `score` itself where the normaliser changes no text.
+    """
+
+    pairs: tuple[Pair, ...]
+    normaliser: str
+    score: Score
+    raw: Score
+
+
+def score_pairs(pairs: Sequence[Pair], normaliser: str = RAW, equivalents: Path | None = None) -> ScoredPairs:
+    """Normalise both texts of each pair in the same way and score them.
+
+    Raises TextError, and ScoringError if there are no pairs or no words in the references.
+    """
+    normalise = find_normaliser(normaliser, equivalents)
+    ids = [pair.id for pair in pairs]
+    plain = find_normaliser(RAW)
+    given = [(plain(pair.reference), plain(pair.hypothesis)) for pair in pairs]
+    normalised = [(normalise(pair.reference), normalise(pair.hypothesis)) for pair in pairs]
+
+    def scores(texts: Sequence[tuple[str, str]]) -> Score:
+        return score_texts([reference for reference, _ in texts], [hypothesis for _, hypothesis in texts], ids)
+
+    result = scores(normalised)
+    return ScoredPairs(tuple(pairs), normaliser, result, result if given == normalised else scores(given))
 
 
 def _rounded(value: Any) -> Any:
@@ -42,7 +76,7 @@ def _scores(result: ScoredPairs) -> Document:
 
 
 def _parts(parts: Iterable[Group | HarmfulWord]) -> list[Document]:
-    return [_rounded({**asdict(part), "errors": part.errors}) for part in parts]
+    return [_rounded(asdict(part)) for part in parts]
 
 
 def compact(edits: Iterable[Edit]) -> list[list[str]]:
@@ -135,19 +169,12 @@ def evaluation(result: ScoredPairs, facts: Document, seconds: float | None = Non
 
 
 def _contrast(contrast: Contrast) -> Document:
-    row = _rounded(asdict(contrast))
-    bootstrap, test = row.pop("bootstrap"), row.pop("mapsswe")
-    return {
-        "first": row.pop("first"),
-        "second": row.pop("second"),
-        "difference": bootstrap["difference"],
-        "verdict": row.pop("verdict"),
-        "shown": row.pop("shown"),
-        "better": row.pop("better"),
-        "bootstrap": {"p": bootstrap["p"], "p_corrected": row.pop("bootstrap_p")},
-        "mapsswe": {**test, "p_corrected": row.pop("mapsswe_p")},
-        **row,
-    }
+    row: Document = _rounded(asdict(contrast))
+    row["difference"] = row["bootstrap"].pop("difference")
+    for test in ("bootstrap", "mapsswe"):
+        row[test]["p_corrected"] = row.pop(f"{test}_p")
+    first = ("first", "second", "difference", "verdict", "shown", "better", "bootstrap", "mapsswe")
+    return {name: row[name] for name in first} | row
 
 
 def comparison(results: dict[str, ScoredPairs], facts: Document, sources: dict[str, Document]) -> Document:

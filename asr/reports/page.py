@@ -8,8 +8,9 @@ import io
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
+from inspect import getmembers, isfunction
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -34,17 +35,6 @@ _GENERIC_NAMES = frozenset(
     {"train", "dev", "test", "valid", "eval", "text", "references", "hypotheses", "manifest", "best", "last"}
 )
 _KINDS = ("substitutions", "deletions", "insertions")
-_FILTERS: tuple[Callable[..., str], ...] = (
-    formats.percent,
-    formats.interval,
-    formats.points,
-    formats.signed,
-    formats.thousands,
-    formats.counted,
-    formats.duration,
-    formats.p_value,
-    formats.shortened,
-)
 
 
 def _static(name: str) -> str:
@@ -84,7 +74,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "embedded": embedded,
         "sorted_names": _sorted_names,
-        **{function.__name__: function for function in _FILTERS},
+        **dict(getmembers(formats, isfunction)),
     }
     return environment
 

@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from asr.reports import formats
-from asr.reports.document import Document, expanded
-from asr.reports.score import ScoredPairs
+from asr.reports.document import Document, ScoredPairs, expanded
 from asr.scoring import Rate, UtteranceScore, worst
 from asr.scoring.confusions import word_errors
 from asr.scoring.counts import CORRECT, Edit

@@ -48,11 +48,7 @@ class HarmfulWord:
     deletions: int
     insertions: int
     wer_without: float
-
-    @property
-    def errors(self) -> int:
-        """Return the number of errors of the word."""
-        return self.substitutions + self.deletions + self.insertions
+    errors: int
 
 
 def word_errors(score: Score, count: int = COUNT) -> Confusions:
@@ -106,6 +102,7 @@ def harmful_words(score: Score, count: int = COUNT) -> tuple[HarmfulWord, ...]:
             errors[word][DELETION],
             errors[word][INSERTION],
             (score.errors - errors[word].total()) / score.words,
+            errors[word].total(),
         )
         for word in sorted(errors, key=lambda word: (-errors[word].total(), word))[:count]
     )

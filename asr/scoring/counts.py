@@ -33,7 +33,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class UtteranceScore:
-    """The errors of one utterance; `words` and `characters` are those of the reference."""
+    """The word and character errors of one utterance; `words` and `characters` are those of the reference."""
 
     id: str
     reference: str
@@ -42,14 +42,10 @@ class UtteranceScore:
     substitutions: int
     deletions: int
     insertions: int
+    errors: int
     characters: int
     character_errors: int
     alignment: tuple[jiwer.AlignmentChunk, ...]
-
-    @property
-    def errors(self) -> int:
-        """Return the number of word errors."""
-        return self.substitutions + self.deletions + self.insertions
 
     def edits(self, wrong_only: bool = False) -> Iterator[Edit]:
         """Yield the alignment word by word, or only the errors."""
@@ -96,14 +92,10 @@ class Score:
     substitutions: int
     deletions: int
     insertions: int
+    errors: int
     characters: int
     character_errors: int
     utterance_scores: tuple[UtteranceScore, ...]
-
-    @property
-    def errors(self) -> int:
-        """Return the number of word errors."""
-        return self.substitutions + self.deletions + self.insertions
 
     def column(self, name: str) -> Counts:
         """Return one count of each utterance."""
@@ -134,7 +126,7 @@ def score(references: Sequence[str], hypotheses: Sequence[str], ids: Sequence[st
         utterances=len(rows),
         sentence_errors=int(wrong.sum()),
         utterance_scores=rows,
-        **{name: int(column.sum()) for name, column in columns.items() if name != "errors"},
+        **{name: int(column.sum()) for name, column in columns.items()},
     )
 
 
@@ -158,6 +150,7 @@ def _score_utterance(identity: str, reference: str, hypothesis: str) -> Utteranc
         words.substitutions,
         words.deletions,
         words.insertions,
+        words.substitutions + words.deletions + words.insertions,
         len(texts[0]),
         # The distance of jiwer.process_characters, without its alignment.
         Levenshtein.distance(*texts),

@@ -36,11 +36,7 @@ class Group:
     deletions: int
     insertions: int
     wer: Rate | None
-
-    @property
-    def errors(self) -> int:
-        """Return the number of word errors."""
-        return self.substitutions + self.deletions + self.insertions
+    errors: int
 
 
 def check_length(score: Score, values: Sequence[object]) -> None:
@@ -119,5 +115,6 @@ def _counts(rows: Sequence[UtteranceScore]) -> Counts:
 def _group(name: str, bounds: tuple[float | None, float | None], counts: Counts) -> Group:
     """Return a group of counts (utterances, 4): words, substitutions, deletions, insertions."""
     words, substitutions, deletions, insertions = (int(column) for column in counts.sum(axis=0))
-    rate = interval(counts[:, 1:].sum(axis=1), counts[:, 0]) if words else None
-    return Group(name, *bounds, len(counts), words, substitutions, deletions, insertions, rate)
+    errors = counts[:, 1:].sum(axis=1)
+    rate = interval(errors, counts[:, 0]) if words else None
+    return Group(name, *bounds, len(counts), words, substitutions, deletions, insertions, rate, int(errors.sum()))

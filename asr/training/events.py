@@ -73,7 +73,3 @@ class Note:
 
 Event = Preparing | Step | Epoch | Note
 OnEvent = Callable[[Event], None]
-
-
-def ignore_event(event: Event) -> None:
-    """Do nothing."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from asr.features import Matrices, batching
 from asr.features import reference as mfcc
@@ -19,15 +20,19 @@ from asr.files import open_atomic
 from asr.model import checkpoint
 from asr.model.checkpoint import ModelFileSettings
 from asr.parallel import prefetch
-from asr.training import averaging, resume
+from asr.training import resume
 from asr.training.advice import advice
 from asr.training.dataset import Dataset, Variation
 from asr.training.events import Epoch, Note, OnEvent, Step
 from asr.training.page import render
+from asr.training.recipe import TrainingSettings
 from asr.training.resume import Progress
 from asr.training.step import Engine, StepBatches, TrainingError
 from asr.training.validation import validate
 
+# The models of the epochs that may be averaged.
+EPOCHS_FOLDER = "epochs"
+EPOCHS_PATTERN = f"{6 * '[0-9]'}.safetensors"
 _DIVERGED = "the last good model is kept; a lower training.learning_rate or training.clip may help"
 
 
@@ -215,11 +220,11 @@ def _finish_epoch(run: Run, start: float) -> None:
     )
     progress.rows.append(row)
     if engine.world.is_main:
-        averaged = averaging.epochs_to_average(progress.rows, settings)
+        averaged = epochs_to_average(progress.rows, settings)
         if row.epoch in averaged:
-            averaging.epoch_file(run.folder, row.epoch).parent.mkdir(exist_ok=True)
-            run.save_model(averaging.epoch_file(run.folder, row.epoch))
-        for path in (run.folder / averaging.FOLDER).glob(averaging.PATTERN):
+            _epoch_file(run.folder, row.epoch).parent.mkdir(exist_ok=True)
+            run.save_model(_epoch_file(run.folder, row.epoch))
+        for path in (run.folder / EPOCHS_FOLDER).glob(EPOCHS_PATTERN):
             if int(path.stem) not in averaged:
                 path.unlink(missing_ok=True)
         run.save_model(run.folder / "last.safetensors")
@@ -235,11 +240,11 @@ def _finish_epoch(run: Run, start: float) -> None:
 def _average(run: Run) -> None:
     """Average the weights of several epochs, and make the average the best model if its dev WER is lower."""
     engine, progress = run.engine, run.progress
-    best, epochs = progress.best, averaging.epochs_to_average(progress.rows, engine.recipe.training)
+    best, epochs = progress.best, epochs_to_average(progress.rows, engine.recipe.training)
     if len(epochs) < 2 or best is None:
         return
     own = {name: value.clone() for name, value in engine.model.state_dict().items()}
-    engine.model.load_state_dict(averaging.average_weights(run.folder, epochs, engine))
+    engine.model.load_state_dict(_average_weights(run.folder, epochs, engine))
     result = validate(engine, run.dev, run.settings.alphabet, run.longest)
     wer = result.score.wer.value
     better = (wer, result.loss) < progress.lowest
@@ -251,3 +256,31 @@ def _average(run: Run) -> None:
         f"the average of epochs {', '.join(map(str, epochs))}: dev loss {result.loss:.3f}, dev WER {100 * wer:.2f} %, "
         + ("now the best model" if better else f"not better than epoch {best.epoch}, which stays the best model")
     )
+
+
+def epochs_to_average(rows: list[Epoch], settings: TrainingSettings) -> list[int]:
+    """Return the epochs whose weights are averaged (Polyak and Juditsky, 1992), in order.
+
+    They are the last ones or those with the lowest dev WER.
+    """
+    if settings.average_of == "last":
+        ranked = rows[::-1]
+    else:
+        ranked = sorted(rows, key=lambda row: (row.dev_wer, row.dev_loss, row.epoch))
+    return sorted(row.epoch for row in ranked[: settings.average])
+
+
+def _epoch_file(run: Path, epoch: int) -> Path:
+    """Return the model file of an epoch."""
+    return run / EPOCHS_FOLDER / f"{epoch:06d}.safetensors"
+
+
+def _average_weights(run: Path, epochs: list[int], engine: Engine) -> dict[str, Tensor]:
+    """Return the mean of the weights of the epochs' model files, which only the main process reads."""
+    mean = {name: torch.zeros_like(value) for name, value in engine.model.state_dict().items()}
+    if engine.world.is_main:
+        for epoch in epochs:
+            model, _ = checkpoint.load(_epoch_file(run, epoch))
+            for name, value in model.state_dict().items():
+                mean[name] += value.to(engine.device) / len(epochs)
+    return {name: engine.world.sum(value) for name, value in mean.items()}

@@ -20,11 +20,11 @@ from asr.features.cache import Copy
 from asr.model import Model, checkpoint
 from asr.model.checkpoint import ModelFileSettings
 from asr.text import TextError
-from asr.training import averaging, batch_size, dataset, distributed, resume
+from asr.training import batch_size, dataset, distributed, resume
 from asr.training.dataset import Dataset, DatasetSource
 from asr.training.distributed import World
-from asr.training.events import Note, OnEvent, Preparing, ignore_event
-from asr.training.loop import Run, train_epochs
+from asr.training.events import Note, OnEvent, Preparing
+from asr.training.loop import EPOCHS_FOLDER, EPOCHS_PATTERN, Run, train_epochs
 from asr.training.recipe import Recipe
 from asr.training.resume import Progress, State
 from asr.training.step import Engine, TrainingError
@@ -51,7 +51,7 @@ class TrainOptions:
     settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape.
     """
 
-    on_event: OnEvent = ignore_event
+    on_event: OnEvent = lambda event: None
     should_stop: Callable[[], bool] = bool
     overwrite: bool = False
     resume: bool = False
@@ -97,7 +97,7 @@ def train(
             raise TrainingError(f"{out}: the run would overwrite its own manifest {path}; choose another folder")
     with distributed.join_processes(choose_device(recipe.training.device)) as world:
         if not world.is_main:
-            return _train(recipe, paths, out, replace(options, on_event=ignore_event), world)
+            return _train(recipe, paths, out, replace(options, on_event=lambda event: None), world)
         with files.lock_folder(out):
             for folder, pattern in _written(out):
                 files.remove_partial(folder, pattern)
@@ -114,9 +114,9 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: TrainOpti
     rows = {name: manifest.read(path) for name, path in paths.items()}
     alphabet = dataset.alphabet_of(rows["train"], recipe.text)
     recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
-    identity = {"recipe": config.to_dict(recipe)} | {name: files.digest(path) for name, path in paths.items()}
+    identity = {"recipe": config.to_dict(recipe)} | {name: files.sha256(path)[:16] for name, path in paths.items()}
     if options.start:
-        identity["from"] = files.digest(options.start)
+        identity["from"] = files.sha256(options.start)[:16]
     changes = resume.changes(state, identity, options.override) if state else []
     if not recipe.model.bidirectional and not recipe.features.streams:
         options.on_event(Note(_NOT_STREAMING))
@@ -136,7 +136,7 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: TrainOpti
     if options.start:
         card["from"] = {"file": options.start.name, "sha256": identity["from"]}
     run = Run(
-        engine=Engine.create(recipe, model, world),
+        engine=Engine(recipe, model, world),
         train=data["train"],
         dev=data["dev"],
         settings=settings,
@@ -216,7 +216,7 @@ def _resume(run: Run, state: State, changes: list[str]) -> None:
 
 def _written(out: Path) -> list[tuple[Path, str]]:
     """Return the folders and name patterns of all files that a run writes."""
-    folders = [(out / resume.FOLDER, resume.PATTERN), (out / averaging.FOLDER, averaging.PATTERN)]
+    folders = [(out / resume.FOLDER, resume.PATTERN), (out / EPOCHS_FOLDER, EPOCHS_PATTERN)]
     return [*((out, name) for name in OUTPUTS), *folders]
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,40 +60,29 @@ class StepResult:
     stop: bool
 
 
-@dataclass
 class Engine:
-    """The network with its optimiser and gradient scaler.
+    """The network on this process's device, with its optimiser and gradient scaler.
 
-    `network` is `model`, wrapped if several processes train it. `dtype`: the type of autocast, None for float32.
+    `network` is `model`, wrapped if several processes train it. Raises DeviceError for the precision of the recipe.
     """
 
-    recipe: Recipe
-    model: Model
-    optimiser: torch.optim.Optimizer
-    world: World
-    network: nn.Module
-    scaler: GradScaler
-    dtype: torch.dtype | None = None
-
-    @classmethod
-    def create(cls, recipe: Recipe, model: Model, world: World) -> "Engine":
-        """Move a model to this process's device and create its optimiser. Raises DeviceError for its precision."""
+    def __init__(self, recipe: Recipe, model: Model, world: World) -> None:
         settings, device = recipe.training, world.device
-        dtype = autocast_dtype(device, settings.precision)
+        self.recipe, self.world = recipe, world
+        self._dtype = autocast_dtype(device, settings.precision)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         torch.use_deterministic_algorithms(settings.deterministic)
         torch.backends.cudnn.deterministic = settings.deterministic
         if settings.deterministic:
             # cuBLAS requires it.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        model = model.to(device)
-        optimiser = torch.optim.AdamW(
+        self.model = model.to(device)
+        self.optimiser: torch.optim.Optimizer = torch.optim.AdamW(
             model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         devices = [device] if device.type == "cuda" else None
-        network = DistributedDataParallel(model, devices) if world.size > 1 else model
-        scaler = GradScaler(device.type, enabled=dtype == torch.float16)
-        return cls(recipe, model, optimiser, world, network, scaler, dtype)
+        self.network: nn.Module = DistributedDataParallel(model, devices) if world.size > 1 else model
+        self.scaler = GradScaler(device.type, enabled=self._dtype == torch.float16)
 
     @property
     def device(self) -> torch.device:
@@ -106,7 +95,7 @@ class Engine:
         # The intermediate CTC loss regularises the lower layers (Lee and Watanabe, 2021).
         tap = self.recipe.model.layers // 2 if settings.intermediate_weight and self.model.training else 0
         batch = batch.to(self.device)
-        with torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext():
+        with torch.autocast(self.device.type, self._dtype) if self._dtype else nullcontext():
             output = (network or self.model)(batch.features, batch.feature_lengths, None, tap)
         plain = total = self._ctc(output.log_probs, output.lengths, batch)
         if output.tapped is not None:
@@ -150,8 +139,10 @@ class Engine:
         # DistributedDataParallel averages the gradients of processes; the factor `size` makes it their sum.
         scale = 0.0 if step.idle else self.world.size / step.count
         for index, batch in enumerate(step.batches):
-            with self._no_sync() if index < len(step.batches) - 1 else nullcontext():
-                losses = self.losses(batch, self.network)
+            # Processes exchange the accumulated gradients of a step with its last batch.
+            last, network = index == len(step.batches) - 1, self.network
+            with nullcontext() if last or not isinstance(network, DistributedDataParallel) else network.no_sync():
+                losses = self.losses(batch, network)
                 self.scaler.scale(losses.total.sum() * scale).backward()  # type: ignore[no-untyped-call]
             if not step.idle:
                 sums[0] += losses.plain.detach().double().sum().cpu()
@@ -164,7 +155,3 @@ class Engine:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         return StepResult(loss, int(infinite), norm, stopping > 0)
-
-    def _no_sync(self) -> AbstractContextManager[None]:
-        """Return a context in which gradients accumulate without being exchanged between processes."""
-        return self.network.no_sync() if isinstance(self.network, DistributedDataParallel) else nullcontext()

@@ -8,4 +8,5 @@ from asr.transcripts.formats import documents_by_suffix as documents_by_suffix
 from asr.transcripts.formats import file_suffixes as file_suffixes
 from asr.transcripts.formats import read as read
 from asr.transcripts.formats import read_hypotheses as read_hypotheses
+from asr.transcripts.json_lines import word_fields as word_fields
 from asr.transcripts.rows import TranscriptError as TranscriptError

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asr.files import read_utf8
-from asr.transcripts import ctm, json_lines, lines, stm, subtitles, tables, textgrid
+from asr.transcripts import json_lines, lines, nist, subtitles, tables, textgrid
 from asr.transcripts.records import FileResult
 from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, check_rows
 
@@ -36,21 +36,21 @@ _READERS: dict[str, Callable[[InputFile], list[TranscriptRow]]] = {
     "text": lines.read_text,
     "kaldi": lines.read_text,
     "trn": lines.read_trn,
-    "ctm": lambda file: ctm.join_recordings(ctm.read_ctm(file)),
-    "stm": stm.read_stm,
+    "ctm": lambda file: nist.join_recordings(nist.read_ctm(file)),
+    "stm": nist.read_stm,
     "jsonl": json_lines.read_jsonl,
     "csv": lambda file: tables.read_table(file, ","),
     "tsv": lambda file: tables.read_table(file, "\t"),
     "report": lambda file: json_lines.read_report(file, "reference"),
 }
-_FITS = {"trn": lines.fits_trn, "ctm": ctm.fits_ctm, "stm": stm.fits_stm, "text": lines.fits_text}
+_FITS = {"trn": lines.fits_trn, "ctm": nist.fits_ctm, "stm": nist.fits_stm, "text": lines.fits_text}
 
 _WRITERS: dict[str, Callable[[FileResult], str]] = {
     "txt": lambda result: f"{result.text}\n",
     "json": json_lines.format_json,
     "srt": subtitles.format_srt,
     "vtt": subtitles.format_vtt,
-    "ctm": ctm.format_ctm,
+    "ctm": nist.format_ctm,
     "tsv": tables.format_tsv,
     "textgrid": lambda result: textgrid.format_textgrid([result]),
 }
@@ -82,7 +82,7 @@ def read_hypotheses(
     """
     file, format = _open(path, format)
     if format == "ctm" and any(reference.recording for reference in references):
-        return ctm.join_segments(ctm.read_ctm(file), references)
+        return nist.join_segments(nist.read_ctm(file), references)
     if format == "report":
         return check_rows(file, json_lines.read_report(file, "hypothesis")), 0
     return check_rows(file, _READERS[format](file)), 0

@@ -133,12 +133,17 @@ def format_json(result: FileResult) -> str:
         if transcript.duration:
             fields["duration"] = round(transcript.duration, 3)
         fields |= _text_and_scores(transcript)
-        fields["words"] = [{"word": word.text} | _times(word) for word in transcript.words]
+        fields["words"] = list(map(word_fields, transcript.words))
         if transcript.words:
             fields["segments"] = [_times(segment) | {"text": segment.text} for segment in transcript.segments]
         if transcript.alternatives:
             fields["alternatives"] = [_text_and_scores(other) for other in transcript.alternatives]
     return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def word_fields(word: Word) -> dict[str, Any]:
+    """Return the fields of a word, its times in seconds."""
+    return {"word": word.text} | _times(word)
 
 
 def _times(part: Word | Segment) -> dict[str, Any]:

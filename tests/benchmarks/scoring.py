@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from asr import scoring
-from asr.reports.document import evaluation
-from asr.reports.score import score_pairs
+from asr.reports.document import evaluation, score_pairs
 from asr.scoring.bootstrap import RESAMPLES
 from asr.scoring.comparison import compare
 from asr.transcripts.matching import Pair

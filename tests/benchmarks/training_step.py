@@ -170,7 +170,7 @@ def measure_steps(recipe: Recipe, place: torch.device, rounds: int) -> None:
             data = batches(corpus, batch_seconds, features, tokens)[: WARM + rounds]
             ours, theirs = settings.build(), Packed(features, tokens, recipe.model)
             check_same(ours, theirs, data[-1], place)
-            pairs = step_times(Engine.create(recipe, ours, World(place)), theirs, data)
+            pairs = step_times(Engine(recipe, ours, World(place)), theirs, data)
             own, usual = 1000 * np.median(pairs, axis=0)
             ratios = [other / one for one, other in pairs]
             every += ratios
@@ -189,7 +189,7 @@ def measure_precision(recipe: Recipe, place: torch.device, rounds: int) -> None:
         for precision in ("float32", "bfloat16"):
             one = dataclasses.replace(recipe, training=dataclasses.replace(how, precision=precision))
             torch.manual_seed(1)
-            engines.append(Engine.create(one, settings.build(), World(place)))
+            engines.append(Engine(one, settings.build(), World(place)))
         ratios = []
         for batch in data:
             share = StepBatches([batch], len(batch.target_lengths))
@@ -204,7 +204,7 @@ def measure_rate(recipe: Recipe, place: torch.device, rounds: int) -> None:
     own = 60.0 if recipe.training.batch_seconds == AUTO else float(recipe.training.batch_seconds)
     for batch_seconds in (round(own), round(2 * own)):
         torch.manual_seed(1)
-        engine = Engine.create(recipe, settings.build(), World(place))
+        engine = Engine(recipe, settings.build(), World(place))
         engine.model.train()
         data = batches("librispeech", batch_seconds, recipe.features.dimension, len(settings.alphabet))
         rates = []

@@ -14,7 +14,7 @@ from asr.lm import LmError
 from asr.lm.ngram import NgramModel
 from asr.lm.ngram.estimate import FALLBACK, EstimateSettings, discounts, estimate
 from asr.lm.ngram.model import score_each
-from asr.lm.ngram.trie import bounds, ngrams
+from asr.lm.ngram.trie import ngrams, spans
 from asr.lm.text import BEGIN
 from tests.lm.samples import sentences
 from tests.lm.test_ngram_arpa import same
@@ -36,7 +36,7 @@ def table(model: NgramModel) -> dict[str, float]:
     """Return the probability of each n-gram of the model."""
     return {
         " ".join(model.words[i] for i in ids): math.exp(model.arrays.log_probs[entry])
-        for order, (start, end) in enumerate(bounds(model), 1)
+        for order, (start, end) in enumerate(spans(model.counts), 1)
         for entry, ids in zip(range(start, end), ngrams(model, order, start, end).tolist(), strict=True)
     }
 

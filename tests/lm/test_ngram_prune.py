@@ -10,7 +10,7 @@ from asr.lm.ngram import END, NgramModel
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.ngram.model import score_each
 from asr.lm.ngram.prune import prune, renormalised
-from asr.lm.ngram.trie import bounds, keep, parents_of
+from asr.lm.ngram.trie import keep, parents_of, spans
 from asr.lm.text import BEGIN
 from tests.lm.samples import sentences
 from tests.lm.test_ngram_arpa import same
@@ -57,7 +57,7 @@ def test_renormalising_a_normalised_model_changes_nothing(model: NgramModel) -> 
 
 @pytest.mark.parametrize("nth", [0, 7, 50, 120])
 def test_ngram_is_dropped_by_its_relative_entropy(nth: int, model: NgramModel) -> None:
-    start, end = bounds(model)[2]
+    start, end = spans(model.counts)[2]
     entry = start + nth
     context = int(parents_of(model.arrays, start, end)[nth])
     kept = np.ones(len(model.arrays.words), np.bool_)

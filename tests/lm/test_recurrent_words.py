@@ -22,7 +22,7 @@ from asr.lm.recurrent import (
     RnnLmTraining,
     training,
 )
-from asr.lm.recurrent.prefix_tree import PrefixTree
+from asr.lm.recurrent.network import PrefixTree
 from asr.lm.recurrent.vocabulary import UNKNOWN_TOKEN, Vocabulary, build_vocabulary
 from asr.model import CELLS
 from asr.text import Alphabet, TextSettings

@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from asr.reports import charts, document, page
-from asr.reports.score import score_pairs
+from asr.reports.document import score_pairs
 from tests.reports.test_page import pairs
 
 HOSTILE = "</title></svg><script>alert(1)</script> & \"'"

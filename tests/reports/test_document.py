@@ -8,7 +8,7 @@ import pytest
 
 from asr import reports
 from asr.reports import document
-from asr.reports.score import score_pairs
+from asr.reports.document import score_pairs
 from asr.scoring import score
 from asr.transcripts.matching import Pair
 from tests.reports.test_score import scored

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from asr.audio import AudioError
 from asr.files import write_text
 from asr.reports import document, page
-from asr.reports.score import ScoredPairs, score_pairs
+from asr.reports.document import ScoredPairs, score_pairs
 from asr.transcripts.matching import Pair
 from tests.conftest import SAMPLE_RATE, tone
 

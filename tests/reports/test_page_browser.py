@@ -11,7 +11,7 @@ import pytest
 from asr.decoding.tuning import page as tuning_page
 from asr.files import write_text
 from asr.reports import document, page
-from asr.reports.score import ScoredPairs, score_pairs
+from asr.reports.document import ScoredPairs, score_pairs
 from asr.training import page as training_page
 from asr.training.events import Sample
 from asr.transcripts.matching import Pair

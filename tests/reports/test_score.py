@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from asr.reports.score import ScoredPairs, score_pairs
+from asr.reports.document import ScoredPairs, score_pairs
 from asr.transcripts.matching import Pair
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from asr.scoring import Score, ScoringError, score
 from asr.scoring.bootstrap import resample
-from asr.scoring.significance import holm, mapsswe, matched_pairs, paired_bootstrap, segments
+from asr.scoring.comparison import holm, mapsswe, matched_pairs, paired_bootstrap, segments
 
 Counts = NDArray[np.int64]
 

@@ -9,8 +9,8 @@ import torch
 from asr import config, training
 from asr.model import checkpoint
 from asr.training import TrainOptions
-from asr.training.averaging import epochs_to_average
 from asr.training.events import Event, Note
+from asr.training.loop import epochs_to_average
 from asr.training.recipe import Recipe, TrainingSettings
 from tests.training.test_resume import ROW
 from tests.training.test_run import script_scores

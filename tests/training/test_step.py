@@ -25,7 +25,7 @@ RECIPE = Recipe(
 
 def engine(recipe: Recipe = RECIPE) -> Engine:
     torch.manual_seed(5)
-    return Engine.create(recipe, ModelFileSettings(recipe.features, recipe.text, recipe.model).build(), World())
+    return Engine(recipe, ModelFileSettings(recipe.features, recipe.text, recipe.model).build(), World())
 
 
 def batch(*lengths: int, seed: int = 0) -> Batch:

@@ -15,7 +15,7 @@ from asr.decoding.confidence import fit_temperature
 from asr.decoding.decoder import BEAM, GREEDY, NO_MODELS, DecoderSettings, LanguageModels
 from asr.decoding.tuning.trials import DevSet, OnTrial, Trial, TrialRunner, with_weights
 from asr.scoring import Rate
-from asr.scoring.significance import paired_bootstrap
+from asr.scoring.comparison import paired_bootstrap
 from asr.text import Alphabet
 
 # LM weights and word insertion bonuses of the first grid. Finer steps around the best follow.

@@ -26,7 +26,7 @@ import numpy as np
 
 from asr.files import open_atomic
 from asr.lm.ngram.model import LOG_10, UNKNOWN_ID, UNKNOWN_LOG_PROB, UNKNOWN_WORD, Doubles, Ints, Longs, NgramModel
-from asr.lm.ngram.trie import Level, assemble, bounds, find, keys_of, ngrams, suffixes
+from asr.lm.ngram.trie import Level, assemble, find, keys_of, ngrams, spans, suffixes
 from asr.lm.text import BEGIN, END, LmError, read_lines
 
 # Few enough that the fields stay in the processor's cache.
@@ -257,7 +257,7 @@ def _write(out: BinaryIO, model: NgramModel) -> None:
     counts = "".join(f"ngram {order}={count}\n" for order, count in enumerate(model.counts, 1))
     out.write(f"\\data\\\n{counts}".encode())
     words = np.array(model.words, object)
-    for order, (start, end) in enumerate(bounds(model), 1):
+    for order, (start, end) in enumerate(spans(model.counts), 1):
         out.write(f"\n\\{order}-grams:\n".encode())
         for first in range(start, end, _ROWS):
             last = min(first + _ROWS, end)

@@ -7,7 +7,6 @@ The header has the offset and size of each array, the CRC-32 of all that follows
 SHA-256 of the ARPA file.
 """
 
-import hashlib
 import json
 import logging
 import struct
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.files import open_atomic
+from asr.files import open_atomic, sha256
 from asr.lm.ngram import arpa, packed
 from asr.lm.ngram.model import Arrays, NgramModel
 from asr.lm.text import LmError
@@ -65,7 +64,7 @@ def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramMod
         on_build(target)
     before = path.stat()
     model = arpa.read(path)
-    digest = _digest(path)
+    digest = sha256(path)
     after = path.stat()
     if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
         try:
@@ -135,9 +134,4 @@ def _is_from(path: Path, source: Mapping[str, Any]) -> bool:
     stat = path.stat()
     if stat.st_size != source.get("size"):
         return False
-    return stat.st_mtime_ns == source.get("mtime_ns") or _digest(path) == source.get("sha256")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return stat.st_mtime_ns == source.get("mtime_ns") or sha256(path) == source.get("sha256")

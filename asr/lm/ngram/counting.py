@@ -77,7 +77,9 @@ def count(text: Path, words: int, order: int, chunk: int) -> Iterator[Counts]:
         base += len(counts.keys)
         folder = text.with_name(f"order-{k}")
         folder.mkdir()
-        keys, raw = _merged(_runs(ids, entries, k, chunk), folder, chunk)
+        spans = _chunks(len(ids) - k + 1, chunk)
+        runs = (np.unique(_keys(ids, entries, k, span)[0], return_counts=True) for span in spans)
+        keys, raw = _merged(runs, folder, chunk)
         if base + len(keys) > MAX_ENTRIES:
             raise LmError(f"more than {MAX_ENTRIES} different n-grams; use a lower order or less text")
         counts = Counts(base, keys, raw, _assign_entries(ids, entries, (k, base), keys, chunk))
@@ -95,12 +97,6 @@ def _keys(ids: Ints, entries: Ints, order: int, span: tuple[int, int]) -> tuple[
     contexts = entries[start : start + len(following)]
     offsets = np.flatnonzero((contexts >= 0) & (following != BEGIN_ID))
     return keys_of(contexts[offsets], following[offsets]), start + offsets
-
-
-def _runs(ids: Ints, entries: Ints, order: int, chunk: int) -> Iterator[tuple[Longs, Longs]]:
-    for span in _chunks(len(ids) - order + 1, chunk):
-        keys, _ = _keys(ids, entries, order, span)
-        yield np.unique(keys, return_counts=True)
 
 
 def _merged(runs: Iterable[tuple[Longs, Longs]], folder: Path, chunk: int) -> tuple[Longs, Longs]:

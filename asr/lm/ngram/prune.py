@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from asr.lm.ngram.model import Arrays, Doubles, Longs, NgramModel, score_each
-from asr.lm.ngram.trie import bounds, keep, parents_of
+from asr.lm.ngram.trie import keep, parents_of, spans
 from asr.lm.text import BEGIN, END, LmError
 
 # Below this, the probability left for unseen words is a rounding error and determines no back-off weight.
@@ -47,7 +47,7 @@ def prune(model: NgramModel, threshold: float) -> NgramModel:
     contexts = _context_log_probs(model)
     kept = np.ones(len(arrays.words), np.bool_)
     needed = np.zeros(len(arrays.words), np.bool_)
-    for lower, upper in reversed(list(pairwise(bounds(model)))):
+    for lower, upper in reversed(list(pairwise(spans(model.counts)))):
         order = _order(arrays, lower, upper)
         # The perplexity rises by the fraction exp(loss) - 1.
         kept[order.span] = (np.expm1(_losses(arrays, order, contexts)) >= threshold) | needed[order.span]
@@ -63,7 +63,7 @@ def renormalised(model: NgramModel) -> NgramModel:
     view.setflags(write=False)
     arrays = model.arrays._replace(backoffs=view)
     # Lower orders come first: the probabilities of an order depend on the back-off weights below it.
-    for lower, upper in pairwise(bounds(model)):
+    for lower, upper in pairwise(spans(model.counts)):
         order = _order(arrays, lower, upper)
         usable = (order.rest > _SMALLEST_MASS) & (order.rest_lower > _SMALLEST_MASS)
         weights = backoffs[order.contexts].astype(np.float64)
@@ -79,12 +79,11 @@ def _order(arrays: Arrays, lower: tuple[int, int], upper: tuple[int, int]) -> _O
     backed_off = score_each(
         arrays, arrays.suffix[parents].astype(np.int64), arrays.words[slice(*upper)].astype(np.int64)
     )
-    rest, rest_lower = (_rest(parents - lower[0], logs, lower[1] - lower[0]) for logs in (log_probs, backed_off))
+    contexts, size = parents - lower[0], lower[1] - lower[0]
+    rest, rest_lower = (
+        1.0 - np.bincount(contexts, np.exp(logs), minlength=size).astype(np.float64) for logs in (log_probs, backed_off)
+    )
     return _Order(slice(*upper), slice(*lower), parents, log_probs, backed_off, rest, rest_lower)
-
-
-def _rest(contexts: Longs, log_probs: Doubles, size: int) -> Doubles:
-    return 1.0 - np.bincount(contexts, np.exp(log_probs), minlength=size).astype(np.float64)
 
 
 def _context_log_probs(model: NgramModel) -> Doubles:
@@ -92,7 +91,7 @@ def _context_log_probs(model: NgramModel) -> Doubles:
     arrays, vocabulary = model.arrays, model.vocabulary
     log_probs = arrays.log_probs.astype(np.float64)
     log_probs[1 + vocabulary[BEGIN]] = log_probs[1 + vocabulary[END]]
-    for start, end in bounds(model)[1:]:
+    for start, end in spans(model.counts)[1:]:
         log_probs[start:end] += log_probs[parents_of(arrays, start, end)]
     return log_probs
 

@@ -87,11 +87,6 @@ def assemble(words: Sequence[str], levels: Sequence[Level]) -> NgramModel:
     return NgramModel(tuple(words), tuple(counts), arrays)
 
 
-def bounds(model: NgramModel) -> list[tuple[int, int]]:
-    """Return the start and end (exclusive) of the entries of each order."""
-    return spans(model.counts)
-
-
 def spans(counts: Sequence[int]) -> list[tuple[int, int]]:
     """Return the start and end (exclusive) of the entries of each order, given their counts."""
     ends = 1 + np.cumsum((0, *counts))
@@ -123,7 +118,7 @@ def keep(model: NgramModel, kept: npt.NDArray[np.bool_]) -> NgramModel:
     for _ in range(model.order):
         suffix = np.where(kept[suffix], suffix, arrays.suffix[suffix])
     levels = []
-    for start, end in bounds(model):
+    for start, end in spans(model.counts):
         entries = start + np.flatnonzero(kept[start:end])
         levels.append(
             Level(

@@ -1,6 +1,5 @@
 """Recurrent language models of characters or words: the network, its training and its file."""
 
-from asr.lm.recurrent.file import Contents as Contents
 from asr.lm.recurrent.file import LmFileSettings as LmFileSettings
 from asr.lm.recurrent.file import inspect as inspect
 from asr.lm.recurrent.file import load as load

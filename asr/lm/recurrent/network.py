@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,6 @@ from torch.nn import functional
 
 from asr.config import check_choices, check_ranges
 from asr.lm.evaluation import Perplexity
-from asr.lm.recurrent.prefix_tree import PrefixTree
 from asr.lm.recurrent.vocabulary import BOUNDARY, UNKNOWN_TOKEN, Vocabulary
 from asr.model import CELLS, Dropout, ModelSettings, RecurrentLayer, check_dropout
 from asr.text import Alphabet
@@ -69,6 +69,39 @@ class LmState:
     def detach(self) -> "LmState":
         """Return the state without its gradient history."""
         return LmState(self.hidden.detach(), None if self.cell is None else self.cell.detach())
+
+
+class TreeStep(NamedTuple):
+    """The nodes at one depth: one for each different prefix of that length."""
+
+    parents: list[int]  # the node of the previous step that precedes each node
+    inputs: list[int]  # the token before each node's own
+    tokens: list[int]  # the token of each node
+    nodes: dict[int, int]  # the node of each text that is long enough
+
+
+class PrefixTree:
+    """The prefixes of encoded texts, each text followed by BOUNDARY; a network computes each shared prefix once."""
+
+    def __init__(self, encoded: Sequence[list[int]]) -> None:
+        self.steps: list[TreeStep] = []
+        nodes = dict.fromkeys(range(len(encoded)), 0)
+        previous = [BOUNDARY]
+        while nodes:
+            depth = len(self.steps)
+            known: dict[tuple[int, int], int] = {}
+            reached: dict[int, int] = {}
+            for text, parent in nodes.items():
+                token = encoded[text][depth] if depth < len(encoded[text]) else BOUNDARY
+                reached[text] = known.setdefault((parent, token), len(known))
+            parents, tokens = [parent for parent, _ in known], [token for _, token in known]
+            self.steps.append(TreeStep(parents, [previous[parent] for parent in parents], tokens, reached))
+            previous = tokens
+            nodes = {text: node for text, node in reached.items() if depth < len(encoded[text])}
+
+    def __len__(self) -> int:
+        """Return the number of nodes."""
+        return sum(len(step.tokens) for step in self.steps)
 
 
 class RnnLm(nn.Module):

@@ -65,12 +65,11 @@ class RnnLmTraining:
             chunk=(1, 1_000_000),
             min_count=(1, 1_000_000),
             warmup=(0, 1),
+            weight_decay=(0, math.inf),
         )
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)} is not more than 0")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay = {self.weight_decay} is not 0 or more")
 
 
 @dataclass(frozen=True)

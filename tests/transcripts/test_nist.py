@@ -7,8 +7,8 @@ from hypothesis import given, settings
 
 from asr import transcripts
 from asr.transcripts import TranscriptError, document
-from asr.transcripts.ctm import recording_names
 from asr.transcripts.matching import match
+from asr.transcripts.nist import recording_names
 from asr.transcripts.records import FileResult, Word
 from tests.transcripts.examples import WORDS, any_result, timed, untimed
 
