@@ -125,7 +125,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
         list(reader(path))
     row = tmp_path / "rows.jsonl"
     row.write_text('{"id": "a", "audio": "a.wav", "duration": 1, "text": "\\ud800"}\n')
-    with pytest.raises(LmError, match=r"rows\.jsonl:1: an unpaired surrogate"):
+    with pytest.raises(LmError, match=r"rows\.jsonl:1: the text contains an unpaired surrogate"):
         list(reader(row, normaliser="none"))
     with pytest.raises(FileNotFoundError):
         list(reader(tmp_path / "none.txt"))

@@ -247,7 +247,7 @@ def test_comparison_page_states_the_verdicts() -> None:
     assert "corrected for 3 comparisons (Holm 1979)" in reader.text and "corrected (Holm); " in reader.text
     assert "paired bootstrap, p" in reader.text and "MAPSSWE, p" in reader.text
     assert "<bad> has fewer errors 0 same number of errors 30 <bad> has more errors 30" in reader.words
-    assert "recognised alike are left out (30 of 60)" in reader.text
+    assert "the same hypothesis from all systems are left out (30 of 60)" in reader.text
     assert reader.data["systems"] == ["good", "<bad>", "near"] and len(reader.data["utterances"]) == 30
     assert reader.text.count("wins: utterances in which") == 3
     two = Reader(compared({name: score_pairs(rows[name]) for name in ("good", "near")})).text
