@@ -41,7 +41,7 @@ def test_a_file_prints_a_line_for_each_word_and_the_latency(
     streamed = capsys.readouterr()
     assert streamed.out == "AB\nCA\nB\n"
     wait = 76 if rate == SAMPLE_RATE else r"\d{3}"
-    assert re.search(rf"^latency: up to {wait} ms for .* real time\n$", streamed.err)
+    assert re.search(rf"^latency: up to {wait} ms until .* real time\n$", streamed.err)
     assert main([*command[:1], *command[2:], str(tmp_path / "a.flac")]) == 0
     assert capsys.readouterr().out == streamed.out.replace("\n", " ").strip() + "\n"
 
