@@ -66,7 +66,7 @@ def corpus(utterances: int = 100_000) -> Corpus:
 
 def result(gpu: Gpu, data: Corpus, monkeypatch: pytest.MonkeyPatch, world: World = ALONE) -> float:
     tried: Any = engine(replace(RECIPE, training=replace(RECIPE.training, batch_seconds="auto")))
-    tried = replace(tried, world=replace(world, device=torch.device("cuda")))
+    tried.world = replace(world, device=torch.device("cuda"))
     tried.losses = lambda count: Loss(gpu, count)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: type("", (), {"total_memory": gpu.total}))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: gpu.model)
