@@ -155,7 +155,7 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--decoder", type=FILE, help="Decoder settings written by asr tune.")
     @click.option("--greedy", is_flag=True, help="Use greedy decoding, without beam search and language models.")
     @click.option(
-        "--beam-width", type=click.IntRange(min=1), metavar="N", help="Number of texts that the beam search keeps."
+        "--beam-width", type=click.IntRange(min=1), metavar="N", help="Number of hypotheses that the beam search keeps."
     )
     @click.option("--lm", type=FILE, help="A language model: .arpa, .arpa.gz, or a model from asr lm train.")
     @click.option("--lm-weight", type=click.FloatRange(min=0), metavar="X", help="Weight of the language model.")
@@ -168,7 +168,7 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
         help="A word or phrase that is likely in the audio, and the score in nats that it adds "
         f"[{HOTWORD_WEIGHT:g}]; may be given several times.",
     )
-    @click.option("--rescorer", type=FILE, help="A recurrent language model that rescores the texts of the search.")
+    @click.option("--rescorer", type=FILE, help="A recurrent language model that rescores the hypotheses.")
     @click.option("--rescorer-weight", type=click.FloatRange(min=0), metavar="X", help="Weight of the rescorer.")
     @click.option(
         "--known-words/--any-word",

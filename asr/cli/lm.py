@@ -28,7 +28,7 @@ lm.add_command(train)
 @click.argument("texts", nargs=-1, required=True, type=options.TEXT, metavar="TEXT...")
 @options.normaliser
 @options.ids
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON object.")
 @options.quiet
 def perplexity(
     model: Path, texts: tuple[Path, ...], normaliser: str | None, ids: bool | None, as_json: bool, quiet: bool

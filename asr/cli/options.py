@@ -49,7 +49,7 @@ batch_seconds: Decorator = click.option(
     "--batch-seconds",
     type=click.IntRange(min=1, max=3600),
     metavar="N",
-    help="Seconds of audio to compute together; the texts do not depend on it.  [default: 120; on a GPU 600]",
+    help="Seconds of audio in a batch; transcripts do not depend on it.  [default: 120, or 600 on a GPU]",
 )
 quiet: Decorator = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 model: Decorator = click.option(

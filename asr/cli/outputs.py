@@ -142,21 +142,21 @@ def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
         "--fail-above",
         type=click.FloatRange(min=0),
         metavar="PERCENT",
-        help="Exit with 1 if the WER is above this.",
+        help="Exit with code 1 if the WER is above PERCENT.",
     )
     @click.option(
         "--show",
         type=click.Choice(["worst", "all", "none"]),
         default="worst",
         show_default=True,
-        help="Utterances to print, aligned: those with the most errors (--worst N of them), all, or none.",
+        help="Which utterances to print: those with the most errors (see --worst), all, or none.",
     )
     @worst(" with --show worst")
     @click.option(
         "--verbose",
         "-v",
         is_flag=True,
-        help="Also print the settings, the WER without normalisation, speakers and frequent errors.",
+        help="Also print the settings, speakers, frequent errors, and the WER without normalisation.",
     )
     @click.option("--audio", is_flag=True, help="Embed the audio in the --report page.")
     @wraps(command)

@@ -64,7 +64,7 @@ def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool,
 @_OUT
 @options.quiet
 def an4(root: Path, out: Path, quiet: bool) -> int:
-    """Write OUT/train.jsonl, dev.jsonl (speakers held out of train) and test.jsonl of CMU AN4 in ROOT."""
+    """Write OUT/train.jsonl, dev.jsonl (speakers held out from train) and test.jsonl for the CMU AN4 corpus in ROOT."""
     from asr.corpora import an4 as corpus
 
     with Display(quiet) as display:

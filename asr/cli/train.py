@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 @click.option(
     "--dev", "dev_manifest", type=options.FILE, required=True, help="The manifest on which the best epoch is selected."
 )
-@click.option("--out", "-o", type=options.FOLDER, required=True, help="The folder of the run: models, log and page.")
+@click.option(
+    "--out", "-o", type=options.FOLDER, required=True, help="The folder of the run: models, log and training page."
+)
 @click.option("--epochs", type=int, help="Short for --set training.epochs=N.")
 @click.option("--seed", type=int, help="Short for --set training.seed=N.")
 @options.device
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
-@click.option("--resume", is_flag=True, help="Fail if OUT has no run to resume.")
+@click.option("--resume", is_flag=True, help="Resume the run in OUT; fail if there is none.")
 @click.option("--override", is_flag=True, help="Resume the run in OUT although settings or data have changed.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in OUT.")
 @click.option("--from", "start", type=options.MODEL, help="Start from the weights and settings of this model.")

@@ -77,7 +77,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     help="Average the channels, or transcribe each separately.",
 )
 @decoding
-@click.option("--stream", is_flag=True, help="Process one FILE chunk by chunk and print the text as it grows.")
+@click.option("--stream", is_flag=True, help="Process one FILE chunk by chunk and print partial transcripts.")
 @click.option(
     "--raw-rate",
     type=click.IntRange(min=1),

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 @click.argument("manifest", type=options.FILE)
 @options.model
 @click.option("--lm", type=options.FILE, help="A language model: .arpa, .arpa.gz, or a model from asr lm train.")
-@click.option("--rescorer", type=options.FILE, help="A recurrent language model that rescores the texts of the search.")
+@click.option("--rescorer", type=options.FILE, help="A recurrent language model that rescores the hypotheses.")
 @click.option("--lexicon-only", is_flag=True, help="Allow only words of the language model.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File for the settings; the page with the trials is written beside it.  [default: decoder.toml beside MODEL]",
+    help="Settings file to write, with an HTML page of all trials.  [default: decoder.toml in the folder of MODEL]",
 )
 @click.option("--into-model", is_flag=True, help="Also write the settings into the model file.")
 @options.device

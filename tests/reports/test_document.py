@@ -11,7 +11,7 @@ from asr.reports import document
 from asr.reports.document import score_pairs
 from asr.scoring import score
 from asr.transcripts.matching import Pair
-from tests.reports.test_score import scored
+from tests.reports.test_document_scores import scored
 
 SCHEMA = (Path(reports.__file__).parent / "SCHEMA.md").read_text(encoding="utf-8")
 PAIRS = [

@@ -2,7 +2,7 @@
 
 from asr.reports import document, text
 from asr.reports.text import TextOptions
-from tests.reports.test_score import scored
+from tests.reports.test_document_scores import scored
 
 
 def table(report: str) -> dict[str, str]:
