@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "--out",
     "-o",
     type=click.Path(path_type=Path),
-    help="The output file; for the TextGrids of a manifest, a folder.  [default: stdout]",
+    help="Output file, or output folder with --manifest and --format textgrid.  [default: stdout]",
 )
 @click.option(
     "--suspects",
@@ -55,8 +55,8 @@ def align(
 ) -> int:
     """Find the times of the words of a known text in AUDIO. The text is in the file TEXT or given with --text.
 
-    Times are in seconds from the start of the recording, or of the row of a manifest. A row that cannot be aligned is
-    reported on stderr, the other rows are aligned, and the exit code is 1.
+    Times are in seconds from the start of the recording, or of the utterance of a manifest row. A row that cannot be
+    aligned is reported on stderr, the other rows are aligned, and the exit code is 1.
 
     --suspects lists likely errors in transcripts: rows whose text is much less probable than the text that the model
     recognises. Both texts are printed, with the difference in nats per frame.

@@ -32,10 +32,10 @@ def compare(
     report_file: Path | None,
     worst: int,
 ) -> int:
-    """Compare the hypotheses A, B, … of several systems for the same REFERENCES.
+    """Compare the hypotheses of several systems (the files A, B, …) against the same REFERENCES.
 
     The tests are the paired bootstrap (Bisani and Ney 2004) and the matched-pairs sentence-segment word error test
-    (MAPSSWE, Gillick and Cox 1989), corrected for the number of comparisons (Holm). A difference is
+    (MAPSSWE, Gillick and Cox 1989), with Holm's correction for multiple comparisons. A difference is
     significant if both p-values are below 5 %.
     """
     from asr import transcripts

@@ -165,8 +165,8 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
         "hotwords",
         multiple=True,
         metavar="PHRASE[:WEIGHT]",
-        help="A word or phrase that is likely in the audio, and the score in nats that it adds "
-        f"[{HOTWORD_WEIGHT:g}]; may be given several times.",
+        help="A word or phrase that is likely to occur, with an optional score in nats "
+        f"(default {HOTWORD_WEIGHT:g}). May be repeated.",
     )
     @click.option("--rescorer", type=FILE, help="A recurrent language model that rescores the hypotheses.")
     @click.option("--rescorer-weight", type=click.FloatRange(min=0), metavar="X", help="Weight of the rescorer.")

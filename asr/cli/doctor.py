@@ -19,10 +19,10 @@ _SHOWN = 5
 @click.argument("manifests", nargs=-1, required=True, type=options.FILE, metavar="MANIFEST...")
 @click.option("--model", "-m", type=options.MODEL, help="Check against this model's settings.")
 @click.option("--recipe", "-r", type=options.FILE, help="Check against this recipe's settings.")
-@click.option("--all", "show_all", is_flag=True, help=f"Show all rows, not only {_SHOWN} of each kind.")
+@click.option("--all", "show_all", is_flag=True, help=f"Show all rows, not only {_SHOWN} for each kind of problem.")
 @options.quiet
 def doctor(manifests: tuple[Path, ...], model: Path | None, recipe: Path | None, show_all: bool, quiet: bool) -> int:
-    """Check each MANIFEST for problems that would harm training, and compare several with each other.
+    """Check each MANIFEST for problems that would harm training, and compare the manifests if there are several.
 
     The exit code is 1 if training would fail.
     """

@@ -35,7 +35,8 @@ def evaluate(
     device: str | None,
     quiet: bool,
 ) -> int:
-    """Transcribe MANIFEST and score it: WER, CER and SER with 95 % intervals, and the worst utterances."""
+    """Transcribe the recordings in MANIFEST and score the transcripts: word, character and sentence error rates (WER,
+    CER, SER) with 95 % intervals, and the utterances with the most errors."""
     from asr import recognition
     from asr.corpora import manifest as manifests
     from asr.recognition import TranscribeOptions, evaluation

@@ -42,7 +42,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 @click.option(
     "--alphabet",
     metavar="CHARACTERS",
-    help="rnn and character models: the characters of the texts.  [default: space, ' and A to Z]",
+    help="rnn and character models: the allowed characters.  [default: space, ' and A to Z]",
 )
 @click.option("--model", "-m", type=options.MODEL, help="Take the normaliser and alphabet from this acoustic model.")
 @options.ids
@@ -67,23 +67,27 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 )
 @click.option("--vocabulary", type=options.FILE, help="ngram: file with the known words, one per line.")
 @click.option(
-    "--dev", type=options.TEXT, help=f"rnn: text that selects the best epoch.  [default: 1 in {_HELD_OUT} sentences]"
+    "--dev",
+    type=options.TEXT,
+    help=f"rnn: text on which the best epoch is selected.  [default: 1 in {_HELD_OUT} sentences]",
 )
 @click.option("--epochs", type=_COUNT, default=10, show_default=True, help="rnn: number of epochs.")
-@click.option("--hidden", type=_COUNT, default=512, show_default=True, help="rnn: size of a layer.")
+@click.option("--hidden", type=_COUNT, default=512, show_default=True, help="rnn: hidden units per layer.")
 @click.option("--layers", type=_COUNT, help="rnn: number of layers.  [default: 2, or 1 for words]")
 @click.option("--cell", default="lstm", show_default=True, help="rnn: rnn-tanh, rnn-relu, gru or lstm.")
 @click.option("--dropout", type=float, help="rnn: dropout probability.  [default: 0.1, or 0.5 for words]")
-@click.option("--chunk", type=_COUNT, help="rnn: tokens per step and stream.  [default: 128, or 32 for words]")
 @click.option(
-    "--batch", type=click.IntRange(1, 100_000), help="rnn: parallel streams.  [default: 64, fewer for small texts]"
+    "--chunk", type=_COUNT, help="rnn: tokens per sequence in a training step.  [default: 128, or 32 for words]"
+)
+@click.option(
+    "--batch", type=click.IntRange(1, 100_000), help="rnn: sequences in a batch.  [default: 64, fewer for small texts]"
 )
 @click.option(
     "--min-count",
     type=_COUNT,
     default=2,
     show_default=True,
-    help="rnn: words that occur less often are unknown (--unit word).",
+    help="rnn: words that occur fewer than N times are unknown (--unit word).",
 )
 @click.option("--least", type=_COUNT, hidden=True)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: peak learning rate.")

@@ -24,12 +24,15 @@ class _Models(click.Group):
 
 
 @click.group(
-    cls=_Models, invoke_without_command=True, short_help="List the named models.", subcommand_metavar="[NAME | pack …]"
+    cls=_Models,
+    invoke_without_command=True,
+    short_help="List the available models.",
+    subcommand_metavar="[NAME | pack …]",
 )
 @click.pass_context
 def models(context: click.Context) -> int:
-    """List the named models: those in the package, and those in your cache folder (ASR_MODELS, or asr/models in the
-    user's cache). With a NAME, print the card of that model."""
+    """List the available models: those that come with asr, and those in the folder of the environment variable
+    ASR_MODELS, by default asr/models in your cache folder. With a NAME, print the card of that model."""
     if context.invoked_subcommand is None:
         _list()
     return 0
@@ -94,10 +97,10 @@ def _card(name: str) -> int:
 @click.option("--name", required=True, help="The name of the model: letters, digits, - and _.")
 @click.option("--out", "-o", type=options.FOLDER, required=True, help="The folder to write to.")
 def pack(model: Path, lm: Path | None, decoder: Path, card: Path, bits: str, name: str, out: Path) -> int:
-    """Pack MODEL, its decoder settings, language models and card into a bundle in OUT.
+    """Pack MODEL, its decoder settings, language models and card into a bundle in OUT: files that begin with NAME.
 
-    Weights are rounded, and n-grams are packed. Commands find a bundle by its name if it is in ASR_MODELS, or in
-    asr/models in the user's cache.
+    Weights are quantised, and n-grams are stored in a compact form. Commands load a bundle by its name if it is in the
+    folder of the environment variable ASR_MODELS, by default asr/models in your cache folder.
     """
     from asr.recognition import packing
 

@@ -17,7 +17,7 @@ _OUT = click.option("--out", "-o", type=options.FOLDER, required=True, help="Fol
 
 @click.group()
 def prepare() -> None:
-    """Write manifests of corpora and of your own recordings."""
+    """Write manifests (JSON Lines files of recordings and their texts) for corpora and your own recordings."""
 
 
 def _write(out: Path, name: str, rows: "Sequence[Utterance]") -> None:
@@ -34,14 +34,14 @@ def _files(display: Display) -> Callable[[int, int], None]:
     return lambda done, total: display.update("read", done, total, "files")
 
 
-@prepare.command(short_help="Write manifests of LibriSpeech subsets.")
+@prepare.command(short_help="Write manifests for LibriSpeech subsets.")
 @click.argument("root", type=options.FOLDER)
 @click.argument("subsets", nargs=-1, required=True)
 @_OUT
 @click.option("--download", is_flag=True, help="Download missing subsets from OpenSLR.")
 @options.quiet
 def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool, quiet: bool) -> int:
-    """Write OUT/SUBSET.jsonl for each SUBSET of LibriSpeech, or of a corpus with the same layout, in ROOT."""
+    """Write OUT/SUBSET.jsonl for each SUBSET that is in ROOT, of LibriSpeech or a corpus with the same layout."""
     from asr.corpora import librispeech as corpus
     from asr.corpora.download import download_librispeech
 
@@ -59,7 +59,7 @@ def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool,
     return 0
 
 
-@prepare.command(short_help="Write manifests of CMU AN4.")
+@prepare.command(short_help="Write manifests for CMU AN4.")
 @click.argument("root", type=options.FOLDER)
 @_OUT
 @options.quiet

@@ -26,14 +26,19 @@ if TYPE_CHECKING:
 @click.option(
     "--out", "-o", type=options.FOLDER, required=True, help="The folder of the run: models, log and training page."
 )
-@click.option("--epochs", type=int, help="Short for --set training.epochs=N.")
-@click.option("--seed", type=int, help="Short for --set training.seed=N.")
+@click.option("--epochs", type=int, metavar="N", help="Short for --set training.epochs=N.")
+@click.option("--seed", type=int, metavar="N", help="Short for --set training.seed=N.")
 @options.device
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
 @click.option("--resume", is_flag=True, help="Resume the run in OUT; fail if there is none.")
-@click.option("--override", is_flag=True, help="Resume the run in OUT although settings or data have changed.")
+@click.option("--override", is_flag=True, help="Resume the run in OUT even if settings or data have changed.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in OUT.")
-@click.option("--from", "start", type=options.MODEL, help="Start from the weights and settings of this model.")
+@click.option(
+    "--from",
+    "start",
+    type=options.MODEL,
+    help="Start from the weights, alphabet, features and architecture of this model.",
+)
 @options.quiet
 def train(
     recipe: Path,
@@ -54,8 +59,8 @@ def train(
     to OUT.
 
     To resume a run that was stopped by Ctrl-C, SIGTERM or a crash, run the same command again; the result is the same
-    as without the interruption. With --from MODEL a new run starts from a trained model and takes its weights,
-    alphabet, features and shape. Under torchrun the processes train one model together.
+    as without the interruption. With --from MODEL, a new run starts from a trained model and takes its weights,
+    alphabet, feature settings and architecture. Under torchrun, the processes train one model together.
     """
     if overwrite and (resume or override):
         raise click.UsageError("--overwrite starts a new run; --resume and --override resume one")

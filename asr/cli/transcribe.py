@@ -66,9 +66,9 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     "-j",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"Batches computed at the same time.  [default: the number of cores; on a GPU at most {_GPU_JOBS}]",
+    help=f"Number of batches to compute in parallel.  [default: number of cores, at most {_GPU_JOBS} on a GPU]",
 )
-@click.option("--vad", is_flag=True, help="Leave out silence (voice activity detection).")
+@click.option("--vad", is_flag=True, help="Skip silence, using voice activity detection.")
 @click.option(
     "--channels",
     type=click.Choice(["mix", "split"]),
@@ -102,12 +102,13 @@ def transcribe(
     with words, times and confidences (json). With --out, a file is written for each recording and format, in the
     same folder structure as the recordings; files that are up to date are skipped.
 
-    A file that cannot be read is reported on stderr and leaves an empty line (txt) or an object with its error (json).
-    The other files are transcribed, and the exit code is 1.
+    A file that cannot be read is reported on stderr, and its output is an empty line (txt) or an object with the error
+    (json). The other files are transcribed, and the exit code is 1.
 
-    With --channels split, each channel has a transcript: lines of FILE, CHANNEL and TEXT separated by tabs, objects
-    with "channel", or files that end in .1.txt and .2.txt. With --stream, one FILE is processed chunk by chunk by a
-    streaming model.
+    With --channels split, each channel has its own transcript: tab-separated lines FILE, CHANNEL, TEXT (txt), objects
+    with "channel" (json), or with --out files that end in .1.txt and .2.txt.
+
+    With --stream, one FILE is processed chunk by chunk by a streaming model.
     """
     if stream:
         from asr.cli import stream as command

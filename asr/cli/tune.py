@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--lexicon-only", is_flag=True, help="Allow only words of the language model.")
 @click.option(
     "--out",
+    "-o",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Settings file to write, with an HTML page of all trials.  [default: decoder.toml in the folder of MODEL]",
 )
@@ -41,9 +42,9 @@ def tune(
     device: str | None,
     quiet: bool,
 ) -> int:
-    """Find the LM weight, word insertion bonus and beam width with the fewest word errors on MANIFEST, a dev set.
+    """Find the LM weight, word insertion bonus and beam width that give the fewest word errors on MANIFEST, a dev set.
 
-    If no setting makes fewer errors than the greedy decoder, decoder.toml contains greedy = true.
+    If no setting gives fewer errors than greedy decoding, greedy = true is written to decoder.toml.
     """
     from asr import recognition
     from asr.corpora import manifest as manifests
