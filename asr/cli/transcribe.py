@@ -119,7 +119,7 @@ def transcribe(
     inputs = _inputs(files, listing)
     # Each job holds a batch in the device's memory, of which a GPU has less.
     most = sys.maxsize if values["device"] in (None, "cpu") else _GPU_JOBS
-    values["jobs"] = max(1, min(values["jobs"] or min(os.cpu_count() or 1, most), len(inputs.files)))
+    values["jobs"] = values["jobs"] or min(os.cpu_count() or 1, most)
     # Texts that appear on the terminal show the progress.
     with libraries_silent(), Display(quiet or (values["out"] is None and sys.stdout.isatty())) as display:
         job = _Job(inputs, listing, display, decoding, **values)
@@ -208,6 +208,8 @@ class _Job:
         if pending:
             from asr.recognition import load
 
+            # Cores and threads are divided among the recordings that are left, not among those that are up to date.
+            self.jobs = min(self.jobs, len(pending))
             recognizer = load(self.model, self.device or "cpu")
             # An estimate is enough to decide whether to compile the search; the headers would have to be read twice.
             seconds = sum(_size(file.path) for file in pending) / _BYTES_PER_SECOND
