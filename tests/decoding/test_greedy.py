@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from asr.decoding import DecodingError, best_path
+from asr.decoding.beam import beam_search
 from asr.text import BLANK, Alphabet
 from asr.transcripts.records import Hypothesis
 
@@ -141,20 +142,20 @@ def test_a_frame_without_any_possible_token() -> None:
 # --- types and errors -------------------------------------------------------------------------------------------
 
 
-def test_single_precision_is_summed_in_double() -> None:
+def test_score_of_single_precision_is_a_float() -> None:
     log_probs = random_log_probs(7, 40, 3)
     assert type(best_path(log_probs.astype(np.float32), LETTERS).score) is float
 
 
-@pytest.mark.parametrize("decode", [best_path])
+@pytest.mark.parametrize("decode", [best_path, beam_search])
 @pytest.mark.parametrize("shape", [(4, 2), (4, 4), (3,), (1, 4, 3), (0, 2), ()])
-def test_wrong_shape(decode: Callable[..., object], shape: tuple[int, ...]) -> None:
+def test_log_probs_of_another_shape_are_refused(decode: Callable[..., object], shape: tuple[int, ...]) -> None:
     with pytest.raises(DecodingError, match=re.escape(f"log_probs has shape {shape}; expected (T', 3)")):
         decode(np.zeros(shape), LETTERS)
 
 
-@pytest.mark.parametrize("decode", [best_path])
-def test_nan(decode: Callable[..., object]) -> None:
+@pytest.mark.parametrize("decode", [best_path, beam_search])
+def test_log_probs_with_nan_are_refused(decode: Callable[..., object]) -> None:
     log_probs = random_log_probs(1, 4, 3)
     log_probs[2, 1] = np.nan
     with pytest.raises(DecodingError, match="NaN"):
