@@ -61,7 +61,7 @@ class DecodingOptions:
             # Without importing the search and its compiler.
             return recognizer, "greedy"
         from asr.decoding import decoder
-        from asr.text import normalise
+        from asr.text.normalisers import normalise
 
         settings = self._settings(recognizer.card, count)
         if settings.greedy:

@@ -17,7 +17,8 @@ from typing import BinaryIO, cast
 from asr.corpora import manifest
 from asr.errors import AsrError
 from asr.files import utf8_lines
-from asr.text import Alphabet, normalise
+from asr.text import Alphabet
+from asr.text.normalisers import normalise
 
 STANDARD_INPUT = Path("-")
 BEGIN = "<s>"

@@ -13,7 +13,7 @@ from asr.decoding import LogProbs, alignment, best_path
 from asr.decoding.alignment import AlignmentError
 from asr.model.checkpoint import ModelFileSettings
 from asr.recognition.recognizer import Recognizer
-from asr.text import normalise
+from asr.text.normalisers import normalise
 from asr.transcripts import document, word_fields
 from asr.transcripts.records import FileResult, Transcript
 

@@ -10,7 +10,7 @@ from asr.corpora.manifest import Utterance
 from asr.decoding.tuning import DevSet
 from asr.recognition.inference import DEFAULT_OPTIONS, TranscribeOptions
 from asr.recognition.recognizer import Recognizer
-from asr.text import normalise
+from asr.text.normalisers import normalise
 from asr.transcripts.records import Transcript
 
 OnProgress = Callable[[float, float], None]

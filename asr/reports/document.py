@@ -15,7 +15,7 @@ from asr.scoring.comparison import LEVEL, Contrast, compare
 from asr.scoring.confusions import HarmfulWord, character_errors, harmful_words, word_errors
 from asr.scoring.counts import CORRECT, INSERTION, Edit
 from asr.scoring.groups import Group, by_duration, by_length, by_position, by_speaker, by_speaking_rate
-from asr.text import normaliser as find_normaliser
+from asr.text.normalisers import normaliser as find_normaliser
 from asr.transcripts.matching import Pair
 
 SCHEMA = 2

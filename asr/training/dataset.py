@@ -18,7 +18,8 @@ from asr.features.augment import AugmentSettings, Masking
 from asr.features.batching import Batch
 from asr.features.cache import Copy, FeatureCache, Noise, open_caches
 from asr.model import output_length
-from asr.text import BLANK, Alphabet, TextError, TextSettings, normalise
+from asr.text import BLANK, Alphabet, TextError, TextSettings
+from asr.text.normalisers import normalise
 
 Tokens = NDArray[np.uint8] | NDArray[np.int32]
 # The utterances whose statistics stand for the corpus.

@@ -11,7 +11,8 @@ from asr.corpora.manifest import Utterance
 from asr.features import FeatureSettings, frame_count
 from asr.model import output_length
 from asr.parallel import map_processes
-from asr.text import Alphabet, TextSettings, normalise
+from asr.text import Alphabet, TextSettings
+from asr.text.normalisers import normalise
 from asr.training.dataset import frames_needed
 
 # A clipped recording reaches full scale often; a normalised one may reach it once.

@@ -30,7 +30,8 @@ from asr.decoding import beam, tuning
 from asr.decoding.beam import BeamSettings, LmSettings, Scorer
 from asr.lm.ngram import NgramModel, arpa
 from asr.recognition import evaluation
-from asr.text import ENGLISH, Alphabet, normalise
+from asr.text import ENGLISH, Alphabet
+from asr.text.normalisers import normalise
 
 FRAMES_PER_SECOND = 25
 SECONDS = 10

@@ -8,7 +8,7 @@ import pytest
 from asr import transcripts
 from asr.cli import main, outputs
 from asr.cli.score import FORMATS
-from asr.text import NORMALISERS
+from asr.text.normalisers import NORMALISERS
 
 REFERENCES = "u1 THE CAT SAT\nu2 A DOG\nu3 BIRDS SING\n"
 FIRST = "u3 BIRDS SING\nu1 the bat sat\nu2 A DOG\n"

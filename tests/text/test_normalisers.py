@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.files import EncodingError
-from asr.text import ENGLISH, NORMALISERS, TextError, normalise, normaliser
+from asr.text import ENGLISH, TextError
+from asr.text.normalisers import NORMALISERS, normalise, normaliser
 from asr.text.numbers import spell_numbers
 
 
