@@ -11,7 +11,7 @@ PACKAGE = ROOT / "asr"
 # A package imports only from rows above its own. docs/architecture.md explains the order.
 ROWS = (
     {"errors", "version"},
-    {"files", "compute", "parallel"},
+    {"files", "compute", "compiling", "parallel"},
     {"config"},
     {"audio", "text", "scoring"},
     {"corpora", "transcripts"},

@@ -133,7 +133,13 @@ def compile_search(display: Display) -> None:
     if not beam.search_is_compiled():
         # A display is quiet without --quiet too, where the text itself goes to the terminal.
         quiet = click.get_current_context().params.get("quiet", False)
-        display.say("compiling the beam search, once per machine; this takes about half a minute", always=not quiet)
+        message = "compiling the beam search, once per machine; this takes about half a minute"
+        if not beam.CACHES:
+            message = (
+                "compiling the beam search, about half a minute in each run: no cache folder can be written to; "
+                "set NUMBA_CACHE_DIR to one"
+            )
+        display.say(message, always=not quiet)
     beam.compile_search()
 
 

@@ -12,7 +12,11 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from asr.compiling import make_caching_optional
 from asr.features.settings import Features, FeatureSettings, Matrices, normalise
+
+# Before the first use of librosa, which imports its modules then.
+make_caching_optional()
 
 
 def matrices(settings: FeatureSettings) -> Matrices:

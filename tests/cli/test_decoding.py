@@ -175,6 +175,9 @@ def test_messages_about_compiling_respect_quiet(
     monkeypatch.setattr("asr.decoding.beam.search_is_compiled", lambda: False)
     assert main(command) == 0
     assert "compiling the beam search, once per machine" in capsys.readouterr().err
+    monkeypatch.setattr("asr.decoding.beam.CACHES", False)
+    assert main(command) == 0
+    assert "in each run: no cache folder can be written to; set NUMBA_CACHE_DIR" in capsys.readouterr().err
     assert main([*command, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
 

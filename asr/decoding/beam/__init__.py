@@ -1,5 +1,6 @@
 """CTC prefix beam search with language models and hotwords."""
 
+from asr.decoding.beam.compiling import CACHES as CACHES
 from asr.decoding.beam.decode import EXACT as EXACT
 from asr.decoding.beam.decode import BeamSettings as BeamSettings
 from asr.decoding.beam.decode import beam_search as beam_search

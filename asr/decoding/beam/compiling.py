@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.compiling import Compiler
 from asr.lm import ngram
-from asr.lm.compiling import Compiler
 
 Ints = NDArray[np.int32]
 Doubles = NDArray[np.float64]
@@ -20,3 +20,5 @@ Rows = NDArray[Any]
 
 _compiler = Compiler(Path(__file__).parent, Path(ngram.__file__).parent)
 compiled, inlined, is_compiled = _compiler.compiled, _compiler.inlined, _compiler.is_compiled
+# Whether later processes find what is compiled.
+CACHES = _compiler.caches

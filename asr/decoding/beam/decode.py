@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.compiling import interpreted
 from asr.decoding.alignment import LogProbs
 from asr.decoding.beam.compiling import Doubles, is_compiled
 from asr.decoding.beam.fusion import Fusion, Scorer
@@ -17,7 +18,6 @@ from asr.decoding.beam.pruning import Pruning
 from asr.decoding.beam.recurrent import search_with_network
 from asr.decoding.beam.search import SearchResult, search
 from asr.decoding.greedy import check_log_probs
-from asr.lm.compiling import interpreted
 from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.compiling import interpreted
 from asr.decoding.beam import hotwords, lexicon
 from asr.decoding.beam.compiling import Ints, Rows, compiled, inlined
 from asr.decoding.beam.hotwords import Hotwords
 from asr.decoding.beam.lexicon import OUTSIDE, UNKNOWN
 from asr.decoding.beam.pruning import IMPOSSIBLE
 from asr.decoding.greedy import DecodingError
-from asr.lm.compiling import interpreted
 from asr.lm.ngram import END, UNKNOWN_LOG_PROB, Arrays, NgramModel, advance, is_character_model
 from asr.lm.ngram import SPACE as VISIBLE_SPACE
 from asr.lm.recurrent import RnnLm

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asr.lm.compiling import Compiler
+from asr.compiling import Compiler
 from asr.lm.evaluation import Perplexity
 from asr.lm.text import BEGIN, END, SPACE, characters
 

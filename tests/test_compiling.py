@@ -7,8 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import librosa
+import pytest
+
 import asr
-from asr.lm.compiling import cache_folder
+from asr.compiling import Compiler, cache_folder
 
 CODE = """
 import numpy as np
@@ -16,6 +19,9 @@ from asr.decoding import beam
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.text import Alphabet
 model = estimate([["A", "B"]], EstimateSettings(2))
+from asr.features.reference import mfcc
+from asr.features.settings import FeatureSettings
+assert len(mfcc(np.ones(1600, np.float32), FeatureSettings()))
 print(model.perplexity(["A B"]).words, beam.beam_search(np.zeros((1, 2)), Alphabet("A"), beam.EXACT)[0].score)
 """
 
@@ -51,6 +57,10 @@ def test_functions_compile_in_memory_if_no_folder_can_be_written(tmp_path: Path)
     # A file in place of a folder blocks writing for root too.
     for folder in ("asr/lm/ngram", "asr/decoding/beam"):
         (tmp_path / folder / "__pycache__").touch()
+    # librosa caches its functions beside its modules.
+    shutil.copytree(Path(librosa.__file__).parent, tmp_path / "librosa", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in [path for path in tmp_path.glob("librosa/**/") if path.is_dir()]:
+        (path / "__pycache__").touch()
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     paths = {"HOME": str(blocked), "XDG_CACHE_HOME": str(blocked), "TMPDIR": str(temporary)}
@@ -60,3 +70,13 @@ def test_functions_compile_in_memory_if_no_folder_can_be_written(tmp_path: Path)
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (0, ["2", "0.0"]), done.stderr
     assert not list(temporary.iterdir())
+
+
+def test_a_cache_folder_that_the_user_names_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    for _ in range(2):
+        Compiler(source)
+    (found,) = (tmp_path / "cache").iterdir()
+    assert found.name.startswith("compiled-") and not list(source.iterdir())

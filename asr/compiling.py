@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import numba
 import platformdirs
+from numba.core.caching import Cache, NullCache
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _PREFIX = "compiled-"
@@ -28,16 +29,22 @@ _UNUSED = 30 * 86_400
 class Compiler:
     """Compiles functions whose code, with that of all functions they call, is in `folders`.
 
-    The cache is in the first of these folders, or else in the user's cache folder. If neither can be written to, the
-    functions are compiled in memory, anew in each process.
+    The cache is in NUMBA_CACHE_DIR if that is set, else in the first of these folders, or in the user's cache folder.
+    If none can be written to, the functions are compiled in memory, anew in each process.
     """
 
     def __init__(self, *folders: Path) -> None:
         digest = hashlib.sha256(f"{platform.python_version()} {numba.__version__}".encode())
         for source in (source for folder in folders for source in sorted(folder.glob("*.py"))):
             digest.update(source.read_bytes())
-        parents = (folders[0] / "__pycache__", Path(platformdirs.user_cache_dir("asr", appauthor=False)))
+        given = [Path(os.environ["NUMBA_CACHE_DIR"])] if os.environ.get("NUMBA_CACHE_DIR") else []
+        parents = (*given, folders[0] / "__pycache__", Path(platformdirs.user_cache_dir("asr", appauthor=False)))
         self._folder = cache_folder(digest.hexdigest()[:16], parents)
+
+    @property
+    def caches(self) -> bool:
+        """Return whether later processes find what is compiled."""
+        return self._folder is not None
 
     def compiled(self, function: Function) -> Function:
         """Compile a function for the types it is called with, to run without the interpreter's lock."""
@@ -85,6 +92,23 @@ def cache_folder(name: str, parents: Iterable[Path]) -> Path | None:
                         shutil.rmtree(other)
             return folder
     return None
+
+
+def make_caching_optional() -> None:
+    """Let numba compile in memory what other libraries ask it to cache where no folder can be written to.
+
+    numba raises a RuntimeError there when the library is imported.
+    """
+
+    def new(cls: Any, py_func: Any) -> Any:
+        try:
+            cls._impl_class(py_func)
+        except RuntimeError:
+            return NullCache()
+        return object.__new__(cls)
+
+    caches: Any = Cache
+    caches.__new__ = new
 
 
 def interpreted(function: Function, done: dict[Any, Any] | None = None) -> Function:
