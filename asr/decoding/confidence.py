@@ -1,8 +1,10 @@
-"""Word confidences: the posterior probability that a word of the best hypothesis is in its place.
+"""Word confidences: the probability that a word of the best hypothesis is in its place.
 
-It is the sum of the posteriors of the hypotheses that have the word there too (Wessel et al., 2001, with an n-best list
-in place of their word graph). The posterior of a hypothesis is softmax(score / temperature) over the list. The
-temperature is fitted on a dev set, so that of the words with a confidence of 70 %, 70 % are correct.
+It is the product of two probabilities. The first is the sum of the posteriors of the hypotheses that have the word there
+too (Wessel et al., 2001, with an n-best list in place of their word graph). The posterior of a hypothesis is
+softmax(score / temperature) over the list. It compares texts only: a search in noise may find a single text. The second
+is the acoustic evidence: the geometric mean of the posteriors that the network gives the tokens of the word in their
+frames. The temperature is fitted on a dev set, so that of the words with a confidence of 70 %, 70 % are correct.
 """
 
 from collections.abc import Sequence
@@ -47,15 +49,24 @@ def agreement(hypotheses: Sequence[Hypothesis]) -> NDArray[np.bool_]:
 
 
 def confidences(hypotheses: Sequence[Hypothesis], temperature: float) -> list[float]:
-    """Return the confidence, 0 to 1, of each word of the first of some hypotheses, best first."""
+    """Return the confidence, 0 to 1, of each word of the first of some hypotheses, best first.
+
+    The confidences of its own words, if it has them, are the acoustic evidence.
+    """
     if not hypotheses:
         return []
     shares = posteriors([hypothesis.score for hypothesis in hypotheses], temperature)
     count = int(np.count_nonzero(shares))
     if not count:
         return [0.0] * len(hypotheses[0].text.split())
-    result: list[float] = np.minimum(shares[:count] @ agreement(hypotheses[:count]), 1.0).tolist()
+    share = np.minimum(shares[:count] @ agreement(hypotheses[:count]), 1.0)
+    result: list[float] = (share * _evidence(hypotheses[0])).tolist()
     return result
+
+
+def _evidence(hypothesis: Hypothesis) -> Doubles:
+    """Return the acoustic evidence (words,) of the words of a hypothesis, 1 without times of words."""
+    return np.array([word.confidence for word in hypothesis.words] or np.ones(len(hypothesis.text.split())))
 
 
 def cross_entropy(confidence: Doubles, correct: NDArray[np.bool_]) -> float:
@@ -65,16 +76,20 @@ def cross_entropy(confidence: Doubles, correct: NDArray[np.bool_]) -> float:
 
 
 def fit_temperature(lists: Sequence[Sequence[Hypothesis]], references: Sequence[str]) -> float:
-    """Return the temperature with the least cross-entropy of the best hypotheses' words, or 1 if there are none."""
+    """Return the temperature with the least cross-entropy of the best hypotheses' words, or 1 if there are none.
+
+    The confidences of the words of the best hypotheses, if they have them, are the acoustic evidence.
+    """
     scores = [[hypothesis.score for hypothesis in hypotheses] for hypotheses in lists]
     agreements = [agreement(hypotheses) for hypotheses in lists]
     rows = [matches(hypotheses[0].text, text) for hypotheses, text in zip(lists, references, strict=True)]
     if not sum(map(len, rows)):
         return 1.0
     correct = np.concatenate(rows)
+    evidence = np.concatenate([_evidence(hypotheses[0]) for hypotheses in lists])
 
     def loss(temperature: float) -> float:
         found = [posteriors(row, temperature) @ same for row, same in zip(scores, agreements, strict=True)]
-        return cross_entropy(np.concatenate(found), correct)
+        return cross_entropy(np.concatenate(found) * evidence, correct)
 
     return float(min(TEMPERATURES.tolist(), key=loss))

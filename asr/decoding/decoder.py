@@ -138,7 +138,7 @@ class Decoder:
         if not words:
             return hypotheses[:count]
         best = add_words(hypotheses[0], log_probs, self._alphabet, self._seconds_per_frame)
-        pairs = zip(best.words, confidences(hypotheses, self.settings.temperature), strict=True)
+        pairs = zip(best.words, confidences([best, *hypotheses[1:]], self.settings.temperature), strict=True)
         best = replace(best, words=tuple(replace(word, confidence=value) for word, value in pairs))
         return [best, *hypotheses[1:count]]
 

@@ -16,7 +16,7 @@ from asr.decoding.confidence import (
     matches,
     posteriors,
 )
-from asr.transcripts.records import Hypothesis
+from asr.transcripts.records import Hypothesis, Word
 
 
 def beam(*scored: tuple[str, float]) -> list[Hypothesis]:
@@ -68,6 +68,26 @@ def test_confidences_by_hand() -> None:
     assert confidences(found, 1.0) == pytest.approx([0.8, 0.7])
     squares = np.array([0.25, 0.09, 0.04]) / 0.38
     assert confidences(found, 0.5) == pytest.approx([squares[0] + squares[1], squares[0] + squares[2]])
+
+
+def test_acoustic_evidence_multiplies_the_share_of_the_hypotheses() -> None:
+    words = (Word("A", 0.0, 1.0, 0.5), Word("B", 1.0, 2.0, 0.25))
+    best = Hypothesis("A B", math.log(0.5), words=words)
+    found = [best, *beam(("A C", math.log(0.3)), ("B", math.log(0.2)))]
+    assert confidences(found, 1.0) == pytest.approx([0.8 * 0.5, 0.7 * 0.25])
+    # In noise a search often finds one text; its words are no more certain than their frames.
+    assert confidences(found[:1], 1.0) == [0.5, 0.25]
+
+
+def test_temperature_fits_the_confidences_with_their_acoustic_evidence() -> None:
+    evidence = 0.8
+    random = np.random.default_rng(5)
+    lists, references = [], []
+    for _ in range(4000):
+        gap = 2.0 * random.exponential(1.5)
+        lists.append([Hypothesis("A", 0.0, words=(Word("A", 0.0, 1.0, evidence),)), Hypothesis("B", -gap)])
+        references.append("A" if random.random() < evidence / (1 + math.exp(-gap / 2.0)) else "B")
+    assert fit_temperature(lists, references) == pytest.approx(2.0, rel=0.2)
 
 
 def test_negligible_hypotheses_change_nothing() -> None:

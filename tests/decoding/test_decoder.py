@@ -191,13 +191,14 @@ def test_words_are_ordered_within_the_audio(
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_confidence_is_the_posterior_of_the_hypotheses_with_the_word(temperature: float) -> None:
+def test_confidence_is_the_share_of_hypotheses_times_acoustic_evidence(temperature: float) -> None:
     best = Decoder(LETTERS, 0.5, replace(SEARCH, temperature=temperature)).decode(two_texts(), words=True)[0]
     shares = np.array([0.6, 0.4]) ** (1 / temperature)
     first, second = best.words
     assert [(word.text, word.start, word.end) for word in best.words] == [("A", 0.0, 0.5), ("B", 1.0, 1.5)]
     assert first.confidence == pytest.approx(1.0)
-    assert second.confidence == pytest.approx(shares[0] / shares.sum())
+    # The network gives B a probability of 0.6.
+    assert second.confidence == pytest.approx(0.6 * shares[0] / shares.sum())
 
 
 def test_greedy_confidence_is_the_models_posterior() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from asr.decoding.beam import BeamSettings, LmSettings
 from asr.decoding.confidence import fit_temperature
+from asr.decoding.greedy import add_words
 from asr.decoding.decoder import BEAM, GREEDY, NO_MODELS, DecoderSettings, LanguageModels
 from asr.decoding.tuning.trials import DevSet, OnTrial, Trial, TrialRunner, with_weights
 from asr.scoring import Rate
@@ -110,7 +111,11 @@ def tune(
         best = greedy
     else:
         decoder = runner.decoder(best.settings)
-        lists = [decoder.decode(row, best.settings.search.beam_width) for row in dev.rows]
+        lists = [
+            [add_words(first, row, alphabet, dev.seconds_per_frame), *others]
+            for row in dev.rows
+            for first, *others in [decoder.decode(row, best.settings.search.beam_width)]
+        ]
         settings = replace(best.settings, temperature=round(fit_temperature(lists, dev.texts), 3))
         best = replace(runner.timed(best), settings=settings)
     words = tuple(len(text.split()) for text in dev.texts)
