@@ -1,7 +1,7 @@
 """Word confidences: the probability that a word of the best hypothesis is in its place.
 
-It is the product of two probabilities. The first is the sum of the posteriors of the hypotheses that have the word there
-too (Wessel et al., 2001, with an n-best list in place of their word graph). The posterior of a hypothesis is
+It is the product of two probabilities. The first is the sum of the posteriors of the hypotheses that have the word
+there too (Wessel et al., 2001, with an n-best list in place of their word graph). The posterior of a hypothesis is
 softmax(score / temperature) over the list. It compares texts only: a search in noise may find a single text. The second
 is the acoustic evidence: the geometric mean of the posteriors that the network gives the tokens of the word in their
 frames. The temperature is fitted on a dev set, so that of the words with a confidence of 70 %, 70 % are correct.

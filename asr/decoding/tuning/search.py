@@ -12,8 +12,8 @@ import numpy as np
 
 from asr.decoding.beam import BeamSettings, LmSettings
 from asr.decoding.confidence import fit_temperature
-from asr.decoding.greedy import add_words
 from asr.decoding.decoder import BEAM, GREEDY, NO_MODELS, DecoderSettings, LanguageModels
+from asr.decoding.greedy import add_words
 from asr.decoding.tuning.trials import DevSet, OnTrial, Trial, TrialRunner, with_weights
 from asr.scoring import Rate
 from asr.scoring.comparison import paired_bootstrap
