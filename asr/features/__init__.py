@@ -1,9 +1,8 @@
 """Waveforms -> MFCC frames: settings, librosa reference, torch front end, block-wise form, augmentation, cache."""
 
+from asr.features.normalisation import Statistics as Statistics
+from asr.features.normalisation import normalise as normalise
 from asr.features.settings import Features as Features
 from asr.features.settings import FeatureSettings as FeatureSettings
 from asr.features.settings import Matrices as Matrices
-from asr.features.settings import Statistics as Statistics
 from asr.features.settings import frame_count as frame_count
-from asr.features.settings import normalisation as normalisation
-from asr.features.settings import normalise as normalise

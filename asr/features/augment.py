@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.fft import dct
 
 from asr.config import check_ranges
@@ -23,9 +22,13 @@ class AugmentSettings:
     until the dev WER is below 90 %; then it grows to 1 over `mask_growth` epochs. `warp`: the mel axis is stretched by
     up to this fraction, which simulates another vocal tract length (Jaitly and Hinton, 2013).
 
-    `noise`: a folder of noise recordings. `noise_copies` noisy copies of every utterance are computed, at a
-    signal-to-noise ratio of `noise_snr_low` to `noise_snr_high` dB; each epoch uses one of them for the fraction
-    `noise_share` of the utterances.
+    Distortion of the waveform: `noise_copies` distorted copies of every utterance are computed, and each epoch uses one
+    of them for the fraction `noise_share` of the utterances. `noise`: a folder of noise recordings. `babble` and
+    `synthetic_noise`: the fraction of copies with several other utterances of the training speech, or with generated
+    noise, instead. Noise is added at a signal-to-noise ratio of `noise_snr_low` to `noise_snr_high` dB.
+    `reverberation`, `telephone` (300 to 3400 Hz, mu-law) and `codec` (MP3, Opus, Vorbis): the fraction of copies that
+    they are applied to. `silence`: up to so many seconds of silence before and after half of the copies. `gain`: copies
+    are up to so many dB quieter, and have the quantisation noise of 16 bits.
     """
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
@@ -43,6 +46,13 @@ class AugmentSettings:
     noise_share: float = 0.5
     noise_snr_low: float = 5.0
     noise_snr_high: float = 25.0
+    babble: float = 0.0
+    synthetic_noise: float = 0.0
+    reverberation: float = 0.0
+    telephone: float = 0.0
+    codec: float = 0.0
+    silence: float = 0.0
+    gain: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.speeds:
@@ -67,7 +77,24 @@ class AugmentSettings:
             noise_share=(0, 1),
             noise_snr_low=(-50, 100),
             noise_snr_high=(self.noise_snr_low, 100),
+            babble=(0, 1),
+            synthetic_noise=(0, 1),
+            reverberation=(0, 1),
+            telephone=(0, 1),
+            codec=(0, 1),
+            silence=(0, 60),
+            gain=(0, 100),
         )
+        if self.babble + self.synthetic_noise > 1:
+            raise ValueError(
+                f"babble = {self.babble} and synthetic_noise = {self.synthetic_noise}: their sum is more than 1"
+            )
+
+    @property
+    def distorts(self) -> bool:
+        """Return whether distorted copies are used."""
+        shares = (self.babble, self.synthetic_noise, self.reverberation, self.telephone, self.codec)
+        return bool(self.noise) or any((*shares, self.silence, self.gain))
 
 
 @dataclass(frozen=True)
@@ -144,20 +171,3 @@ def _stretch(bands: int, factor: float) -> Features:
     matrix[left, column] += 1 - weight
     matrix[np.minimum(left + 1, bands - 1), column] += weight
     return matrix
-
-
-def add_noise(
-    waveform: NDArray[np.float32], noise: NDArray[np.float32], snr: float, random: np.random.Generator
-) -> NDArray[np.float32]:
-    """Add noise, from a random offset and repeated, to a waveform (samples,) at a signal-to-noise ratio of `snr` dB.
-
-    The waveform is unchanged if either is silent. The sum is scaled down if it exceeds [-1, 1].
-    """
-    if not len(waveform) or not len(noise):
-        return waveform
-    repeated = np.resize(np.roll(noise, -int(random.integers(len(noise)))), len(waveform))
-    speech_power, noise_power = (float(np.mean(np.square(part, dtype=np.float64))) for part in (waveform, repeated))
-    if not speech_power or not noise_power:
-        return waveform
-    mixed = waveform + repeated * np.float32(np.sqrt(speech_power / noise_power / 10 ** (snr / 10)))
-    return np.asarray(mixed / max(1.0, float(np.abs(mixed).max())), dtype=np.float32)

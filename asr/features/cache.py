@@ -2,9 +2,9 @@
 
 `.features/<manifest>-<content>-<key>.f16` holds the frames of all utterances in order, float16 and before
 normalisation; the .npy file of the same name the number of frames of each. `content` is a hash of the file, size,
-modification time and segment of each utterance; `key` of the feature settings and the copy (its speed and noise). The
-.npy file is written last: without it a cache is incomplete and is computed again. Caches of an earlier content of the
-manifest are deleted.
+modification time and segment of each utterance; `key` of the feature settings and the copy (its speed and
+distortion). The .npy file is written last: without it a cache is incomplete and is computed again. Caches of an earlier
+content of the manifest are deleted.
 """
 
 import hashlib
@@ -16,7 +16,6 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,8 @@ from numpy.typing import NDArray
 from asr import audio, config
 from asr.corpora.manifest import Utterance
 from asr.errors import AsrError
-from asr.features import augment
 from asr.features import reference as mfcc
+from asr.features.distortion import Distortion
 from asr.features.settings import Features, FeatureSettings
 from asr.files import lock_file, open_atomic
 from asr.parallel import map_processes
@@ -47,21 +46,11 @@ class FeatureCacheError(AsrError):
 
 
 @dataclass(frozen=True)
-class Noise:
-    """Recordings to add at a signal-to-noise ratio of `low` to `high` dB; copies differ by `number`."""
-
-    files: tuple[str, ...]
-    low: float
-    high: float
-    number: int = 0
-
-
-@dataclass(frozen=True)
 class Copy:
-    """A copy of the recordings, played at `speed`, with or without noise."""
+    """A copy of the recordings, played at `speed`, and distorted or not."""
 
     speed: float = 1.0
-    noise: Noise | None = None
+    distortion: Distortion | None = None
 
 
 class FeatureCache:
@@ -106,8 +95,9 @@ def open_caches(
     `on_progress` is called with the seconds of audio done and in total, and the bytes to be written. Raises AudioError
     for a recording that cannot be read, and FeatureCacheError if the disk is too small.
     """
-    # Masks need features before normalisation.
-    settings = replace(settings, normalisation="none", mean=(), scale=())
+    # Masks need features before normalisation; `speech` sets the level of the energies, too.
+    kind = "speech" if settings.normalisation == "speech" else "none"
+    settings = replace(settings, normalisation=kind, mean=(), scale=())
     folder = manifest.parent / FOLDER
     prefix = f"{manifest.stem}-{_content(utterances)}-"
     paths = [folder / f"{prefix}{_key(settings, copy)}.f16" for copy in copies]
@@ -153,7 +143,7 @@ def _content(utterances: Sequence[Utterance]) -> str:
 
 def _key(settings: FeatureSettings, copy: Copy) -> str:
     digest = hashlib.sha256(json.dumps([_FORMAT, config.to_dict(settings), asdict(copy)]).encode())
-    for name in copy.noise.files if copy.noise else ():
+    for name in copy.distortion.noise if copy.distortion else ():
         status = Path(name).stat()
         digest.update(repr((status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()[:16]
@@ -182,19 +172,14 @@ def _delete_stale(folder: Path, manifest: str, prefix: str) -> None:
             continue
 
 
-@lru_cache(maxsize=16)
-def _noise(path: str, sample_rate: int) -> NDArray[np.float32]:
-    return audio.load(path, sample_rate)
-
-
 def _compute(utterance: Utterance, settings: FeatureSettings, copy: Copy) -> NDArray[np.float16]:
     waveform = audio.load(utterance.audio, settings.sample_rate, utterance.offset, utterance.duration)
     # A recording at rate r that is played at `speed` sounds like one that was sampled at rate r * speed.
     waveform = audio.resample(waveform, settings.sample_rate * copy.speed, settings.sample_rate)
-    if copy.noise:
-        random = np.random.default_rng((zlib.crc32(utterance.id.encode("utf-8", "surrogatepass")), copy.noise.number))
-        noise = _noise(copy.noise.files[int(random.integers(len(copy.noise.files)))], settings.sample_rate)
-        waveform = augment.add_noise(waveform, noise, random.uniform(copy.noise.low, copy.noise.high), random)
+    if copy.distortion:
+        number = copy.distortion.number
+        random = np.random.default_rng((zlib.crc32(utterance.id.encode("utf-8", "surrogatepass")), number))
+        waveform = copy.distortion(waveform, settings.sample_rate, random)
     return mfcc.unnormalised(waveform, settings).astype(np.float16)
 
 

@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from asr.features.settings import FeatureSettings, Matrices, normalisation
+from asr.features.normalisation import loudest, normalisation, peak_bands
+from asr.features.settings import FeatureSettings, Matrices
 
-# The floor of librosa.power_to_db, and the frames over which librosa.feature.delta fits its slopes.
-_POWER_FLOOR = 1e-10
+# The frames over which librosa.feature.delta fits its slopes.
 _DELTA_WIDTH = 9
 # The frames on either side of a frame that its deltas depend on.
 DELTA_CONTEXT = _DELTA_WIDTH // 2
@@ -31,7 +31,7 @@ class Frontend:
         return self.normalised(self.coefficients(self.energies(waveform)))
 
     def energies(self, waveform: NDArray[np.float32]) -> Tensor:
-        """Return the energies (mel_bands, T) in dB, before `top_db` is applied."""
+        """Return the energies (mel_bands, T) in dB, before the level is set and `top_db` is applied."""
         samples = torch.from_numpy(np.ascontiguousarray(waveform)).to(self.device)
         if not len(samples):
             return samples.new_zeros(self.settings.mel_bands, 0)
@@ -42,18 +42,26 @@ class Frontend:
         size, hop, window = self.settings.fft_length, self.settings.hop_length, self.settings.window_length
         spectrum = torch.stft(samples, size, hop, window, self._window, center=False, return_complex=True)
         power = spectrum.real.square() + spectrum.imag.square()
-        return 10.0 * torch.log10((self._mel @ power).clamp(min=_POWER_FLOOR))
+        return 10.0 * torch.log10((self._mel @ power).clamp(min=self.settings.power_floor))
 
-    def coefficients(self, decibels: Tensor, loudest: float | None = None) -> Tensor:
+    def peaks(self, decibels: Tensor) -> NDArray[np.float32]:
+        """Return the highest energy (T,) of each frame of energies (mel_bands, T), in the bands that set the level."""
+        peaks: NDArray[np.float32] = decibels[peak_bands(self.settings)].amax(dim=0).cpu().numpy()
+        return peaks
+
+    def coefficients(self, decibels: Tensor, level: float | None = None) -> Tensor:
         """Return the features (T, F), not normalised, of energies (mel_bands, T).
 
-        loudest: the maximum that `top_db` refers to; the default is the maximum of these energies.
+        level: what `loudest` returns for the whole recording; the default is that of these energies.
         """
         if not decibels.shape[1]:
             return decibels.new_zeros(0, self.settings.dimension)
-        if self.settings.top_db:
-            loudest = float(decibels.max()) if loudest is None else loudest
-            decibels = decibels.clamp(min=loudest - self.settings.top_db)
+        if self.settings.top_db or self.settings.normalisation == "speech":
+            level = loudest(self.peaks(decibels), self.settings) if level is None else level
+            if self.settings.normalisation == "speech":
+                decibels, level = decibels - level, 0.0
+            if self.settings.top_db:
+                decibels = decibels.clamp(min=level - self.settings.top_db)
         rows = [self._dct @ decibels]
         for slopes in self._slopes:
             padded = functional.pad(rows[0][:, None], (DELTA_CONTEXT,) * 2, mode="replicate")

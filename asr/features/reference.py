@@ -13,7 +13,8 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from asr.compiling import make_caching_optional
-from asr.features.settings import Features, FeatureSettings, Matrices, normalise
+from asr.features.normalisation import loudest, normalise, peak_bands, relative
+from asr.features.settings import Features, FeatureSettings, Matrices
 
 # Before the first use of librosa, which imports its modules then.
 make_caching_optional()
@@ -55,7 +56,8 @@ def unnormalised(waveform: NDArray[np.float32], settings: FeatureSettings) -> Fe
         fmax=settings.highest_frequency,
         center=False,
     )
-    decibels = librosa.power_to_db(energies, top_db=settings.top_db or None)
+    decibels = librosa.power_to_db(energies, amin=settings.power_floor, top_db=None)
+    decibels = relative(decibels, settings, loudest(decibels[peak_bands(settings)].max(axis=0), settings))
     coefficients = librosa.feature.mfcc(S=decibels, n_mfcc=settings.coefficients)
     rows = [coefficients] + [
         librosa.feature.delta(coefficients, order=order, mode="nearest") for order in range(1, settings.deltas + 1)

@@ -1,4 +1,4 @@
-"""The settings of MFCC features, the number of frames, and normalisation.
+"""The settings of MFCC features, and the number of frames.
 
 `asr.features.reference` computes the features with librosa, `asr.features.frontend` the same values with torch.
 """
@@ -29,9 +29,10 @@ class FeatureSettings:
     `deltas`: 0, 1 (first differences are added) or 2 (and second differences). `top_db`: energies are raised to at
     least this many dB below the loudest one of the utterance; 0: only to 100 dB below that of a full-scale sample.
 
-    `normalisation`: `utterance` (each coefficient to mean 0 and variance 1 over the utterance), `corpus` (over the
-    training speech, whose `mean` and `scale` are stored in the model) or `none`. A model that transcribes streams
-    needs `corpus` or `none`, and `top_db` = 0.
+    `normalisation`: each coefficient to mean 0 and variance 1: `speech` (over the speech around each frame, after the
+    level is set: independent of gain and silence), `utterance` (over the utterance), `corpus` (over the training
+    speech, whose `mean` and `scale` are stored in the model) or `none`. A model that transcribes streams needs `corpus`
+    or `none`, and `top_db` = 0.
     """
 
     sample_rate: int = 16_000
@@ -43,13 +44,13 @@ class FeatureSettings:
     high_frequency: float = 0.0
     deltas: int = 0
     top_db: float = 80.0
-    normalisation: str = "utterance"
+    normalisation: str = "speech"
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_ranges(self, sample_rate=(4_000, 96_000), mel_bands=(1, 256), top_db=(0, 1000))
-        check_choices(self, deltas=(0, 1, 2), normalisation=("utterance", "corpus", "none"))
+        check_choices(self, deltas=(0, 1, 2), normalisation=("speech", "utterance", "corpus", "none"))
         if not 1 <= self.coefficients <= self.mel_bands:
             raise ValueError(f"coefficients = {self.coefficients} is not between 1 and mel_bands ({self.mel_bands})")
         if not 0.001 <= self.hop <= self.window <= 0.2:
@@ -93,7 +94,12 @@ class FeatureSettings:
     @property
     def streams(self) -> bool:
         """Return whether a frame's features are independent of all later samples."""
-        return self.normalisation != "utterance" and not self.top_db and not self.deltas
+        return self.normalisation in ("corpus", "none") and not self.top_db and not self.deltas
+
+    @property
+    def power_floor(self) -> float:
+        """Return the power that smaller ones of a mel band are raised to; librosa.power_to_db has 1e-10."""
+        return 1e-20 if self.normalisation == "speech" else 1e-10
 
     @property
     def dimension(self) -> int:
@@ -104,48 +110,3 @@ class FeatureSettings:
 def frame_count(samples: int, settings: FeatureSettings) -> int:
     """Return T, the number of frames of a waveform: one is centred on every hop, an empty waveform has none."""
     return 0 if samples == 0 else 1 + samples // settings.hop_length
-
-
-class Statistics:
-    """Running mean and variance of frames, merged block by block (Chan et al., 1979, eq. 2.1).
-
-    Double precision: the mean of a loud coefficient is a thousand times the smallest scale.
-    """
-
-    def __init__(self, dimension: int) -> None:
-        self.count = 0
-        self.mean = np.zeros(dimension)
-        self._squares = np.zeros(dimension)
-
-    def add(self, frames: Features) -> None:
-        """Add frames (T, F)."""
-        if not len(frames):
-            return
-        mean = frames.sum(axis=0, dtype=np.float64) / len(frames)
-        centred = frames - mean
-        total, difference = self.count + len(frames), mean - self.mean
-        self._squares += np.einsum("tf,tf->f", centred, centred) + difference**2 * (self.count * len(frames) / total)
-        self.mean += difference * (len(frames) / total)
-        self.count = total
-
-    @property
-    def scale(self) -> NDArray[np.float64]:
-        """Return the standard deviation (F,), at least 0.001."""
-        return np.maximum(np.sqrt(self._squares / max(self.count, 1)), 1e-3)
-
-
-def normalisation(frames: Features, settings: FeatureSettings) -> tuple[Features, Features]:
-    """Return what normalisation subtracts from frames (T, F) and what it divides them by, each (F,)."""
-    if settings.normalisation == "corpus" and settings.mean:
-        return np.array(settings.mean, np.float32), np.array(settings.scale, np.float32)
-    if settings.normalisation != "utterance" or not len(frames):
-        return np.zeros(settings.dimension, np.float32), np.ones(settings.dimension, np.float32)
-    statistics = Statistics(settings.dimension)
-    statistics.add(frames)
-    return statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
-
-
-def normalise(frames: Features, settings: FeatureSettings) -> Features:
-    """Normalise frames (T, F) as `settings.normalisation` says."""
-    mean, scale = normalisation(frames, settings)
-    return (frames - mean) / scale

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from asr.audio import AudioError
 from asr.features.frontend import DELTA_CONTEXT, Frontend
-from asr.features.settings import Features, FeatureSettings, Statistics, normalisation
+from asr.features.normalisation import RunningStatistics, Statistics, loudest, normalisation
+from asr.features.settings import Features, FeatureSettings
 
 # Returns the blocks (samples,) of a waveform from the first one on, each time it is called.
 Blocks = Callable[[], Iterable[NDArray[np.float32]]]
@@ -30,9 +31,9 @@ class FrameRange:
 
 @dataclass(frozen=True, eq=False)
 class EnergyLevels:
-    """The highest energy of any mel band, and the mean level of each frame (T,), in dB."""
+    """The level that energies are relative to, and the mean level of each frame (T,), in dB."""
 
-    loudest: float
+    level: float
     levels: NDArray[np.float32]
 
 
@@ -73,38 +74,50 @@ class BlockFeatures:
     @staticmethod
     def passes(settings: FeatureSettings) -> int:
         """Return how often the blocks are read in all."""
-        return 3 if settings.normalisation == "utterance" else 2
+        return 3 if settings.normalisation in ("speech", "utterance") else 2
 
     def measure_levels(self) -> EnergyLevels:
         """Read the recording once and return its levels."""
-        loudest, levels = -np.inf, [np.zeros(0, np.float32)]
+        peaks, levels = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
         for decibels in self._energies():
-            loudest = max(loudest, float(decibels.max()))
+            peaks.append(self._frontend.peaks(decibels))
             power = torch.pow(10.0, decibels / 10).mean(dim=0)
             levels.append((10 * torch.log10(power)).cpu().numpy())
-        return EnergyLevels(loudest, np.concatenate(levels))
+        return EnergyLevels(loudest(np.concatenate(peaks), self._frontend.settings), np.concatenate(levels))
 
     def frames(self, levels: EnergyLevels, ranges: Sequence[FrameRange]) -> Iterator[Tensor]:
-        """Yield all frames (n, F) in blocks; `utterance` normalisation uses the statistics of the ranges only."""
-        normalising = self._normalisation(levels, ranges)
-        mean, scale = (torch.from_numpy(part).to(self._frontend.device) for part in normalising)
-        for frames in self._coefficients(levels.loudest):
+        """Yield all frames (n, F) in blocks; `speech` and `utterance` use the statistics of the ranges only."""
+        parts, first = self._normalisation(levels, ranges), 0
+        for frames in self._coefficients(levels.level):
+            mean, scale = (torch.from_numpy(part).to(frames.device) for part in parts(first, first + len(frames)))
             yield (frames - mean) / scale
+            first += len(frames)
 
-    def _normalisation(self, levels: EnergyLevels, ranges: Sequence[FrameRange]) -> tuple[Features, Features]:
+    def _normalisation(
+        self, levels: EnergyLevels, ranges: Sequence[FrameRange]
+    ) -> Callable[[int, int], tuple[Features, Features]]:
+        """Return a function from the first frame and the end of a block to its mean and scale."""
         settings = self._frontend.settings
         chosen = np.zeros(len(levels.levels), bool)
         for part in ranges:
             chosen[part.first : part.end] = True
-        if settings.normalisation != "utterance" or not chosen.any():
-            return normalisation(np.zeros((0, settings.dimension), np.float32), settings)
-        statistics, first = Statistics(settings.dimension), 0
-        for frames in self._coefficients(levels.loudest):
-            statistics.add(frames.cpu().numpy()[chosen[first : first + len(frames)]])
+        if settings.normalisation not in ("speech", "utterance"):
+            fixed = normalisation(np.zeros((0, settings.dimension), np.float32), settings)
+            return lambda first, end: fixed
+        running, statistics, first = RunningStatistics(settings), Statistics(settings.dimension), 0
+        for block in self._coefficients(levels.level):
+            frames, kept = block.cpu().numpy(), chosen[first : first + len(block)]
+            if settings.normalisation == "speech":
+                running.add(frames, kept)
+            else:
+                statistics.add(frames[kept])
             first += len(frames)
-        return statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
+        if settings.normalisation == "speech":
+            return running.finish().of
+        whole = statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
+        return lambda first, end: whole
 
-    def _coefficients(self, loudest: float) -> Iterator[Tensor]:
+    def _coefficients(self, level: float) -> Iterator[Tensor]:
         """Yield the frames (n, F), not normalised; deltas see the frames of neighbouring blocks."""
         context = DELTA_CONTEXT if self._frontend.settings.deltas else 0
         waiting: Tensor | None = None
@@ -113,11 +126,11 @@ class BlockFeatures:
             waiting = energies if waiting is None else torch.cat([waiting, energies], dim=1)
             ready = waiting.shape[1] - context
             if ready > done:
-                yield self._frontend.coefficients(waiting, loudest)[done:ready]
+                yield self._frontend.coefficients(waiting, level)[done:ready]
                 first = max(0, ready - context)
                 waiting, done = waiting[:, first:], ready - first
         if waiting is not None and waiting.shape[1] > done:
-            yield self._frontend.coefficients(waiting, loudest)[done:]
+            yield self._frontend.coefficients(waiting, level)[done:]
 
     def _energies(self) -> Iterator[Tensor]:
         """Yield the energies (mel_bands, n): a frame is centred on each hop, and zeros surround the waveform."""

@@ -178,7 +178,11 @@ def check_streams(settings: ModelFileSettings) -> None:
     model, features = settings.model, settings.features
     problems = [
         *(["model.bidirectional = true"] if model.bidirectional else []),
-        *(['features.normalisation = "utterance"'] if features.normalisation == "utterance" else []),
+        *(
+            [f'features.normalisation = "{features.normalisation}"']
+            if features.normalisation in ("speech", "utterance")
+            else []
+        ),
         *([f"features.top_db = {features.top_db:g}"] if features.top_db else []),
         *([f"features.deltas = {features.deltas}"] if features.deltas else []),
     ]

@@ -16,7 +16,9 @@ from asr.errors import AsrError
 from asr.features import Features, FeatureSettings, Statistics, batching
 from asr.features.augment import AugmentSettings, Masking
 from asr.features.batching import Batch
-from asr.features.cache import Copy, FeatureCache, Noise, open_caches
+from asr.features.cache import Copy, FeatureCache, open_caches
+from asr.features.distortion import Distortion, Excerpt
+from asr.features.normalisation import normalisation
 from asr.model import output_length
 from asr.text import BLANK, Alphabet, TextError, TextSettings
 from asr.text.normalisers import normalise
@@ -24,6 +26,8 @@ from asr.text.normalisers import normalise
 Tokens = NDArray[np.uint8] | NDArray[np.int32]
 # The utterances whose statistics stand for the corpus.
 _STATISTICS_UTTERANCES = 2000
+# The utterances that babble is made of.
+_BABBLE_UTTERANCES = 100
 
 
 class NoiseError(AsrError):
@@ -129,7 +133,7 @@ class Dataset:
             cache = noisy[int(random.integers(len(noisy)))]
         frames = cache[row]
         # Recognition normalises unmasked frames, so the statistics are those before masking.
-        mean, scale = features.normalisation(frames, self.features)
+        mean, scale = normalisation(frames, self.features)
         return (variation.masking(frames, random) - mean) / scale
 
 
@@ -173,21 +177,36 @@ class DatasetSource:
     keep_all: bool = False
 
 
-def copies_of(settings: AugmentSettings) -> tuple[tuple[Copy, ...], ...]:
+def copies_of(settings: AugmentSettings, utterances: Sequence[Utterance]) -> tuple[tuple[Copy, ...], ...]:
     """Return the copies of the training speech that the settings describe, by speed. Raises NoiseError."""
-    if not settings.noise:
+    if not settings.distorts:
         return tuple((Copy(speed),) for speed in settings.speeds)
-    paths = (path for path in Path(settings.noise).rglob("*") if path.suffix.lower() in SUFFIXES)
-    files = tuple(sorted(str(path.resolve()) for path in paths if not path.name.startswith(".") and path.is_file()))
-    if not files:
-        raise NoiseError(f"augment.noise = {settings.noise!r}: not a folder with recordings")
-
-    def copy(speed: float, number: int) -> Copy:
-        return Copy(speed, Noise(files, settings.noise_snr_low, settings.noise_snr_high, number))
-
+    files: tuple[str, ...] = ()
+    if settings.noise:
+        paths = (path for path in Path(settings.noise).rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = tuple(sorted(str(path.resolve()) for path in paths if not path.name.startswith(".") and path.is_file()))
+        if not files:
+            raise NoiseError(f"augment.noise = {settings.noise!r}: not a folder with recordings")
+    voices: tuple[Excerpt, ...] = ()
+    if settings.babble:
+        chosen = np.unique(np.linspace(0, len(utterances) - 1, _BABBLE_UTTERANCES).astype(np.int64)).tolist()
+        voices = tuple(Excerpt(u.audio, u.offset, u.duration) for u in (utterances[index] for index in chosen))
+    distortion = Distortion(
+        noise=files,
+        voices=voices,
+        babble=settings.babble,
+        synthetic=settings.synthetic_noise,
+        low=settings.noise_snr_low,
+        high=settings.noise_snr_high,
+        reverberation=settings.reverberation,
+        telephone=settings.telephone,
+        codec=settings.codec,
+        silence=settings.silence,
+        gain=settings.gain,
+    )
     count = settings.noise_copies
     return tuple(
-        (Copy(speed), *(copy(speed, number + (count + 1) * index) for number in range(count)))
+        (Copy(speed), *(Copy(speed, replace(distortion, number=k + (count + 1) * index)) for k in range(count)))
         for index, speed in enumerate(settings.speeds)
     )
 

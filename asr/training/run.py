@@ -223,7 +223,7 @@ def _written(out: Path) -> list[tuple[Path, str]]:
 def _load_all(
     paths: dict[str, Path], rows: dict[str, list[Utterance]], recipe: Recipe, world: World, options: TrainOptions
 ) -> dict[str, Dataset]:
-    copies = {"train": dataset.copies_of(recipe.augment), "dev": ((Copy(),),)}
+    copies = {"train": dataset.copies_of(recipe.augment, rows["train"]), "dev": ((Copy(),),)}
     # One process per machine computes the missing features; then all read them.
     if world.local_rank:
         world.barrier()

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scipy.fft import dct, idct
 
 from asr.features import Features, FeatureSettings, normalise
-from asr.features.augment import AugmentSettings, Masking, add_noise
+from asr.features.augment import AugmentSettings, Masking
 from asr.features.reference import unnormalised
 
 # As many coefficients as mel bands: the cosine transform can be undone.
-ALL = FeatureSettings(coefficients=80, mel_bands=80)
+ALL = FeatureSettings(coefficients=80, mel_bands=80, normalisation="utterance")
 SOME = FeatureSettings(coefficients=13, mel_bands=40)
 NONE: dict[str, Any] = {"mel_masks": 0, "time_masks": 0.0}
 MANY = AugmentSettings(mel_masks=4, time_masks=5.0, warp=0.1)
@@ -286,83 +286,6 @@ def test_masks_depend_on_the_seed() -> None:
     first, again, other = (masked(original, MANY, SOME, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1
-
-
-# Noise
-
-
-def sine(samples: int, level: float = 0.01) -> NDArray[np.float32]:
-    return (level * np.sin(np.arange(samples) / 7)).astype(np.float32)
-
-
-def white(samples: int, level: float = 0.1) -> NDArray[np.float32]:
-    return np.random.default_rng(samples).normal(0, level, samples).astype(np.float32)
-
-
-def power(waveform: NDArray[Any]) -> float:
-    return float(np.mean(np.square(waveform, dtype=np.float64)))
-
-
-@pytest.mark.parametrize("snr", [-5.0, 0.0, 5.5, 20.0, 40.0])
-@pytest.mark.parametrize("samples", [100, 5000, 40_000])
-def test_noise_has_the_signal_to_noise_ratio(snr: float, samples: int) -> None:
-    speech, noise = sine(samples), white(16_000)
-    mixed = add_noise(speech, noise, snr, np.random.default_rng(0))
-    assert mixed.shape == speech.shape
-    assert mixed.dtype == np.float32
-    added = mixed.astype(np.float64) - speech
-    assert 10 * np.log10(power(speech) / power(added)) == pytest.approx(snr, abs=0.01)
-    np.testing.assert_array_equal(speech, sine(samples))
-    np.testing.assert_array_equal(noise, white(16_000))
-
-
-def test_noise_has_a_random_offset_and_is_repeated() -> None:
-    speech, noise = sine(250), white(100)
-    starts = set()
-    for seed in range(60):
-        added = add_noise(speech, noise, 0.0, np.random.default_rng(seed)) - speech
-        np.testing.assert_allclose(added[100:200], added[:100], atol=1e-6)
-        start = int(np.argmax([np.dot(added[:100], np.roll(noise, -shift)) for shift in range(100)]))
-        laid = np.roll(noise, -start)
-        np.testing.assert_allclose(added[:100], laid * (np.dot(added[:100], laid) / np.dot(laid, laid)), atol=1e-6)
-        starts.add(start)
-    assert len(starts) > 30
-
-
-@given(st.integers(1, 3000), st.integers(1, 3000), st.floats(-50, 100), st.integers(0, 2**31))
-@settings(deadline=None)
-def test_noisy_waveform_stays_within_its_range(samples: int, noisy: int, snr: float, seed: int) -> None:
-    mixed = add_noise(white(samples, 0.3).clip(-1, 1), white(noisy, 0.3), snr, np.random.default_rng(seed))
-    assert np.isfinite(mixed).all()
-    assert np.abs(mixed).max() <= 1
-
-
-def test_scaled_down_sum_keeps_the_ratio() -> None:
-    speech, noise = sine(5000, 0.9), white(5000)
-    mixed = add_noise(speech, noise, 0.0, Scripted(0)).astype(np.float64)
-    (ours, theirs), _, _, _ = np.linalg.lstsq(np.stack([speech, noise], axis=1).astype(np.float64), mixed, rcond=None)
-    assert ours < 0.9
-    assert 10 * np.log10(power(ours * speech) / power(theirs * noise)) == pytest.approx(0, abs=0.01)
-    assert np.abs(mixed).max() == 1
-
-
-@pytest.mark.parametrize(
-    ("speech", "noise"),
-    [
-        (sine(100), np.zeros(0, np.float32)),
-        (sine(100), np.zeros(50, np.float32)),
-        (np.zeros(100, np.float32), white(50)),
-        (np.zeros(0, np.float32), white(50)),
-    ],
-)
-def test_silence_leaves_the_waveform_unchanged(speech: NDArray[np.float32], noise: NDArray[np.float32]) -> None:
-    np.testing.assert_array_equal(add_noise(speech, noise, 5.0, np.random.default_rng(0)), speech)
-
-
-def test_noise_depends_on_the_seed() -> None:
-    first, again, other = (add_noise(sine(500), white(400), 5.0, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
 
 
 # Settings

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from asr import audio, features
 from asr.audio import AudioError
 from asr.corpora.manifest import Utterance, read, write
-from asr.features import FeatureSettings, augment, frame_count
+from asr.features import FeatureSettings, distortion, frame_count
 from asr.features import reference as mfcc
-from asr.features.cache import Copy, FeatureCache, FeatureCacheError, Noise, open_caches
+from asr.features.cache import Copy, FeatureCache, FeatureCacheError, open_caches
+from asr.features.distortion import Distortion
 from asr.features.reference import unnormalised
 
-SETTINGS = FeatureSettings(coefficients=5, mel_bands=10)
+SETTINGS = FeatureSettings(coefficients=5, mel_bands=10, normalisation="utterance")
 LENGTHS = (8000, 3000, 5123)
 
 
@@ -100,6 +101,14 @@ def test_normalisation_does_not_change_the_cache(
     plain = dataclasses.replace(SETTINGS, normalisation="none")
     np.testing.assert_array_equal(open_cache(utterances, plain, folder)[1], first)
     assert counted.times == 3
+
+
+def test_speech_normalisation_sets_the_level_in_the_cache(utterances: list[Utterance], folder: Path) -> None:
+    chosen = dataclasses.replace(SETTINGS, normalisation="speech")
+    plain, cache = open_cache(utterances, SETTINGS, folder), open_cache(utterances, chosen, folder)
+    waveform = soundfile.read(utterances[1].audio, dtype="float32")[0]
+    np.testing.assert_allclose(cache[1], mfcc.unnormalised(waveform, chosen), atol=0.3)
+    assert np.abs(cache[1] - plain[1]).max() > 1
 
 
 def test_cache_with_deltas(utterances: list[Utterance], folder: Path) -> None:
@@ -349,13 +358,17 @@ def noises(tmp_path: Path) -> tuple[str, ...]:
     return tuple(str(tmp_path / "noise" / f"{name}.wav") for name in ("low", "high"))
 
 
+def distorted(files: tuple[str, ...], low: float, high: float, number: int = 0) -> Distortion:
+    return Distortion(noise=files, low=low, high=high, number=number)
+
+
 def test_copies_in_order_and_only_new_ones_computed(
     utterances: list[Utterance], folder: Path, noises: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(monkeypatch)
     reported: list[tuple[float, float, int]] = []
     open_caches(utterances, SETTINGS, folder.parent / "m.jsonl", [Copy(0.9)])
-    copies = [Copy(1.1), Copy(0.9), Copy(1.0, Noise(noises, 5, 5))]
+    copies = [Copy(1.1), Copy(0.9), Copy(1.0, distorted(noises, 5, 5))]
     caches = open_caches(utterances, SETTINGS, folder.parent / "m.jsonl", copies, lambda *now: reported.append(now))
     assert counted.times == 9
     assert [cache.lengths[0] for cache in caches] == [46, 56, 51]
@@ -368,7 +381,11 @@ def test_copies_in_order_and_only_new_ones_computed(
 
 
 def test_noisy_copies_differ(utterances: list[Utterance], folder: Path, noises: tuple[str, ...]) -> None:
-    copies = [Copy(), *(Copy(1.0, Noise(noises, 0, 10, number)) for number in (0, 1)), Copy(0.9, Noise(noises, 0, 10))]
+    copies = [
+        Copy(),
+        *(Copy(1.0, distorted(noises, 0, 10, number)) for number in (0, 1)),
+        Copy(0.9, distorted(noises, 0, 10)),
+    ]
     caches = open_caches(utterances, SETTINGS, folder.parent / "m.jsonl", copies)
     assert len({cache[0].tobytes() for cache in caches}) == 4
     for noisy in caches[1:3]:
@@ -381,13 +398,13 @@ def test_noise_has_signal_to_noise_ratios_of_the_range(
 ) -> None:
     ratios: list[float] = []
 
-    def seen(waveform: NDArray[np.float32], _: object, snr: float, __: object) -> NDArray[np.float32]:
+    def seen(waveform: NDArray[np.float32], _: object, __: float, snr: float) -> NDArray[np.float32]:
         ratios.append(snr)
         return waveform
 
-    monkeypatch.setattr(augment, "add_noise", seen)
+    monkeypatch.setattr(distortion, "with_noise", seen)
     for number in range(10):
-        open_cache(utterances, SETTINGS, folder, Copy(1.0, Noise(noises, -3, 8, number)))
+        open_cache(utterances, SETTINGS, folder, Copy(1.0, distorted(noises, -3, 8, number)))
     assert len(set(ratios)) == 30
     assert -3 <= min(ratios) < 0
     assert 5 < max(ratios) <= 8
@@ -396,7 +413,7 @@ def test_noise_has_signal_to_noise_ratios_of_the_range(
 def test_noise_depends_only_on_utterance_and_copy(
     utterances: list[Utterance], tmp_path: Path, noises: tuple[str, ...]
 ) -> None:
-    copy = Copy(1.0, Noise(noises, 0, 10))
+    copy = Copy(1.0, distorted(noises, 0, 10))
     together = open_cache(utterances, SETTINGS, tmp_path / "a", copy)
     apart = open_cache(utterances[2:], SETTINGS, tmp_path / "b", copy)
     np.testing.assert_array_equal(apart[0], together[2])
@@ -410,11 +427,11 @@ def test_other_noise_needs_another_cache(
     noises: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first = Noise(noises, 0, 10)
+    first = distorted(noises, 0, 10)
     other = {
         "level": dataclasses.replace(first, high=11),
         "number": dataclasses.replace(first, number=1),
-        "list": dataclasses.replace(first, files=noises[:1]),
+        "list": dataclasses.replace(first, noise=noises[:1]),
         "file": first,
     }[change]
     counted = Counted(monkeypatch)

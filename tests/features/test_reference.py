@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from asr.features import FeatureSettings, Statistics, frame_count, normalisation, normalise
+from asr.features import FeatureSettings, Statistics, frame_count, normalise
+from asr.features.normalisation import normalisation
 from asr.features.reference import mfcc, unnormalised
 
 RATE = 16_000
@@ -166,10 +167,12 @@ def test_waveform_is_not_modified() -> None:
 
 # Normalisation
 
+UTTERANCE = FeatureSettings(normalisation="utterance")
+
 
 @pytest.mark.parametrize("deltas", [0, 1, 2])
 def test_utterance_normalisation(deltas: int) -> None:
-    features = mfcc(chirp() + noise(level=0.01), FeatureSettings(deltas=deltas))
+    features = mfcc(chirp() + noise(level=0.01), FeatureSettings(deltas=deltas, normalisation="utterance"))
     np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(features.std(axis=0), 1, atol=1e-3)
 
@@ -177,7 +180,7 @@ def test_utterance_normalisation(deltas: int) -> None:
 def test_normalisation_is_affine() -> None:
     plain = mfcc(chirp(), PLAIN)
     expected = (plain - plain.mean(axis=0)) / plain.std(axis=0)
-    np.testing.assert_allclose(mfcc(chirp(), FeatureSettings()), expected, atol=1e-4)
+    np.testing.assert_allclose(mfcc(chirp(), UTTERANCE), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("deltas", [0, 2])
@@ -196,13 +199,13 @@ def test_mfcc_is_normalise_of_unnormalised(samples: int, kind: str, deltas: int)
 
 def test_normalisation_is_mean_and_deviation_or_identity() -> None:
     plain = unnormalised(chirp(), PLAIN)
-    mean, scale = normalisation(plain, FeatureSettings())
+    mean, scale = normalisation(plain, UTTERANCE)
     np.testing.assert_allclose(mean, plain.astype(np.float64).mean(axis=0), atol=1e-2)
     np.testing.assert_allclose(scale, plain.astype(np.float64).std(axis=0), rtol=1e-4)
     mean, scale = normalisation(plain, PLAIN)
     assert not mean.any()
     assert (scale == 1).all()
-    _, scale = normalisation(np.ones((5, 40), np.float32), FeatureSettings())
+    _, scale = normalisation(np.ones((5, 40), np.float32), UTTERANCE)
     assert (scale == np.float32(1e-3)).all()
 
 
@@ -292,7 +295,7 @@ def test_deltas_equal_librosa() -> None:
         ),
         ({"deltas": 3}, "deltas = 3 is not one of 0, 1, 2"),
         ({"deltas": -1}, "deltas = -1 is not one of 0, 1, 2"),
-        ({"normalisation": "global"}, "normalisation = 'global' is not one of utterance, corpus, none"),
+        ({"normalisation": "global"}, "normalisation = 'global' is not one of speech, utterance, corpus, none"),
     ],
 )
 def test_invalid_settings_raise_value_error(changed: dict[str, Any], message: str) -> None:

@@ -14,7 +14,8 @@ from asr.audio import AudioError
 from asr.corpora.manifest import Utterance
 from asr.features import Features, FeatureSettings, batching
 from asr.features.augment import AugmentSettings, Masking
-from asr.features.cache import Copy, Noise
+from asr.features.cache import Copy
+from asr.features.distortion import Distortion, Excerpt
 from asr.features.reference import mfcc
 from asr.text import TextError, TextSettings
 from asr.training import dataset
@@ -294,7 +295,7 @@ def data(recordings: Path, noise_folder: Path) -> Dataset:
     """Twelve utterances of 20 to 75 frames, at two speeds, with two noisy copies of each."""
     folder = recordings
     rows = [record(folder, f"u{number}", "ABC"[: number % 4], 20 + 5 * number) for number in range(12)]
-    copies = copies_of(AugmentSettings(speeds=(1.0, 0.9), noise=str(noise_folder), noise_copies=2))
+    copies = copies_of(AugmentSettings(speeds=(1.0, 0.9), noise=str(noise_folder), noise_copies=2), rows)
     return dataset.load(DatasetSource(rows, folder / "m.jsonl", copies), TEXT, FEATURES, 4)
 
 
@@ -401,22 +402,38 @@ def test_without_noisy_copies_features_are_clean(tmp_path: Path) -> None:
 
 
 def test_copies_have_the_clean_one_first_at_each_speed(noise_folder: Path) -> None:
-    plain = copies_of(AugmentSettings(speeds=(0.9, 1.0)))
+    plain = copies_of(AugmentSettings(speeds=(0.9, 1.0)), [])
     assert plain == ((Copy(0.9),), (Copy(1.0),))
     settings = AugmentSettings(
         speeds=(0.9, 1.0), noise=str(noise_folder), noise_copies=2, noise_snr_low=3.0, noise_snr_high=7.0
     )
-    copies = copies_of(settings)
+    copies = copies_of(settings, [])
     files = (str((noise_folder / "hum" / "hum.WAV").resolve()),)
     numbers = set()
     assert [len(of_speed) for of_speed in copies] == [3, 3]
     for speed, (clean, *noisy) in zip((0.9, 1.0), copies, strict=True):
         assert clean == Copy(speed)
         for copy in noisy:
-            assert copy.noise is not None
-            assert copy == Copy(speed, Noise(files, 3.0, 7.0, copy.noise.number))
-            numbers.add(copy.noise.number)
+            assert copy.distortion is not None
+            number = copy.distortion.number
+            assert copy == Copy(speed, Distortion(noise=files, low=3.0, high=7.0, number=number))
+            numbers.add(number)
     assert len(numbers) == 4  # no two copies of an utterance have the same noise
+
+
+def test_distortions_are_those_of_the_settings(tmp_path: Path) -> None:
+    rows = [record(tmp_path, f"u{number}", "A") for number in range(120)]
+    settings = AugmentSettings(
+        speeds=(1.0,), babble=0.4, synthetic_noise=0.3, reverberation=0.2, telephone=0.1, codec=0.5, silence=2, gain=30
+    )
+    ((_, copy),) = copies_of(settings, rows)
+    assert copy.distortion is not None
+    voices = copy.distortion.voices
+    assert len(set(voices)) == 100
+    assert voices[0] == Excerpt(rows[0].audio, 0.0, rows[0].duration)
+    assert dataclasses.replace(copy.distortion, voices=()) == Distortion(
+        babble=0.4, synthetic=0.3, reverberation=0.2, telephone=0.1, codec=0.5, silence=2, gain=30
+    )
 
 
 @pytest.mark.parametrize("content", ["missing", "empty", "a file", "no recordings"])
@@ -430,7 +447,7 @@ def test_noise_folder_without_recordings_raises_noise_error(content: str, tmp_pa
         (folder / "a.txt").write_text("x")
         (folder / "b.wav").mkdir()
     with pytest.raises(NoiseError) as caught:
-        copies_of(AugmentSettings(noise=str(folder)))
+        copies_of(AugmentSettings(noise=str(folder)), [])
     assert str(caught.value) == f"augment.noise = {str(folder)!r}: not a folder with recordings"
     assert isinstance(caught.value, ValueError)
 

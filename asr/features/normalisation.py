@@ -1,0 +1,182 @@
+"""Normalisation of features: a robust level, the frames of speech, and mean and variance over them.
+
+`speech` normalisation makes features independent of the gain and of silence around the speech. Energies are relative to
+the loudest level that lasts, the maximum of a running median: a click does not raise it. Mean and variance are those of
+the frames above a threshold below that level, over a running window that is measured in speech, so that the length of
+pauses does not matter and a distant speaker after a close one has statistics of their own.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.features.settings import Features, FeatureSettings
+
+# Seconds: the width of the running median; sounds of half its width do not raise the level.
+_MEDIAN = 0.31
+# Hz: the bands that the level and the frames of speech are found in, without hum, and within the telephone band.
+_SPEECH_BAND = (200.0, 4000.0)
+# dB below the level of the speech down to which frames are speech.
+_SPEECH_RANGE = 40.0
+# Frames of speech that are summed together, and the blocks of them before and after a block in the running window.
+_BLOCK, _AROUND = 50, 12
+# Windows whose medians are computed together.
+_ROWS = 1 << 14
+
+
+class Statistics:
+    """Running mean and variance of frames, merged block by block (Chan et al., 1979, eq. 2.1).
+
+    Double precision: the mean of a loud coefficient is a thousand times the smallest scale.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(dimension)
+        self._squares = np.zeros(dimension)
+
+    def add(self, frames: Features) -> None:
+        """Add frames (T, F)."""
+        if not len(frames):
+            return
+        mean = frames.sum(axis=0, dtype=np.float64) / len(frames)
+        centred = frames - mean
+        total, difference = self.count + len(frames), mean - self.mean
+        self._squares += np.einsum("tf,tf->f", centred, centred) + difference**2 * (self.count * len(frames) / total)
+        self.mean += difference * (len(frames) / total)
+        self.count = total
+
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """Return the standard deviation (F,), at least 0.001."""
+        return np.maximum(np.sqrt(self._squares / max(self.count, 1)), 1e-3)
+
+
+class RunningStatistics:
+    """Mean and variance of the frames of speech in a running window around each frame, for `speech` normalisation."""
+
+    def __init__(self, settings: FeatureSettings) -> None:
+        self._settings = settings
+        self._count = 0
+        self._blocks: list[NDArray[np.int32]] = []
+        self._sums: list[NDArray[np.float64]] = []
+
+    def add(self, frames: Features, chosen: NDArray[np.bool_] | None = None) -> None:
+        """Add the next frames (T, F), not normalised. chosen (T,): the frames that may be speech (default: all)."""
+        speech = speech_frames(frames, self._settings)
+        if chosen is not None:
+            speech &= chosen
+        before = self._count + np.cumsum(speech) - speech
+        self._blocks.append((before // _BLOCK).astype(np.int32))
+        rows = frames[speech].astype(np.float64)
+        for first in _starts(self._count, len(rows)):
+            part = rows[first : first + _BLOCK - (self._count + first) % _BLOCK]
+            sums = np.stack([part.sum(axis=0), np.square(part).sum(axis=0)])
+            if (self._count + first) % _BLOCK:
+                self._sums[-1] += sums
+            else:
+                self._sums.append(sums)
+        self._count += len(rows)
+
+    def finish(self) -> "RunningNormalisation":
+        """Return the normalisation of all frames that were added."""
+        count, dimension = len(self._sums), self._settings.dimension
+        blocks = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.int32)
+        if not count:
+            return RunningNormalisation(np.zeros((1, dimension)), np.ones((1, dimension)), np.zeros_like(blocks))
+        totals = np.concatenate([np.zeros((1, 2, dimension)), np.cumsum(self._sums, axis=0)])
+        # At the ends the window keeps its length.
+        first = np.clip(np.arange(count) - _AROUND, 0, max(0, count - 2 * _AROUND - 1))
+        end = np.minimum(first + 2 * _AROUND + 1, count)
+        frames = np.minimum(end * _BLOCK, self._count) - first * _BLOCK
+        mean, square = np.moveaxis((totals[end] - totals[first]) / frames[:, None, None], 1, 0)
+        scale = np.sqrt(np.maximum(square - np.square(mean), 1e-6))
+        return RunningNormalisation(mean, scale, np.minimum(blocks, count - 1))
+
+
+class RunningNormalisation:
+    """What `speech` normalisation subtracts from each frame and divides it by."""
+
+    def __init__(self, mean: NDArray[np.float64], scale: NDArray[np.float64], blocks: NDArray[np.int32]) -> None:
+        self._mean, self._scale, self._blocks = mean.astype(np.float32), scale.astype(np.float32), blocks
+
+    def of(self, first: int, end: int) -> tuple[Features, Features]:
+        """Return the mean and the scale of the frames from `first` to `end`, each (end - first, F)."""
+        blocks = self._blocks[first:end]
+        return self._mean[blocks], self._scale[blocks]
+
+
+def _starts(before: int, count: int) -> list[int]:
+    """Return where blocks begin among `count` frames that follow `before` others; the first may continue one."""
+    return sorted({*([0] if count else []), *range(-before % _BLOCK, count, _BLOCK)})
+
+
+def loudest(peaks: NDArray[np.float32], settings: FeatureSettings) -> float:
+    """Return the level in dB that energies are relative to, from the highest energy of each frame (T,), T > 0."""
+    if settings.normalisation != "speech":
+        return float(peaks.max())
+    width = min(round(_MEDIAN / settings.hop), len(peaks))
+    windows = np.lib.stride_tricks.sliding_window_view(peaks, width - (width + 1) % 2)
+    return max(float(np.median(windows[row : row + _ROWS], axis=1).max()) for row in range(0, len(windows), _ROWS))
+
+
+def relative(decibels: Features, settings: FeatureSettings, loudest: float) -> Features:
+    """Return energies in dB as the settings say: relative to the loudest, and raised to `top_db` below it."""
+    if settings.normalisation == "speech":
+        decibels, loudest = decibels - np.float32(loudest), 0.0
+    return np.maximum(decibels, np.float32(loudest - settings.top_db)) if settings.top_db else decibels
+
+
+@lru_cache(maxsize=8)
+def peak_bands(settings: FeatureSettings) -> slice:
+    """Return the mel bands in which `loudest` looks for the highest energy: those of speech, or all."""
+    if settings.normalisation != "speech":
+        return slice(0, settings.mel_bands)
+    low, high = _mel(settings.low_frequency), _mel(settings.highest_frequency)
+    centres = low + (high - low) * np.arange(1, settings.mel_bands + 1) / (settings.mel_bands + 1)
+    inside = np.flatnonzero((centres >= _mel(_SPEECH_BAND[0])) & (centres <= _mel(_SPEECH_BAND[1])))
+    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, settings.mel_bands)
+
+
+def _mel(frequency: float) -> float:
+    """Return a frequency in Hz on Slaney's mel scale."""
+    return frequency * 3 / 200 if frequency < 1000 else 15 + 27 * float(np.log(frequency / 1000) / np.log(6.4))
+
+
+@lru_cache(maxsize=8)
+def _spectrum(settings: FeatureSettings) -> Features:
+    """Return the matrix (coefficients, bands) from coefficients to the smooth spectrum in the bands of speech."""
+    bands = np.arange(settings.mel_bands)[peak_bands(settings)]
+    orders = np.arange(settings.coefficients)[:, None]
+    cosines = np.sqrt(2 / settings.mel_bands) * np.cos(np.pi * orders * (bands + 0.5) / settings.mel_bands)
+    cosines[0] /= np.sqrt(2)
+    return np.asarray(cosines, np.float32)
+
+
+def speech_frames(frames: Features, settings: FeatureSettings) -> NDArray[np.bool_]:
+    """Return which of the frames (T, F), not normalised, are loud enough for speech, (T,)."""
+    levels = frames[:, : settings.coefficients] @ _spectrum(settings)
+    loud: NDArray[np.bool_] = levels.max(axis=1, initial=-np.inf) > -_SPEECH_RANGE
+    return loud
+
+
+def normalisation(frames: Features, settings: FeatureSettings) -> tuple[Features, Features]:
+    """Return what normalisation subtracts from frames (T, F) and what it divides them by, each (F,) or (T, F)."""
+    if settings.normalisation == "corpus" and settings.mean:
+        return np.array(settings.mean, np.float32), np.array(settings.scale, np.float32)
+    if settings.normalisation == "speech":
+        running = RunningStatistics(settings)
+        running.add(frames)
+        return running.finish().of(0, len(frames))
+    if settings.normalisation != "utterance" or not len(frames):
+        return np.zeros(settings.dimension, np.float32), np.ones(settings.dimension, np.float32)
+    statistics = Statistics(settings.dimension)
+    statistics.add(frames)
+    return statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
+
+
+def normalise(frames: Features, settings: FeatureSettings) -> Features:
+    """Normalise frames (T, F) as `settings.normalisation` says."""
+    mean, scale = normalisation(frames, settings)
+    return (frames - mean) / scale
