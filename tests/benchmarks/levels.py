@@ -1,4 +1,4 @@
-"""WER of one model with silence, gain and clicks added to the same utterances: python tests/benchmarks/levels.py MANIFEST MODEL
+"""WER with silence, gain and clicks: python tests/benchmarks/levels.py MANIFEST MODEL [EVERY]
 
 Prints the greedy WER of each condition and its difference from the unchanged recordings, in percentage points.
 """
