@@ -230,7 +230,7 @@ def test_a_bidirectional_model_has_no_stream(trained: Path) -> None:
     with pytest.raises(StreamError) as caught:
         recognition.load(trained / "best.safetensors").stream()
     message = str(caught.value)
-    assert 'model.bidirectional = true, features.normalisation = "utterance", features.top_db = 80 and' in message
+    assert 'model.bidirectional = true, features.normalisation = "speech", features.top_db = 80 and' in message
     assert "with model.bidirectional = false" in message
 
 
