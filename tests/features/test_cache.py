@@ -542,7 +542,8 @@ for _ in range(20_000):  # until the other is ready, too
     time.sleep(0.01)
 def slowly(*_):
     time.sleep(0.05)
-[cache] = open_caches(utterances, FeatureSettings(coefficients=5, mel_bands=10), pathlib.Path(sys.argv[2]),
+settings = FeatureSettings(coefficients=5, mel_bands=10, normalisation="utterance")
+[cache] = open_caches(utterances, settings, pathlib.Path(sys.argv[2]),
                       on_progress=slowly)
 print(sum(float(abs(cache[index]).sum()) for index in range(len(utterances))))
 """
