@@ -1,6 +1,7 @@
 """`python -m asr` and the `asr` command."""
 
 import os
+import signal
 import sys
 import threading
 
@@ -12,7 +13,14 @@ _ABANDONED = "asr-abandoned"
 
 def run() -> None:
     """Run the command line of this process and exit with its code."""
-    code = main(sys.argv[1:])
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        # As Ctrl-C, so that no temporary file is left.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = main(sys.argv[1:])
+    except Exception:  # a defect
+        sys.excepthook(*sys.exc_info())
+        code = 1
     # The interpreter does not end well beneath threads that compute.
     if any(thread.name.startswith(_ABANDONED) for thread in threading.enumerate()):
         sys.stdout.flush()

@@ -1,6 +1,6 @@
 """The command line: argv -> one call -> stdout. The only package that prints or exits.
 
-Exit codes: 0 done, 1 failed, 2 unusable arguments or settings, 130 stopped with Ctrl-C.
+Exit codes: 0 done, 1 failed, 2 unusable arguments or settings, 130 stopped with Ctrl-C or SIGTERM.
 """
 
 import os
@@ -84,8 +84,9 @@ def main(arguments: Sequence[str]) -> int:
         if isinstance(error.__context__, EOFError):
             raise error.__context__ from None
         return _fail("stopped", 130)
-    except BrokenPipeError:
-        # The reader of the output, such as `head`, is gone; nothing can be written, not even at exit.
+    except (BrokenPipeError, SystemExit):
+        # The reader of the output, such as `head`, is gone, for which click exits; nothing can be written, not even at
+        # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
