@@ -6,7 +6,8 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +22,10 @@ except ImportError:  # Windows has none
 
 class EncodingError(AsrError):
     """A text file that is not UTF-8; the message names the file, the line and the byte."""
+
+
+class OverwriteError(AsrError):
+    """A file that is read and would be written over; the message names it."""
 
 
 class TableError(AsrError):
@@ -57,6 +62,39 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_not_read(targets: Iterable[Path], inputs: Iterable[str | Path]) -> None:
+    """Raise OverwriteError if a file to be written is also read, under whatever name, or is to be written twice."""
+    written: dict[object, Path] = {}
+    for target in targets:
+        for key in (_identity(target), os.path.realpath(target)):
+            if key and written.setdefault(key, target) is not target:
+                raise OverwriteError(f"{target}: two outputs would be written to it; write them to different files")
+    if not any(isinstance(key, tuple) for key in written):
+        return  # none of them exists
+    for path in inputs:
+        if (identity := _identity(path)) in written:
+            raise OverwriteError(f"{written[identity]}: would overwrite the input file {path}; write to another file")
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """Return what all names of a regular file have in common; None if there is no such file."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def below_common_folder(paths: Sequence[Path]) -> list[Path]:
+    """Return the paths relative to the folder that contains all of them, as they are if there is none."""
+    absolute = [Path(os.path.normpath(path.absolute())) for path in paths]
+    try:
+        base = os.path.commonpath([path.parent for path in absolute])
+    except ValueError:  # no paths, or different drives
+        return list(paths)
+    return [path.relative_to(base) for path in absolute]
 
 
 def sha256(path: Path) -> str:
@@ -173,6 +211,26 @@ def remove_partial(folder: Path, pattern: str) -> None:
     for part in folder.glob(f"{pattern}.*.part"):
         if re.fullmatch(r".+\.\d+\.part", part.name):
             part.unlink(missing_ok=True)
+
+
+def abandoned_target(part: Path) -> str | None:
+    """Return the name of the file that a temporary file is of, or None if it is none or its process may still run."""
+    match = re.fullmatch(r"(.+)\.(\d+)\.part", part.name)
+    return match[1] if match and not _runs_elsewhere(int(match[2])) else None
+
+
+def _runs_elsewhere(process: int) -> bool:
+    """Return whether another process than this one has a number."""
+    # On Windows os.kill ends the process.
+    if process == os.getpid() or os.name == "nt":
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def remove_files(folder: Path, pattern: str) -> None:

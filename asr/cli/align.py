@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     "-o",
-    type=click.Path(path_type=Path),
+    type=options.Output(path_type=Path),
     help="Output file, or output folder with --manifest and --format textgrid.  [default: stdout]",
 )
 @click.option(
@@ -78,6 +78,8 @@ def align(
     folder = out if manifest and form == "textgrid" else None
     if folder:
         _check_ids(utterances, folder)
+    written = [_textgrid(folder, utterance) for utterance in utterances] if folder else [out]
+    options.check_outputs(*written, read=[utterance.audio for utterance in utterances])
     recognizer = recognition.load(model, device or "cpu")
     with Display(quiet or (out is None and sys.stdout.isatty())) as display:
         rows = aligning.align(

@@ -47,6 +47,7 @@ def compare(
     if len(systems) < 2:
         raise click.UsageError("a comparison needs REFERENCES and the hypotheses of two or more systems")
     names = _names(systems)
+    options.check_outputs(json_file, report_file)
     for path in (json_file, report_file):
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,7 @@ def evaluate(
     from asr.transcripts.matching import Pair
 
     utterances = manifests.read(manifest)
+    outputs.check(utterance.audio for utterance in utterances)
     recognizer = recognition.load(model, device or "cpu")
     with Display(quiet) as display:
         duration = sum(utterance.duration for utterance in utterances)

@@ -34,9 +34,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 @click.command(short_help="Train a language model from text.")
 @click.argument("texts", nargs=-1, required=True, type=options.TEXT, metavar="TEXT...")
-@click.option(
-    "--out", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Model file to write."
-)
+@click.option("--out", "-o", required=True, type=options.OUTPUT, help="Model file to write.")
 @click.option("--kind", type=click.Choice(["ngram", "rnn"]), default="ngram", show_default=True, help="Kind of model.")
 @options.normaliser
 @click.option(
@@ -131,8 +129,7 @@ def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str
     inputs = [*texts, *filter(None, (context.params[name] for name in ("dev", "model", "vocabulary")))]
     if inputs.count(Path("-")) > 1:
         raise click.UsageError("standard input (-) can be read only once")
-    if any(out.exists() and path.exists() and out.samefile(path) for path in inputs):
-        raise click.UsageError(f"--out {out} would overwrite an input file")
+    options.check_outputs(out)
 
 
 def _text_settings(values: dict[str, Any], by_characters: bool) -> "TextSettings":

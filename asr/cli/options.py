@@ -1,6 +1,6 @@
 """Options and arguments that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _BUNDLE = "asr.bundle"
 TEXT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class Output(click.Path):
+    """A file or folder to write."""
+
+
+OUTPUT = Output(dir_okay=False, path_type=Path)
 
 
 class Model(click.ParamType[Path]):
@@ -40,6 +47,30 @@ def bundle() -> "Bundle | None":
     """Return the bundle that the running command names, or None."""
     named: Bundle | None = click.get_current_context().meta.get(_BUNDLE)
     return named
+
+
+def input_files() -> list[Path]:
+    """Return the paths that the running command reads, as far as they are among its arguments and options."""
+    context = click.get_current_context()
+    found = []
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if isinstance(parameter.type, (click.Path, Model)) and not isinstance(parameter.type, Output):
+            found += [Path(path) for path in (value if isinstance(value, tuple) else (value,)) if path]
+    return found
+
+
+def check_outputs(*outputs: Path | None, read: Iterable[str | Path] = ()) -> None:
+    """Raise UsageError if the running command would write over a file that it reads, or write a file twice.
+
+    `read`: files that are named in its input files.
+    """
+    from asr.files import OverwriteError, check_not_read
+
+    try:
+        check_not_read([path for path in outputs if path], [*input_files(), *read])
+    except OverwriteError as error:
+        raise click.UsageError(str(error)) from None
 
 
 MODEL = Model()

@@ -1,7 +1,7 @@
 """The outputs of the commands that score: the report on stdout, files, and an exit code for CI."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import wraps
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from asr.cli.options import FILE, Decorator
+from asr.cli.options import FILE, OUTPUT, Decorator, check_outputs
 from asr.cli.progress import Display
 from asr.version import __version__
 
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 
 # asr.text.NORMALISERS, repeated so that --help need not import them.
 NORMALISERS = ("none", "upper", "basic", "librispeech", "english")
-_OUT = click.Path(dir_okay=False, path_type=Path)
 
 equivalents: Decorator = click.option(
     "--equivalents", type=FILE, help="A file of spellings that count as equal, with lines such as 'colour = color'."
 )
-json_file: Decorator = click.option("--json", "json_file", type=_OUT, help="Also write the report as JSON.")
+json_file: Decorator = click.option("--json", "json_file", type=OUTPUT, help="Also write the report as JSON.")
 report_file: Decorator = click.option(
-    "--report", "report_file", type=_OUT, help="Also write the report as an HTML page."
+    "--report", "report_file", type=OUTPUT, help="Also write the report as an HTML page."
 )
 
 
@@ -72,9 +71,17 @@ class Outputs:
         """Create the folders before the work, so that a failure wastes none. Raises UsageError."""
         if self.audio and not self.report_file:
             raise click.UsageError("--audio puts the audio into the page of --report; give --report too")
-        for path in (self.json_file, self.report_file, self.pra, self.dtl):
-            if path:
-                path.parent.mkdir(parents=True, exist_ok=True)
+        self.check()
+        for path in self._files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+    def check(self, read: Iterable[str] = ()) -> None:
+        """Raise UsageError if a file of `read`, or one that the command reads, would be written over."""
+        check_outputs(*self._files, read=read)
+
+    @property
+    def _files(self) -> list[Path]:
+        return [path for path in (self.json_file, self.report_file, self.pra, self.dtl) if path]
 
     def print_report(
         self,
@@ -136,8 +143,8 @@ def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @json_file
     @report_file
-    @click.option("--pra", type=_OUT, help="Write alignments in sclite's pra format.")
-    @click.option("--dtl", type=_OUT, help="Write counts and error lists in sclite's dtl format.")
+    @click.option("--pra", type=OUTPUT, help="Write alignments in sclite's pra format.")
+    @click.option("--dtl", type=OUTPUT, help="Write counts and error lists in sclite's dtl format.")
     @click.option(
         "--fail-above",
         type=click.FloatRange(min=0),

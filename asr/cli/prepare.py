@@ -24,6 +24,7 @@ def _write(out: Path, name: str, rows: "Sequence[Utterance]") -> None:
     from asr.corpora import manifest
 
     path = out / f"{name}.jsonl"
+    options.check_outputs(path, read=[row.audio for row in rows])
     count = manifest.write(path, rows)
     hours = sum(row.duration for row in rows) / 3600
     speakers = len({row.speaker for row in rows if row.speaker})
@@ -98,8 +99,5 @@ def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
     """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, for example to train on several corpora."""
     from asr.corpora import manifest
 
-    target = out / f"{name}.jsonl"
-    if target.resolve() in {path.resolve() for path in manifests}:
-        raise click.UsageError(f"{target} is one of the input manifests; choose another --name")
     _write(out, name, manifest.join(manifests))
     return 0

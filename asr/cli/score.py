@@ -58,6 +58,7 @@ def score(
         utterances = manifest.read(references) if outputs.audio else []
     except manifest.CorpusError as error:
         raise click.UsageError(f"--audio needs a manifest as REFERENCES, which lists the audio; {error}") from error
+    outputs.check(utterance.audio for utterance in utterances)
     reference_rows = transcripts.read(references, reference_format)
     rows, outside = transcripts.read_hypotheses(hypotheses, reference_rows, hypothesis_format)
     matched = match(reference_rows, rows, str(hypotheses), allow_missing)

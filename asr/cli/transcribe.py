@@ -198,7 +198,7 @@ class _Job:
             from asr.recognition.output_folder import OutputFolder
 
             folder = OutputFolder(self.out, self.formats, self._digest(), self.force, self.channels == "split")
-            pending = folder.begin(pending, [path for path in (self.model, self.listing) if path])
+            pending = folder.begin(pending, options.input_files())
         self.failed = len(self.inputs.problems)
         for problem in self.inputs.problems:
             self._report(problem)

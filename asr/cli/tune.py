@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=options.OUTPUT,
     help="Settings file to write, with an HTML page of all trials.  [default: decoder.toml in the folder of MODEL]",
 )
 @click.option("--into-model", is_flag=True, help="Also write the settings into the model file.")
@@ -57,8 +57,9 @@ def tune(
     if options.bundle() and (into_model or not out):
         raise click.UsageError("a named model cannot be changed; give --out FILE, without --into-model")
     out = out or model.with_name("decoder.toml")
-    out.parent.mkdir(parents=True, exist_ok=True)
     utterances = manifests.read(manifest)
+    options.check_outputs(out, out.with_suffix(".html"), read=[utterance.audio for utterance in utterances])
+    out.parent.mkdir(parents=True, exist_ok=True)
     recognizer = recognition.load(model, device or "cpu")
     base = decoder.DecoderSettings(
         lm=str(lm or ""), rescorer=str(rescorer or ""), weights=LmSettings(lexicon_only=lexicon_only)

@@ -92,9 +92,9 @@ def train(
     out = Path(out)
     paths = {"train": Path(train_manifest), "dev": Path(dev_manifest)}
     out.mkdir(parents=True, exist_ok=True)
-    for path in paths.values():
-        if path.resolve() in {(out / name).resolve() for name in OUTPUTS}:
-            raise TrainingError(f"{out}: the run would overwrite its own manifest {path}; choose another folder")
+    files.check_not_read(
+        [out / name for name in OUTPUTS], [*paths.values(), *([options.start] if options.start else [])]
+    )
     with distributed.join_processes(choose_device(recipe.training.device)) as world:
         if not world.is_main:
             return _train(recipe, paths, out, replace(options, on_event=lambda event: None), world)

@@ -269,7 +269,7 @@ SETTINGS = [
     Mistake("learning rate", with_set("training.learning_rate=-1"), 2, r"learning_rate = -1\.0 is not more than 0"),
     Mistake("not an assignment", with_set("epochs"), 2, r"--set epochs: not of the form section\.key=value"),
     Mistake("epochs", lambda place: place.train("--epochs", "0"), 2, r"epochs = 0 is not between 1 and"),
-    Mistake("its own manifest", own_manifest, 1, r"the run would overwrite its own manifest"),
+    Mistake("its own manifest", own_manifest, 1, r"would overwrite the input file .*; write to another file"),
     Mistake("run again", run_again, 1, r"started with other settings or data \(training.seed: 1 -> 9\); .*--overwrite"),
     Mistake("over a model", over_a_model, 1, r"out has a model, but no training state to resume; choose another --out"),
     Mistake("nothing to resume", lambda place: place.train("--resume"), 1, r"out: there is no run to resume"),
@@ -346,7 +346,7 @@ CORPORA = [
         "joined with itself",
         lambda place: ["prepare", "join", str(place.row()), *place.out("."), "--name", "rows"],
         2,
-        r"rows\.jsonl is one of the input manifests; choose another --name",
+        r"rows\.jsonl: would overwrite the input file",
     ),
     Mistake(
         "Latin-1", lambda place: place.table(b"audio,text\na.wav,\xe9\n"), 1, r"line 2: not UTF-8 \(byte 7 is 0xE9\)"
@@ -434,7 +434,7 @@ LANGUAGE_MODELS = [
         "over a text",
         lambda place: ["lm", "train", str(place.file("a.arpa", "A\n")), "--out", str(place.folder / "a.arpa")],
         2,
-        r"a\.arpa would overwrite an input file",
+        r"a\.arpa: would overwrite the input file .*a\.arpa; write to another file",
     ),
     Mistake("twice", lambda place: ["lm", "train", "-", "-", "--out", "x.arpa"], 2, r"can be read only once"),
     Mistake("no model", lambda place: place.perplexity(place.folder / "no.arpa"), 2, r"no\.arpa.* does not exist"),
@@ -463,7 +463,7 @@ TRANSCRIBING = [
     Mistake("jobs", lambda place: place.sound("--jobs", "0"), 2, r"0 is not in the range x>=1"),
     Mistake("one output", two_of_one, 1, r"a\.flac and .*a\.wav would both be written to .*a\.txt; rename one, or"),
     Mistake("over others'", over_a_text, 1, r"a\.txt: already exists and was not written by an earlier run; .*--force"),
-    Mistake("over itself", over_itself, 1, r"a\.txt would overwrite an input file; choose another --out"),
+    Mistake("over itself", over_itself, 1, r"a\.txt: would overwrite the input file .*a\.txt; write to another file"),
     Mistake("out is a file", lambda place: place.sound("--out", str(place.file("x", "y"))), 2, r"x' is a file"),
     Mistake(
         "out in a file",
