@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+from asr.files import below_common_folder
 from asr.transcripts.lines import refuse_alternatives
 from asr.transcripts.records import FileResult
 from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, parse_number, parse_seconds, quoted
@@ -177,12 +178,13 @@ def read_stm(file: InputFile) -> list[TranscriptRow]:
 def recording_names(paths: Sequence[Path]) -> list[str]:
     """Return the names of recordings in CTM files that are written together. Each is different.
 
-    A name is the stem of the file. If two files have the same stem, it is the path without the suffix, and if these
-    are equal too, the whole path. Raises TranscriptError if two paths differ only in white space.
+    A name is the stem of the file. If two files have the same stem, it is the path below the folder that contains all
+    of them, without the suffix, and with it if these are equal too. Raises TranscriptError if two paths differ only in
+    white space.
     """
     names: list[str] = []
-    without_suffix = [path.parent / path.stem for path in paths]
-    for choice in ([Path(path.stem) for path in paths], without_suffix, paths):
+    below = below_common_folder(paths)
+    for choice in ([Path(path.stem) for path in paths], [path.with_suffix("") for path in below], below):
         names = [_cell(path.as_posix()) for path in choice]
         if len(set(names)) == len(names):
             return names

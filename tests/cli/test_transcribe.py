@@ -247,12 +247,12 @@ def test_ctrl_c_keeps_and_counts_what_is_done(command: Command, out: bool, monke
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_ctrl_c_ends_a_process_at_once(command: Command, jobs: int) -> None:
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
+def test_a_stop_signal_ends_a_process_at_once(command: Command, number: int, jobs: int) -> None:
     sound = np.tile(spell("CAB A"), 60)
     soundfile.write("in/b/long.wav", sound, SAMPLE_RATE)
-    for number in range(40):
-        os.link("in/b/long.wav", f"in/b/long-{number}.wav")
+    for copy in range(40):
+        os.link("in/b/long.wav", f"in/b/long-{copy}.wav")
     line = [sys.executable, "-m", "asr", *command.line("in", "--out", "out", "--jobs", jobs)]
     # A process that a shell runs in the background ignores SIGINT, and so do those it starts.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -262,7 +262,7 @@ def test_ctrl_c_ends_a_process_at_once(command: Command, jobs: int) -> None:
         while not Path("out/b/c.txt").exists() and process.poll() is None:
             time.sleep(0.01)
         signal.signal(signal.SIGINT, before)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         begin = time.monotonic()
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
@@ -272,6 +272,20 @@ def test_ctrl_c_ends_a_process_at_once(command: Command, jobs: int) -> None:
     assert done and len(command.written()) - 1 <= int(done[1]) <= len(command.written()) < 44
     assert error.count("\n") == 1
     assert not list(Path("out").rglob("*.part"))
+
+
+def test_a_closed_pipe_ends_a_process_quietly_while_threads_compute(command: Command) -> None:
+    sound = np.tile(spell("CAB A"), 60)
+    for number in range(20):
+        soundfile.write(f"in/b/long-{number}.wav", sound, SAMPLE_RATE)
+    line = [sys.executable, "-m", "asr", *command.line("in", "--jobs", 4, "--batch-seconds", 1)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout and process.stderr
+        assert process.stdout.readline() == b"AB\n"
+        process.stdout.close()
+        error = process.stderr.read()
+    assert (process.returncode, error) == (1, b"")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +344,8 @@ def test_ctm_of_files_with_the_same_name_has_two_recordings(
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"x"}
     assert main([*command, "a/x.wav", "b/x.wav"]) == 0
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"a/x", "b/x"}
-    assert main([*command, "a/x.wav", "b/x.wav", "--out", "out-a", "--force"]) == 1  # both are out-a/x.ctm
+    assert main([*command, "a/x.wav", "b/x.wav", "--out", "out"]) == 0
+    assert {Path("out", name).read_text().split()[0] for name in ("a/x.ctm", "b/x.ctm")} == {"a/x", "b/x"}
     capsys.readouterr()
     assert main([*command, "b/y z.wav", "b/y_z.wav"]) == 1
-    assert "would both be recording 'b/y_z.wav' of a CTM; rename one" in capsys.readouterr().err
+    assert "would both be recording 'y_z.wav' of a CTM; rename one" in capsys.readouterr().err

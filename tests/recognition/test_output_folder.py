@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from asr.files import OverwriteError
 from asr.recognition.inputs import InputFile, find_inputs
 from asr.recognition.output_folder import STATE, OutputError, OutputFolder
 from asr.transcripts.records import FileResult, Transcript
@@ -94,9 +95,74 @@ def test_a_torn_state_loses_only_the_torn_line(tmp_path: Path, recordings: list[
 
 
 def test_a_run_killed_before_its_state_was_written_may_write_again(tmp_path: Path, recordings: list[InputFile]) -> None:
-    output(tmp_path).begin(recordings)
-    (tmp_path / "out/a.txt").write_text("written, and then killed")
+    folder = output(tmp_path)
+    save(folder, folder.begin(recordings[:1]))
+    state = tmp_path / "out" / STATE
+    digests, _ = state.read_text().splitlines()
+    state.write_text(f"{digests}\n")
     assert output(tmp_path).begin(recordings) == recordings
+
+
+def test_the_transcript_of_another_recording_is_not_written_over(tmp_path: Path) -> None:
+    monday, tuesday = (tmp_path / day / "rec.wav" for day in ("mon", "tue"))
+    for path in (monday, tuesday):
+        path.parent.mkdir()
+        path.write_bytes(path.parent.name.encode())
+        os.utime(path, (1e9, 1e9))
+    folder = output(tmp_path)
+    save(folder, folder.begin(find_inputs([str(monday)]).files), "MONDAY")
+    found = find_inputs([str(tuesday)]).files
+    with pytest.raises(
+        OutputError, match=r"out/rec\.txt: is the transcript of .*mon/rec\.wav, not of .*tue/rec\.wav; "
+    ):
+        output(tmp_path).begin(found)
+    assert (tmp_path / "out/rec.txt").read_text() == "MONDAY\n"
+    folder = output(tmp_path, force=True)
+    save(folder, folder.begin(found), "TUESDAY")
+    assert output(tmp_path).begin(found) == []
+    # A copy has the same transcript.
+    tuesday.replace(tmp_path / "rec.wav")
+    assert output(tmp_path).begin(find_inputs([str(tmp_path / "rec.wav")]).files) == []
+
+
+def test_a_changed_transcript_is_not_written_over(tmp_path: Path, recordings: list[InputFile]) -> None:
+    folder = output(tmp_path)
+    save(folder, folder.begin(recordings))
+    (tmp_path / "out/a.txt").write_text("corrected by hand")
+    assert output(tmp_path).begin(recordings) == []
+    with pytest.raises(OutputError, match=r"out/a\.txt: was changed after an earlier run wrote it; move it, .*--force"):
+        output(tmp_path, settings="new").begin(recordings)
+    other = output(tmp_path, settings="new")
+    assert other.begin(recordings[1:]) == recordings[1:]
+    # Changed while the recording is computed.
+    (tmp_path / "out/deep/b.txt").write_text("corrected by hand")
+    with pytest.raises(OutputError, match="was changed"):
+        save(other, recordings[1:])
+    assert (tmp_path / "out/deep/b.txt").read_text() == "corrected by hand"
+    folder = output(tmp_path, settings="new", force=True)
+    save(folder, folder.begin(recordings))
+    assert output(tmp_path, settings="new").begin(recordings) == []
+
+
+def test_recordings_of_the_same_name_are_kept_apart(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("in/mon/rec.wav", "in/tue/rec.wav", "in/wed.wav")]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.parent.name.encode())
+    folder = output(tmp_path)
+    save(folder, folder.begin(find_inputs(list(map(str, paths))).files))
+    assert names(tmp_path / "out") == [STATE, "mon/rec.txt", "tue/rec.txt", "wed.txt"]
+    assert output(tmp_path).begin(find_inputs([str(tmp_path / "in/mon"), *map(str, paths[1:])]).files) == []
+
+
+def test_temporary_files_of_killed_runs_are_removed(tmp_path: Path, recordings: list[InputFile]) -> None:
+    running = os.getppid()
+    kept = [f"a.txt.{running}.part", "c.txt.999999999.part", "a.txt.part"]
+    (tmp_path / "out/deep").mkdir(parents=True)
+    for name in (*kept, "a.txt.999999999.part", f"a.1.srt.{os.getpid()}.part", "deep/b.json.999999999.part"):
+        (tmp_path / "out" / name).touch()
+    output(tmp_path).begin(recordings)
+    assert names(tmp_path / "out") == sorted(kept)
 
 
 def test_nothing_is_written_after_close(tmp_path: Path, recordings: list[InputFile]) -> None:
@@ -104,7 +170,7 @@ def test_nothing_is_written_after_close(tmp_path: Path, recordings: list[InputFi
     folder.begin(recordings)
     folder.close()
     save(folder, recordings)
-    assert names(tmp_path / "out") == [STATE]
+    assert names(tmp_path / "out") == []
 
 
 def test_two_inputs_of_one_output_are_refused(tmp_path: Path, recordings: list[InputFile]) -> None:
@@ -130,10 +196,11 @@ def test_files_that_are_read_are_not_written_over(tmp_path: Path) -> None:
     for path in (sound, listing):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
-    with pytest.raises(OutputError, match=r"talk\.txt would overwrite an input file"):
+    with pytest.raises(OverwriteError, match=r"talk\.txt: would overwrite the input file .*talk\.txt"):
         output(tmp_path, force=True).begin(find_inputs([str(sound)]).files)
-    with pytest.raises(OutputError, match=r"list\.wav would overwrite an input file"):
-        output(tmp_path, force=True).begin([InputFile(tmp_path / "list.wav", Path("list"))], [listing])
+    (tmp_path / "link").symlink_to(listing)
+    with pytest.raises(OverwriteError, match=r"out/list\.txt: would overwrite the input file .*link"):
+        output(tmp_path, force=True).begin([InputFile(tmp_path / "list.wav", Path("list"))], [tmp_path / "link"])
 
 
 def test_a_folder_with_the_name_of_an_output_is_refused(tmp_path: Path, recordings: list[InputFile]) -> None:
@@ -142,13 +209,14 @@ def test_a_folder_with_the_name_of_an_output_is_refused(tmp_path: Path, recordin
         output(tmp_path, force=True).begin(recordings)
 
 
-def test_standard_input_is_never_up_to_date(tmp_path: Path) -> None:
+def test_standard_input_is_another_recording_each_time(tmp_path: Path) -> None:
     recordings = find_inputs(["-"]).files
-    for _ in range(2):
-        folder = output(tmp_path)
-        assert folder.begin(recordings) == recordings
-        save(folder, recordings)
+    folder = output(tmp_path)
+    save(folder, folder.begin(recordings))
     assert names(tmp_path / "out") == [STATE, "stdin.txt"]
+    with pytest.raises(OutputError, match=r"stdin\.txt: is the transcript of an earlier standard input; .*--force"):
+        output(tmp_path).begin(recordings)
+    assert output(tmp_path, force=True).begin(recordings) == recordings
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")

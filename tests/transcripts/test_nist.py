@@ -84,6 +84,8 @@ def test_the_name_of_a_recording_is_one_cell(audio: str, name: str) -> None:
     [
         (["in/a.wav", "b c.wav"], ["a", "b_c"]),
         (["a/x.wav", "b/x.wav"], ["a/x", "b/x"]),
+        (["/long/way/a/x.wav", "/long/way/b/x.wav", "/long/way/y.wav"], ["a/x", "b/x", "y"]),
+        (["../a/x.wav", "../b/x.wav"], ["a/x", "b/x"]),
         (["a/x.wav", "a/x.flac", "y.wav"], ["a/x.wav", "a/x.flac", "y.wav"]),
         (["a b/x.wav", "a_b/x.flac"], ["a_b/x.wav", "a_b/x.flac"]),
         (["-"], ["-"]),
