@@ -46,6 +46,16 @@ def test_options_choose_words_and_alternatives(recognizer: Recognizer) -> None:
     assert transcript.score > transcript.alternatives[0].score > transcript.alternatives[1].score
 
 
+def test_no_word_ends_after_the_recording(recognizer: Recognizer) -> None:
+    # The end of the last letter is within the last frame of 40 ms.
+    waveform = spell("AB CA")[: -round(0.1 * SAMPLE_RATE)]
+    beam = recognizer.with_decoder(asr.DecoderConfig(asr.DecoderSettings()))
+    for length in range(0, 640, 80):
+        transcript = beam.transcribe(waveform[length:], options=TranscribeOptions(words=True, nbest=3))
+        hypotheses = [transcript.words, *(other.words for other in transcript.alternatives)]
+        assert all(words[-1].end <= transcript.duration for words in hypotheses if words)
+
+
 def test_a_greedy_config_makes_a_greedy_recognizer(recognizer: Recognizer) -> None:
     greedy = recognizer.with_decoder(asr.DecoderConfig(asr.DecoderSettings(greedy=True)))
     assert greedy.transcribe(spell("AB CA")) == recognizer.transcribe(spell("AB CA"))

@@ -102,7 +102,7 @@ def test_recordings_whose_names_cannot_differ_are_refused() -> None:
 
 
 def test_words_without_length_are_in_order() -> None:
-    lines = document([timed(Word("A", 1.0, 1.0, 1), Word("B", 1.0, 1.0, 1), duration=1.0)], "ctm")
+    lines = document([timed(Word("A", 1.0, 1.0, 1), Word("B", 1.0, 1.0, 1), duration=2.0)], "ctm")
     assert lines == "talk 1 1.000 0.001 A 1.0000\ntalk 1 1.001 0.001 B 1.0000\n"
 
 
