@@ -1,17 +1,21 @@
 """Transcribes waveforms, files and manifests with a model file."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.audio import AudioError, from_array
+from asr.audio import AudioError, check_integers, from_array
 from asr.compute import choose_device
 from asr.corpora.manifest import Utterance
 from asr.decoding import DecodingError, GreedyDecoder, LogProbs
@@ -63,8 +67,9 @@ class Recognizer:
         """Transcribe a waveform (samples,) or (samples, channels); its sample rate is the model's if not given.
 
         Integers are scaled by the range of their type; floating point is in [-1, 1]. Raise AudioError if it is empty,
-        silent or not finite.
+        silent or not finite, and for integers of 32 or 64 bits that are samples of a narrower type.
         """
+        check_integers(waveform)
         samples = from_array(waveform, sample_rate or self.sample_rate, self.sample_rate)
         duration = len(samples) / self.sample_rate
         if options.vad or duration > options.whole:
@@ -72,10 +77,14 @@ class Recognizer:
         log_probs = self._acoustic.log_probs([samples])[0]
         return _transcript(self._decoder.decode(log_probs, options.nbest, options.words), duration)
 
-    def transcribe_file(self, path: str | Path, options: TranscribeOptions = DEFAULT_OPTIONS) -> Transcript:
-        """Transcribe a sound file of any rate, length and number of channels, which are averaged. Raise AudioError."""
-        recording = open_recording(0, path, self.sample_rate, replace(options, split_channels=False))
-        return self._transcribe_alone(recording, options)[0]
+    def transcribe_file(self, file: str | Path | BinaryIO, options: TranscribeOptions = DEFAULT_OPTIONS) -> Transcript:
+        """Transcribe a sound file of any rate, length and number of channels, which are averaged.
+
+        `file`: a path, or a binary file object, which is read from its position to its end. Raise AudioError.
+        """
+        with _as_path(file) as path:
+            recording = open_recording(0, path, self.sample_rate, replace(options, split_channels=False))
+            return self._transcribe_alone(recording, options)[0]
 
     def transcribe_files(
         self,
@@ -205,6 +214,26 @@ class Recognizer:
         outputs = self._acoustic.windowed(blocks, options)
         segments = segmenting.segments(outputs, settings.alphabet, settings.seconds_per_frame)
         return segmenting.decode(self._decoder, segments, options.nbest, options.words)
+
+
+@contextmanager
+def _as_path(file: str | Path | BinaryIO) -> Iterator[str | Path]:
+    """Yield the path of a file, of a temporary copy if it is a file object: headers are read back and forth."""
+    if isinstance(file, (str, os.PathLike)):
+        yield file
+        return
+    with tempfile.TemporaryDirectory(prefix="asr-") as folder:
+        copied = Path(folder) / "file"
+        try:
+            with copied.open("wb") as out:
+                shutil.copyfileobj(file, out)
+        except (AttributeError, TypeError) as error:
+            raise AudioError(f"{file!r}: neither a path nor a file object opened in binary mode") from error
+        try:
+            yield copied
+        except AudioError as error:
+            name = getattr(file, "name", "file object")
+            raise type(error)(str(error).replace(str(copied), str(name))) from error.__cause__
 
 
 def _transcript(hypotheses: Sequence[Hypothesis], duration: float) -> Transcript:

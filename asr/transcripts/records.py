@@ -63,8 +63,8 @@ class Segment:
 class Transcript:
     """What was recognised in a recording, or in one channel of it.
 
-    `alternatives`: other hypotheses, best first. `duration` of the recording in seconds, 0 where unknown. The last frame
-    may exceed the recording: times after the duration become the duration.
+    `alternatives`: other hypotheses, best first. `duration` of the recording in seconds, 0 where unknown. The last
+    frame may exceed the recording: times after the duration become the duration.
     """
 
     text: str

@@ -1,5 +1,6 @@
 """Transcripts of waveforms, files and utterances."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,31 @@ def test_empty_and_silent_waveforms_are_refused(recognizer: Recognizer) -> None:
         recognizer.transcribe(np.zeros(0, np.float32))
     with pytest.raises(audio.AudioError, match="digital silence"):
         recognizer.transcribe(np.zeros(SAMPLE_RATE, np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_integers_of_a_narrower_type_are_refused(recognizer: Recognizer, dtype: type[np.signedinteger]) -> None:
+    samples = (spell("CAB") * 32_767).astype(np.int16)
+    message = rf"samples of type {np.dtype(dtype)} from -\d+ to \d+ are int16 values; .*astype\(numpy\.int16\)"
+    with pytest.raises(audio.AudioError, match=message):
+        recognizer.transcribe(samples.astype(dtype))
+    scaled = samples.astype(dtype) << (8 * np.dtype(dtype).itemsize - 16)
+    assert recognizer.transcribe(scaled).text == "CAB" == recognizer.transcribe(samples).text
+    with pytest.raises(audio.AudioError, match="digital silence"):
+        recognizer.transcribe(np.zeros(SAMPLE_RATE, dtype))
+
+
+def test_a_file_object_is_transcribed(recognizer: Recognizer, tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, spell("AB CA"), SAMPLE_RATE)
+    expected = recognizer.transcribe_file(path)
+    assert recognizer.transcribe_file(io.BytesIO(path.read_bytes())) == expected
+    with path.open("rb") as file:
+        assert recognizer.transcribe_file(file) == expected
+    with pytest.raises(audio.AudioError, match=r"^file object: not a sound file"):
+        recognizer.transcribe_file(io.BytesIO(b"no sound"))
+    with path.open("rb") as file, pytest.raises(audio.AudioError, match=rf"^{path}: the file is empty"):
+        file.read()
+        recognizer.transcribe_file(file)
+    with pytest.raises(audio.AudioError, match="neither a path nor a file object opened in binary mode"):
+        recognizer.transcribe_file(io.StringIO("text"))  # type: ignore[arg-type]
