@@ -114,3 +114,8 @@ def test_ctm_can_be_read_back(tmp_path_factory: pytest.TempPathFactory, result: 
         [row] = transcripts.read(path)
         assert (row.id, row.text) == ("talk", result.text)
         assert len(row.confidences) == len(row.text.split())
+
+
+def test_punctuation_between_spaces_is_no_word() -> None:
+    lines = document([timed(Word("Yes — !", 1.0, 2.0, 1))], "ctm")
+    assert lines == "talk 1 1.000 1.000 Yes 1.0000\n"
