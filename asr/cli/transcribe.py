@@ -59,7 +59,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     help=f"One of {', '.join(FORMATS)}; several are allowed with --out.",
 )
 @click.option("--out", "-o", type=options.FOLDER, help="Write a file for each recording and format into this folder.")
-@click.option("--force", is_flag=True, help="Transcribe everything again, and overwrite files that asr did not write.")
+@click.option("--force", is_flag=True, help="Transcribe everything again, and overwrite any file.")
 @click.option("--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Return N hypotheses (json).")
 @click.option(
     "--jobs",
