@@ -114,31 +114,35 @@ def _levels(
 ) -> list[Level]:
     """Return the entries of each order with their suffixes. Raises ValueError if the numbers form no trie."""
     _check_sizes(counts, values, vocabulary)
-    log_probs, backoffs = -step * values["log_probs"], step * values["backoffs"]
-    degrees = values["children"].astype(np.int64)
-    first_child = 1 + np.cumsum(degrees) - degrees
+    # Numbers of 32 bits only: for large models, time is spent on new memory.
+    log_probs, backoffs = (np.float32(step) * values[name].astype(np.float32) for name in ("log_probs", "backoffs"))
+    np.negative(log_probs, out=log_probs)
+    if values["words"].max(initial=0) >= 1 << 31:
+        raise ValueError("inconsistent numbers")
+    degrees = values["children"].astype(np.int32)
+    first_child = 1 + np.cumsum(degrees, dtype=np.int32) - degrees
     parents = np.repeat(np.arange(len(degrees), dtype=np.int32), degrees)
     words, suffix = np.full(1, -1, np.int32), np.zeros(1, np.int32)
     levels: list[Level] = []
     for start, end in trie.spans(counts):
         span = slice(start - 1, end - 1)
-        ranks = values["words"][span].astype(np.int64)
-        last, shorter, absent = ranks, np.zeros(end - start, np.int64), np.empty(0, np.int64)
+        ranks = values["words"][span].astype(np.int32)
+        last, shorter, absent = ranks, np.zeros(end - start, np.int32), np.empty(0, np.int64)
         if start > 1:
             contexts = suffix[parents[span]]
-            known = degrees[contexts] if ranked else np.zeros(end - start, np.int64)
+            known = degrees[contexts] if ranked else np.zeros(end - start, np.int32)
             absent = np.flatnonzero(ranks >= known)
             shorter = first_child[contexts] + ranks
             shorter[absent] = 0
-            last = words[shorter].astype(np.int64)
+            last = words[shorter]
             last[absent] = ranks[absent] - known[absent]
         if (start == 1 and not np.array_equal(last, np.arange(vocabulary))) or (last >= vocabulary).any():
             raise ValueError("inconsistent numbers")
         if absent.size:
             keys = trie.keys_of(parents[: start - 1], words[1:])
-            shorter[absent] = trie.suffixes(keys, suffix, parents[span][absent], last[absent].astype(np.int32))
-        words = np.concatenate([words, last.astype(np.int32)])
-        suffix = np.concatenate([suffix, shorter.astype(np.int32)])
+            shorter[absent] = trie.suffixes(keys, suffix, parents[span][absent], last[absent])
+        words = np.concatenate([words, last])
+        suffix = np.concatenate([suffix, shorter])
         levels.append(Level(parents[span], words[start:], log_probs[span], backoffs[span], suffix[start:]))
     return levels
 
