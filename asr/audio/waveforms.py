@@ -32,8 +32,8 @@ def from_array(samples: NDArray[np.generic], rate: int, sample_rate: int = SAMPL
     """Convert an array (samples,) or (samples, channels) at `rate` Hz to a mono float32 waveform at `sample_rate` Hz.
 
     Channels are averaged; of channels that cancel each other, the loudest is taken. Integers are scaled by their type's
-    range to [-1, 1]. Raises AudioError for an array that is empty, transposed,
-    digital silence, or has samples that are NaN, infinite or far outside [-1, 1], and for a rate out of range.
+    range to [-1, 1]. Raises AudioError for an array that is empty, transposed, digital silence, or has samples that are
+    NaN, infinite or far outside [-1, 1], and for a rate out of range.
     """
     array = np.asarray(samples)
     if array.ndim not in (1, 2):

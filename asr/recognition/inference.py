@@ -38,7 +38,8 @@ class TranscribeOptions:
 
     `words`: return words with their times and confidences. `nbest`: how many hypotheses to return, the best included.
     `split_channels`: transcribe each channel by itself; otherwise channels are averaged. `vad`: leave out what voice
-    activity detection takes for silence.
+    activity detection takes for silence. `strict`: refuse a truncated or damaged file; otherwise what can be read of it
+    is transcribed, and the transcript's notes say so. Utterances of a manifest are always read strictly.
 
     Recordings up to `whole` are computed and decoded whole. Longer ones are computed in windows of `window` that share
     `overlap` with the next one, and decoded in segments that end at pauses. `batch_seconds`: how much audio is computed
@@ -50,6 +51,7 @@ class TranscribeOptions:
     nbest: int = 1
     split_channels: bool = False
     vad: bool = False
+    strict: bool = False
     whole: float = 120.0
     window: float = 60.0
     overlap: float = 10.0
