@@ -68,7 +68,12 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     metavar="N",
     help=f"Number of batches to compute in parallel.  [default: number of cores, at most {_GPU_JOBS} on a GPU]",
 )
-@click.option("--vad", is_flag=True, help="Skip silence, using voice activity detection.")
+@click.option(
+    "--vad/--no-vad",
+    default=True,
+    show_default=True,
+    help="Leave out silence and noise, using voice activity detection.",
+)
 @click.option(
     "--channels",
     type=click.Choice(["mix", "split"]),

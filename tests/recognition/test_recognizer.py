@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from rapidfuzz.distance import Levenshtein
 
 import asr
-from asr import Recognizer, TranscribeOptions, audio, recognition
-from tests.conftest import SAMPLE_RATE, spell
+from asr import Recognizer, TranscribeOptions, Transcript, audio, recognition
+from tests.conftest import ROOT, SAMPLE_RATE, spell
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +131,34 @@ def test_a_file_object_is_transcribed(recognizer: Recognizer, tmp_path: Path) ->
         recognizer.transcribe_file(file)
     with pytest.raises(audio.AudioError, match="neither a path nor a file object opened in binary mode"):
         recognizer.transcribe_file(io.StringIO("text"))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def english() -> Recognizer:
+    """The bundled model, decoding greedily."""
+    return asr.load("english-small", decoder="greedy")
+
+
+@pytest.mark.parametrize("gain", [0, -20, -50])
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
+def test_noise_has_no_words(english: Recognizer, exponent: float, gain: float) -> None:
+    count = 15 * SAMPLE_RATE
+    spectrum = np.fft.rfft(np.random.default_rng(4).standard_normal(count))
+    noise = np.fft.irfft(spectrum * np.maximum(np.fft.rfftfreq(count, 1 / SAMPLE_RATE), 10) ** (-exponent / 2), count)
+    noise *= 0.1 / noise.std() * 10 ** (gain / 20)
+    assert english.transcribe(noise) == Transcript("", duration=15.0)
+    loud = english.transcribe(noise, options=TranscribeOptions(words=True, vad=False))
+    assert all(word.confidence < 0.9 for word in loud.words)
+
+
+@pytest.mark.parametrize("level", [0.0, 3e-4])
+@pytest.mark.parametrize("whole", [120.0, 10.0])
+def test_silence_before_speech_adds_no_errors(english: Recognizer, whole: float, level: float) -> None:
+    spoken = audio.load(ROOT / "data/samples/sample-02.opus", SAMPLE_RATE)
+    before = np.random.default_rng(3).normal(0, level, 30 * SAMPLE_RATE).astype(np.float32)
+    found = english.transcribe(np.concatenate([before, spoken]), options=TranscribeOptions(words=True, whole=whole))
+    words = ["THE", "LAST", "TRAIN", "TO", "THE", "CITY", "LEAVES", "AT", "TEN", "MINUTES", "PAST", "ELEVEN"]
+    alone, after = (Levenshtein.distance(words, each.text.split()) for each in (english.transcribe(spoken), found))
+    assert after <= alone + 1
+    assert 30 <= found.words[0].start <= 31
+    assert found.words[-1].end <= 30 + len(spoken) / SAMPLE_RATE
