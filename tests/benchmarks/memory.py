@@ -95,7 +95,9 @@ def opened(folder: Path) -> tuple[Dataset, float]:
     begin = time.perf_counter()
     rows = manifest.read(folder / "train.jsonl")
     seconds = time.perf_counter() - begin
-    source = DatasetSource(rows, folder / "train.jsonl", dataset.copies_of(AugmentSettings(speeds=(0.9, 1.0, 1.1))))
+    source = DatasetSource(
+        rows, folder / "train.jsonl", dataset.copies_of(AugmentSettings(speeds=(0.9, 1.0, 1.1)), rows)
+    )
     return dataset.load(source, TextSettings(), FeatureSettings(), 4), seconds
 
 
