@@ -377,9 +377,7 @@ LANGUAGE_MODELS = [
         1,
         r"rows\.jsonl, line 1: not JSON",
     ),
-    Mistake(
-        "name", lambda place: place.lm_train(out="lm.bin"), 2, r"an ngram model must end with \.arpa or \.arpa\.gz"
-    ),
+    Mistake("name", lambda place: place.lm_train(out="lm.txt"), 2, r"an ngram model must end with \.arpa or"),
     Mistake(
         "name of rnn", lambda place: place.lm_train("--kind", "rnn"), 2, r"an rnn model must end with \.safetensors"
     ),

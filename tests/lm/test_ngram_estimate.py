@@ -171,4 +171,4 @@ def test_rare_words_are_unknown() -> None:
     assert same(found, expected)
     for invalid in ({"min_count": 0}, {"min_count": 2, "vocabulary": "abc"}):
         with pytest.raises(LmError, match="min_count"):
-            EstimateSettings(3, **invalid)  # type: ignore[arg-type]
+            EstimateSettings(3, **invalid)

@@ -24,7 +24,11 @@ READ = ["HELLO WORLD", "IT'S FINE", "ÉTÉ"]
 def text(folder: Path, lines: list[str], name: str = "a.txt") -> Path:
     path = folder / name
     data = "\n".join(lines).encode()
-    path.write_bytes({".gz": gzip.compress, ".bz2": bz2.compress}.get(path.suffix, bytes)(data))
+    if path.suffix == ".gz":
+        data = gzip.compress(data)
+    elif path.suffix == ".bz2":
+        data = bz2.compress(data)
+    path.write_bytes(data)
     return path
 
 
