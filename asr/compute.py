@@ -1,6 +1,7 @@
 """Device choice, autocast precision, and memory settings of the C library."""
 
 import ctypes
+import os
 
 import torch
 
@@ -68,3 +69,12 @@ def keep_freed_memory() -> None:
             library.mallopt(option, largest)
     except (AttributeError, OSError, TypeError):  # another C library, another system
         return
+
+
+def _use_one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+# OpenMP's threads do not exist in a forked process, which would wait for them forever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_use_one_thread)

@@ -1,12 +1,16 @@
 """Device choice, precision and memory."""
 
 import ctypes
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from asr import compute as device
 from asr.compute import DeviceError, choose_device
+from tests.conftest import ROOT
 
 
 def test_choose_device_auto_prefers_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +70,27 @@ def test_emulates_bfloat16_without_instructions(monkeypatch: pytest.MonkeyPatch)
     assert not device.emulates_bfloat16(torch.device("cuda"), torch.bfloat16)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     assert not device.emulates_bfloat16(place, torch.bfloat16)
+
+
+FORK = """
+import os, signal, torch
+import asr.compute
+torch.set_num_threads(2)
+matrix = torch.ones(512, 512)
+layer = torch.nn.LSTM(512, 512)
+layer(matrix), matrix.exp(), matrix @ matrix
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    layer(matrix), matrix.exp(), matrix @ matrix
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_can_compute() -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "7\n"

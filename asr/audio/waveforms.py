@@ -65,6 +65,24 @@ def to_mono(samples: NDArray[np.generic]) -> Waveform:
     return mono
 
 
+def check_integers(samples: NDArray[np.generic]) -> None:
+    """Raise AudioError for integers of 32 or 64 bits that all fit into a narrower type of samples.
+
+    Scaled by the range of their own type, they would be next to silence.
+    """
+    array = np.asarray(samples)
+    if array.dtype.kind != "i" or not array.any():
+        return
+    lowest, highest = int(array.min()), int(array.max())
+    for narrow in (np.int16, np.int32):
+        limits = np.iinfo(narrow)
+        if array.dtype.itemsize > limits.bits // 8 and limits.min <= lowest and highest <= limits.max:
+            raise AudioError(
+                f"samples of type {array.dtype} from {lowest} to {highest} are {limits.dtype} values; integers are "
+                f"scaled by the range of their type, so convert them: samples.astype(numpy.{limits.dtype})"
+            )
+
+
 def check_samples(mono: Waveform, start: int = 0) -> None:
     """Raise AudioError for the first sample that is not finite or far outside [-1, 1]; `start` is the first's index."""
     usable = np.abs(mono) <= _LOUDEST

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from asr.recognition.aligning import AlignedRow
 
 
+# Formats of one recording.
+_ONE_RECORDING = ("srt", "vtt", "textgrid")
+
+
 @click.command(short_help="Align recordings with their texts.")
 @click.argument("audio", required=False, type=click.Path(path_type=Path))
 @click.argument("text_file", required=False, type=options.TEXT, metavar="[TEXT]")
@@ -25,13 +29,16 @@ if TYPE_CHECKING:
 @click.option("--text", metavar="WORDS", help="The text of AUDIO, instead of the file TEXT.")
 @click.option("--manifest", type=options.FILE, help="Recordings and their texts, instead of AUDIO and TEXT.")
 @click.option(
-    "--format", "form", type=click.Choice(["json", "ctm", "textgrid"]), help="Output format.  [default: json]"
+    "--format",
+    "form",
+    type=click.Choice(["json", *_ONE_RECORDING, "ctm"]),
+    help="Output format.  [default: json]",
 )
 @click.option(
     "--out",
     "-o",
     type=options.Output(path_type=Path),
-    help="Output file, or output folder with --manifest and --format textgrid.  [default: stdout]",
+    help="Output file, or output folder with --manifest and --format srt, vtt or textgrid.  [default: stdout]",
 )
 @click.option(
     "--suspects",
@@ -55,8 +62,9 @@ def align(
 ) -> int:
     """Find the times of the words of a known text in AUDIO. The text is in the file TEXT or given with --text.
 
-    Times are in seconds from the start of the recording, or of the utterance of a manifest row. A row that cannot be
-    aligned is reported on stderr, the other rows are aligned, and the exit code is 1.
+    Words are written as in the text; a model of English aligns numbers as words. Times are in seconds from the start
+    of the recording, or of the utterance of a manifest row. A row that cannot be aligned is reported on stderr, the
+    other rows are aligned, and the exit code is 1.
 
     --suspects lists likely errors in transcripts: rows whose text is much less probable than the text that the model
     recognises. Both texts are printed, with the difference in nats per frame.
@@ -64,10 +72,12 @@ def align(
     if text_file and text is not None:
         raise click.UsageError("TEXT and --text cannot be used together; give one of them")
     given = text_file or text
-    if suspects and (not manifest or form in ("ctm", "textgrid")):
-        raise click.UsageError("--suspects needs --manifest and cannot be used with --format ctm or textgrid")
-    if manifest and form == "textgrid" and not out:
-        raise click.UsageError("--format textgrid with --manifest writes a file for each row; give a folder with --out")
+    if suspects and not manifest:
+        raise click.UsageError("--suspects needs --manifest")
+    if suspects and form not in (None, "json"):
+        raise click.UsageError(f"--suspects prints text or --format json, not {form}")
+    if manifest and form in _ONE_RECORDING and not out:
+        raise click.UsageError(f"--format {form} with --manifest writes a file for each row; give a folder with --out")
     if manifest and (audio or given is not None):
         raise click.UsageError("--manifest cannot be used with AUDIO or TEXT")
     from asr import recognition
@@ -75,10 +85,8 @@ def align(
     from asr.recognition import aligning
 
     utterances = manifests.read(manifest) if manifest else [_utterance(audio, given)]
-    folder = out if manifest and form == "textgrid" else None
-    if folder:
-        _check_ids(utterances, folder)
-    written = [_textgrid(folder, utterance) for utterance in utterances] if folder else [out]
+    folder = out if manifest and form in _ONE_RECORDING else None
+    written = _check_ids(utterances, folder, str(form)) if folder else [out]
     options.check_outputs(*written, read=[utterance.audio for utterance in utterances])
     recognizer = recognition.load(model, device or "cpu")
     with Display(quiet or (out is None and sys.stdout.isatty())) as display:
@@ -162,22 +170,25 @@ class _CheckedRows:
             )
 
 
-def _textgrid(folder: Path, utterance: "Utterance") -> Path:
-    return folder / f"{utterance.id.replace('/', '_')}.TextGrid"
+def _file(folder: Path, utterance: "Utterance", form: str) -> Path:
+    from asr.transcripts import file_suffixes
+
+    return folder / f"{utterance.id.replace('/', '_')}{file_suffixes(form)[0]}"
 
 
-def _check_ids(utterances: "Sequence[Utterance]", folder: Path) -> None:
-    """Raise OutputError if two utterances would be written to one file."""
+def _check_ids(utterances: "Sequence[Utterance]", folder: Path, form: str) -> list[Path]:
+    """Return the files to write. Raise OutputError if two utterances would be written to one."""
     from asr.recognition.output_folder import OutputError
 
     ids: dict[Path, str] = {}
     for utterance in utterances:
-        path = _textgrid(folder, utterance)
+        path = _file(folder, utterance, form)
         if path in ids:
             raise OutputError(
                 f"{path}: utterances {ids[path]!r} and {utterance.id!r} would both be written to it; rename one"
             )
         ids[path] = utterance.id
+    return list(ids)
 
 
 def _write(rows: _CheckedRows, form: str, out: Path | None, folder: Path | None) -> None:
@@ -191,7 +202,7 @@ def _write(rows: _CheckedRows, form: str, out: Path | None, folder: Path | None)
                 continue
             content = aligning.formatted(row, form)
             if folder:
-                write_text(_textgrid(folder, row.utterance), content)
+                write_text(_file(folder, row.utterance, form), content)
             else:
                 write(content)
 
@@ -210,5 +221,5 @@ def _write_suspects(rows: _CheckedRows, count: int, out: Path | None, as_json: b
 def _suspect(row: "AlignedRow") -> str:
     """Return a row as people read it."""
     gap = f"{row.gap:.3f} nats per frame" if row.transcript else row.error
-    text = row.transcript.text if row.transcript else row.utterance.text
+    text = row.spoken or row.utterance.text
     return f"{row.utterance.id}: {gap}\n  text        {text}\n  recognised  {row.recognised}\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asr.cli import options
-from asr.cli.lm_train import open_reader, report_left_out, train
+from asr.cli.lm_train import NGRAM_SUFFIXES, open_reader, report_left_out, train, write_ngram
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def lm() -> None:
-    """Train language models and measure their perplexity."""
+    """Train and mix language models, and measure their perplexity."""
 
 
 lm.add_command(train)
@@ -36,7 +36,7 @@ def perplexity(
     """Print the perplexity of a language model on TEXT, per word and per character, and the rate of unknown words.
 
     LM is an ARPA file (also .gz), its binary form (.bin) or a recurrent model (.safetensors). TEXT is a text file with
-    one sentence per line (also .gz), a manifest (.jsonl), or - for standard input.
+    one sentence per line (also .gz or .bz2), a manifest (.jsonl), or - for standard input.
     """
     from asr.lm import load
     from asr.lm import perplexity as measure
@@ -57,6 +57,84 @@ def perplexity(
     ):
         click.echo(f"perplexity per {unit}: {_format(value)}; without unknown words: {_format(known)}")
     return 0
+
+
+@lm.command(short_help="Interpolate n-gram models.")
+@click.argument("models", nargs=-1, required=True, metavar="LM...", type=options.FILE)
+@click.option(
+    "--out", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Model file to write."
+)
+@click.option("--weights", metavar="W,W,…", help="The weight of each model; they are divided by their sum.")
+@click.option("--dev", type=options.TEXT, help="Text for which the best weights are computed.")
+@click.option(
+    "--prune",
+    "threshold",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="THRESHOLD",
+    help="Drop n-grams whose removal raises the perplexity by less than this fraction, such as 1e-8.",
+)
+@options.normaliser
+@options.ids
+@options.quiet
+def mix(
+    models: tuple[Path, ...],
+    out: Path,
+    weights: str | None,
+    dev: Path | None,
+    threshold: float,
+    normaliser: str | None,
+    ids: bool | None,
+    quiet: bool,
+) -> int:
+    """Interpolate n-gram models linearly into one, with given weights or those that suit a text best (--dev).
+
+    With one LM and --prune, that model is pruned. OUT is an ARPA file (also .gz) or a binary file (.bin).
+    """
+    from asr.lm import is_recurrent, load
+    from asr.lm import tokens as split
+    from asr.lm.ngram import NgramModel, is_character_model
+    from asr.lm.ngram.mixing import best_weights
+    from asr.lm.ngram.mixing import mix as interpolate
+    from asr.lm.ngram.prune import prune
+
+    if not out.name.endswith(NGRAM_SUFFIXES):
+        raise click.UsageError(f"--out {out}: the name must end with {', '.join(NGRAM_SUFFIXES)}")
+    if any(out.exists() and out.samefile(path) for path in models):
+        raise click.UsageError(f"--out {out} would overwrite an input file")
+    if len(models) > 1 and (weights is None) == (dev is None):
+        raise click.UsageError("give the weights of the models (--weights), or a text to find them with (--dev)")
+    if recurrent := [path for path in models if is_recurrent(path)]:
+        raise click.UsageError(f"{recurrent[0]}: a recurrent model; only n-gram models can be mixed")
+    given = [1.0] if len(models) == 1 else _weights(weights, len(models)) if weights else []
+    with Display(quiet) as display:
+        loaded = []
+        for path in models:
+            model = load(path, lambda path: display.say(f"writing the binary form {path}"))
+            if isinstance(model, NgramModel):
+                loaded.append(model)
+        if dev and not given:
+            reader = open_reader(display, _source(models[0], (dev,), normaliser, ids))
+            given = list(best_weights(loaded, split(reader, "character" if is_character_model(loaded[0]) else "word")))
+            report_left_out(display, reader)
+        mixed = interpolate(loaded, given) if len(loaded) > 1 else loaded[0]
+        mixed = prune(mixed, threshold)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_ngram(out, mixed)
+    parts = ", ".join(f"{weight:.4f} {path}" for weight, path in zip(given, models, strict=True))
+    counts = ", ".join(f"{count:,} {order}-grams" for order, count in enumerate(mixed.counts, 1))
+    click.echo(f"{out}: {parts}; {counts}, {out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _weights(value: str, count: int) -> list[float]:
+    try:
+        weights = [float(part) for part in value.split(",")]
+    except ValueError:
+        weights = []
+    if len(weights) != count or not all(0 < weight < math.inf for weight in weights):
+        raise click.UsageError(f"--weights {value}: expected {count} positive numbers separated by commas")
+    return [weight / sum(weights) for weight in weights]
 
 
 def _source(model: Path, texts: tuple[Path, ...], normaliser: str | None, ids: bool | None) -> "TextSource":

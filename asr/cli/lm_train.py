@@ -14,15 +14,17 @@ from asr.cli.progress import Display, stop_signals
 
 if TYPE_CHECKING:
     from asr.lm import RnnLm, TextReader, TextSource
+    from asr.lm.ngram import NgramModel
     from asr.lm.recurrent import LmEpoch, LmFileSettings, LmStep
     from asr.text import TextSettings
 
 # Without --dev, every _HELD_OUT-th sentence is held out.
 _HELD_OUT = 50
-_SUFFIXES = {"ngram": (".arpa", ".arpa.gz"), "rnn": (".safetensors",)}
+NGRAM_SUFFIXES = (".arpa", ".arpa.gz", ".bin")
+_SUFFIXES = {"ngram": NGRAM_SUFFIXES, "rnn": (".safetensors",)}
 _KIND_OPTIONS = {
     "ngram": "order cutoffs prune vocabulary",
-    "rnn": "dev epochs hidden layers cell dropout chunk batch min_count least learning_rate seed device",
+    "rnn": "dev epochs hidden layers cell dropout chunk batch learning_rate seed device",
 }
 _COUNT = click.IntRange(min=1)
 # Defaults of recurrent models by unit. Word models overfit small texts more easily.
@@ -83,9 +85,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 @click.option(
     "--min-count",
     type=_COUNT,
-    default=2,
-    show_default=True,
-    help="rnn: words that occur fewer than N times are unknown (--unit word).",
+    help="Words that occur fewer than N times are unknown (--unit word).  [default: ngram: 1, rnn: 2]",
 )
 @click.option("--least", type=_COUNT, hidden=True)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: peak learning rate.")
@@ -94,12 +94,12 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 @options.quiet
 @click.pass_context
 def train(context: click.Context, /, texts: tuple[Path, ...], out: Path, kind: str, quiet: bool, **values: Any) -> int:
-    """Train a language model from TEXT: an n-gram model in an ARPA file, or a recurrent model of characters or words.
+    """Train a language model from TEXT: an n-gram model (.arpa, .arpa.gz or .bin), or a recurrent model (.safetensors).
 
     A recurrent word model can only rescore hypotheses (--rescorer); other models can also be used in the search (--lm).
 
-    TEXT is a text file with one sentence per line (also .gz), a manifest (.jsonl), or - for standard input. It is
-    streamed, not loaded into memory; n-grams are sorted in temporary files (TMPDIR).
+    TEXT is a text file with one sentence per line (also .gz or .bz2), a manifest (.jsonl), or - for standard input. It
+    is streamed, not loaded into memory; n-grams are sorted in temporary files (TMPDIR).
     """
     values["unit"] = values["unit"] or ("word" if kind == "ngram" else "character")
     _check(context, texts, out, kind)
@@ -124,7 +124,8 @@ def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str
             raise click.UsageError(f"--{name.replace('_', '-')} needs --kind {other}")
     if not out.name.endswith(_SUFFIXES[kind]):
         raise click.UsageError(f"--out {out}: the name of an {kind} model must end with {' or '.join(_SUFFIXES[kind])}")
-    if context.params["unit"] != "word" and (is_given("min_count") or is_given("least")):
+    unit = context.params["unit"] or ("word" if kind == "ngram" else "character")
+    if unit != "word" and (is_given("min_count") or is_given("least")):
         raise click.UsageError("--min-count needs --unit word")
     inputs = [*texts, *filter(None, (context.params[name] for name in ("dev", "model", "vocabulary")))]
     if inputs.count(Path("-")) > 1:
@@ -181,7 +182,7 @@ def _train_ngram(
     display: Display, texts: tuple[Path, ...], out: Path, text: "TextSettings", values: dict[str, Any]
 ) -> int:
     from asr import lm
-    from asr.lm.ngram import SPACE, arpa
+    from asr.lm.ngram import SPACE
     from asr.lm.ngram.estimate import EstimateSettings, estimate
     from asr.lm.ngram.prune import prune
 
@@ -198,8 +199,12 @@ def _train_ngram(
         if by_characters:
             raise click.UsageError("--vocabulary needs --unit word; a character model uses --alphabet")
         vocabulary = lm.read_vocabulary(values["vocabulary"], text.normaliser)
+    if values["vocabulary"] and values["min_count"]:
+        raise click.UsageError("--min-count cannot be used with --vocabulary")
     try:
-        settings = EstimateSettings(values["order"], _cutoffs(values["cutoffs"]), vocabulary)
+        settings = EstimateSettings(
+            values["order"], _cutoffs(values["cutoffs"]), vocabulary, min_count=values["min_count"] or 1
+        )
     except lm.LmError as error:
         raise click.UsageError(f"--{error}") from error
     alphabet = text.alphabet if by_characters else None
@@ -209,10 +214,17 @@ def _train_ngram(
     if values["prune"]:
         model = prune(model, values["prune"])
         display.say(f"pruned to {sum(model.counts):,} of {before:,} n-grams")
-    arpa.write(out, model)
+    write_ngram(out, model)
     counts = ", ".join(f"{count:,} {order}-grams" for order, count in enumerate(model.counts, 1))
     click.echo(f"{out}: {counts} of {values['unit']}s, {out.stat().st_size / 1e6:.1f} MB")
     return 0
+
+
+def write_ngram(out: Path, model: "NgramModel") -> None:
+    """Write an n-gram model as an ARPA file, or in the binary form if the name ends with .bin."""
+    from asr.lm.ngram import arpa, binary
+
+    (binary if out.suffix == ".bin" else arpa).write(out, model)
 
 
 def _cutoffs(value: str) -> tuple[int, ...]:
@@ -237,7 +249,8 @@ def _train_rnn(
         shape = recurrent.RnnLmSettings(cell=values["cell"], hidden=values["hidden"], **defaults)
         # A word model keeps the alphabet too, which must be that of the acoustic model.
         settings = recurrent.LmFileSettings(text, shape, unit)
-        given = {name: values[name] for name in ("epochs", "seed", "min_count", "learning_rate")}
+        given = {name: values[name] for name in ("epochs", "seed", "learning_rate")}
+        given["min_count"] = values["min_count"] or 2
         training = recurrent.RnnLmTraining(**given, streams=values["batch"] or 0, chunk=chunk, device=device)
     except ValueError as error:
         raise click.UsageError(f"--{error}".replace("_", "-")) from error

@@ -1,16 +1,20 @@
 """asr prepare: write manifests of corpora."""
 
+import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from asr.cli import options
+from asr.cli.outputs import NORMALISERS
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
     from asr.corpora.manifest import Utterance
+    from asr.corpora.synthesis import Synthesizer
 
 _OUT = click.option("--out", "-o", type=options.FOLDER, required=True, help="Folder for the manifests.")
 
@@ -25,10 +29,14 @@ def _write(out: Path, name: str, rows: "Sequence[Utterance]") -> None:
 
     path = out / f"{name}.jsonl"
     options.check_outputs(path, read=[row.audio for row in rows])
-    count = manifest.write(path, rows)
+    manifest.write(path, rows)
+    _summarise(path, rows)
+
+
+def _summarise(path: Path, rows: "Sequence[Utterance]") -> None:
     hours = sum(row.duration for row in rows) / 3600
     speakers = len({row.speaker for row in rows if row.speaker})
-    click.echo(f"{path}: {count} utterances, {hours:.2f} hours, {speakers} speakers")
+    click.echo(f"{path}: {len(rows)} utterances, {hours:.2f} hours, {speakers} speakers")
 
 
 def _files(display: Display) -> Callable[[int, int], None]:
@@ -101,3 +109,111 @@ def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
 
     _write(out, name, manifest.join(manifests))
     return 0
+
+
+@prepare.command(short_help="Make training utterances from text with a speech synthesizer.")
+@click.argument("text", type=options.TEXT)
+@click.option("--out", "-o", type=options.FOLDER, required=True, help="Folder for manifest.jsonl and the sound files.")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), required=True, help="Hours of speech to make.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Random seed.")
+@click.option(
+    "--command",
+    metavar="COMMAND",
+    help="A program that reads a text from standard input and writes a WAV file to standard output. {voice}, {speed} "
+    "and {stretch} (1/speed) in it are replaced for each utterance.",
+)
+@click.option("--kokoro", "model", type=options.FILE, help="The ONNX model of Kokoro-82M (needs asr[tts]).")
+@click.option("--kokoro-voices", "folder", type=options.FOLDER, help="Folder of Kokoro's voices (NAME.bin).")
+@click.option("--kokoro-vocabulary", "vocabulary", type=options.FILE, help="Kokoro's phoneme vocabulary (JSON).")
+@click.option(
+    "--voices",
+    default="",
+    metavar="NAME,…",
+    help="Voices to use: patterns for Kokoro ('af_*'), the values of {voice} for a command.  [default: all of Kokoro]",
+)
+@click.option("--exclude-voices", default="", metavar="NAME,…", help="Kokoro's voices not to use, such as 'am_*'.")
+@click.option(
+    "--normaliser",
+    type=click.Choice(NORMALISERS),
+    default="upper",
+    show_default=True,
+    help="Normaliser of the manifest's texts, as the recipe has it; librispeech also spells numbers out.",
+)
+@options.ids
+@click.option(
+    "--min-duration",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="Discard shorter utterances (seconds).",
+)
+@click.option(
+    "--max-duration",
+    type=click.FloatRange(min=0, min_open=True),
+    default=15.0,
+    show_default=True,
+    help="Discard longer utterances (seconds).",
+)
+@click.option(
+    "--format",
+    type=click.Choice(["flac", "opus"]),
+    default="flac",
+    show_default=True,
+    help="Format of the sound files.",
+)
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Utterances to make at a time.  [default: all cores]"
+)
+@options.quiet
+def synthesize(text: Path, out: Path, quiet: bool, ids: bool | None, **values: Any) -> int:
+    """Write OUT/manifest.jsonl and the sound files of utterances that a synthesizer makes from the lines of TEXT.
+
+    TEXT has one sentence per line (also .gz or .bz2), or is a manifest (.jsonl), or - for standard input. The
+    synthesizer is Kokoro, with random mixes of two voices (--kokoro, --kokoro-voices and --kokoro-vocabulary), or any
+    program (--command). The voices, or the program, are the speakers of the manifest.
+
+    After an interruption, the same command continues. The utterances depend on the text, the options and the seed, not
+    on interruptions and --jobs; more --hours add utterances.
+    """
+    from asr.corpora.synthesis import SynthesisSettings
+    from asr.corpora.synthesis import synthesize as run
+    from asr.lm import TextReader, TextSource
+
+    options.check_outputs(out / "manifest.jsonl", read=[text])
+    reader = TextReader(TextSource((text,), "none", ids=ids))
+    names = ("hours", "seed", "normaliser", "min_duration", "max_duration", "format")
+    jobs = values["jobs"] or os.cpu_count() or 1
+    settings = SynthesisSettings(**{name: values[name] for name in names}, jobs=jobs)
+    synthesizer = _synthesizer(values)
+    begin, first = time.monotonic(), None
+    with Display(quiet) as display:
+
+        def show(done: float, hours: float) -> None:
+            nonlocal first
+            first = done if first is None else first
+            speed = (done - first) * 3600 / max(time.monotonic() - begin, 1e-6)
+            display.update("synthesize", done, hours, note=f"{done:.2f} of {hours:g} hours, {speed:.1f} × real time")
+
+        result = run(list(reader), out, synthesizer, settings, (show, lambda line: display.say(line, always=True)))
+    for reason, number in result.skipped.items():
+        click.echo(f"{number} skipped: {reason}", err=True)
+    _summarise(out / "manifest.jsonl", result.utterances)
+    return 0
+
+
+def _synthesizer(values: dict[str, Any]) -> "Synthesizer":
+    kokoro = [values[name] for name in ("model", "folder", "vocabulary")]
+    include, exclude = (list(filter(None, values[name].split(","))) for name in ("voices", "exclude_voices"))
+    if (values["command"] is None) == (not any(kokoro)):
+        raise click.UsageError("give either --command or --kokoro")
+    if values["command"] is None:
+        if not all(kokoro):
+            raise click.UsageError("Kokoro needs --kokoro, --kokoro-voices and --kokoro-vocabulary")
+        from asr.corpora.synthesis import kokoro as synthesizer
+
+        return synthesizer.load(synthesizer.KokoroFiles(*kokoro), include, exclude)
+    if exclude:
+        raise click.UsageError("--exclude-voices needs --kokoro")
+    from asr.corpora.synthesis import Command
+
+    return Command(values["command"], include)

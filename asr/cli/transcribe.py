@@ -59,7 +59,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     help=f"One of {', '.join(FORMATS)}; several are allowed with --out.",
 )
 @click.option("--out", "-o", type=options.FOLDER, help="Write a file for each recording and format into this folder.")
-@click.option("--force", is_flag=True, help="Transcribe everything again, and overwrite files that asr did not write.")
+@click.option("--force", is_flag=True, help="Transcribe everything again, and overwrite any file.")
 @click.option("--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Return N hypotheses (json).")
 @click.option(
     "--jobs",
@@ -68,7 +68,12 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     metavar="N",
     help=f"Number of batches to compute in parallel.  [default: number of cores, at most {_GPU_JOBS} on a GPU]",
 )
-@click.option("--vad", is_flag=True, help="Skip silence, using voice activity detection.")
+@click.option(
+    "--vad/--no-vad",
+    default=True,
+    show_default=True,
+    help="Leave out silence and noise, using voice activity detection.",
+)
 @click.option(
     "--channels",
     type=click.Choice(["mix", "split"]),

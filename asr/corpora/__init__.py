@@ -1,1 +1,3 @@
-"""Corpora: one module for each layout on disk, the manifest of utterances that they become, and downloads."""
+"""Corpora: one module for each layout on disk, the manifest of utterances that they become, downloads, and
+speech synthesised from text.
+"""

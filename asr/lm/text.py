@@ -1,14 +1,16 @@
 """Training and test texts of language models: files, manifests and standard input -> normalised sentences.
 
-A text file has one sentence per line, is plain or compressed with gzip, and may begin each line with an utterance id
-(LibriSpeech's .trans.txt, Kaldi's text). Of a manifest (.jsonl) the `text` fields are read. Texts are read in a stream.
+A text file has one sentence per line, is plain or compressed with gzip or bzip2, and may begin each line with an
+utterance id (LibriSpeech's .trans.txt, Kaldi's text). Of a manifest (.jsonl) the `text` fields are read. Texts are read
+in a stream.
 """
 
+import bz2
 import gzip
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -28,6 +30,8 @@ SPACE = "▁"
 # The first lines decide whether each line begins with an id; fewer than _MIN_LINES are not enough to decide.
 _HEAD, _MIN_LINES = 100, 5
 _ID = re.compile(r"[^\W_][\w.]*[-_][\w.-]*")
+# "BZh", the block size, and the mark of a first block or of the end of an empty file.
+_BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 # Lines between two progress reports.
 _REPORT_EVERY = 1000
 
@@ -134,15 +138,23 @@ class TextReader:
 
 
 def read_lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a file, plain or gzip. Raises LmError naming the line if the compressed file is damaged."""
+    """Yield the lines of a file, plain, gzip or bzip2. Raises LmError naming the line if such a file is damaged."""
     # Files opened for reading in binary mode are buffered and have `peek`.
-    compressed = cast(gzip.GzipFile, file).peek(2)[:2] == b"\x1f\x8b"
+    head = cast(gzip.GzipFile, file).peek(10)[:10]
+    opened: Iterable[bytes] = file
+    if head.startswith(b"\x1f\x8b"):
+        opened = gzip.GzipFile(fileobj=file)
+    elif _BZIP2.match(head):
+        opened = bz2.BZ2File(file)
     number = 0
     try:
-        for line in gzip.GzipFile(fileobj=file) if compressed else file:
+        for line in opened:
             number += 1
             yield line
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, OSError) as error:
+        # bz2 reports damage by an OSError without a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         problem = f"the compressed file is damaged or truncated after this line ({error})"
         raise LmError(f"{_name(path)}:{number}: {problem}") from error
 

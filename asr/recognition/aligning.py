@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nlargest
-from math import inf, isfinite
+from itertools import islice
+from math import inf, isfinite, prod
 from typing import Any
 
 from asr.audio import AudioError
@@ -13,9 +14,9 @@ from asr.decoding import LogProbs, alignment, best_path
 from asr.decoding.alignment import AlignmentError
 from asr.model.checkpoint import ModelFileSettings
 from asr.recognition.recognizer import Recognizer
-from asr.text.normalisers import normalise
+from asr.text.spoken import SpokenWord, spoken_words
 from asr.transcripts import document, word_fields
-from asr.transcripts.records import FileResult, Transcript
+from asr.transcripts.records import FileResult, Transcript, Word
 
 # Seconds of audio whose log-probabilities are kept at once.
 _GROUP = 1200.0
@@ -25,14 +26,16 @@ _GROUP = 1200.0
 class AlignedRow:
     """The result for one utterance.
 
-    `transcript`: the text as it was aligned, with its words; None if it could not be aligned, as `error` says.
-    `recognised`: the greedy transcript. `gap`: how much less probable the aligned path is than the best path, in nats a
-    frame; infinite if no path gives the text, None if the recording cannot be used. `left_out`: characters of the text
-    that are not in the model's alphabet.
+    `transcript`: the text as it is written, with its words and the times of their spoken form; None if it could not be
+    aligned, as `error` says. `spoken`: the spoken form, normalised, which was aligned. `recognised`: the greedy
+    transcript. `gap`: how much less probable the aligned path is than the best path, in nats a frame; infinite if no
+    path gives the text, None if the recording cannot be used. `left_out`: characters of the text that are not in the
+    model's alphabet.
     """
 
     utterance: Utterance
     transcript: Transcript | None = None
+    spoken: str = ""
     recognised: str = ""
     gap: float | None = None
     left_out: tuple[str, ...] = ()
@@ -82,22 +85,36 @@ def _log_probs(recognizer: Recognizer, group: Sequence[Utterance]) -> Sequence[L
 
 def _align(settings: ModelFileSettings, utterance: Utterance, log_probs: LogProbs) -> AlignedRow:
     alphabet = settings.alphabet
-    normalised = normalise(utterance.text, settings.text.normaliser)
-    left_out = tuple(character for character in alphabet.unknown(normalised) if not character.isspace())
-    text = " ".join("".join(character for character in normalised if character not in left_out).split())
+    written = spoken_words(utterance.text, settings.text)
+    left_out = tuple(dict.fromkeys(character for word in written for character in word.left_out))
+    written = [word for word in written if word.spoken]
+    text = " ".join(word.spoken for word in written)
     best = best_path(log_probs, alphabet)
+    row = AlignedRow(utterance, None, text, best.text, inf, left_out)
     if not text:
         error = f"utterance {utterance.id}: no character of {utterance.text!r:.60} is in the model's alphabet"
-        return AlignedRow(utterance, None, best.text, inf, left_out, error)
+        return replace(row, error=error)
     try:
         path = alignment.align(log_probs, alignment.encode(text, alphabet))
-        words = alignment.words(path, text, alphabet, settings.seconds_per_frame)
+        words = _as_written(alignment.words(path, text, alphabet, settings.seconds_per_frame), written)
     except AlignmentError as error:
         message = f"utterance {utterance.id}: its text does not fit into {utterance.duration:.2f} s: {error}"
-        return AlignedRow(utterance, None, best.text, inf, left_out, message)
+        return replace(row, error=message)
     gap = max(best.acoustic_score - path.score, 0.0) / len(log_probs)
-    transcript = Transcript(text, tuple(words), acoustic_score=path.score, duration=utterance.duration)
-    return AlignedRow(utterance, transcript, best.text, gap, left_out)
+    as_written = " ".join(utterance.text.split())
+    transcript = Transcript(as_written, tuple(words), acoustic_score=path.score, duration=utterance.duration)
+    return replace(row, transcript=transcript, gap=gap)
+
+
+def _as_written(words: Sequence[Word], written: Sequence[SpokenWord]) -> Iterator[Word]:
+    """Yield the words as they are written, with the times of their spoken forms, which are `words` in order."""
+    remaining = iter(words)
+    for word in written:
+        parts = list(islice(remaining, len(word.spoken.split())))
+        length = sum(len(part.text) for part in parts)
+        # The geometric mean of all characters, as in each part.
+        confidence = prod(part.confidence ** (len(part.text) / length) for part in parts)
+        yield Word(word.written, parts[0].start, parts[-1].end, confidence)
 
 
 def suspects(rows: Iterable[AlignedRow], count: int) -> list[AlignedRow]:
@@ -105,9 +122,7 @@ def suspects(rows: Iterable[AlignedRow], count: int) -> list[AlignedRow]:
 
     Rows whose text does not fit into the time come first. Rows whose text the model recognises are left out.
     """
-    doubtful = (
-        row for row in rows if row.gap is not None and not (row.transcript and row.transcript.text == row.recognised)
-    )
+    doubtful = (row for row in rows if row.gap is not None and not (row.transcript and row.spoken == row.recognised))
     return nlargest(count, doubtful, key=lambda row: row.gap or 0.0)
 
 
@@ -128,7 +143,7 @@ def json_line(row: AlignedRow) -> str:
 
 
 def formatted(row: AlignedRow, form: str) -> str:
-    """Return a row as `json`, `ctm` or `textgrid`."""
+    """Return a row in one of the output formats but txt and tsv."""
     if form == "json":
         return json_line(row)
     return document([FileResult(row.utterance.audio, row.transcript, row.error, id=row.utterance.id)], form)

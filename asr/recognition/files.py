@@ -81,7 +81,7 @@ def open_recording(index: int, source: Source, sample_rate: int, options: Transc
         reader = stack.enter_context(AudioReader(recording.path))
         recording.duration = reader.info.duration if duration is None else duration
         channels: list[int | None] = list(range(reader.info.channels)) if options.split_channels else [None]
-        if options.vad or recording.duration > options.whole:
+        if recording.duration > options.whole:
             recording.channels, recording.reader = channels, reader
             stack.pop_all()  # it stays open
         else:

@@ -22,7 +22,6 @@ from asr.features.frontend import Frontend
 from asr.features.streaming import BlockFeatures, Blocks, FrameRange
 from asr.model import Model, StreamState, output_length
 from asr.model.checkpoint import ModelFileSettings
-from asr.recognition import vad
 
 # Seconds of audio computed together if `batch_seconds` is None, and the windows of a long recording.
 _CPU_BATCH, _GPU_BATCH, _WINDOWS = 120.0, 600.0, 4
@@ -37,8 +36,8 @@ class TranscribeOptions:
     """Options of transcription. All times are in seconds.
 
     `words`: return words with their times and confidences. `nbest`: how many hypotheses to return, the best included.
-    `split_channels`: transcribe each channel by itself; otherwise channels are averaged. `vad`: leave out what voice
-    activity detection takes for silence.
+    `split_channels`: transcribe each channel by itself; otherwise channels are averaged. `vad`: leave out the parts
+    in which voice activity detection finds no speech.
 
     Recordings up to `whole` are computed and decoded whole. Longer ones are computed in windows of `window` that share
     `overlap` with the next one, and decoded in segments that end at pauses. `batch_seconds`: how much audio is computed
@@ -49,7 +48,7 @@ class TranscribeOptions:
     words: bool = False
     nbest: int = 1
     split_channels: bool = False
-    vad: bool = False
+    vad: bool = True
     whole: float = 120.0
     window: float = 60.0
     overlap: float = 10.0
@@ -115,10 +114,6 @@ class AcousticModel:
         levels = features.measure_levels()
         reduction = self.settings.model.time_reduction
         ranges = [FrameRange(0, len(levels.levels))]
-        if options.vad:
-            ranges = vad.speech(levels.levels, settings.hop, reduction)
-        if not ranges:
-            return
         overlap = options.overlap if self.settings.model.bidirectional else 0.0
         window, shared = (round(seconds / settings.hop) for seconds in (options.window, overlap))
         windows = plan_windows(ranges, window, shared, reduction)

@@ -1,17 +1,22 @@
 """Transcribes waveforms, files and manifests with a model file."""
 
+import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.audio import AudioError, from_array
+from asr.audio import AudioError, Waveform, check_integers, from_array
 from asr.compute import choose_device
 from asr.corpora.manifest import Utterance
 from asr.decoding import DecodingError, GreedyDecoder, LogProbs
@@ -20,7 +25,7 @@ from asr.features.frontend import Frontend
 from asr.features.streaming import BlockFeatures, Blocks, split, with_progress
 from asr.model import checkpoint
 from asr.model.checkpoint import ModelFileError
-from asr.recognition import segmenting
+from asr.recognition import segmenting, vad
 from asr.recognition.files import OnProgress, Plan, Recording, Source, of_channels, open_recording
 from asr.recognition.inference import DEFAULT_OPTIONS, AcousticModel, TranscribeOptions
 from asr.recognition.streaming import Stream
@@ -63,19 +68,23 @@ class Recognizer:
         """Transcribe a waveform (samples,) or (samples, channels); its sample rate is the model's if not given.
 
         Integers are scaled by the range of their type; floating point is in [-1, 1]. Raise AudioError if it is empty,
-        silent or not finite.
+        silent or not finite, and for integers of 32 or 64 bits that are samples of a narrower type.
         """
+        check_integers(waveform)
         samples = from_array(waveform, sample_rate or self.sample_rate, self.sample_rate)
         duration = len(samples) / self.sample_rate
-        if options.vad or duration > options.whole:
+        if duration > options.whole:
             return _transcript(self._decode_long(lambda: split(samples), options), duration)
-        log_probs = self._acoustic.log_probs([samples])[0]
-        return _transcript(self._decoder.decode(log_probs, options.nbest, options.words), duration)
+        return _transcript(self._decode_short([samples], options)[0], duration)
 
-    def transcribe_file(self, path: str | Path, options: TranscribeOptions = DEFAULT_OPTIONS) -> Transcript:
-        """Transcribe a sound file of any rate, length and number of channels, which are averaged. Raise AudioError."""
-        recording = open_recording(0, path, self.sample_rate, replace(options, split_channels=False))
-        return self._transcribe_alone(recording, options)[0]
+    def transcribe_file(self, file: str | Path | BinaryIO, options: TranscribeOptions = DEFAULT_OPTIONS) -> Transcript:
+        """Transcribe a sound file of any rate, length and number of channels, which are averaged.
+
+        `file`: a path, or a binary file object, which is read from its position to its end. Raise AudioError.
+        """
+        with _as_path(file) as path:
+            recording = open_recording(0, path, self.sample_rate, replace(options, split_channels=False))
+            return self._transcribe_alone(recording, options)[0]
 
     def transcribe_files(
         self,
@@ -113,7 +122,8 @@ class Recognizer:
                 if recording.error:
                     raise AudioError(recording.error)
             if recordings[0].reader:
-                outputs = self._acoustic.windowed(self._blocks(recordings[0], None, on_progress), DEFAULT_OPTIONS)
+                blocks = self._blocks(recordings[0], None, on_progress)
+                outputs = self._acoustic.windowed(blocks, DEFAULT_OPTIONS)
                 batch = [np.concatenate([output.log_probs for output in outputs])]
             else:
                 waveforms = [recording.waveforms[0] for recording in recordings]
@@ -164,8 +174,7 @@ class Recognizer:
     def _transcribe_together(self, recordings: list[Recording], options: TranscribeOptions) -> list[list[Transcript]]:
         """Transcribe short recordings in one batch; return the transcripts of the channels of each."""
         waveforms = [part for recording in recordings for part in recording.waveforms if part is not None]
-        log_probs = self._acoustic.log_probs(waveforms)
-        decoded = iter(self._decoder.decode_batch(log_probs, options.nbest, options.words, options.threads))
+        decoded = iter(self._decode_short(waveforms, options))
         return [
             [_transcript([] if part is None else next(decoded), recording.duration) for part in recording.waveforms]
             for recording in recordings
@@ -181,14 +190,16 @@ class Recognizer:
             return self._transcribe_together([recording], options)[0]
 
         def transcribe(channel: int | None) -> Transcript:
-            blocks = self._blocks(recording, channel, on_progress)
+            blocks = self._blocks(recording, channel, on_progress, int(options.vad))
             return _transcript(self._decode_long(blocks, options), recording.duration)
 
         with recording.reader:
             transcripts = of_channels(recording.channels, transcribe)
         return [transcript or Transcript("", duration=recording.duration) for transcript in transcripts]
 
-    def _blocks(self, recording: Recording, channel: int | None, on_progress: OnProgress | None) -> Blocks:
+    def _blocks(
+        self, recording: Recording, channel: int | None, on_progress: OnProgress | None, extra_passes: int = 0
+    ) -> Blocks:
         blocks = partial(recording.blocks, self.sample_rate, channel)
         if on_progress is None:
             return blocks
@@ -198,13 +209,57 @@ class Recognizer:
             on_progress(recording.index, (number + done / total) / count, recording.duration)
 
         samples = round(recording.duration * self.sample_rate)
-        return with_progress(blocks, samples, BlockFeatures.passes(self.settings.features), report)
+        passes = BlockFeatures.passes(self.settings.features) + extra_passes
+        return with_progress(blocks, samples, passes, report)
+
+    def _speech(self, blocks: Iterable[Waveform], options: TranscribeOptions) -> vad.Speech:
+        if options.vad:
+            return vad.detect(blocks, self.sample_rate)
+        return vad.Speech([vad.SampleRange(0, sys.maxsize)], self.sample_rate)
+
+    def _decode_short(self, waveforms: Sequence[Waveform], options: TranscribeOptions) -> list[list[Hypothesis]]:
+        """Decode waveforms in one batch; return the hypotheses of each, none of one without speech."""
+        speech = [self._speech([waveform], options) for waveform in waveforms]
+        cut = zip(speech, waveforms, strict=True)
+        rows = [np.concatenate([waveform[:0], *part.cut([waveform])]) for part, waveform in cut]
+        spoken = [row for row in rows if len(row)]
+        log_probs = self._acoustic.log_probs(spoken) if spoken else []
+        decoded = iter(self._decoder.decode_batch(log_probs, options.nbest, options.words, options.threads))
+        return [_restored(next(decoded) if len(row) else [], part) for row, part in zip(rows, speech, strict=True)]
 
     def _decode_long(self, blocks: Blocks, options: TranscribeOptions) -> list[Hypothesis]:
         settings = self.settings
-        outputs = self._acoustic.windowed(blocks, options)
+        speech = self._speech(blocks(), options)
+        if not speech.ranges:
+            return []
+        outputs = self._acoustic.windowed(lambda: speech.cut(blocks()), options)
         segments = segmenting.segments(outputs, settings.alphabet, settings.seconds_per_frame)
-        return segmenting.decode(self._decoder, segments, options.nbest, options.words)
+        return _restored(segmenting.decode(self._decoder, segments, options.nbest, options.words), speech)
+
+
+def _restored(hypotheses: Sequence[Hypothesis], speech: vad.Speech) -> list[Hypothesis]:
+    """Return hypotheses of the speech of a recording with the times of the whole recording."""
+    return [replace(each, words=tuple(map(speech.original, each.words))) for each in hypotheses]
+
+
+@contextmanager
+def _as_path(file: str | Path | BinaryIO) -> Iterator[str | Path]:
+    """Yield the path of a file, of a temporary copy if it is a file object: headers are read back and forth."""
+    if isinstance(file, (str, os.PathLike)):
+        yield file
+        return
+    with tempfile.TemporaryDirectory(prefix="asr-") as folder:
+        copied = Path(folder) / "file"
+        try:
+            with copied.open("wb") as out:
+                shutil.copyfileobj(file, out)
+        except (AttributeError, TypeError) as error:
+            raise AudioError(f"{file!r}: neither a path nor a file object opened in binary mode") from error
+        try:
+            yield copied
+        except AudioError as error:
+            name = getattr(file, "name", "file object")
+            raise type(error)(str(error).replace(str(copied), str(name))) from error.__cause__
 
 
 def _transcript(hypotheses: Sequence[Hypothesis], duration: float) -> Transcript:

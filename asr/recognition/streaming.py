@@ -11,7 +11,7 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from asr.audio import AudioError, Waveform, check_rate, from_array
+from asr.audio import AudioError, Waveform, check_integers, check_rate, from_array
 from asr.decoding import LogProbs, check_log_probs
 from asr.errors import AsrError
 from asr.model import StreamState
@@ -107,6 +107,9 @@ class Stream:
         if not chunk.size or not chunk.any():
             return np.zeros(len(chunk) if chunk.ndim else 0, np.float32)
         try:
+            # A chunk of 32-bit samples may be almost silent.
+            if chunk.dtype.itemsize == 8:
+                check_integers(chunk)
             return from_array(chunk, self._sample_rate, self._sample_rate)
         except AudioError as error:
             raise AudioError(f"chunk at {self.seconds:.3f} s: {error}") from None

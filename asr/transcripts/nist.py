@@ -211,7 +211,8 @@ def format_ctm(result: FileResult) -> str:
     lines = []
     for entry in timed_words(result):
         confidence = "NA" if entry.confidence is None else f"{entry.confidence:.4f}"
-        words = entry.text.split()
+        # Punctuation between spaces is no word.
+        words = [word for word in entry.text.split() if any(map(str.isalnum, word))] or entry.text.split()
         edges = [entry.start + (entry.end - entry.start) * index // len(words) for index in range(len(words) + 1)]
         for word, start, end in zip(words, edges, edges[1:], strict=False):
             times = f"{format_seconds(start)} {format_seconds(end - start)}"

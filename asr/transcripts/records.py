@@ -63,7 +63,8 @@ class Segment:
 class Transcript:
     """What was recognised in a recording, or in one channel of it.
 
-    `alternatives`: other hypotheses, best first. `duration` of the recording in seconds, 0 where unknown.
+    `alternatives`: other hypotheses, best first. `duration` of the recording in seconds, 0 where unknown. The last
+    frame may exceed the recording: times after the duration become the duration.
     """
 
     text: str
@@ -72,6 +73,11 @@ class Transcript:
     acoustic_score: float = 0.0
     lm_score: float = 0.0
     duration: float = 0.0
+
+    def __post_init__(self) -> None:
+        others = (replace(other, words=_words_until(other.words, self.duration)) for other in self.alternatives)
+        object.__setattr__(self, "words", _words_until(self.words, self.duration))
+        object.__setattr__(self, "alternatives", tuple(others))
 
     @classmethod
     def from_hypotheses(cls, hypotheses: Sequence[Hypothesis], duration: float = 0.0) -> "Transcript":
@@ -124,3 +130,9 @@ def split_at_pauses(words: Sequence[Word], pause: float = PAUSE) -> list[list[Wo
         end = max(word.end, start)
         runs[-1].append(replace(word, start=start, end=end))
     return runs
+
+
+def _words_until(words: Sequence[Word], duration: float) -> tuple[Word, ...]:
+    if not duration or all(word.end <= duration for word in words):
+        return tuple(words)
+    return tuple(replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in words)

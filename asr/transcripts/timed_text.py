@@ -1,7 +1,7 @@
 """Texts with times in whole milliseconds, as the timed output formats need them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asr.transcripts.records import FileResult, Segment, Transcript, Word
 
@@ -24,6 +24,7 @@ def timed_text(
 ) -> list[TimedText]:
     """Return the words or segments that `parts` takes from the transcript, in order and without overlap.
 
+    None ends after the recording, if its duration is known.
     A transcript without word times gives one entry over the whole recording, with its text or `untimed`. A failed file
     gives none.
     """
@@ -39,6 +40,13 @@ def timed_text(
     for entry in timed:
         start = max(entry.start, ordered[-1].end if ordered else 0)
         ordered.append(TimedText(start, max(entry.end, start + 1), entry.text, entry.confidence))
+    if transcript.duration:
+        limit = round(1000 * transcript.duration)
+        for index in range(len(ordered) - 1, -1, -1):
+            entry = ordered[index]
+            end = max(min(entry.end, limit), 1)
+            limit = max(min(entry.start, end - 1), 0)
+            ordered[index] = replace(entry, start=limit, end=end)
     return ordered
 
 

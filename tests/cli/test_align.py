@@ -14,7 +14,7 @@ from asr import recognition
 from asr.cli import main
 from asr.corpora.manifest import Utterance, write
 from asr.recognition import aligning
-from tests.conftest import SAMPLE_RATE, random_texts, spell
+from tests.conftest import ROOT, SAMPLE_RATE, random_texts, spell
 
 # The tones of a letter last 0.16 s, and a pause 0.06 s, as at the beginning.
 LETTER, PAUSE = 0.16, 0.06
@@ -56,10 +56,15 @@ def test_json_of_a_text_and_of_a_file(
     assert main(["align", sound, "--text", "ab, ca!", "--model", model]) == 0
     output = capsys.readouterr()
     row = json.loads(output.out)
-    assert (row["id"], row["text"], row["heard"], row["gap"]) == ("a b", "AB CA", "AB CA", pytest.approx(0, abs=1e-3))
-    assert_words(row["words"], "AB CA")
+    assert (row["id"], row["text"], row["heard"], row["gap"]) == (
+        *("a b", "ab, ca!", "AB CA"),
+        pytest.approx(0, abs=1e-3),
+    )
+    assert [word.pop("word") for word in row["words"]] == ["ab,", "ca!"]
+    assert_words([{"word": name} | word for name, word in zip(("AB", "CA"), row["words"], strict=True)], "AB CA")
     assert output.err == ""
-    (tmp_path / "a.txt").write_text("ab\n\nca\n", encoding="utf-8-sig")
+    row = json.loads(output.out)
+    (tmp_path / "a.txt").write_text("ab,\n\nca!\n", encoding="utf-8-sig")
     assert main(["align", sound, str(tmp_path / "a.txt"), "--model", model, "--out", str(tmp_path / "o/a.json")]) == 0
     assert json.loads((tmp_path / "o/a.json").read_text()) == row
     assert main(["align", sound, "--text", "AB" * 99, "--model", model, "--out", str(tmp_path / "o/b.json")]) == 1
@@ -98,10 +103,39 @@ def test_characters_outside_the_alphabet_are_left_out_and_reported(
 ) -> None:
     assert main(["align", sound, "--text", "AéB 42 CXA", "--model", model, "-q"]) == 0
     output = capsys.readouterr()
-    assert json.loads(output.out)["text"] == "AB CA"
+    row = json.loads(output.out)
+    assert row["text"] == "AéB 42 CXA"
+    assert [word["word"] for word in row["words"]] == ["AéB", "CXA"]
     assert output.err.splitlines() == [
         "characters that are not in the model's alphabet were left out: 'É', '4', '2', 'X' (first in a b)"
     ]
+
+
+def test_numbers_have_the_times_of_their_words(capsys: pytest.CaptureFixture[str]) -> None:
+    def words(text: str) -> list[dict[str, object]]:
+        sound = str(ROOT / "data/samples/sample-02.opus")
+        assert main(["align", sound, "--text", text, "--model", "english-small", "-q"]) == 0
+        return list(json.loads(capsys.readouterr().out)["words"])
+
+    spelled = words("THE LAST TRAIN TO THE CITY LEAVES AT TEN MINUTES PAST ELEVEN")
+    written = words("“The last train to the city leaves at 10 minutes past 11.”")
+    assert [word["word"] for word in written][-4:] == ["10", "minutes", "past", "11.”"]
+    for part in ("start", "end", "confidence"):
+        assert [word[part] for word in written] == pytest.approx([word[part] for word in spelled])
+
+
+@pytest.mark.parametrize("form", ["srt", "vtt"])
+def test_subtitles_have_the_written_words(
+    form: str, model: str, sound: str, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["align", sound, "--text", "Ab — ca!", "--model", model, "--format", form]) == 0
+    shown = capsys.readouterr().out
+    assert "Ab — ca!" in shown and " --> 00:00:01" in shown
+    command = ["align", "--manifest", str(tones / "dev.jsonl"), "--model", model, "--format", form, "-q"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").glob(f"*.{form}"))) == len(asr.read_manifest(tones / "dev.jsonl"))
+    assert main(command) == 2
+    assert f"--format {form} with --manifest writes a file for each row; give a folder" in capsys.readouterr().err
 
 
 def test_a_long_recording_and_its_whole_text(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -658,7 +658,7 @@ ALIGNING = [
         "suspects as ctm",
         lambda place: place.align("--manifest", place.row(), "--suspects", "3", "--format", "ctm"),
         2,
-        r"--suspects needs --manifest and cannot be used with --format ctm or textgrid",
+        r"--suspects prints text or --format json, not ctm",
     ),
     Mistake(
         "grids on stdout",

@@ -204,7 +204,7 @@ def test_messages_of_libraries_are_discarded(trained: Path, tmp_path: Path, capf
     path, missing = tmp_path / "damaged.mp3", tmp_path / "no.wav"
     soundfile.write(path, np.tile(spell("ABC"), 4), SAMPLE_RATE)
     content = bytearray(path.read_bytes())
-    content[2000:2100] = bytes(100)
+    content[2500:2600] = bytes(100)
     path.write_bytes(content)
     model = str(trained / "best.safetensors")
     assert main(["transcribe", str(path), str(missing), "--model", model, "-q"]) == 1

@@ -65,15 +65,58 @@ def test_options_of_ngram_models(texts: Path, tmp_path: Path) -> None:
     words.write_text("a\nb\nabc\n")
     sizes = []
     for number, more in enumerate(
-        (["--order", "2"], ["--cutoffs", "0,1"], ["--prune", "1e-3"], ["--vocabulary", str(words)])
+        (
+            ["--order", "2"],
+            ["--cutoffs", "0,1"],
+            ["--prune", "1e-3"],
+            ["--vocabulary", str(words)],
+            ["--min-count", "9999"],
+        )
     ):
-        out = tmp_path / f"{number}.arpa"
+        out = tmp_path / f"{number}.{'bin' if number else 'arpa'}"
         assert main(["lm", "train", str(texts), "--out", str(out), "--quiet", *more]) == 0
         sizes.append(ngram(out))
-    assert [model.order for model in sizes] == [2, 3, 3, 3]
+    assert [model.order for model in sizes] == [2, 3, 3, 3, 3]
     assert len(sizes[1].words) == len(sizes[2].words) == len(sizes[0].words)
     assert sizes[2].counts[2] != sizes[1].counts[2]
     assert sorted(sizes[3].words) == ["</s>", "<s>", "<unk>", "A", "ABC", "B"]
+    assert sorted(sizes[4].words) == ["</s>", "<s>", "<unk>"]
+
+
+def test_mix_ngram_models(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other, one, two = tmp_path / "other", tmp_path / "one.bin", tmp_path / "two.arpa"
+    other.write_text("\n".join(random_texts(50, 2)))
+    for text, out in ((texts, one), (other, two)):
+        assert main(["lm", "train", str(text), "--out", str(out), "--quiet"]) == 0
+    mixed, best = tmp_path / "mixed.bin", tmp_path / "best.arpa.gz"
+    capsys.readouterr()
+    assert main(["lm", "mix", str(one), str(two), "--weights", "3,1", "--out", str(mixed), "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith(f"{mixed}: 0.7500 {one}, 0.2500 {two}; ")
+    assert main(["lm", "mix", str(one), str(two), "--dev", str(other), "--out", str(best), "--quiet"]) == 0
+    dev = other.read_text().upper().splitlines()
+    assert ngram(best).perplexity(dev).per_word < ngram(mixed).perplexity(dev).per_word
+    pruned = tmp_path / "pruned.arpa"
+    assert main(["lm", "mix", str(mixed), "--prune", "1e-3", "--out", str(pruned), "--quiet"]) == 0
+    assert sum(ngram(pruned).counts) < sum(ngram(mixed).counts)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["{lm}", "{lm}", "--out", "x.bin"], "give the weights of the models"),
+        (["{lm}", "{lm}", "--out", "x.bin", "--weights", "1,0"], "--weights 1,0: expected 2 positive numbers"),
+        (["{lm}", "{lm}", "--out", "x.bin", "--weights", "a"], "--weights a: expected 2 positive numbers"),
+        (["{lm}", "--out", "x.txt"], "--out x.txt: the name must end with .arpa, .arpa.gz, .bin"),
+        (["{lm}", "--out", "{lm}"], "would overwrite an input file"),
+    ],
+)
+def test_mix_with_wrong_options(
+    options: list[str], message: str, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lm.bin"
+    assert main(["lm", "train", str(texts), "--out", str(path), "--quiet"]) == 0
+    assert main(["lm", "mix", *(option.format(lm=path) for option in options)]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_train_a_character_ngram_model(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

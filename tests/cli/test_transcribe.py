@@ -322,13 +322,13 @@ def test_vad_leaves_out_silence(trained: Path, tmp_path: Path, capsys: pytest.Ca
     quiet = random.normal(0, 1e-4, 3 * SAMPLE_RATE).astype(np.float32)
     soundfile.write(tmp_path / "talk.wav", np.concatenate([quiet, spell("ABC"), quiet]), SAMPLE_RATE, subtype="FLOAT")
     line = ["transcribe", str(tmp_path / "talk.wav"), "--model", str(trained / "best.safetensors")]
-    assert main([*line, "--vad", "--format", "json"]) == 0
+    assert main([*line, "--format", "json"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["text"]
     assert all(2.5 < word["start"] < word["end"] < 3.5 + len(spell("ABC")) / SAMPLE_RATE for word in row["words"])
     out = tmp_path / "out"
     assert main([*line, "--out", str(out)]) == 0
-    assert main([*line, "--out", str(out), "--vad"]) == 0
+    assert main([*line, "--out", str(out), "--no-vad"]) == 0
     assert "1 transcribed" in capsys.readouterr().out.splitlines()[-1]
 
 

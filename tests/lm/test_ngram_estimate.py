@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asr.lm import LmError
 from asr.lm.ngram import NgramModel
 from asr.lm.ngram.estimate import FALLBACK, EstimateSettings, discounts, estimate
-from asr.lm.ngram.model import score_each
+from asr.lm.ngram.model import advance_each
 from asr.lm.ngram.trie import ngrams, spans
 from asr.lm.text import BEGIN
 from tests.lm.samples import sentences
@@ -24,10 +24,10 @@ SENTENCES = st.lists(st.lists(st.sampled_from("abcde"), max_size=8), min_size=1,
 
 def sums(model: NgramModel) -> list[float]:
     """Return the sum of the probabilities of all words but <s>, after each state of the model."""
-    words = np.array([i for i, word in enumerate(model.words) if word != BEGIN], np.int64)
+    words = np.array([i for i, word in enumerate(model.words) if word != BEGIN], np.int32)
     found = []
     for state in range(len(model.arrays.backoffs)):
-        log_probs = score_each(model.arrays, np.full(len(words), state, np.int64), words)
+        log_probs, _ = advance_each(model.arrays, np.full(len(words), state, np.int32), words)
         found.append(math.fsum(np.exp(log_probs)))
     return found
 
@@ -161,3 +161,14 @@ def test_error_of_a_full_disk_names_the_folder(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(OSError, match=rf"No space left.*{tmp_path}"):
         estimate([["a"]], EstimateSettings(folder=tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rare_words_are_unknown() -> None:
+    texts = [["a", "b", "c"], ["c", "a", "d"], ["a", "b"]]
+    found = estimate(texts, EstimateSettings(3, min_count=2))
+    expected = estimate([["a", "b", "c"], ["c", "a", "<unk>"], ["a", "b"]], EstimateSettings(3, vocabulary="abc"))
+    assert found.words == ("<unk>", "<s>", "</s>", "a", "b", "c")
+    assert same(found, expected)
+    for invalid in ({"min_count": 0}, {"min_count": 2, "vocabulary": "abc"}):
+        with pytest.raises(LmError, match="min_count"):
+            EstimateSettings(3, **invalid)

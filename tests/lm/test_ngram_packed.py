@@ -1,5 +1,8 @@
 """The packed file: the same model with rounded log-probabilities, smaller, and refused when damaged."""
 
+import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.lm import LmError
-from asr.lm.ngram import NgramModel, binary, packed
+from asr.lm.ngram import NgramModel, binary, packed, trie
 from asr.lm.ngram.estimate import EstimateSettings, estimate
-from tests.lm.samples import sentences
+from asr.lm.ngram.prune import prune
+from asr.lm.ngram.trie import spans
+from tests.lm.samples import ngram_scores, sentences
 
 
 @pytest.fixture
@@ -23,7 +28,11 @@ def test_round_trip_rounds_the_log_probs_only(model: NgramModel, tmp_path: Path)
     packed.write(path, model)
     found = binary.load(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["lm.bin"]
-    assert found.words == model.words and found.counts == model.counts
+    # Frequent words have low ids in the file.
+    order = np.array([model.words.index(word) for word in found.words], np.int32)
+    unigrams = model.arrays.log_probs[1 + order[1:]]
+    assert found.words[0] == "<unk>" and (unigrams[1:] <= unigrams[:-1]).all() and found.counts == model.counts
+    model = trie.reordered(model, order)
     for name in ("words", "first_child", "suffix"):
         assert np.array_equal(getattr(found.arrays, name), getattr(model.arrays, name))
     for name in ("log_probs", "backoffs"):
@@ -31,6 +40,27 @@ def test_round_trip_rounds_the_log_probs_only(model: NgramModel, tmp_path: Path)
         assert difference.max() <= packed.STEP / 2 + 1e-5
     # The search is compiled for read-only arrays.
     assert not any(array.flags.writeable for array in found.arrays)
+
+
+def test_pruned_model_without_all_suffixes(model: NgramModel, tmp_path: Path) -> None:
+    pruned = prune(model, 3e-3)
+    assert len(pruned.counts) == 3
+    packed.write(tmp_path / "lm.bin", pruned, 1e-6)
+    found = packed.read(tmp_path / "lm.bin")
+    for text in sentences(50, "abcdé"):
+        assert ngram_scores(found, text) == pytest.approx(ngram_scores(pruned, text), abs=1e-4)
+    first = trie.reordered(pruned, np.array([pruned.words.index(word) for word in found.words], np.int32))
+    assert np.array_equal(found.arrays.suffix, first.arrays.suffix)
+    # There are such n-grams: their suffix is shorter by more than one word.
+    shortest = spans(pruned.counts)[1][0]
+    assert (pruned.arrays.suffix[spans(pruned.counts)[2][0] :] < shortest).any()
+
+
+def test_read_format_1() -> None:
+    model = packed.read(Path(__file__).parent / "packed-1.bin")
+    expected = estimate(sentences(20, "ab"), EstimateSettings(2))
+    for text in sentences(10, "ab", seed=5):
+        assert ngram_scores(model, text) == pytest.approx(ngram_scores(expected, text), abs=1e-2)
 
 
 def test_perplexity_is_unchanged(model: NgramModel, tmp_path: Path) -> None:
@@ -63,12 +93,28 @@ def test_read_damaged_file(position: float, flip: int, cut: bool, tmp_path_facto
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["words", "first_child"])
-def test_read_inconsistent_file_with_a_correct_checksum(model: NgramModel, name: str, tmp_path: Path) -> None:
-    wrong = getattr(model.arrays, name).copy()
-    wrong[-2] += 10_000
+@pytest.mark.parametrize("name", ["words", "children"])
+@pytest.mark.parametrize("number", [1, -2])
+def test_read_inconsistent_file_with_a_correct_checksum(
+    number: int, name: str, model: NgramModel, tmp_path: Path
+) -> None:
     path = tmp_path / "lm.bin"
-    packed.write(path, NgramModel(model.words, model.counts, model.arrays._replace(**{name: wrong})))
+    packed.write(path, model)
+    prefix = struct.Struct("<17sIII")
+    magic, version, length, _ = prefix.unpack_from(path.read_bytes())
+    body = path.read_bytes()[prefix.size :]
+    header, start, parts = json.loads(body[:length]), length, []
+    for array, (count, size) in header["arrays"].items():
+        part = bytearray(zlib.decompress(body[start : start + size]))
+        start += size
+        if array == name:
+            # The highest byte of one number.
+            part[3 * count + number % count] = 1
+        parts.append(zlib.compress(part))
+        header["arrays"][array] = [count, len(parts[-1])]
+    encoded = json.dumps(header).encode()
+    body = b"".join([encoded, *parts])
+    path.write_bytes(prefix.pack(magic, version, len(encoded), zlib.crc32(body, len(encoded))) + body)
     with pytest.raises(LmError, match=r"lm\.bin: invalid content of a packed language model"):
         packed.read(path)
 
@@ -77,5 +123,5 @@ def test_read_newer_format(model: NgramModel, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(packed, "FORMAT", 9)
     packed.write(tmp_path / "lm.bin", model)
     monkeypatch.undo()
-    with pytest.raises(LmError, match="packed format 9, but this version reads format 1"):
+    with pytest.raises(LmError, match="packed format 9, but this version reads formats 1 to 2"):
         binary.load(tmp_path / "lm.bin")

@@ -8,7 +8,7 @@ import pytest
 from asr.lm import LmError
 from asr.lm.ngram import END, NgramModel
 from asr.lm.ngram.estimate import EstimateSettings, estimate
-from asr.lm.ngram.model import score_each
+from asr.lm.ngram.model import advance_each
 from asr.lm.ngram.prune import prune, renormalised
 from asr.lm.ngram.trie import keep, parents_of, spans
 from asr.lm.text import BEGIN
@@ -24,11 +24,9 @@ def model() -> NgramModel:
 
 def after(model: NgramModel, state: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return the log-probabilities of all words but <s> after a state."""
-    words = np.array([i for i, word in enumerate(model.words) if word != BEGIN], np.int64)
-    found: np.ndarray[tuple[int], np.dtype[np.float64]] = score_each(
-        model.arrays, np.full(len(words), state, np.int64), words
-    )
-    return found
+    words = np.array([i for i, word in enumerate(model.words) if word != BEGIN], np.int32)
+    log_probs, _ = advance_each(model.arrays, np.full(len(words), state, np.int32), words)
+    return log_probs
 
 
 def test_higher_threshold_keeps_fewer_ngrams_and_the_sums(model: NgramModel) -> None:

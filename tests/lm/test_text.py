@@ -1,8 +1,10 @@
 """Sentences of text files, manifests and standard input, plain and compressed, and errors that name the line."""
 
+import bz2
 import gzip
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +24,11 @@ READ = ["HELLO WORLD", "IT'S FINE", "ÉTÉ"]
 def text(folder: Path, lines: list[str], name: str = "a.txt") -> Path:
     path = folder / name
     data = "\n".join(lines).encode()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    if path.suffix == ".gz":
+        data = gzip.compress(data)
+    elif path.suffix == ".bz2":
+        data = bz2.compress(data)
+    path.write_bytes(data)
     return path
 
 
@@ -30,7 +36,7 @@ def reader(*paths: Path, normaliser: str = "upper", alphabet: str | None = None,
     return TextReader(TextSource(paths, normaliser, alphabet, ids))
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.bz2", "a"])
 def test_read_text_file(name: str, tmp_path: Path) -> None:
     path = text(tmp_path, LINES, name)
     found = reader(path, path)
@@ -40,6 +46,19 @@ def test_read_text_file(name: str, tmp_path: Path) -> None:
     # Another iteration starts over.
     assert len(list(found)) == found.sentences == 6
     assert list(reader(path, normaliser="none"))[:2] == ["hello, world", "it’s fine"]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:30] + b"#" + data[31:]])
+def test_read_damaged_bzip2_file(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    path = tmp_path / "a.txt.bz2"
+    path.write_bytes(damage(bz2.compress(b"one\n" * 100)))
+    with pytest.raises(LmError, match=r"a\.txt\.bz2:\d+: the compressed file is damaged or truncated"):
+        list(reader(path))
+
+
+def test_line_that_looks_like_the_head_of_a_bzip2_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("BZh9 is not a word\n")
+    assert list(reader(tmp_path / "a.txt")) == ["BZH9 IS NOT A WORD"]
 
 
 def test_byte_order_mark_is_removed(tmp_path: Path) -> None:

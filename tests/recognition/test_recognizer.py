@@ -1,14 +1,16 @@
 """Transcripts of waveforms, files and utterances."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from rapidfuzz.distance import Levenshtein
 
 import asr
-from asr import Recognizer, TranscribeOptions, audio, recognition
-from tests.conftest import SAMPLE_RATE, spell
+from asr import Recognizer, TranscribeOptions, Transcript, audio, recognition
+from tests.conftest import ROOT, SAMPLE_RATE, spell
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,16 @@ def test_options_choose_words_and_alternatives(recognizer: Recognizer) -> None:
     transcript = beam.transcribe(waveform, options=TranscribeOptions(nbest=3))
     assert transcript.text == "AB CA" and len(transcript.alternatives) == 2
     assert transcript.score > transcript.alternatives[0].score > transcript.alternatives[1].score
+
+
+def test_no_word_ends_after_the_recording(recognizer: Recognizer) -> None:
+    # The end of the last letter is within the last frame of 40 ms.
+    waveform = spell("AB CA")[: -round(0.1 * SAMPLE_RATE)]
+    beam = recognizer.with_decoder(asr.DecoderConfig(asr.DecoderSettings()))
+    for length in range(0, 640, 80):
+        transcript = beam.transcribe(waveform[length:], options=TranscribeOptions(words=True, nbest=3))
+        hypotheses = [transcript.words, *(other.words for other in transcript.alternatives)]
+        assert all(words[-1].end <= transcript.duration for words in hypotheses if words)
 
 
 def test_a_greedy_config_makes_a_greedy_recognizer(recognizer: Recognizer) -> None:
@@ -91,3 +103,62 @@ def test_empty_and_silent_waveforms_are_refused(recognizer: Recognizer) -> None:
         recognizer.transcribe(np.zeros(0, np.float32))
     with pytest.raises(audio.AudioError, match="digital silence"):
         recognizer.transcribe(np.zeros(SAMPLE_RATE, np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_integers_of_a_narrower_type_are_refused(recognizer: Recognizer, dtype: type[np.signedinteger]) -> None:
+    samples = (spell("CAB") * 32_767).astype(np.int16)
+    message = rf"samples of type {np.dtype(dtype)} from -\d+ to \d+ are int16 values; .*astype\(numpy\.int16\)"
+    with pytest.raises(audio.AudioError, match=message):
+        recognizer.transcribe(samples.astype(dtype))
+    scaled = samples.astype(dtype) << (8 * np.dtype(dtype).itemsize - 16)
+    assert recognizer.transcribe(scaled).text == "CAB" == recognizer.transcribe(samples).text
+    with pytest.raises(audio.AudioError, match="digital silence"):
+        recognizer.transcribe(np.zeros(SAMPLE_RATE, dtype))
+
+
+def test_a_file_object_is_transcribed(recognizer: Recognizer, tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, spell("AB CA"), SAMPLE_RATE)
+    expected = recognizer.transcribe_file(path)
+    assert recognizer.transcribe_file(io.BytesIO(path.read_bytes())) == expected
+    with path.open("rb") as file:
+        assert recognizer.transcribe_file(file) == expected
+    with pytest.raises(audio.AudioError, match=r"^file object: not a sound file"):
+        recognizer.transcribe_file(io.BytesIO(b"no sound"))
+    with path.open("rb") as file, pytest.raises(audio.AudioError, match=rf"^{path}: the file is empty"):
+        file.read()
+        recognizer.transcribe_file(file)
+    with pytest.raises(audio.AudioError, match="neither a path nor a file object opened in binary mode"):
+        recognizer.transcribe_file(io.StringIO("text"))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def english() -> Recognizer:
+    """The bundled model, decoding greedily."""
+    return asr.load("english-small", decoder="greedy")
+
+
+@pytest.mark.parametrize("gain", [0, -20, -50])
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
+def test_noise_has_no_words(english: Recognizer, exponent: float, gain: float) -> None:
+    count = 15 * SAMPLE_RATE
+    spectrum = np.fft.rfft(np.random.default_rng(4).standard_normal(count))
+    noise = np.fft.irfft(spectrum * np.maximum(np.fft.rfftfreq(count, 1 / SAMPLE_RATE), 10) ** (-exponent / 2), count)
+    noise *= 0.1 / noise.std() * 10 ** (gain / 20)
+    assert english.transcribe(noise) == Transcript("", duration=15.0)
+    loud = english.transcribe(noise, options=TranscribeOptions(words=True, vad=False))
+    assert all(word.confidence < 0.9 for word in loud.words)
+
+
+@pytest.mark.parametrize("level", [0.0, 3e-4])
+@pytest.mark.parametrize("whole", [120.0, 10.0])
+def test_silence_before_speech_adds_no_errors(english: Recognizer, whole: float, level: float) -> None:
+    spoken = audio.load(ROOT / "data/samples/sample-02.opus", SAMPLE_RATE)
+    before = np.random.default_rng(3).normal(0, level, 30 * SAMPLE_RATE).astype(np.float32)
+    found = english.transcribe(np.concatenate([before, spoken]), options=TranscribeOptions(words=True, whole=whole))
+    words = ["THE", "LAST", "TRAIN", "TO", "THE", "CITY", "LEAVES", "AT", "TEN", "MINUTES", "PAST", "ELEVEN"]
+    alone, after = (Levenshtein.distance(words, each.text.split()) for each in (english.transcribe(spoken), found))
+    assert after <= alone + 1
+    assert 30 <= found.words[0].start <= 31
+    assert found.words[-1].end <= 30 + len(spoken) / SAMPLE_RATE

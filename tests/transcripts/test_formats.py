@@ -1,6 +1,7 @@
 """The format of a file, reading in every format with its errors, and writing."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from asr import transcripts
 from asr.errors import AsrError
 from asr.transcripts import OUTPUT_FORMATS, TranscriptError, document, documents_by_suffix
-from asr.transcripts.records import FileResult
+from asr.transcripts.records import FileResult, Word
 from tests.transcripts.examples import WORDS, timed, untimed
 
 # The same rows in every format that has ids.
@@ -198,3 +199,18 @@ def test_text_without_word_times_lasts_as_long_as_the_recording(form: str, text:
 @pytest.mark.parametrize("form", OUTPUT_FORMATS)
 def test_every_format_can_be_encoded_for_any_name(form: str) -> None:
     document([timed(*WORDS, audio="\udce9.wav")], form).encode("utf-8")
+
+
+@pytest.mark.parametrize("form", ["json", "srt", "vtt", "ctm", "tsv", "textgrid"])
+def test_no_time_is_after_the_end_of_the_recording(form: str) -> None:
+    # The last frame is longer than what is left of the recording.
+    words = Word("A", 0.5, 1.28, 1.0), Word("B", 1.28, 1.32, 1.0), Word("C", 1.32, 1.36, 1.0)
+    written = document([timed(*words, duration=1.3)], form).replace("1,", "1.")
+    times = [float(time) for time in re.findall(r"\d\.\d{3}", written)]
+    if form == "ctm":
+        times = [float(line.split()[2]) + float(line.split()[3]) for line in written.splitlines()]
+    if form == "json":
+        row = json.loads(written)
+        times = [part[edge] for part in row["words"] + row["segments"] for edge in ("start", "end")]
+    assert max(times) == pytest.approx(1.3)
+    assert written.count("C") >= 1

@@ -102,7 +102,7 @@ def test_recordings_whose_names_cannot_differ_are_refused() -> None:
 
 
 def test_words_without_length_are_in_order() -> None:
-    lines = document([timed(Word("A", 1.0, 1.0, 1), Word("B", 1.0, 1.0, 1), duration=1.0)], "ctm")
+    lines = document([timed(Word("A", 1.0, 1.0, 1), Word("B", 1.0, 1.0, 1), duration=2.0)], "ctm")
     assert lines == "talk 1 1.000 0.001 A 1.0000\ntalk 1 1.001 0.001 B 1.0000\n"
 
 
@@ -114,3 +114,8 @@ def test_ctm_can_be_read_back(tmp_path_factory: pytest.TempPathFactory, result: 
         [row] = transcripts.read(path)
         assert (row.id, row.text) == ("talk", result.text)
         assert len(row.confidences) == len(row.text.split())
+
+
+def test_punctuation_between_spaces_is_no_word() -> None:
+    lines = document([timed(Word("Yes — !", 1.0, 2.0, 1))], "ctm")
+    assert lines == "talk 1 1.000 1.000 Yes 1.0000\n"

@@ -46,27 +46,36 @@ def build(model: NgramModel, alphabet: Alphabet, more: Iterable[str] = (), floor
     """
     words = [(word, number) for number, word in enumerate(model.words) if word[:1] != "<"]
     words += [(word, UNKNOWN) for word in dict.fromkeys(more) if word not in model.vocabulary]
-    spelled = [(alphabet.ids(word), number) for word, number in words]
-    entries = sorted((tuple(ids.tolist()), number) for ids, number in spelled if len(ids) and ids.all())
-    numbers = np.array([number for _, number in entries], np.int64)
+    ids = alphabet.ids("".join(word for word, _ in words))
+    lengths = np.array([len(word) for word, _ in words], np.int64)
+    # Words as rows of tokens, padded with 0, which is no token of an alphabet's character.
+    kind = np.min_scalar_type(len(alphabet)).newbyteorder(">")
+    rows = np.zeros((len(words), int(lengths.max(initial=0)) + 1), kind)
+    inside = np.arange(rows.shape[1]) < lengths[:, None]
+    rows[inside] = ids
+    usable = np.flatnonzero((lengths > 0) & ((rows > 0) == inside).all(axis=1))
+    # Big-endian numbers are sorted as bytes are.
+    order = usable[np.argsort(rows[usable].view(f"S{rows.dtype.itemsize * rows.shape[1]}")[:, 0], kind="stable")]
+    rows, lengths, numbers = rows[order], lengths[order], np.array([number for _, number in words], np.int64)[order]
     scores = np.maximum(model.unigram_log_probs(numbers), floor)
-    # Breadth first, one level at a time: the nodes of a level are the different prefixes of that length, in order.
-    groups: list[tuple[int, int, int]] = [(0, len(entries), 0)]
-    rows: list[tuple[int, int, int, float]] = []
-    tokens, best = [0], [float(scores.max(initial=-np.inf))]
-    for node, (begin, end, depth) in enumerate(groups):
-        word, first = OUTSIDE, len(groups)
-        if begin < end and len(entries[begin][0]) == depth and depth:
-            word = int(numbers[begin])
-            begin += 1  # noqa: PLW2901
-        while begin < end:
-            token = entries[begin][0][depth]
-            stop = begin
-            while stop < end and entries[stop][0][depth] == token:
-                stop += 1
-            groups.append((begin, stop, depth + 1))
-            tokens.append(token)
-            best.append(float(scores[begin:stop].max()))
-            begin = stop  # noqa: PLW2901
-        rows.append((first, tokens[node], word, best[node]))
-    return np.array([*rows, (len(groups), 0, OUTSIDE, -np.inf)], NODE)
+    shared = np.zeros(len(order), np.int64)
+    shared[1:] = np.logical_and.accumulate(rows[1:] == rows[:-1], axis=1).sum(axis=1)
+    # Breadth first: the nodes of a depth are the different prefixes of that length, in order. Each is the first row of
+    # its words, of which the first may be the prefix itself.
+    before, depth = np.zeros(1, np.int64), 0
+    levels, degrees = [np.array([(0, 0, OUTSIDE, scores.max(initial=-np.inf))], NODE)], []
+    while before.size:
+        depth += 1
+        nodes = np.flatnonzero((shared < depth) & (lengths >= depth))
+        degrees.append(np.bincount(np.searchsorted(before, nodes, side="right") - 1, minlength=len(before)))
+        level = np.zeros(len(nodes), NODE)
+        if nodes.size:
+            level["token"] = rows[nodes, depth - 1]
+            level["word"] = np.where(lengths[nodes] == depth, numbers[nodes], OUTSIDE)
+            level["best"] = np.maximum.reduceat(np.where(lengths >= depth, scores, -np.inf), nodes)
+        levels.append(level)
+        before = nodes
+    last = np.array([(0, 0, OUTSIDE, -np.inf)], NODE)
+    lexicon = np.concatenate([*levels, last])
+    lexicon["first_child"] = 1 + np.cumsum([0, *np.concatenate(degrees)])
+    return lexicon

@@ -19,6 +19,8 @@ from asr.lm.ngram.trie import MAX_ENTRIES, keys_of
 from asr.lm.text import BEGIN, END, LmError
 
 BEGIN_ID, END_ID = 1, 2
+# Words of a text that are replaced at a time.
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +33,13 @@ class Counts:
     suffix: Ints  # entries
 
 
-def write_text(sentences: Iterable[Sequence[str]], path: Path, vocabulary: Iterable[str] | None) -> tuple[str, ...]:
+def write_text(
+    sentences: Iterable[Sequence[str]], path: Path, vocabulary: Iterable[str] | None, min_count: int = 1
+) -> tuple[str, ...]:
     """Write each sentence as <s>, words, </s> in 32-bit ids, and return the words by id.
 
-    With a vocabulary, all other words are <unk>. Raises LmError if there is no sentence, or a word that an ARPA file
-    cannot represent.
+    With a vocabulary, all other words are <unk>; so are words that occur less than `min_count` times. Raises LmError if
+    there is no sentence, or a word that an ARPA file cannot represent.
     """
     ids: defaultdict[str, int] = defaultdict()
     ids.default_factory = ids.__len__
@@ -58,7 +62,21 @@ def write_text(sentences: Iterable[Sequence[str]], path: Path, vocabulary: Itera
         # Bytes are split at ASCII white space only, as ARPA files are.
         if word.encode().split() != [word.encode()]:
             raise LmError(f"the word {word!r} is empty or contains white space")
-    return tuple(ids)
+    return _without_rare(tuple(ids), path, min_count) if min_count > 1 else tuple(ids)
+
+
+def _without_rare(words: tuple[str, ...], path: Path, min_count: int) -> tuple[str, ...]:
+    """Replace rare words of a text by <unk>, and return the other words by their new ids."""
+    text = np.memmap(path, np.int32, "r+")
+    counts = np.zeros(len(words), np.int64)
+    for start, end in _chunks(len(text), _BLOCK):
+        counts += np.bincount(text[start:end], minlength=len(words))
+    kept = counts >= min_count
+    kept[[UNKNOWN_ID, BEGIN_ID, END_ID]] = True
+    new_ids = np.where(kept, np.cumsum(kept) - 1, UNKNOWN_ID).astype(np.int32)
+    for start, end in _chunks(len(text), _BLOCK):
+        text[start:end] = new_ids[text[start:end]]
+    return tuple(word for word, keep in zip(words, kept.tolist(), strict=True) if keep)
 
 
 def count(text: Path, words: int, order: int, chunk: int) -> Iterator[Counts]:

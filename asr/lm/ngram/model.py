@@ -99,12 +99,12 @@ def walk(arrays: Arrays, state: int, words: Longs) -> Doubles:
 
 
 @compiled
-def score_each(arrays: Arrays, states: Longs, words: Longs) -> Doubles:
-    """Return the natural log-probability of each word after its own state."""
-    log_probs = np.empty(len(words), np.float64)
+def advance_each(arrays: Arrays, states: Ints, words: Ints) -> tuple[Doubles, Ints]:
+    """Return the natural log-probability of each word after its own state, and the next states."""
+    log_probs, following = np.empty(len(words), np.float64), np.empty(len(words), np.int32)
     for i in range(len(words)):
-        log_probs[i] = advance(arrays, states[i], words[i])[0]
-    return log_probs
+        log_probs[i], following[i] = advance(arrays, states[i], words[i])
+    return log_probs, following
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from asr.lm.ngram.model import Arrays, Doubles, Longs, NgramModel, score_each
+from asr.lm.ngram.model import Arrays, Doubles, Longs, NgramModel, advance_each
 from asr.lm.ngram.trie import keep, parents_of, spans
 from asr.lm.text import BEGIN, END, LmError
 
@@ -76,9 +76,7 @@ def renormalised(model: NgramModel) -> NgramModel:
 def _order(arrays: Arrays, lower: tuple[int, int], upper: tuple[int, int]) -> _Order:
     parents = parents_of(arrays, *upper).astype(np.int64)
     log_probs = arrays.log_probs[slice(*upper)].astype(np.float64)
-    backed_off = score_each(
-        arrays, arrays.suffix[parents].astype(np.int64), arrays.words[slice(*upper)].astype(np.int64)
-    )
+    backed_off, _ = advance_each(arrays, arrays.suffix[parents], arrays.words[slice(*upper)])
     contexts, size = parents - lower[0], lower[1] - lower[0]
     rest, rest_lower = (
         1.0 - np.bincount(contexts, np.exp(logs), minlength=size).astype(np.float64) for logs in (log_probs, backed_off)

@@ -48,9 +48,10 @@ def suffixes(keys: Longs, suffix: Ints, parents: Ints, words: Ints) -> Ints:
 
     `keys` and `suffix` hold all lower orders, with a unigram of each word; `suffix` starts with entry 0.
     """
-    entries = np.full(len(words), -1, np.int64)
     contexts = suffix[parents].astype(np.int64)
-    remaining = np.arange(len(words))
+    # The suffix of a bigram is a unigram, which is found without a search.
+    entries = np.where(contexts == 0, 1 + words.astype(np.int64), -1)
+    remaining = np.flatnonzero(contexts)
     while remaining.size:
         entries[remaining] = find(keys, contexts[remaining], words[remaining])
         remaining = remaining[entries[remaining] < 0]
@@ -130,3 +131,22 @@ def keep(model: NgramModel, kept: npt.NDArray[np.bool_]) -> NgramModel:
             )
         )
     return assemble(model.words, levels)
+
+
+def reordered(model: NgramModel, order: Ints) -> NgramModel:
+    """Return the same model with other word ids: word `order[i]` gets the id i. <unk> must keep its id."""
+    arrays = model.arrays
+    new_ids, entries = np.empty_like(order), np.zeros(len(arrays.words), np.int32)
+    new_ids[order] = np.arange(len(order), dtype=order.dtype)
+    levels = []
+    for start, end in spans(model.counts):
+        parents, words = entries[parents_of(arrays, start, end)], new_ids[arrays.words[start:end]]
+        by_key = np.argsort(keys_of(parents, words))
+        entries[start + by_key] = np.arange(start, end, dtype=np.int32)
+        old = start + by_key
+        backoffs = arrays.backoffs[old] if end <= len(arrays.backoffs) else np.empty(0)
+        # Suffixes are of lower orders, which have their new entries.
+        levels.append(
+            Level(parents[by_key], words[by_key], arrays.log_probs[old], backoffs, entries[arrays.suffix[old]])
+        )
+    return assemble([model.words[i] for i in order], levels)
