@@ -61,9 +61,7 @@ def perplexity(
 
 @lm.command(short_help="Interpolate n-gram models.")
 @click.argument("models", nargs=-1, required=True, metavar="LM...", type=options.FILE)
-@click.option(
-    "--out", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Model file to write."
-)
+@click.option("--out", "-o", required=True, type=options.OUTPUT, help="Model file to write.")
 @click.option("--weights", metavar="W,W,…", help="The weight of each model; they are divided by their sum.")
 @click.option("--dev", type=options.TEXT, help="Text for which the best weights are computed.")
 @click.option(
@@ -99,9 +97,8 @@ def mix(
     from asr.lm.ngram.prune import prune
 
     if not out.name.endswith(NGRAM_SUFFIXES):
-        raise click.UsageError(f"--out {out}: the name must end with {', '.join(NGRAM_SUFFIXES)}")
-    if any(out.exists() and out.samefile(path) for path in models):
-        raise click.UsageError(f"--out {out} would overwrite an input file")
+        raise click.UsageError(f"--out {out}: the name must end with {' or '.join(NGRAM_SUFFIXES)}")
+    options.check_outputs(out)
     if len(models) > 1 and (weights is None) == (dev is None):
         raise click.UsageError("give the weights of the models (--weights), or a text to find them with (--dev)")
     if recurrent := [path for path in models if is_recurrent(path)]:

@@ -8,6 +8,7 @@ import io
 from dataclasses import dataclass
 from functools import lru_cache
 
+import librosa
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from scipy import signal
 from asr import audio
 
 Waveform = NDArray[np.float32]
-# Hz and samples per second of the telephone band; the constant of mu-law (ITU-T G.711).
-_TELEPHONE_BAND, _TELEPHONE_RATE, _MU = (300.0, 3400.0), 8000, 255.0
+# Hz and samples per second of the telephone band.
+_TELEPHONE_BAND, _TELEPHONE_RATE = (300.0, 3400.0), 8000
 # Voices that talk at once in babble; seconds of reverberation; dB of the direct sound above the reverberation.
 _VOICES, _REVERBERATION, _DIRECT = (3, 8), (0.15, 0.8), (-3.0, 12.0)
 _CODECS = (("MP3", "MPEG_LAYER_III"), ("OGG", "OPUS"), ("OGG", "VORBIS"))
@@ -169,14 +170,10 @@ def telephone(waveform: Waveform, sample_rate: int) -> Waveform:
     """Return the waveform (samples,) as a telephone transmits it: 300 to 3400 Hz at 8 kHz, in mu-law."""
     narrow = audio.resample(waveform, sample_rate, _TELEPHONE_RATE)
     sections = signal.butter(4, _TELEPHONE_BAND, "bandpass", fs=_TELEPHONE_RATE, output="sos")
-    narrow = signal.sosfilt(sections, narrow)
-    narrow = np.clip(narrow, -1, 1)
-    coded = np.round(np.sign(narrow) * np.log1p(_MU * np.abs(narrow)) / np.log1p(_MU) * 127) / 127
-    narrow = np.sign(coded) * np.expm1(np.abs(coded) * np.log1p(_MU)) / _MU
-    wide = audio.resample(narrow.astype(np.float32), _TELEPHONE_RATE, sample_rate)
-    return (
-        np.resize(wide, len(waveform)) if len(wide) >= len(waveform) else np.pad(wide, (0, len(waveform) - len(wide)))
-    )
+    narrow = np.clip(signal.sosfilt(sections, narrow), -1, 1)
+    narrow = librosa.mu_expand(librosa.mu_compress(narrow)).astype(np.float32)
+    wide = audio.resample(narrow, _TELEPHONE_RATE, sample_rate)
+    return np.asarray(librosa.util.fix_length(wide, size=len(waveform)), np.float32)
 
 
 def coded(waveform: Waveform, sample_rate: int, random: np.random.Generator) -> Waveform:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from asr.features.normalisation import loudest, normalisation, peak_bands
+from asr.features.normalisation import loudest, normalisation, peak_bands, relative
 from asr.features.settings import FeatureSettings, Matrices
 
 # The frames over which librosa.feature.delta fits its slopes.
@@ -49,19 +49,18 @@ class Frontend:
         peaks: NDArray[np.float32] = decibels[peak_bands(self.settings)].amax(dim=0).cpu().numpy()
         return peaks
 
+    def level(self, decibels: Tensor) -> float:
+        """Return the level that energies (mel_bands, T) are relative to, T > 0."""
+        return loudest(self.peaks(decibels), self.settings)
+
     def coefficients(self, decibels: Tensor, level: float | None = None) -> Tensor:
         """Return the features (T, F), not normalised, of energies (mel_bands, T).
 
-        level: what `loudest` returns for the whole recording; the default is that of these energies.
+        level: that of the whole recording; the default is that of these energies.
         """
         if not decibels.shape[1]:
             return decibels.new_zeros(0, self.settings.dimension)
-        if self.settings.top_db or self.settings.normalisation == "speech":
-            level = loudest(self.peaks(decibels), self.settings) if level is None else level
-            if self.settings.normalisation == "speech":
-                decibels, level = decibels - level, 0.0
-            if self.settings.top_db:
-                decibels = decibels.clamp(min=level - self.settings.top_db)
+        decibels = relative(decibels, self.settings, self.level(decibels) if level is None else level)
         rows = [self._dct @ decibels]
         for slopes in self._slopes:
             padded = functional.pad(rows[0][:, None], (DELTA_CONTEXT,) * 2, mode="replicate")

@@ -7,11 +7,17 @@ pauses does not matter and a distant speaker after a close one has statistics of
 """
 
 from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.features.settings import Features, FeatureSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Energies = TypeVar("Energies", Features, "Tensor")
 
 # Seconds: the width of the running median; sounds of half its width do not raise the level.
 _MEDIAN = 0.31
@@ -62,11 +68,9 @@ class RunningStatistics:
         self._blocks: list[NDArray[np.int32]] = []
         self._sums: list[NDArray[np.float64]] = []
 
-    def add(self, frames: Features, chosen: NDArray[np.bool_] | None = None) -> None:
-        """Add the next frames (T, F), not normalised. chosen (T,): the frames that may be speech (default: all)."""
+    def add(self, frames: Features) -> None:
+        """Add the next frames (T, F), not normalised."""
         speech = speech_frames(frames, self._settings)
-        if chosen is not None:
-            speech &= chosen
         before = self._count + np.cumsum(speech) - speech
         self._blocks.append((before // _BLOCK).astype(np.int32))
         rows = frames[speech].astype(np.float64)
@@ -121,11 +125,11 @@ def loudest(peaks: NDArray[np.float32], settings: FeatureSettings) -> float:
     return max(float(np.median(windows[row : row + _ROWS], axis=1).max()) for row in range(0, len(windows), _ROWS))
 
 
-def relative(decibels: Features, settings: FeatureSettings, loudest: float) -> Features:
-    """Return energies in dB as the settings say: relative to the loudest, and raised to `top_db` below it."""
+def relative(decibels: Energies, settings: FeatureSettings, level: float) -> Energies:
+    """Return energies in dB as the settings say: relative to the level, and raised to `top_db` below it."""
     if settings.normalisation == "speech":
-        decibels, loudest = decibels - np.float32(loudest), 0.0
-    return np.maximum(decibels, np.float32(loudest - settings.top_db)) if settings.top_db else decibels
+        decibels, level = decibels - level, 0.0
+    return decibels.clip(min=level - settings.top_db) if settings.top_db else decibels
 
 
 @lru_cache(maxsize=8)

@@ -27,7 +27,8 @@ class FeatureSettings:
     """Settings of the features. `window` and `hop` in s, frequencies in Hz (`high_frequency` 0: half the sample rate).
 
     `deltas`: 0, 1 (first differences are added) or 2 (and second differences). `top_db`: energies are raised to at
-    least this many dB below the loudest one of the utterance; 0: only to 100 dB below that of a full-scale sample.
+    least this many dB below the loudest one of the utterance, of `speech` normalisation below its level; 0: only to 100
+    dB below that of a full-scale sample, of `speech` to 200.
 
     `normalisation`: each coefficient to mean 0 and variance 1: `speech` (over the speech around each frame, after the
     level is set: independent of gain and silence), `utterance` (over the utterance), `corpus` (over the training

@@ -1,6 +1,6 @@
 """MFCC features of a recording that is read in blocks, so that it is never in memory as a whole."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -22,19 +22,11 @@ _LAST_PASS = 4.0
 
 
 @dataclass(frozen=True)
-class FrameRange:
-    """The frames from `first` up to, but not including, `end`."""
-
-    first: int
-    end: int
-
-
-@dataclass(frozen=True, eq=False)
-class EnergyLevels:
-    """The level that energies are relative to, and the mean level of each frame (T,), in dB."""
+class Measured:
+    """The level in dB that energies are relative to, and T, the number of frames."""
 
     level: float
-    levels: NDArray[np.float32]
+    frames: int
 
 
 def split(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -76,45 +68,34 @@ class BlockFeatures:
         """Return how often the blocks are read in all."""
         return 3 if settings.normalisation in ("speech", "utterance") else 2
 
-    def measure_levels(self) -> EnergyLevels:
-        """Read the recording once and return its levels."""
-        peaks, levels = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
-        for decibels in self._energies():
-            peaks.append(self._frontend.peaks(decibels))
-            power = torch.pow(10.0, decibels / 10).mean(dim=0)
-            levels.append((10 * torch.log10(power)).cpu().numpy())
-        return EnergyLevels(loudest(np.concatenate(peaks), self._frontend.settings), np.concatenate(levels))
+    def measure(self) -> Measured:
+        """Read the recording once and return its level and its length."""
+        peaks = np.concatenate([self._frontend.peaks(decibels) for decibels in self._energies()])
+        return Measured(loudest(peaks, self._frontend.settings), len(peaks))
 
-    def frames(self, levels: EnergyLevels, ranges: Sequence[FrameRange]) -> Iterator[Tensor]:
-        """Yield all frames (n, F) in blocks; `speech` and `utterance` use the statistics of the ranges only."""
-        parts, first = self._normalisation(levels, ranges), 0
-        for frames in self._coefficients(levels.level):
+    def frames(self, level: float) -> Iterator[Tensor]:
+        """Yield all frames (n, F) in blocks. level: the level that `measure` returns."""
+        parts, first = self._normalisation(level), 0
+        for frames in self._coefficients(level):
             mean, scale = (torch.from_numpy(part).to(frames.device) for part in parts(first, first + len(frames)))
             yield (frames - mean) / scale
             first += len(frames)
 
-    def _normalisation(
-        self, levels: EnergyLevels, ranges: Sequence[FrameRange]
-    ) -> Callable[[int, int], tuple[Features, Features]]:
+    def _normalisation(self, level: float) -> Callable[[int, int], tuple[Features, Features]]:
         """Return a function from the first frame and the end of a block to its mean and scale."""
         settings = self._frontend.settings
-        chosen = np.zeros(len(levels.levels), bool)
-        for part in ranges:
-            chosen[part.first : part.end] = True
-        if settings.normalisation not in ("speech", "utterance"):
-            fixed = normalisation(np.zeros((0, settings.dimension), np.float32), settings)
-            return lambda first, end: fixed
-        running, statistics, first = RunningStatistics(settings), Statistics(settings.dimension), 0
-        for block in self._coefficients(levels.level):
-            frames, kept = block.cpu().numpy(), chosen[first : first + len(block)]
-            if settings.normalisation == "speech":
-                running.add(frames, kept)
-            else:
-                statistics.add(frames[kept])
-            first += len(frames)
         if settings.normalisation == "speech":
+            running = RunningStatistics(settings)
+            for block in self._coefficients(level):
+                running.add(block.cpu().numpy())
             return running.finish().of
-        whole = statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
+        if settings.normalisation == "utterance":
+            statistics = Statistics(settings.dimension)
+            for block in self._coefficients(level):
+                statistics.add(block.cpu().numpy())
+            whole = statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
+        else:
+            whole = normalisation(np.zeros((0, settings.dimension), np.float32), settings)
         return lambda first, end: whole
 
     def _coefficients(self, level: float) -> Iterator[Tensor]:

@@ -19,7 +19,7 @@ from asr.config import check_ranges
 from asr.decoding import LogProbs
 from asr.errors import AsrError
 from asr.features.frontend import Frontend
-from asr.features.streaming import BlockFeatures, Blocks, FrameRange
+from asr.features.streaming import BlockFeatures, Blocks
 from asr.model import Model, StreamState, output_length
 from asr.model.checkpoint import ModelFileSettings
 
@@ -69,25 +69,19 @@ DEFAULT_OPTIONS = TranscribeOptions()
 
 
 @dataclass(frozen=True)
-class Window:
-    """Input frames that are computed together, and the output frames that are kept of the result.
+class FrameRange:
+    """The frames from `first` up to, but not including, `end`."""
 
-    `starts`, `ends`: whether it is the first or the last window of a stretch of speech.
-    """
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """Input frames that are computed together, and the output frames that are kept of the result."""
 
     inputs: FrameRange
     kept: FrameRange
-    starts: bool
-    ends: bool
-
-
-@dataclass(frozen=True, eq=False)
-class WindowOutput:
-    """Log-probabilities (n, V) of the output frames from `first` on; `ends`: a stretch of speech ends here."""
-
-    first: int
-    log_probs: LogProbs
-    ends: bool
 
 
 @dataclass(frozen=True)
@@ -108,25 +102,27 @@ class AcousticModel:
             features = [self.frontend(waveform) for waveform in waveforms]
             return _computed(self.network, features)
 
-    def windowed(self, blocks: Blocks, options: TranscribeOptions) -> Iterator[WindowOutput]:
-        """Compute a recording of any length, given in blocks that can be read several times, window by window."""
+    def windowed(self, blocks: Blocks, options: TranscribeOptions) -> Iterator[LogProbs]:
+        """Compute a recording of any length, given in blocks that can be read several times, window by window.
+
+        Yield log-probabilities (n, V) of consecutive output frames.
+        """
         features, settings = BlockFeatures(self.frontend, blocks), self.settings.features
-        levels = features.measure_levels()
-        reduction = self.settings.model.time_reduction
-        ranges = [FrameRange(0, len(levels.levels))]
+        measured = features.measure()
         overlap = options.overlap if self.settings.model.bidirectional else 0.0
         window, shared = (round(seconds / settings.hop) for seconds in (options.window, overlap))
-        windows = plan_windows(ranges, window, shared, reduction)
+        windows = plan_windows(measured.frames, window, shared, self.settings.model.time_reduction)
         together = options.batch_seconds or max(self.batch_seconds(options), _WINDOWS * options.window)
-        rows = zip(windows, _window_features(features.frames(levels, ranges), windows), strict=True)
+        rows = _window_features(features.frames(measured.level), windows)
         if self.settings.model.bidirectional:
-            yield from _joined(self.network, rows, round(together / settings.hop))
+            pairs = zip(windows, rows, strict=True)
+            yield from _joined(self.network, pairs, round(together / settings.hop))
         else:
             yield from _continued(self.network, rows)
 
 
-def plan_windows(ranges: Iterable[FrameRange], window: int, overlap: int, reduction: int) -> list[Window]:
-    """Plan the windows of stretches of speech, each of which begins at a multiple of `reduction`.
+def plan_windows(frames: int, window: int, overlap: int, reduction: int) -> list[Window]:
+    """Plan the windows of a recording of some frames.
 
     `reduction`: the model's time reduction. `window` and `overlap` are in frames; both are rounded to whole output
     frames, so that the output frames are those of the whole recording.
@@ -134,14 +130,13 @@ def plan_windows(ranges: Iterable[FrameRange], window: int, overlap: int, reduct
     overlap -= overlap % (2 * reduction)
     window = max(window - window % reduction, 2 * overlap, reduction)
     windows = []
-    for stretch in ranges:
-        first = kept = stretch.first
-        while kept < stretch.end:
-            end = min(first + window, stretch.end)
-            kept_end = end if end == stretch.end else end - overlap // 2
-            output = FrameRange(kept // reduction, output_length(kept_end, reduction))
-            windows.append(Window(FrameRange(first, end), output, first == stretch.first, end == stretch.end))
-            first, kept = end - overlap, kept_end
+    first = kept = 0
+    while kept < frames:
+        end = min(first + window, frames)
+        kept_end = end if end == frames else end - overlap // 2
+        output = FrameRange(kept // reduction, output_length(kept_end, reduction))
+        windows.append(Window(FrameRange(first, end), output))
+        first, kept = end - overlap, kept_end
     return windows
 
 
@@ -166,7 +161,7 @@ def _window_features(frames: Iterable[Tensor], windows: Sequence[Window]) -> Ite
         yield torch.cat(waiting)[window.inputs.first - first : window.inputs.end - first]
 
 
-def _joined(network: Model, rows: Iterable[tuple[Window, Tensor]], together: int) -> Iterator[WindowOutput]:
+def _joined(network: Model, rows: Iterable[tuple[Window, Tensor]], together: int) -> Iterator[LogProbs]:
     """Compute independent windows in batches of at most `together` frames, padding included, or of one window."""
     batch: list[tuple[Window, Tensor]] = []
     longest = 0
@@ -180,21 +175,20 @@ def _joined(network: Model, rows: Iterable[tuple[Window, Tensor]], together: int
         yield from _batch_output(network, batch)
 
 
-def _batch_output(network: Model, batch: Sequence[tuple[Window, Tensor]]) -> Iterator[WindowOutput]:
+def _batch_output(network: Model, batch: Sequence[tuple[Window, Tensor]]) -> Iterator[LogProbs]:
     with torch.inference_mode():
         outputs = _computed(network, [row for _, row in batch])
     for (window, _), log_probs in zip(batch, outputs, strict=True):
         start = window.inputs.first // network.settings.time_reduction
         # A view would keep the whole batch in memory.
-        kept = log_probs[window.kept.first - start : window.kept.end - start].copy()
-        yield WindowOutput(window.kept.first, kept, window.ends)
+        yield log_probs[window.kept.first - start : window.kept.end - start].copy()
 
 
-def _continued(network: Model, rows: Iterable[tuple[Window, Tensor]]) -> Iterator[WindowOutput]:
+def _continued(network: Model, rows: Iterable[Tensor]) -> Iterator[LogProbs]:
     """Compute the windows of a forward-only network one after the other, from state to state."""
     state: StreamState | None = None
-    for window, row in rows:
+    for row in rows:
         with torch.inference_mode():
-            output = network(row[None], torch.tensor([len(row)], device=row.device), None if window.starts else state)
+            output = network(row[None], torch.tensor([len(row)], device=row.device), state)
         state = output.state
-        yield WindowOutput(window.kept.first, output.log_probs[0].cpu().numpy(), window.ends)
+        yield output.log_probs[0].cpu().numpy()

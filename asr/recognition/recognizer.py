@@ -124,7 +124,7 @@ class Recognizer:
             if recordings[0].reader:
                 blocks = self._blocks(recordings[0], None, on_progress)
                 outputs = self._acoustic.windowed(blocks, DEFAULT_OPTIONS)
-                batch = [np.concatenate([output.log_probs for output in outputs])]
+                batch = [np.concatenate(list(outputs))]
             else:
                 waveforms = [recording.waveforms[0] for recording in recordings]
                 batch = self._acoustic.log_probs([waveform for waveform in waveforms if waveform is not None])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asr.decoding import GreedyDecoder, LogProbs
-from asr.recognition.inference import WindowOutput
 from asr.recognition.vad import runs
 from asr.text import BLANK, Alphabet
 from asr.transcripts.records import Hypothesis
@@ -53,23 +52,19 @@ class _Combination:
         )
 
 
-def segments(outputs: Iterable[WindowOutput], alphabet: Alphabet, seconds_per_frame: float) -> Iterator[LogProbSegment]:
-    """Yield segments of consecutive outputs; a segment also ends where a stretch of speech does."""
+def segments(outputs: Iterable[LogProbs], alphabet: Alphabet, seconds_per_frame: float) -> Iterator[LogProbSegment]:
+    """Yield segments of the log-probabilities (n, V) of consecutive windows."""
     longest = round(_LONGEST / seconds_per_frame)
     waiting: LogProbs | None = None
     first = 0
     for output in outputs:
-        if waiting is None:
-            waiting, first = output.log_probs, output.first
-        else:
-            waiting = np.concatenate([waiting, output.log_probs])
+        waiting = output if waiting is None else np.concatenate([waiting, output])
         while len(waiting) > longest:
             end = _segment_end(waiting[:longest], alphabet, seconds_per_frame)
             yield LogProbSegment(first * seconds_per_frame, waiting[:end])
             waiting, first = waiting[end:], first + end
-        if output.ends:
-            yield LogProbSegment(first * seconds_per_frame, waiting)
-            waiting = None
+    if waiting is not None:
+        yield LogProbSegment(first * seconds_per_frame, waiting)
 
 
 def _segment_end(log_probs: LogProbs, alphabet: Alphabet, seconds_per_frame: float) -> int:

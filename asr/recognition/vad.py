@@ -26,6 +26,8 @@ HOP, _WINDOW = 0.020, 0.032
 _BANDS, _LOW, _HIGH, _RANGE = 24, 100.0, 3800.0, 50.0
 # Decibels per frame by which the loudest level falls and the quietest one rises; the limit of the distance from them.
 _FALL, _RISE, _FAR = 0.05, 0.05, 50.0
+# Frames that a level must last to be the loudest one: a click is shorter.
+_LASTING = 4
 FEATURES = _BANDS + 2
 # The output of the network belongs to the frame that is this many frames back.
 LOOK_AHEAD = 8
@@ -59,6 +61,7 @@ class Features:
         self._waiting = np.zeros(0, np.float32)
         self._samples = self._frames = 0
         self._loudest, self._quietest = -np.inf, np.inf
+        self._recent = np.full(_LASTING - 1, -np.inf)
 
     def add(self, block: Values) -> Values:
         """Return the features (n, FEATURES) of the frames that samples complete."""
@@ -93,12 +96,14 @@ class Features:
         shape = np.where(sounds[:, None], shape - shape.mean(axis=1, keepdims=True), 0.0)
         level = gain + 10 * np.log10(np.where(sounds, power.mean(axis=1), 1.0))
         steps = np.arange(1, len(level) + 1)
+        recent = np.concatenate([self._recent, np.where(sounds, level, -np.inf)])
+        lasting = np.lib.stride_tricks.sliding_window_view(recent, _LASTING).min(axis=1)
         # The loudest level falls and the quietest rises with time.
-        loudest = np.maximum.accumulate(np.append(self._loudest, np.where(sounds, level, -np.inf) + _FALL * steps))
+        loudest = np.maximum.accumulate(np.append(self._loudest, lasting + _FALL * steps))
         quietest = np.minimum.accumulate(np.append(self._quietest, np.where(sounds, level, np.inf) - _RISE * steps))
         loudest, quietest = loudest[1:] - _FALL * steps, quietest[1:] + _RISE * steps
-        self._loudest, self._quietest = float(loudest[-1]), float(quietest[-1])
-        below = np.where(sounds, np.minimum(loudest - level, _FAR), _FAR)
+        self._loudest, self._quietest, self._recent = float(loudest[-1]), float(quietest[-1]), recent[1 - _LASTING :]
+        below = np.where(sounds, np.clip(loudest - level, 0.0, _FAR), _FAR)
         above = np.where(sounds, np.minimum(level - quietest, _FAR), 0.0)
         return np.column_stack([shape / 10, below / 20, above / 20]).astype(np.float32)
 
@@ -183,6 +188,8 @@ def speech(probability: Values, hop: int, samples: int) -> list[SampleRange]:
     They are ordered and lie within `samples` samples, with a pause of silence around and between them.
     """
     click, padding, least = (round(seconds / HOP * hop) for seconds in (_CLICK, _PADDING, _LEAST))
+    if 0 < samples < least:
+        return [SampleRange(0, samples)]
     ranges: list[SampleRange] = []
     for first, end in runs(probability > _END):
         if (end - first) * hop < click or not (probability[first:end] > _BEGIN).any():

@@ -36,7 +36,7 @@ class NoiseError(AsrError):
 
 @dataclass(frozen=True)
 class Item:
-    """One utterance at one speed. Without tokens it is scored, but has no loss."""
+    """One utterance at one speed, `frames` in its longest copy. Without tokens it is scored, but has no loss."""
 
     id: str
     text: str
@@ -277,13 +277,15 @@ def load(
     speeds = tuple(copies[0].speed for copies in source.copies)
     known = ~np.isin(encoded.rows, encoded.outside)
     rows, indices, frames, trained, unalignable = [], [], [], [], []
-    for index, (clean, *_) in enumerate(by_speed):
+    for index, (clean, *distorted) in enumerate(by_speed):
+        # Distorted copies may be longer; batches must have room for them.
+        longest = np.max([clean.lengths, *(copy.lengths for copy in distorted)], axis=0)
         fits = output_length(clean.lengths, time_reduction) >= encoded.needed
         unalignable += [kept[row].id + _at_speed(speeds[index]) for row in np.flatnonzero(~fits).tolist()]
         chosen = np.arange(len(kept), dtype=np.int32) if source.keep_all else np.flatnonzero(fits).astype(np.int32)
         rows.append(chosen)
         indices.append(np.full(len(chosen), index, np.int8))
-        frames.append(clean.lengths[chosen].astype(np.int32))
+        frames.append(longest[chosen].astype(np.int32))
         trained.append((fits & known)[chosen])
     return Dataset(
         ids=tuple(utterance.id for utterance in kept),

@@ -106,8 +106,8 @@ def test_mix_ngram_models(texts: Path, tmp_path: Path, capsys: pytest.CaptureFix
         (["{lm}", "{lm}", "--out", "x.bin"], "give the weights of the models"),
         (["{lm}", "{lm}", "--out", "x.bin", "--weights", "1,0"], "--weights 1,0: expected 2 positive numbers"),
         (["{lm}", "{lm}", "--out", "x.bin", "--weights", "a"], "--weights a: expected 2 positive numbers"),
-        (["{lm}", "--out", "x.txt"], "--out x.txt: the name must end with .arpa, .arpa.gz, .bin"),
-        (["{lm}", "--out", "{lm}"], "would overwrite an input file"),
+        (["{lm}", "--out", "x.txt"], "--out x.txt: the name must end with .arpa or .arpa.gz or .bin"),
+        (["{lm}", "--out", "{lm}"], "would overwrite the input file"),
     ],
 )
 def test_mix_with_wrong_options(

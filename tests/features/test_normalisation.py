@@ -11,7 +11,7 @@ from asr.features import FeatureSettings, normalise
 from asr.features.frontend import Frontend
 from asr.features.normalisation import RunningStatistics, loudest, normalisation, peak_bands, relative, speech_frames
 from asr.features.reference import matrices, mfcc, unnormalised
-from asr.features.streaming import BlockFeatures, FrameRange
+from asr.features.streaming import BlockFeatures
 
 RATE = 16_000
 SPEECH = FeatureSettings(normalisation="speech", top_db=75.0)
@@ -158,8 +158,7 @@ def test_torch_and_blocks_compute_the_same_features(deltas: int) -> None:
     whole = frontend(waveform).numpy()
     np.testing.assert_allclose(whole, mfcc(waveform, chosen), atol=2e-3)
     features = BlockFeatures(frontend, lambda: [waveform[n : n + 7001] for n in range(0, len(waveform), 7001)])
-    levels = features.measure_levels()
-    blocks = torch.cat(list(features.frames(levels, [FrameRange(0, len(levels.levels))]))).numpy()
+    blocks = torch.cat(list(features.frames(features.measure().level))).numpy()
     np.testing.assert_allclose(blocks, whole, atol=2e-3)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from asr.audio import AudioError
 from asr.features import FeatureSettings
-from asr.features.streaming import BlockFeatures, Blocks, FrameRange, split, with_progress
+from asr.features.streaming import BlockFeatures, Blocks, split, with_progress
 from tests.features.test_frontend import frontend
 from tests.features.test_reference import noise
 
@@ -38,8 +38,7 @@ def in_blocks(waveform: NDArray[np.float32], size: int) -> Blocks:
 
 
 def frames(features: BlockFeatures) -> NDArray[np.float32]:
-    levels = features.measure_levels()
-    return torch.cat(list(features.frames(levels, [FrameRange(0, len(levels.levels))]))).numpy()
+    return torch.cat(list(features.frames(features.measure().level))).numpy()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -61,25 +60,12 @@ def test_block_features_any_length_and_block_size(samples: int, size: int, varia
     np.testing.assert_allclose(result, whole(waveform).numpy(), rtol=1e-4, atol=2e-2)
 
 
-def test_normalisation_uses_the_frames_of_the_ranges() -> None:
-    waveform, whole = noise(32_000), frontend(chosen("normalised"))
-    waveform[:16_000] *= 1e-3
-    features = BlockFeatures(whole, in_blocks(waveform, 5000))
-    ranges = [FrameRange(110, 150), FrameRange(160, 190)]
-    rows = torch.cat(list(features.frames(features.measure_levels(), ranges))).numpy()
-    speech = np.concatenate([rows[110:150], rows[160:190]])
-    np.testing.assert_allclose(speech.mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_allclose(speech.std(axis=0), 1, atol=1e-4)
-    assert abs(rows[:90].mean(axis=0)).max() > 3
-
-
-def test_levels_follow_the_waveform() -> None:
-    waveform = noise(32_000)
+def test_level_and_length_are_those_of_the_waveform() -> None:
+    waveform, whole = noise(32_000), frontend(chosen("plain"))
     waveform[16_000:] *= 0.01
-    levels = BlockFeatures(frontend(chosen("plain")), in_blocks(waveform, 4000)).measure_levels()
-    assert len(levels.levels) == 201
-    assert levels.levels[10:90].mean() - levels.levels[110:190].mean() == pytest.approx(40, abs=1)
-    assert levels.level > levels.levels.max()
+    measured = BlockFeatures(whole, in_blocks(waveform, 4000)).measure()
+    assert measured.frames == 201
+    assert measured.level == pytest.approx(float(whole.energies(waveform).max()))
 
 
 def test_split_blocks_join_to_the_waveform() -> None:

@@ -18,7 +18,6 @@ from asr.decoding.decoder import DecoderConfig, DecoderSettings
 from asr.features.frontend import Frontend
 from asr.features.reference import matrices
 from asr.features.settings import FeatureSettings
-from asr.features.streaming import FrameRange
 from asr.model import Model, ModelSettings, output_length
 from asr.model.checkpoint import ModelFileSettings
 from asr.recognition.inference import AcousticModel, plan_windows
@@ -55,26 +54,12 @@ def word_errors(transcript: Transcript, expected: Transcript) -> float:
     return Levenshtein.distance(words, transcript.text.split()) / len(words)
 
 
-@given(
-    st.lists(st.integers(1, 300), min_size=1, max_size=4),
-    st.integers(1, 90),
-    st.integers(0, 45),
-    st.sampled_from([2, 3, 4]),
-)
+@given(st.integers(1, 1200), st.integers(1, 90), st.integers(0, 45), st.sampled_from([2, 3, 4]))
 @settings(deadline=None, max_examples=200)
-def test_plan_windows_keeps_each_output_frame_once(sizes: list[int], window: int, overlap: int, reduction: int) -> None:
-    ranges, first = [], 0
-    for size in sizes:
-        ranges.append(FrameRange(first, first + size))
-        first += size + 7 * reduction - (first + size) % reduction
-    windows = plan_windows(ranges, window, overlap, reduction)
-    expected = [
-        np.arange(part.first // reduction, part.first // reduction + output_length(part.end - part.first, reduction))
-        for part in ranges
-    ]
+def test_plan_windows_keeps_each_output_frame_once(frames: int, window: int, overlap: int, reduction: int) -> None:
+    windows = plan_windows(frames, window, overlap, reduction)
     kept = [np.arange(part.kept.first, part.kept.end) for part in windows]
-    np.testing.assert_array_equal(np.concatenate(kept), np.concatenate(expected))
-    assert sum(part.starts for part in windows) == sum(part.ends for part in windows) == len(ranges)
+    np.testing.assert_array_equal(np.concatenate(kept), np.arange(output_length(frames, reduction)))
     for part in windows:
         assert part.inputs.first % reduction == 0
         assert part.inputs.first <= part.kept.first * reduction < part.inputs.end
@@ -92,11 +77,7 @@ def tiny(reduction: int, bidirectional: bool, cell: str = "gru") -> AcousticMode
 
 
 def windowed(model: AcousticModel, waveform: NDArray[np.float32], options: TranscribeOptions) -> NDArray[np.floating]:
-    outputs = list(model.windowed(lambda: np.array_split(waveform, 7), options))
-    starts = np.cumsum([len(output.log_probs) for output in outputs])[:-1]
-    assert [output.first for output in outputs[1:]] == starts.tolist()
-    assert [output.ends for output in outputs] == [False] * (len(outputs) - 1) + [True]
-    return np.concatenate([output.log_probs for output in outputs])
+    return np.concatenate(list(model.windowed(lambda: np.array_split(waveform, 7), options)))
 
 
 @pytest.mark.parametrize("reduction", [2, 3, 4])

@@ -9,7 +9,6 @@ import pytest
 from asr import decoding
 from asr.decoding import GreedyDecoder, LogProbs
 from asr.recognition import segmenting
-from asr.recognition.inference import WindowOutput
 from asr.recognition.segmenting import LogProbSegment
 from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis, Word
@@ -27,13 +26,9 @@ def log_probs_of(path: str) -> LogProbs:
     return log_probs
 
 
-def segments(*paths: str, ends: bool = False) -> list[LogProbSegment]:
-    """Return the segments of consecutive windows; speech ends with the last one, or with each if `ends`."""
-    first, outputs = 0, []
-    for index, path in enumerate(paths):
-        outputs.append(WindowOutput(first, log_probs_of(path), ends or index == len(paths) - 1))
-        first += len(path)
-    return list(segmenting.segments(outputs, ALPHABET, SECONDS))
+def segments(*paths: str) -> list[LogProbSegment]:
+    """Return the segments of consecutive windows."""
+    return list(segmenting.segments(map(log_probs_of, paths), ALPHABET, SECONDS))
 
 
 def starts(rows: list[LogProbSegment]) -> list[float]:
@@ -63,14 +58,14 @@ def test_a_pause_with_a_space_is_preferred_to_a_longer_one_without() -> None:
 def test_a_segment_without_pauses_ends_where_blank_is_most_probable() -> None:
     log_probs = log_probs_of("AB" * 300)
     log_probs[271, 0] = np.log(0.02)
-    rows = list(segmenting.segments([WindowOutput(0, log_probs, True)], ALPHABET, SECONDS))
+    rows = list(segmenting.segments([log_probs], ALPHABET, SECONDS))
     assert starts(rows)[:2] == [0, 27.1]
     assert all(len(segment.log_probs) <= 300 for segment in rows)
 
 
 def test_segments_of_an_alphabet_without_a_space() -> None:
     log_probs = log_probs_of("AB" * 75 + "_" * 10 + "AB" * 100)[:, [0, 2, 3, 4]]
-    rows = list(segmenting.segments([WindowOutput(0, log_probs, True)], Alphabet("ABC"), SECONDS))
+    rows = list(segmenting.segments([log_probs], Alphabet("ABC"), SECONDS))
     assert starts(rows) == [0, 15.5]
 
 
@@ -86,11 +81,9 @@ def test_segments_do_not_depend_on_the_windows(size: int) -> None:
     assert all(len(segment.log_probs) <= 300 for segment in rows)
 
 
-def test_a_segment_ends_with_its_stretch_of_speech() -> None:
-    assert starts(segments("A" * 20, "B" * 30, "C" * 10, ends=True)) == [0, 2.0, 5.0]
-    apart = [WindowOutput(100, log_probs_of("AB"), True), WindowOutput(900, log_probs_of("_C"), True)]
-    rows = segmenting.segments(apart, ALPHABET, SECONDS)
-    best = segmenting.decode(GreedyDecoder(ALPHABET, SECONDS), rows, 1, words=True)[0]
+def test_words_have_the_times_of_their_segments() -> None:
+    apart = [LogProbSegment(10.0, log_probs_of("AB")), LogProbSegment(90.0, log_probs_of("_C"))]
+    best = segmenting.decode(GreedyDecoder(ALPHABET, SECONDS), apart, 1, words=True)[0]
     assert best.text == "AB C"
     assert [word.text for word in best.words] == ["AB", "C"]
     np.testing.assert_allclose([(word.start, word.end) for word in best.words], [(10.0, 10.2), (90.1, 90.2)])

@@ -117,6 +117,18 @@ def test_quiet_speech_after_loud_speech_is_found(spoken: list[Wave]) -> None:
     assert any(first < start / RATE + 0.05 and len(far) / RATE - 0.1 <= end for first, end in found)
 
 
+def test_quiet_speech_after_a_pop_is_found(spoken: list[Wave]) -> None:
+    for waveform in spoken:
+        pop = np.zeros(RATE, np.float32)
+        pop[:400] = np.where(np.arange(400) % 20 < 10, 1, -1)
+        far = (
+            np.concatenate([pop, 0.03 * waveform])
+            + 1e-5 * coloured(0, len(waveform) / RATE + 1)[: RATE + len(waveform)]
+        )
+        found = seconds(far)
+        assert sum(end - max(first, 1.0) for first, end in found) > 0.9 * len(waveform) / RATE
+
+
 def test_speech_in_noise_is_found(spoken: list[Wave]) -> None:
     for waveform in spoken:
         noise = coloured(1, 15)

@@ -421,6 +421,15 @@ def test_copies_have_the_clean_one_first_at_each_speed(noise_folder: Path) -> No
     assert len(numbers) == 4  # no two copies of an utterance have the same noise
 
 
+def test_frames_are_those_of_the_longest_copy(tmp_path: Path) -> None:
+    rows = [record(tmp_path, f"u{number}", "A") for number in range(8)]
+    copies = copies_of(AugmentSettings(speeds=(1.0,), silence=1.0), rows)
+    data = dataset.load(DatasetSource(rows, tmp_path / "m.jsonl", copies), TEXT, FEATURES, 4)
+    clean, distorted = data.caches[0]
+    assert (distorted.lengths > clean.lengths).any()
+    np.testing.assert_array_equal(data.frames, np.maximum(clean.lengths, distorted.lengths))
+
+
 def test_distortions_are_those_of_the_settings(tmp_path: Path) -> None:
     rows = [record(tmp_path, f"u{number}", "A") for number in range(120)]
     settings = AugmentSettings(

@@ -238,7 +238,7 @@ class _Folder:
         self._entries: dict[int, dict[str, Any]] = {}
 
     def open(self, description: Mapping[str, Any]) -> BinaryIO:
-        """Read the journal and open it for appending. Raises CorpusError if it was begun with other settings."""
+        """Read the journal and open it for appending. Raises CorpusError if an earlier run had other settings."""
         path = self._path / _JOURNAL
         content = path.read_bytes() if path.is_file() else b""
         # A killed process or a full disk may have left half a line.
@@ -254,7 +254,7 @@ class _Folder:
             key = next(key for key in {**description, **header} if header.get(key) != description.get(key))
             before, now = header.get(key, "none"), description.get(key, "none")
             raise CorpusError(
-                f"{self._path}: it was begun with another {key} ({before}, now {now}); choose another folder"
+                f"{self._path}: an earlier run used another {key} ({before}, now {now}); choose another folder"
             )
         self._entries = {entry["number"]: entry for entry in entries}
         for folder in (self._path / "audio").glob("*/"):

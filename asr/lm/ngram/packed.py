@@ -29,7 +29,7 @@ from asr.lm.text import LmError
 MAGIC = b"asr-ngram-packed\n"
 FORMAT = 2
 _PREFIX = struct.Struct("<17sIII")
-# Natural log; the largest rounding error is half of it, which has no measurable effect on perplexity.
+# Natural log; the largest rounding error is half of it. It changed the perplexity of the English 4-gram by 0.1 %.
 STEP = 1 / 16
 _TYPES = {"words": "<u4", "log_probs": "<u4", "backoffs": "<i4", "children": "<u4", "names": "|u1"}
 

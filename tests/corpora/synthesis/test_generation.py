@@ -190,7 +190,7 @@ def test_missing_sound_file_is_made_again(tmp_path: Path, complete: dict[str, by
 )
 def test_other_settings_need_another_folder(change: dict[str, Any], key: str, tmp_path: Path) -> None:
     run(tmp_path / "out")
-    with pytest.raises(CorpusError, match=f"out: it was begun with another {key}.*; choose another folder"):
+    with pytest.raises(CorpusError, match=f"out: an earlier run used another {key}.*; choose another folder"):
         run(tmp_path / "out", **change)
     with pytest.raises(CorpusError, match=r"another name \(noise, now other\)"):
         run(tmp_path / "out", Noise(name="other"))
