@@ -28,7 +28,8 @@ class AugmentSettings:
     noise, instead. Noise is added at a signal-to-noise ratio of `noise_snr_low` to `noise_snr_high` dB.
     `reverberation`, `telephone` (300 to 3400 Hz, mu-law) and `codec` (MP3, Opus, Vorbis): the fraction of copies that
     they are applied to. `silence`: up to so many seconds of silence before and after half of the copies. `gain`: copies
-    are up to so many dB quieter, and have the quantisation noise of 16 bits.
+    are up to so many dB quieter, and have the quantisation noise of 16 bits. `level_changes`: the fraction of copies
+    that become up to 25 dB quieter before or after a random time. `clicks`: the fraction with a click.
     """
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
@@ -53,6 +54,8 @@ class AugmentSettings:
     codec: float = 0.0
     silence: float = 0.0
     gain: float = 0.0
+    level_changes: float = 0.0
+    clicks: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.speeds:
@@ -84,6 +87,8 @@ class AugmentSettings:
             codec=(0, 1),
             silence=(0, 60),
             gain=(0, 100),
+            level_changes=(0, 1),
+            clicks=(0, 1),
         )
         if self.babble + self.synthetic_noise > 1:
             raise ValueError(
@@ -94,7 +99,7 @@ class AugmentSettings:
     def distorts(self) -> bool:
         """Return whether distorted copies are used."""
         shares = (self.babble, self.synthetic_noise, self.reverberation, self.telephone, self.codec)
-        return bool(self.noise) or any((*shares, self.silence, self.gain))
+        return bool(self.noise) or any((*shares, self.silence, self.gain, self.level_changes, self.clicks))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Distortion of training speech: silence around it, reverberation, noise, telephone band, codecs and gain.
+"""Distortion of training speech: silence around it, reverberation, noise, telephone band, codecs, level and clicks.
 
 The feature cache computes distorted copies in worker processes, which do not import torch: twice the memory. Hence
 NumPy and SciPy here, not torchaudio.
@@ -21,6 +21,8 @@ Waveform = NDArray[np.float32]
 _TELEPHONE_BAND, _TELEPHONE_RATE = (300.0, 3400.0), 8000
 # Voices that talk at once in babble; seconds of reverberation; dB of the direct sound above the reverberation.
 _VOICES, _REVERBERATION, _DIRECT = (3, 8), (0.15, 0.8), (-3.0, 12.0)
+# dB that a level falls by at most; seconds that a click lasts.
+_LEVEL_CHANGE, _CLICK = 25.0, (0.001, 0.03)
 _CODECS = (("MP3", "MPEG_LAYER_III"), ("OGG", "OPUS"), ("OGG", "VORBIS"))
 
 
@@ -40,7 +42,8 @@ class Distortion:
     `noise`: recordings of noise. `voices`: speech that babble is made of. `babble`, `synthetic`: the probability of
     either kind of noise; otherwise a recording of `noise` is used, if there is one. `low`, `high`: the signal-to-noise
     ratio in dB. `reverberation`, `telephone`, `codec`: their probabilities. `silence`: up to so many seconds of silence
-    before and after half of the utterances. `gain`: up to so many dB quieter.
+    before and after half of the utterances. `gain`: up to so many dB quieter. `level_changes`, `clicks`: the
+    probabilities of a change of level and of a click.
     """
 
     noise: tuple[str, ...] = ()
@@ -54,6 +57,8 @@ class Distortion:
     codec: float = 0.0
     silence: float = 0.0
     gain: float = 0.0
+    level_changes: float = 0.0
+    clicks: float = 0.0
     number: int = 0
 
     def __call__(self, waveform: Waveform, sample_rate: int, random: np.random.Generator) -> Waveform:
@@ -73,8 +78,12 @@ class Distortion:
             waveform = telephone(waveform, sample_rate)
         if random.random() < self.codec:
             waveform = coded(waveform, sample_rate, random)
+        if random.random() < self.level_changes:
+            waveform = with_level_change(waveform, random)
         waveform = waveform / max(1.0, float(np.abs(waveform).max()))
         factor = 10 ** (-random.uniform(0, self.gain) / 20)
+        if random.random() < self.clicks:
+            waveform = with_click(waveform, sample_rate, factor, random)
         # The samples of a file are integers: a quiet recording has quantisation noise.
         quantised = np.round(waveform * (factor * 32767)) / 32767 if self.gain else waveform
         return np.asarray(quantised, np.float32)
@@ -152,6 +161,24 @@ def synthetic_noise(samples: int, sample_rate: int, random: np.random.Generator)
         rate = random.uniform(0.2, 4.0)
         noise *= 1 + 0.9 * np.sin(2 * np.pi * rate * np.arange(samples) / sample_rate + random.uniform(0, 6))
     return noise.astype(np.float32)
+
+
+def with_level_change(waveform: Waveform, random: np.random.Generator) -> Waveform:
+    """Return the waveform (samples,) quieter before or after a random sample, as when another person speaks."""
+    changed, index = waveform.copy(), int(random.integers(len(waveform)))
+    part = slice(None, index) if random.random() < 0.5 else slice(index, None)
+    changed[part] *= np.float32(10 ** (-random.uniform(0, _LEVEL_CHANGE) / 20))
+    return changed
+
+
+def with_click(waveform: Waveform, sample_rate: int, factor: float, random: np.random.Generator) -> Waveform:
+    """Return the waveform (samples,) with a click that is at most at full scale after a multiplication by `factor`."""
+    size = min(int(random.uniform(*_CLICK) * sample_rate), len(waveform))
+    first = int(random.integers(len(waveform) - size + 1))
+    clicked = waveform.copy()
+    peak = 10 ** (random.uniform(np.log10(factor), 0)) / factor
+    clicked[first : first + size] += (peak * random.uniform(-1, 1, size)).astype(np.float32)
+    return np.clip(clicked, -1 / factor, 1 / factor)
 
 
 def reverberated(waveform: Waveform, sample_rate: int, random: np.random.Generator) -> Waveform:

@@ -203,6 +203,8 @@ def copies_of(settings: AugmentSettings, utterances: Sequence[Utterance]) -> tup
         codec=settings.codec,
         silence=settings.silence,
         gain=settings.gain,
+        level_changes=settings.level_changes,
+        clicks=settings.clicks,
     )
     count = settings.noise_copies
     return tuple(

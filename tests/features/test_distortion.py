@@ -19,6 +19,8 @@ from asr.features.distortion import (
     reverberated,
     synthetic_noise,
     telephone,
+    with_click,
+    with_level_change,
     with_noise,
 )
 
@@ -132,6 +134,28 @@ def test_silence_surrounds_half_of_the_copies() -> None:
     assert np.mean(longer) == pytest.approx(5000 + RATE, rel=0.1)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_level_changes_once(seed: int) -> None:
+    speech = sine(5000, 0.5) + 1
+    ratio = with_level_change(speech, seeded(seed)) / speech
+    assert np.count_nonzero(np.abs(np.diff(ratio)) > 1e-3) == 1
+    assert {float(ratio.max()), float(ratio[0]), float(ratio[-1])} >= {1.0}
+    assert 10 ** (-25 / 20) <= ratio.min() < 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_click_is_short_and_within_full_scale(seed: int) -> None:
+    speech = sine(RATE, 0.5)
+    clicked = with_click(speech, RATE, 0.01, seeded(seed))
+    changed = np.flatnonzero(clicked != speech)
+    assert 0 < len(changed) <= changed[-1] - changed[0] + 1 <= 0.03 * RATE
+    assert np.abs(clicked * 0.01).max() <= 1
+
+
+def test_click_in_a_waveform_shorter_than_the_click() -> None:
+    assert with_click(sine(5), RATE, 1.0, seeded()).shape == (5,)
+
+
 def test_gain_lowers_the_level_to_whole_numbers() -> None:
     levels = []
     for seed in range(50):
@@ -143,7 +167,17 @@ def test_gain_lowers_the_level_to_whole_numbers() -> None:
 
 
 FULL = Distortion(
-    synthetic=1.0, low=0, high=20, reverberation=0.5, telephone=0.5, codec=0.3, silence=1.0, gain=40.0, number=1
+    synthetic=1.0,
+    low=0,
+    high=20,
+    reverberation=0.5,
+    telephone=0.5,
+    codec=0.3,
+    silence=1.0,
+    gain=40.0,
+    level_changes=0.5,
+    clicks=0.5,
+    number=1,
 )
 
 

@@ -433,7 +433,16 @@ def test_frames_are_those_of_the_longest_copy(tmp_path: Path) -> None:
 def test_distortions_are_those_of_the_settings(tmp_path: Path) -> None:
     rows = [record(tmp_path, f"u{number}", "A") for number in range(120)]
     settings = AugmentSettings(
-        speeds=(1.0,), babble=0.4, synthetic_noise=0.3, reverberation=0.2, telephone=0.1, codec=0.5, silence=2, gain=30
+        speeds=(1.0,),
+        babble=0.4,
+        synthetic_noise=0.3,
+        reverberation=0.2,
+        telephone=0.1,
+        codec=0.5,
+        silence=2,
+        gain=30,
+        level_changes=0.3,
+        clicks=0.2,
     )
     ((_, copy),) = copies_of(settings, rows)
     assert copy.distortion is not None
@@ -441,7 +450,15 @@ def test_distortions_are_those_of_the_settings(tmp_path: Path) -> None:
     assert len(set(voices)) == 100
     assert voices[0] == Excerpt(rows[0].audio, 0.0, rows[0].duration)
     assert dataclasses.replace(copy.distortion, voices=()) == Distortion(
-        babble=0.4, synthetic=0.3, reverberation=0.2, telephone=0.1, codec=0.5, silence=2, gain=30
+        babble=0.4,
+        synthetic=0.3,
+        reverberation=0.2,
+        telephone=0.1,
+        codec=0.5,
+        silence=2,
+        gain=30,
+        level_changes=0.3,
+        clicks=0.2,
     )
 
 
