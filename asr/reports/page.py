@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from asr import audio
 from asr.reports import charts, formats
+from asr.transcripts.records import LOW_CONFIDENCE
 
 Document = dict[str, Any]
 
@@ -134,7 +135,7 @@ def evaluation(document: Document, sounds: Mapping[str, str] | None = None) -> s
             if document[key]
         ],
         indices={row["id"]: index for index, row in enumerate(rows)},
-        data={"systems": ["hypothesis"], "utterances": rows},
+        data={"systems": ["hypothesis"], "utterances": rows, "low_confidence": LOW_CONFIDENCE},
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from asr.files import JsonLineError, parse_json_object
-from asr.transcripts.records import FileResult, Hypothesis, Segment, Transcript, Word
+from asr.transcripts.records import LOW_CONFIDENCE, FileResult, Hypothesis, Segment, Transcript, Word
 from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, parse_seconds, quoted
 
 # The names that a field may have; the first one present is used.
@@ -120,8 +120,8 @@ def format_json(result: FileResult) -> str:
 
     The object has audio, channel (counted from 1, where channels are separate), duration (where known), text, score
     (natural log), its parts acoustic_score and lm_score, words (each with word, start and end in seconds, and
-    confidence), segments (each with start, end, confidence and text) if there are words, and alternatives if there are
-    any.
+    confidence), segments (each with start, end, confidence and text, and low_confidence: true if it is below 0.5) if
+    there are words, and alternatives if there are any.
     """
     fields: dict[str, Any] = {"audio": result.audio}
     if result.channel:
@@ -135,7 +135,7 @@ def format_json(result: FileResult) -> str:
         fields |= _text_and_scores(transcript)
         fields["words"] = list(map(word_fields, transcript.words))
         if transcript.words:
-            fields["segments"] = [_times(segment) | {"text": segment.text} for segment in transcript.segments]
+            fields["segments"] = list(map(_segment_fields, transcript.segments))
         if transcript.alternatives:
             fields["alternatives"] = [_text_and_scores(other) for other in transcript.alternatives]
     return json.dumps(fields, ensure_ascii=False) + "\n"
@@ -144,6 +144,11 @@ def format_json(result: FileResult) -> str:
 def word_fields(word: Word) -> dict[str, Any]:
     """Return the fields of a word, its times in seconds."""
     return {"word": word.text} | _times(word)
+
+
+def _segment_fields(segment: Segment) -> dict[str, Any]:
+    fields = _times(segment) | {"text": segment.text}
+    return fields | {"low_confidence": True} if segment.confidence < LOW_CONFIDENCE else fields
 
 
 def _times(part: Word | Segment) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 # Seconds without a word that end a segment.
 PAUSE = 0.8
+# The mean confidence below which a segment is marked: its words are more often wrong than right.
+LOW_CONFIDENCE = 0.5
 # Times are sums of frames: a pause of exactly the limit may come out slightly shorter.
 _ROUNDING = 1e-6
 

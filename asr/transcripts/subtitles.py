@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import srt
 
-from asr.transcripts.records import PAUSE, FileResult, Segment, Word, split_at_pauses
+from asr.transcripts.records import LOW_CONFIDENCE, PAUSE, FileResult, Segment, Word, split_at_pauses
 from asr.transcripts.timed_text import TimedText, timed_text
 
 # The layout minimises a cost. Each cue costs 1; the weight of reading it too fast and its shortest display in seconds:
@@ -44,11 +44,13 @@ def format_srt(result: FileResult) -> str:
 
 
 def format_vtt(result: FileResult) -> str:
-    """Return WebVTT subtitles (W3C, 2019)."""
+    """Return WebVTT subtitles (W3C, 2019); cues with a low confidence have the class `low`."""
     lines = ["WEBVTT\n"]
     for cue in _timed_cues(result):
         start, end = (srt.timedelta_to_srt_timestamp(_time(time)).replace(",", ".") for time in (cue.start, cue.end))
         text = cue.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        if cue.confidence is not None and cue.confidence < LOW_CONFIDENCE:
+            text = f"<c.low>{text}</c>"
         lines.append(f"\n{start} --> {end}\n{text}\n")
     return "".join(lines)
 

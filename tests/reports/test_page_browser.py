@@ -147,6 +147,12 @@ def test_rows_are_added_as_the_list_is_scrolled(show: Show, report: Path) -> Non
     assert sorted(ids(tab)) == sorted(f"u{index}" for index in range(100))
 
 
+def test_low_confidence_is_marked(show: Show, report: Path) -> None:
+    headings = dict(zip(ids(tab := show(report)), tab.locator("#list > li .heading").all_text_contents(), strict=True))
+    assert headings["u9"].endswith(" · confidence 45 %, low")
+    assert headings["u27"].endswith(" · confidence 60 %")
+
+
 def test_utterances_are_sorted(show: Show, report: Path) -> None:
     tab = show(report)
     assert int(ids(tab)[0][1:]) % 9 == 0

@@ -43,6 +43,12 @@ def test_json_is_one_line_for_any_name() -> None:
     line.encode("utf-8")
 
 
+def test_json_marks_segments_of_low_confidence() -> None:
+    words = (Word("A", 0.0, 0.1, 0.6), Word("B", 0.2, 0.3, 0.39), Word("C", 5.0, 5.1, 0.5))
+    segments = json.loads(document([FileResult("a.wav", Transcript("A B C", words))], "json"))["segments"]
+    assert [segment.get("low_confidence") for segment in segments] == [True, None]
+
+
 def test_json_has_words_segments_and_alternatives() -> None:
     words = (Word("A", 0.12345, 0.5, 0.87654), Word("B", 0.6, 1.0, 1.0))
     transcript = Transcript("A B", words, (Hypothesis("A", float("-inf")),), -1.0, -2.0, 1.5)

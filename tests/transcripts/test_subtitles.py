@@ -116,6 +116,12 @@ def cue_texts(result: FileResult) -> list[str]:
     return [cue.text for cue in split_into_cues(result.transcript.words)]
 
 
+def test_vtt_marks_cues_of_low_confidence() -> None:
+    words = (Word("A&B", 0.0, 0.5, 0.4), Word("C", 0.6, 0.9, 0.59), Word("D", 5.0, 5.5, 0.5))
+    cues = document([timed(*words)], "vtt").split("\n\n")[1:]
+    assert [cue.split("\n")[1] for cue in cues] == ["<c.low>A&amp;B C</c>", "D"]
+
+
 @settings(deadline=None)
 @given(any_result())
 def test_srt_can_be_read_back(result: FileResult) -> None:
@@ -131,5 +137,5 @@ def test_srt_can_be_read_back(result: FileResult) -> None:
 def test_vtt_can_be_read_back(result: FileResult) -> None:
     read = list(parser("webvtt").from_string(document([result], "vtt")))
     escaped = [text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for text in cue_texts(result)]
-    assert [cue.raw_text for cue in read] == escaped
+    assert [cue.raw_text.removeprefix("<c.low>").removesuffix("</c>") for cue in read] == escaped
     assert all(cue.start_in_seconds <= cue.end_in_seconds for cue in read)

@@ -87,6 +87,10 @@ function details(row) {
   if (row.duration) parts.push(`${row.duration.toFixed(1)} s`);
   if (several) parts.push(...data.systems.map((name, index) => `${name}: ${counted(row.errors[index], "error")}`));
   else parts.push(counted(row.most, "error"), `WER ${percent(row.most, row.words)}`);
+  if (row.confidences?.length) {
+    const mean = sum(row.confidences) / row.confidences.length;
+    parts.push(`confidence ${(100 * mean).toFixed(0)} %${mean < data.low_confidence ? ", low" : ""}`);
+  }
   const element = make("span", undefined, "soft");
   // Each part is isolated, as a name may be written from right to left.
   parts.forEach((part, index) => element.append(index ? " · " : "", make("bdi", part)));
