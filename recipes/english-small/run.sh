@@ -44,7 +44,7 @@ asr train recipes/$name/recipe.toml --from "$run/first/best.safetensors" "${data
 # Books have no spelled words, codes and telephone numbers: generated sentences of them, and AN4's ten times, so that they
 # count beside millions of sentences. Of 44 million words 6.5 million n-grams remain, 16 MB packed.
 case ${text[-1]} in *.gz) cat=zcat ;; *.bz2) cat=bzcat ;; *) cat=cat ;; esac
-$cat "${text[-1]}" | head -n 30000 | sed 's/^[0-9][0-9-]* //' > "$run/to-spell.txt"
+$cat "${text[-1]}" | sed -n '1,30000{s/^[0-9-]* //;p}' > "$run/to-spell.txt"
 python recipes/$name/spelled.py "$run/to-spell.txt" 150000 > "$run/spelled.txt"
 an4=(); for _ in {1..10}; do an4+=("$manifests/an4/train.jsonl"); done
 asr lm train "${text[@]}" "$run/spelled.txt" "${an4[@]}" --order 4 --cutoffs 0,0,0,1 --min-count 3 --prune 3e-8 --out "$run/words.bin"
