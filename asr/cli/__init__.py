@@ -21,6 +21,7 @@ _COMMANDS = (
     "doctor",
     "train",
     "transcribe",
+    "serve",
     "align",
     "evaluate",
     "score",

@@ -1,0 +1,85 @@
+"""asr serve: an HTTP service with an OpenAI-compatible API and a web page."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asr.cli import options
+from asr.cli.decoding import DecodingOptions, decoding
+from asr.cli.progress import Display
+
+# The environment variable of the token: other users of a machine see a command's arguments.
+TOKEN = "ASR_SERVER_TOKEN"  # noqa: S105
+
+
+@click.command(short_help="Serve transcription over HTTP.")
+@options.model_or_default
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 is every network.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 is a free one.")
+@click.option(
+    "--max-megabytes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=200,
+    show_default=True,
+    help="Largest request.",
+)
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=14_400,
+    show_default=True,
+    help="Longest recording.",
+)
+@click.option(
+    "--queue",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Recordings that may wait; more are answered with 503.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600,
+    show_default=True,
+    help="Seconds from the end of an upload to its transcript.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Transcribing threads.  [default: number of cores]")
+@click.option("--origin", multiple=True, metavar="URL", help="Let web pages of this origin use the API (CORS).")
+@decoding
+@options.device
+def serve(model: Path, host: str, port: int, decoding: DecodingOptions, device: str | None, **values: Any) -> int:
+    """Transcribe what clients send to http://HOST:PORT/v1/audio/transcriptions, as OpenAI's API does.
+
+    The page at http://HOST:PORT/ transcribes a file or speech. /docs describes the API, /metrics has figures for
+    Prometheus, and /healthz tells whether the server runs.
+
+    If the environment variable ASR_SERVER_TOKEN is set, clients must send it as a bearer token. Ctrl-C and SIGTERM let
+    the running requests finish.
+    """
+    try:
+        from asr.server import ServerSettings, create_app, make_server
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"{error.name} is missing; install the server: pip install 'asr[server]'") from error
+    from asr import recognition
+
+    named = options.bundle()
+    name = named.name if named else model.stem
+    settings = ServerSettings(
+        megabytes=values["max_megabytes"],
+        seconds=values["max_seconds"],
+        waiting=values["queue"],
+        timeout=values["timeout"],
+        threads=values["threads"] or os.cpu_count() or 1,
+        token=os.environ.get(TOKEN, ""),
+        origins=values["origin"],
+        language=named.facts.get("language", "").lower() if named else "",
+    )
+    with Display(quiet=False) as display:
+        recognizer, description = decoding.apply(recognition.load(model, device or "cpu"), display)
+    server, bound = make_server(create_app(recognizer, name, settings), host, port, settings.timeout)
+    click.echo(f"asr: {name}, {description}: http://{host}:{bound.getsockname()[1]}/", err=True)
+    server.run(sockets=[bound])
+    return 0
