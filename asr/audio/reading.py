@@ -2,19 +2,21 @@
 
 import math
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from asr.audio import containers
+from asr.audio.containers import Part
 from asr.audio.waveforms import (
     SAMPLE_RATE,
     AudioError,
+    ChannelMix,
     Waveform,
     block_resampler,
     check_length,
@@ -24,12 +26,22 @@ from asr.audio.waveforms import (
     to_mono,
 )
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".sph"}
+SUFFIXES = {
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc"),
+    *(".au", ".caf", ".w64", ".sph"),
+}
+# Names of recordings that libsndfile does not read.
+MEDIA_SUFFIXES = {
+    *(".m4a", ".m4b", ".aac", ".ac3", ".amr", ".wma", ".ape", ".wv", ".mka", ".spx"),
+    *(".mp4", ".m4v", ".webm", ".mkv", ".mov", ".avi", ".wmv", ".flv", ".mpg", ".mpeg", ".3gp"),
+}
 LONGEST = 24 * 3600.0
 # Seconds by which a duration may miss the end of the file and still mean all of it.
 _ROUNDING = 0.010
-_NOT_AUDIO = "not a sound file of a supported format (WAV, FLAC, OGG, Opus, MP3, AIFF, NIST SPHERE)"
+_NOT_AUDIO = "not a sound file of a supported format (WAV, FLAC, OGG, Opus, MP3, MP2, AIFF, AU, CAF, W64, NIST SPHERE)"
 _BLOCK_SIZE = 1 << 17
+# Samples of each channel that are decoded in one call.
+_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -49,34 +61,37 @@ class AudioInfo:
 class AudioReader:
     """A sound file that is opened and checked once and read any number of times, from one thread at a time.
 
-    `info` is its header; `block_size` the number of samples, of all channels together, that are decoded at once.
-    Raises AudioError for a file that is missing, empty, truncated, too long or not audio.
+    `info` is its header; `block_size` the number of samples, of all channels together, that are decoded at once. Files
+    that were joined into one are read one after the other. Raises AudioError for a file that is missing,
+    empty, too long or not audio, and, if `strict`, for one that is truncated or damaged. Otherwise what can be decoded
+    of it is read, `notes` says what is missing, and `info` has the length that was read once all of it was.
     """
 
-    def __init__(self, path: str | Path, block_size: int = _BLOCK_SIZE) -> None:
+    def __init__(self, path: str | Path, block_size: int = _BLOCK_SIZE, strict: bool = True) -> None:
         self.path = Path(path)
+        self.notes: list[str] = []
         self._block_size = block_size
-        self._open: Callable[[], soundfile.SoundFile] = partial(containers.open_file, self.path)
+        self._strict = strict
+        # The channel that was chosen for a segment in place of the average, by start and count.
+        self._chosen: dict[tuple[int, int], int | None] = {}
+        # For the first read. Each later one opens its own decoder: after a seek, MP3 decodes differently.
+        self._unused: soundfile.SoundFile | None = None
         with _errors(self.path):
             _check_file(self.path)
-            with self.path.open("rb") as file:
-                if containers.is_truncated_ogg(file):
-                    raise AudioError("truncated: its last Ogg page is not complete")
+            with self.path.open("rb", buffering=0) as file:
                 try:
-                    # For the first read. Each later one opens its own decoder: after a seek, MP3 decodes differently.
-                    self._unused: soundfile.SoundFile | None = containers.open_file(self.path, file)
+                    sound = containers.open_file(self.path, file)
                 except (RuntimeError, TypeError, UnicodeError) as error:
-                    raise AudioError(_NOT_AUDIO) from error
-            with_length = containers.with_length(self.path, self._unused)
-            if with_length is not None:
-                self._unused.close()
-                self._open, self._unused = with_length, with_length()
-            self.info = _info(self._unused)
-            try:
-                _check_header(self.path, self._unused)
-            except AudioError:
+                    truncated = containers.is_truncated_ogg(file)
+                    raise AudioError(containers.TRUNCATED_OGG if truncated else _not_audio(self.path)) from error
+                self._unused = sound
+                try:
+                    self._parts = self._checked(containers.parts(self.path, file, sound))
+                except BaseException:
+                    self.close()
+                    raise
+            if not self._parts[0].plain:
                 self.close()
-                raise
 
     def __enter__(self) -> "AudioReader":
         """Return the reader."""
@@ -85,6 +100,12 @@ class AudioReader:
     def __exit__(self, *exception: object) -> None:
         """Close the file."""
         self.close()
+
+    @property
+    def info(self) -> AudioInfo:
+        """Return the sample rate, the number of channels and the length."""
+        first = self._parts[0]
+        return AudioInfo(first.sample_rate, first.channels, sum(part.frames for part in self._parts))
 
     def close(self) -> None:
         """Close the file; a later read opens it again."""
@@ -101,14 +122,19 @@ class AudioReader:
     ) -> Waveform:
         """Return the waveform, float32 (samples,), at `sample_rate` Hz.
 
-        Channels are averaged, or one `channel` (from 0 on) is taken. `offset` and `duration` (seconds) select a
-        segment; a duration within 10 ms of the rest of the file, as rounding leaves it, means all of it. Raises
-        AudioError for a segment that exceeds the file, damaged or truncated samples and digital silence.
+        Channels are averaged, or one `channel` (from 0 on) is taken; of channels that cancel each other in the average,
+        the loudest is taken, with a note. `offset` and `duration` (seconds) select a segment; a duration within 10 ms
+        of the rest of the file, as rounding leaves it, means all of it. Raises AudioError for a segment that exceeds
+        the file, damaged or truncated samples and digital silence.
         """
         with _errors(self.path):
             start, count = self._range(offset, duration)
-            samples = np.concatenate([np.zeros(0, np.float32), *self._decode(start, count, channel)])
-            check_length(count, bool(samples.any()), self.info.sample_rate, sample_rate)
+            mix = ChannelMix()
+            samples = _joined(self._decode(start, count, channel, mix))
+            if channel is None and mix.loudest is not None:
+                self._note_cancelled(mix.loudest)
+                samples = _joined(self._decode(start, len(samples), mix.loudest))
+            check_length(len(samples), bool(samples.any()), self.info.sample_rate, sample_rate)
             return resample(samples, self.info.sample_rate, sample_rate)
 
     def blocks(
@@ -121,13 +147,66 @@ class AudioReader:
         """Yield the waveform that `read` returns, in blocks of seconds. Raises AudioError as `read` does."""
         with _errors(self.path):
             start, count = self._range(offset, duration)
+            if channel is None and self.info.channels > 1:
+                channel = self._choose_channel(start, count)
+                start, count = self._range(offset, duration)
             resample_block = block_resampler(self.info.sample_rate, sample_rate)
             done, audible = 0, False
+            # The resampler must know which block is the last one, and damage may end the samples early.
+            waiting: Waveform | None = None
             for mono in self._decode(start, count, channel):
+                if waiting is not None:
+                    yield resample_block(waiting, False)
                 done += len(mono)
                 audible = audible or bool(mono.any())
-                yield resample_block(mono, done == count)
-            check_length(count, audible, self.info.sample_rate, sample_rate)
+                waiting = mono
+            if waiting is not None:
+                yield resample_block(waiting, True)
+            check_length(done, audible, self.info.sample_rate, sample_rate)
+
+    def _checked(self, parts: Sequence[Part]) -> list[Part]:
+        """Return the parts that can be read together. Raise AudioError, or note what cannot."""
+        first = parts[0]
+        check_rate(first.sample_rate)
+        kept: list[Part] = []
+        seconds = 0.0
+        for part in parts:
+            if part.fault:
+                self._note(part.fault)
+            if (part.sample_rate, part.channels) == (first.sample_rate, first.channels):
+                kept.append(part)
+            else:
+                has, expected = (f"{one.sample_rate} Hz and {one.channels} channels" for one in (part, first))
+                self._note(f"joined files: what follows {seconds:.1f} s has {has}, not {expected}, and is left out")
+            seconds += part.frames / part.sample_rate
+        if sum(part.frames for part in kept) <= 0:
+            raise AudioError("0 samples")
+        if seconds > LONGEST:
+            raise AudioError(f"{seconds / 3600:.0f} hours long; the limit is {LONGEST / 3600:.0f} hours")
+        return kept
+
+    def _note(self, fault: str) -> None:
+        """Raise a fault, or note it unless the reader is strict."""
+        if self._strict:
+            raise AudioError(fault)
+        if fault not in self.notes:
+            self.notes.append(fault)
+
+    def _note_cancelled(self, channel: int) -> None:
+        note = f"its channels cancel each other when averaged (opposite polarity); channel {channel + 1} is taken"
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _choose_channel(self, start: int, count: int) -> int | None:
+        """Return the channel to take in place of the average of the channels, None for the average."""
+        if (start, count) not in self._chosen:
+            mix = ChannelMix()
+            for _ in self._decode(start, count, None, mix):
+                pass
+            if mix.loudest is not None:
+                self._note_cancelled(mix.loudest)
+            self._chosen[start, min(count, self.info.frames - start)] = self._chosen[start, count] = mix.loudest
+        return self._chosen[start, count]
 
     def _range(self, offset: float, duration: float | None) -> tuple[int, int]:
         """Return the index of the first sample of a segment and the number of its samples."""
@@ -147,29 +226,74 @@ class AudioReader:
             raise AudioError(f"segment {segment} exceeds the file ({self.info.duration:.3f} s)")
         return start, count
 
-    def _decode(self, start: int, count: int, channel: int | None) -> Iterator[Waveform]:
-        """Yield `count` samples from index `start` on, mono, in blocks: a header may claim any number of samples."""
+    def _decode(self, start: int, count: int, channel: int | None, mix: ChannelMix | None = None) -> Iterator[Waveform]:
+        """Yield `count` samples from index `start` on, mono, in blocks: a header may claim any number of samples.
+
+        `mix` is given all channels. Fewer samples are yielded of a damaged part.
+        """
         if channel is not None and not 0 <= channel < self.info.channels:
             raise AudioError(f"no channel {channel + 1}; the file has {self.info.channels}")
-        sound, self._unused = self._unused or self._open(), None
-        with sound:
-            if _info(sound) != self.info:
+        first = done = 0
+        for index, frames in enumerate([part.frames for part in self._parts]):
+            skipped = max(0, start - first)
+            wanted = min(first + frames, start + count) - first - skipped
+            if wanted > 0:
+                for samples in self._decode_part(index, skipped, wanted):
+                    mono = to_mono(samples if channel is None else samples[:, channel])
+                    check_samples(mono, done)
+                    if mix:
+                        mix.add(samples, mono)
+                    done += len(mono)
+                    yield mono
+            first += frames
+
+    def _decode_part(self, index: int, start: int, count: int) -> Iterator[NDArray[np.float32]]:
+        """Yield samples (samples, channels) of one part in blocks."""
+        part = self._parts[index]
+        sound, self._unused = self._unused if index == 0 else None, None
+        with sound or part.open() as sound:
+            if (sound.samplerate, sound.channels) != (part.sample_rate, part.channels) or sound.frames < part.frames:
                 raise AudioError("the file was changed while it was read")
-            if start:
-                sound.seek(start)
+            position = 0
+            if start and sound.seekable():
+                position = sound.seek(start)
             # soundfile would seek after each block, after which MP3 and Opus decode differently.
             sound.seekable = lambda: False
-            done = 0
-            while done < count:
-                size = min(max(1, self._block_size // sound.channels), count - done)
-                samples = sound.read(size, dtype="float32", always_2d=True)
-                if len(samples) < size:
-                    read = start + done + len(samples)
-                    raise AudioError(f"truncated: the header announces {sound.frames} samples, the file has {read}")
-                mono = to_mono(samples if channel is None else samples[:, channel])
-                check_samples(mono, done)
-                done += size
-                yield mono
+            size = max(1, self._block_size // sound.channels)
+            while position < start + count:
+                # A codec that cannot seek decodes what is before the segment.
+                wanted = min(size, (start if position < start else start + count) - position)
+                samples, damage = _read(sound, wanted)
+                if len(samples) and position >= start:
+                    yield samples
+                position += len(samples)
+                if len(samples) < wanted:
+                    announced = f"the header announces {sound.frames} samples, the file has {position}"
+                    self._note(damage or f"truncated: {announced}")
+                    self._parts[index] = replace(part, frames=position)
+                    return
+
+
+def _read(sound: soundfile.SoundFile, count: int) -> tuple[NDArray[np.float32], str]:
+    """Return `count` samples, or those before damage, and what the damage is; an empty text at the end of the file."""
+    # libsndfile returns nothing of a call that meets damage.
+    chunks = [np.zeros((0, sound.channels), np.float32)]
+    damage = ""
+    while count > 0 and not damage:
+        try:
+            chunk = sound.read(min(count, _CHUNK), dtype="float32", always_2d=True)
+        except RuntimeError as error:
+            damage = f"damaged: {str(error).rstrip('.')}"
+        else:
+            if not len(chunk):
+                break
+            chunks.append(chunk)
+            count -= len(chunk)
+    return np.concatenate(chunks), damage
+
+
+def _joined(blocks: Iterable[Waveform]) -> Waveform:
+    return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
 @contextmanager
@@ -187,10 +311,15 @@ def _errors(path: Path) -> Iterator[None]:
         raise AudioError(f"{path}: {error.strerror or error}") from error
     except RuntimeError as error:  # libsndfile's
         raise AudioError(f"{path}: damaged: {str(error).rstrip('.')}") from error
+    except Exception as error:  # of soundfile, soxr or NumPy: one recording must not stop the others
+        raise AudioError(f"{path}: cannot be decoded: {type(error).__name__}: {error}") from error
 
 
-def _info(sound: soundfile.SoundFile) -> AudioInfo:
-    return AudioInfo(sound.samplerate, sound.channels, sound.frames)
+def _not_audio(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in MEDIA_SUFFIXES:
+        return f"{suffix[1:].upper()} files cannot be read; convert it: ffmpeg -i {path.name} {path.stem}.wav"
+    return _NOT_AUDIO
 
 
 def _check_file(path: Path) -> None:
@@ -201,18 +330,6 @@ def _check_file(path: Path) -> None:
         raise AudioError("not a regular file")
     if status.st_size == 0:
         raise AudioError("the file is empty (0 bytes)")
-
-
-def _check_header(path: Path, sound: soundfile.SoundFile) -> None:
-    check_rate(sound.samplerate)
-    if sound.frames <= 0:
-        raise AudioError("0 samples")
-    if sound.frames > LONGEST * sound.samplerate:
-        hours = sound.frames / sound.samplerate / 3600
-        raise AudioError(f"{hours:.0f} hours long; the limit is {LONGEST / 3600:.0f} hours")
-    missing = containers.missing_samples(path, sound)
-    if missing:
-        raise AudioError(f"truncated: the header announces {missing}")
 
 
 def info(path: str | Path) -> AudioInfo:

@@ -26,7 +26,7 @@ _SORTED_BATCHES, _SORTED = 4, 4096
 
 @dataclass(eq=False)
 class Recording:
-    """An open recording. `duration` is in seconds; `error` says why it cannot be used.
+    """An open recording. `duration` is in seconds; `error` says why it cannot be used, `notes` what is missing of it.
 
     `waveforms`: of a short recording, one for each channel, or one of all; None for a silent channel. `channels`: of a
     long recording, which is read block by block, its channels, or [None] for all.
@@ -39,6 +39,7 @@ class Recording:
     channels: Sequence[int | None] = ()
     reader: AudioReader | None = None
     error: str = ""
+    notes: Sequence[str] = ()
 
     @property
     def path(self) -> str:
@@ -56,6 +57,8 @@ class Recording:
             raise ValueError("a short recording has been read")
         with _named(self.source):
             yield from self.reader.blocks(sample_rate, *_part(self.source), channel)
+        if not isinstance(self.source, Utterance):
+            self.duration = self.reader.info.duration  # of a damaged file, it is known once all was read
 
 
 def _part(source: Source) -> tuple[float, float | None]:
@@ -78,7 +81,9 @@ def open_recording(index: int, source: Source, sample_rate: int, options: Transc
     recording = Recording(index, source)
     offset, duration = _part(source)
     with _named(source), ExitStack() as stack:
-        reader = stack.enter_context(AudioReader(recording.path))
+        strict = options.strict or isinstance(source, Utterance)
+        reader = stack.enter_context(AudioReader(recording.path, strict=strict))
+        recording.notes = reader.notes
         recording.duration = reader.info.duration if duration is None else duration
         channels: list[int | None] = list(range(reader.info.channels)) if options.split_channels else [None]
         if recording.duration > options.whole:
@@ -88,6 +93,7 @@ def open_recording(index: int, source: Source, sample_rate: int, options: Transc
             recording.waveforms = of_channels(
                 channels, lambda channel: reader.read(sample_rate, offset, duration, channel)
             )
+            recording.duration = reader.info.duration if duration is None else duration
     return recording
 
 

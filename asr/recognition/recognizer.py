@@ -153,7 +153,7 @@ class Recognizer:
             try:
                 batch = self._transcribe_together(recordings, options)
                 return [_results(*row, options) for row in zip(recordings, batch, strict=True)]
-            except (AlignmentError, DecodingError, torch.OutOfMemoryError):
+            except Exception:  # noqa: S110, BLE001
                 pass  # alone, each recording shows whether it is at fault
         return [self._file_results(recording, options, on_progress) for recording in recordings]
 
@@ -168,6 +168,8 @@ class Recognizer:
             message = f"{recording.path}: {error}"
         except torch.OutOfMemoryError:
             message = f"{recording.path}: the device does not have enough memory for it"
+        except Exception as error:  # noqa: BLE001 - whatever a library raises for one recording, the others are transcribed
+            message = f"{recording.path}: {type(error).__name__}: {error}"
         channel = 0 if options.split_channels else None
         return [FileResult(recording.path, error=message, channel=channel, id=recording.id)]
 
@@ -176,7 +178,10 @@ class Recognizer:
         waveforms = [part for recording in recordings for part in recording.waveforms if part is not None]
         decoded = iter(self._decode_short(waveforms, options))
         return [
-            [_transcript([] if part is None else next(decoded), recording.duration) for part in recording.waveforms]
+            [
+                _transcript([] if part is None else next(decoded), recording.duration, recording.notes)
+                for part in recording.waveforms
+            ]
             for recording in recordings
         ]
 
@@ -191,11 +196,12 @@ class Recognizer:
 
         def transcribe(channel: int | None) -> Transcript:
             blocks = self._blocks(recording, channel, on_progress, int(options.vad))
-            return _transcript(self._decode_long(blocks, options), recording.duration)
+            hypotheses = self._decode_long(blocks, options)
+            return _transcript(hypotheses, recording.duration, recording.notes)
 
         with recording.reader:
             transcripts = of_channels(recording.channels, transcribe)
-        return [transcript or Transcript("", duration=recording.duration) for transcript in transcripts]
+        return [transcript or _transcript([], recording.duration, recording.notes) for transcript in transcripts]
 
     def _blocks(
         self, recording: Recording, channel: int | None, on_progress: OnProgress | None, extra_passes: int = 0
@@ -262,9 +268,9 @@ def _as_path(file: str | Path | BinaryIO) -> Iterator[str | Path]:
             raise type(error)(str(error).replace(str(copied), str(name))) from error.__cause__
 
 
-def _transcript(hypotheses: Sequence[Hypothesis], duration: float) -> Transcript:
+def _transcript(hypotheses: Sequence[Hypothesis], duration: float, notes: Sequence[str] = ()) -> Transcript:
     """Return the transcript of hypotheses, best first; of none, for a silent channel, it is empty."""
-    return Transcript.from_hypotheses(hypotheses or [Hypothesis("", 0.0)], duration)
+    return Transcript.from_hypotheses(hypotheses or [Hypothesis("", 0.0)], duration, notes)
 
 
 def _results(recording: Recording, transcripts: Sequence[Transcript], options: TranscribeOptions) -> list[FileResult]:
