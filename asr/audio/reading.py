@@ -1,11 +1,15 @@
 """Sound files -> mono float32 waveforms at the model's sample rate."""
 
 import math
+import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -61,14 +65,20 @@ class AudioInfo:
 class AudioReader:
     """A sound file that is opened and checked once and read any number of times, from one thread at a time.
 
-    `info` is its header; `block_size` the number of samples, of all channels together, that are decoded at once. Files
-    that were joined into one are read one after the other. Raises AudioError for a file that is missing,
-    empty, too long or not audio, and, if `strict`, for one that is truncated or damaged. Otherwise what can be decoded
-    of it is read, `notes` says what is missing, and `info` has the length that was read once all of it was.
+    `file`: a path, or a binary file object, which is copied from its position to its end, as headers are read back and
+    forth. `info` is the header; `block_size` the number of samples, of all channels together, that are decoded at once.
+    Files that were joined into one are read one after the other. Raises AudioError for a file that is missing, empty,
+    too long or not audio, and, if `strict`, for one that is truncated or damaged. Otherwise what can be decoded of it
+    is read, `notes` says what is missing, and `info` has the length that was read once all of it was.
     """
 
-    def __init__(self, path: str | Path, block_size: int = _BLOCK_SIZE, strict: bool = True) -> None:
-        self.path = Path(path)
+    def __init__(self, file: str | Path | BinaryIO, block_size: int = _BLOCK_SIZE, strict: bool = True) -> None:
+        self._copies: tempfile.TemporaryDirectory[str] | None = None
+        if isinstance(file, (str, os.PathLike)):
+            self.path, self._name = Path(file), str(file)
+        else:
+            self._copies, self._name = tempfile.TemporaryDirectory(prefix="asr-"), file_name(file)
+            self.path = Path(self._copies.name, "file").with_suffix(Path(self._name).suffix)
         self.notes: list[str] = []
         self._block_size = block_size
         self._strict = strict
@@ -76,22 +86,22 @@ class AudioReader:
         self._chosen: dict[tuple[int, int], int | None] = {}
         # For the first read. Each later one opens its own decoder: after a seek, MP3 decodes differently.
         self._unused: soundfile.SoundFile | None = None
-        with _errors(self.path):
+        with ExitStack() as stack, _errors(self._name):
+            stack.callback(self.close)
+            if not isinstance(file, (str, os.PathLike)):
+                _copy(file, self.path)
             _check_file(self.path)
-            with self.path.open("rb", buffering=0) as file:
+            with self.path.open("rb", buffering=0) as opened:
                 try:
-                    sound = containers.open_file(self.path, file)
+                    self._unused = containers.open_file(self.path, opened)
                 except (RuntimeError, TypeError, UnicodeError) as error:
-                    truncated = containers.is_truncated_ogg(file)
+                    truncated = containers.is_truncated_ogg(opened)
                     raise AudioError(containers.TRUNCATED_OGG if truncated else _not_audio(self.path)) from error
-                self._unused = sound
-                try:
-                    self._parts = self._checked(containers.parts(self.path, file, sound))
-                except BaseException:
-                    self.close()
-                    raise
+                self._parts = self._checked(containers.parts(self.path, opened, self._unused))
             if not self._parts[0].plain:
-                self.close()
+                self._unused.close()
+                self._unused = None
+            stack.pop_all()  # it stays open
 
     def __enter__(self) -> "AudioReader":
         """Return the reader."""
@@ -108,10 +118,12 @@ class AudioReader:
         return AudioInfo(first.sample_rate, first.channels, sum(part.frames for part in self._parts))
 
     def close(self) -> None:
-        """Close the file; a later read opens it again."""
+        """Close the file, and remove the copy of a file object; a later read opens a path again."""
         if self._unused is not None:
             self._unused.close()
             self._unused = None
+        if self._copies is not None:
+            self._copies.cleanup()
 
     def read(
         self,
@@ -127,7 +139,7 @@ class AudioReader:
         of the rest of the file, as rounding leaves it, means all of it. Raises AudioError for a segment that exceeds
         the file, damaged or truncated samples and digital silence.
         """
-        with _errors(self.path):
+        with _errors(self._name):
             start, count = self._range(offset, duration)
             mix = ChannelMix()
             samples = _joined(self._decode(start, count, channel, mix))
@@ -145,7 +157,7 @@ class AudioReader:
         channel: int | None = None,
     ) -> Iterator[Waveform]:
         """Yield the waveform that `read` returns, in blocks of seconds. Raises AudioError as `read` does."""
-        with _errors(self.path):
+        with _errors(self._name):
             start, count = self._range(offset, duration)
             if channel is None and self.info.channels > 1:
                 channel = self._choose_channel(start, count)
@@ -296,8 +308,21 @@ def _joined(blocks: Iterable[Waveform]) -> Waveform:
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
+def file_name(file: BinaryIO) -> str:
+    """Return the name of a file object."""
+    return str(getattr(file, "name", "file object" if hasattr(file, "read") else repr(file)))
+
+
+def _copy(file: BinaryIO, path: Path) -> None:
+    with path.open("wb") as out:
+        try:
+            shutil.copyfileobj(file, out)
+        except (AttributeError, TypeError) as error:
+            raise AudioError("neither a path nor a file object opened in binary mode") from error
+
+
 @contextmanager
-def _errors(path: Path) -> Iterator[None]:
+def _errors(path: str) -> Iterator[None]:
     """Raise what reading a file raises as AudioError with the file's name."""
     try:
         yield
@@ -326,25 +351,27 @@ def _check_file(path: Path) -> None:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise AudioError("a folder, not a sound file")
+    if stat.S_ISFIFO(status.st_mode):
+        raise AudioError("a pipe, not a file; read it as standard input: asr transcribe - < PIPE")
     if not stat.S_ISREG(status.st_mode):
         raise AudioError("not a regular file")
     if status.st_size == 0:
         raise AudioError("the file is empty (0 bytes)")
 
 
-def info(path: str | Path) -> AudioInfo:
+def info(file: str | Path | BinaryIO) -> AudioInfo:
     """Read the header of a sound file. Raises AudioError."""
-    with AudioReader(path) as reader:
+    with AudioReader(file) as reader:
         return reader.info
 
 
 def load(
-    path: str | Path,
+    file: str | Path | BinaryIO,
     sample_rate: int = SAMPLE_RATE,
     offset: float = 0.0,
     duration: float | None = None,
     channel: int | None = None,
 ) -> Waveform:
     """Read a sound file as a mono waveform, float32 (samples,), as `AudioReader.read` does. Raises AudioError."""
-    with AudioReader(path) as reader:
+    with AudioReader(file) as reader:
         return reader.read(sample_rate, offset, duration, channel)

@@ -3,21 +3,22 @@
 A recording is opened once: a short one is read at once, a long one block by block while it is computed.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
-from asr.audio import AudioError, AudioReader, SilenceError, Waveform
+from asr.audio import AudioError, AudioReader, SilenceError, Waveform, file_name
 from asr.corpora.manifest import Utterance
 from asr.features import batching
 from asr.parallel import map_threads, prefetch
 from asr.recognition.inference import TranscribeOptions
 
 Result = TypeVar("Result")
-# A recording: a file, or a part of one that a manifest lists.
-Source = str | Path | Utterance
+# A recording: a path, a binary file object, or a part of a file that a manifest lists.
+Source = str | Path | BinaryIO | Utterance
 # Called from any thread with the index of a recording, the share of it that is done (0 to 1), and its duration (s).
 OnProgress = Callable[[int, float, float], None]
 # Recordings of this many batches, or this many recordings, are sorted by length, so that batches have little padding.
@@ -43,8 +44,10 @@ class Recording:
 
     @property
     def path(self) -> str:
-        """Return the path of the file."""
-        return self.source.audio if isinstance(self.source, Utterance) else str(self.source)
+        """Return the path of the file, or the name of a file object."""
+        if isinstance(self.source, Utterance):
+            return self.source.audio
+        return str(self.source) if isinstance(self.source, (str, os.PathLike)) else file_name(self.source)
 
     @property
     def id(self) -> str:
@@ -82,7 +85,8 @@ def open_recording(index: int, source: Source, sample_rate: int, options: Transc
     offset, duration = _part(source)
     with _named(source), ExitStack() as stack:
         strict = options.strict or isinstance(source, Utterance)
-        reader = stack.enter_context(AudioReader(recording.path, strict=strict))
+        file = source.audio if isinstance(source, Utterance) else source
+        reader = stack.enter_context(AudioReader(file, strict=strict))
         recording.notes = reader.notes
         recording.duration = reader.info.duration if duration is None else duration
         channels: list[int | None] = list(range(reader.info.channels)) if options.split_channels else [None]

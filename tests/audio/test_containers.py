@@ -51,7 +51,7 @@ def test_is_truncated_ogg_finds_incomplete_last_page(tmp_path: Path) -> None:
 def test_spliced_file_reads_as_its_pieces(place: int, content: bytes, size: int, tmp_path: Path) -> None:
     original = bytes(range(50))
     (tmp_path / "a").write_bytes(original)
-    pieces = [range(place), content, range(place + len(content), 50)]
+    pieces: list[bytes | range] = [range(place), content, range(place + len(content), 50)]
     expected = original[:place] + content + original[place + len(content) :]
     with io.BufferedReader(containers.SplicedFile(tmp_path / "a", pieces)) as spliced:
         assert b"".join(iter(lambda: spliced.read(size), b"")) == expected
