@@ -4,7 +4,7 @@ import io
 import mmap
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -13,21 +13,14 @@ from typing import BinaryIO
 
 import soundfile
 
+from asr.audio import mp3
+
 _BLOCK = 1 << 16
 # The length that libsndfile gives to a FLAC file that does not state it.
 _FLAC_UNKNOWN = 0x7FFFFFFFFFFFFFFF
 # An Ogg page: a header of 27 bytes, the count of segments as its last; their sizes; at most 255 segments of 255 bytes.
 _OGG_HEADER, _OGG_PAGE = 27, 27 + 255 + 255 * 255
 TRUNCATED_OGG = "truncated: its last Ogg page is not complete"
-# MPEG layer III, by the header's index: kbit/s of version 1 and of versions 2 and 2.5, Hz of version 1.
-_MPEG1_KILOBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-_MPEG2_KILOBITS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_MPEG1_RATES = (44_100, 48_000, 32_000)
-# MPEG frames by which a Xing header may miss the number of those that follow: some writers count the header itself.
-_XING_TOLERANCE = 2
-# Tags of MP3 files. ID3v2: a header of 10 bytes, the size as four bytes of seven bits at its end. APE: one of 32 bytes.
-_ID3V1_SIZE, _APE_HEADER = 128, 32
-Content = bytes | mmap.mmap
 
 
 @dataclass(frozen=True)
@@ -171,19 +164,41 @@ def _riff_ranges(file: BinaryIO, size: int) -> list[range]:
         following += 8 + length + length % 2
 
 
-def _flac_starts(content: Content) -> list[int]:
-    # The signature, and the header of the first block: STREAMINFO of 34 bytes, perhaps the last block.
-    return [match.start() for match in re.finditer(rb"fLaC[\0\x80]\0\0\x22", content)]
+def _flac_starts(content: mmap.mmap) -> list[int]:
+    """Return where the FLAC files that follow each other begin."""
+    starts: list[int] = []
+    position = content.find(b"fLaC")
+    while position >= 0:
+        frames = _flac_frames(content, position)
+        # The signature alone may stand in the samples of a file.
+        if frames or not starts:
+            starts.append(position)
+        position = content.find(b"fLaC", frames or position + 4)
+    return starts
 
 
-def _ogg_starts(content: Content) -> list[int]:
+def _flac_frames(content: mmap.mmap, position: int) -> int:
+    """Return where the frames of the FLAC file at a position begin, after its metadata; 0 if no such file is there."""
+    position, is_last = position + 4, False
+    while not is_last:
+        header = content[position : position + 4]
+        if len(header) < 4:
+            return 0
+        is_last = bool(header[0] & 0x80)
+        position += 4 + int.from_bytes(header[1:], "big")
+    return position if content[position : position + 2] in (b"\xff\xf8", b"\xff\xf9") else 0
+
+
+def _ogg_starts(content: mmap.mmap) -> list[int]:
     """Return where the links of a chained Ogg file begin, each with the first pages of its streams."""
     starts: list[int] = []
-    end = -1
-    for match in re.finditer(rb"OggS\0\x02", content):
-        if match.start() != end:
-            starts.append(match.start())
-        end = match.start() + _ogg_page_size(content[match.start() : match.start() + _OGG_PAGE])
+    is_first, position = False, content.find(b"OggS")
+    while position >= 0:
+        page = content[position : position + _OGG_HEADER + 255]
+        was_first, is_first = is_first, len(page) > 5 and bool(page[5] & 2)
+        if is_first and not was_first:
+            starts.append(position)
+        position = content.find(b"OggS", position + _ogg_page_size(page))
     return starts
 
 
@@ -202,11 +217,14 @@ def _parts(path: Path, file: BinaryIO, sound: soundfile.SoundFile, ranges: Seque
             with _open_pieces(path, [bounds]) as one:
                 found.append(_part(path, file, one, bounds, plain=False))
         except RuntimeError as error:
-            fault = (
-                f"damaged: part {number} of {len(ranges)} joined files: {str(error).rpartition(': ')[2].rstrip('.')}"
-            )
+            fault = f"damaged: part {number} of {len(ranges)} joined files: {reason(error)}"
             found.append(Part(partial(_open_pieces, path, [bounds]), sound.samplerate, sound.channels, 0, fault))
     return found
+
+
+def reason(error: RuntimeError) -> str:
+    """Return what an error of libsndfile says, without the name of the file."""
+    return str(error).rpartition(": ")[2].rstrip(".")
 
 
 def _part(path: Path, file: BinaryIO, sound: soundfile.SoundFile, bounds: range, plain: bool) -> Part:
@@ -249,7 +267,7 @@ def _decoded_length(sound: soundfile.SoundFile) -> tuple[int, str]:
         while count := len(sound.read(_BLOCK, dtype="int16", always_2d=True)):
             length += count
     except RuntimeError as error:
-        return length, f"damaged: {str(error).rstrip('.')}"
+        return length, f"damaged: {reason(error)}"
     return length, ""
 
 
@@ -264,22 +282,6 @@ def _unfinished_data_chunk(file: BinaryIO, bounds: range) -> int:
         length = int.from_bytes(header[4:], "little")
         position += 8 + length + length % 2
     return 0 if 0 <= position - bounds.stop <= 1 else data
-
-
-@dataclass
-class _Run:
-    """MPEG frames that follow each other: a file, one of those that were joined, or what follows damaged bytes.
-
-    `first` and `size`: position and bytes of its first frame. `skipped`: bytes before it that are not frames. `xing`:
-    if that frame is a Xing frame, which has no samples, the number of the others that it states. `count`: of frames.
-    """
-
-    first: int
-    size: int
-    header: bytes
-    skipped: int
-    xing: int | None
-    count: int = 0
 
 
 def _mp3_in_wav(path: Path, file: BinaryIO, sound: soundfile.SoundFile, size: int) -> list[Part]:
@@ -298,12 +300,14 @@ def _mp3_in_wav(path: Path, file: BinaryIO, sound: soundfile.SoundFile, size: in
     return _parts(path, file, sound, [range(size)])
 
 
-def _mp3_parts(path: Path, content: Content, offset: int = 0, sound: soundfile.SoundFile | None = None) -> list[Part]:
+def _mp3_parts(
+    path: Path, content: mp3.Content, offset: int = 0, sound: soundfile.SoundFile | None = None
+) -> list[Part]:
     """Return the parts of an MP3 file, none if it has no frames of layer III of a known size.
 
     `offset`: its position in the file at `path`. `sound`: that file, opened, if the MP3 file is all of it.
     """
-    runs = list(_mp3_runs(content))
+    runs = mp3.runs(content)
     found = []
     for run, following in zip(runs, [*runs[1:], None], strict=False):
         start = run.first - run.skipped
@@ -311,7 +315,7 @@ def _mp3_parts(path: Path, content: Content, offset: int = 0, sound: soundfile.S
         if sound and len(runs) == 1 and run.xing is not None:
             return [Part(partial(open_file, path), sound.samplerate, sound.channels, sound.frames, fault, plain=True)]
         # Without its length, libsndfile assumes the first frame's bit rate throughout.
-        length: list[bytes | range] = [_xing_frame(run)] if run.xing is None else []
+        length: list[bytes | range] = [mp3.xing_frame(run)] if run.xing is None else []
         end = following.first if following else len(content)
         opened = partial(_open_pieces, path, [*length, range(offset + run.first, offset + end)])
         try:
@@ -325,103 +329,6 @@ def _mp3_parts(path: Path, content: Content, offset: int = 0, sound: soundfile.S
         if frames:
             found.append(Part(opened, rate, channels, frames, fault))
     return found
-
-
-def _mp3_runs(content: Content) -> list[_Run]:
-    """Return the runs of frames: one ends before a Xing frame, at the length it states, and where frames change."""
-    runs: list[_Run] = []
-    expected = 0
-    for position, size in _mp3_frames(content):
-        header = content[position : position + 4]
-        xing = _xing_count(content, position)
-        run = runs[-1] if runs else None
-        gap = content[expected:position] if run else b""
-        if run and not gap and xing is None and run.count != run.xing and _mp3_kind(run.header) == _mp3_kind(header):
-            run.count += 1
-        else:
-            skipped = _without_tags(gap)
-            runs.append(_Run(position, size, header, skipped, xing, int(xing is None)))
-        expected = position + size
-    # A few frames more than stated are no other file.
-    extra = [
-        run.xing is None and not run.skipped and run.count <= _XING_TOLERANCE and before.count == before.xing
-        for before, run in pairwise(runs)
-    ]
-    return [run for run, drop in zip(runs, [False, *extra], strict=False) if not drop]
-
-
-def _mp3_kind(header: bytes) -> tuple[int, int, bool]:
-    """Return what the headers of all frames of a file have in common: version and layer, rate, and mono or not."""
-    return header[1] & 0xFE, header[2] & 0x0C, header[3] >> 6 == 3
-
-
-def _side_information(header: bytes) -> int:
-    """Return the size of a frame's header and side information, which a Xing header follows."""
-    mono = header[3] >> 6 == 3
-    return 4 + ((17 if mono else 32) if header[1] & 0x08 else (9 if mono else 17))
-
-
-def _xing_count(content: Content, position: int) -> int | None:
-    """Return the number of frames that a Xing frame states, None for another frame."""
-    place = position + _side_information(content[position : position + 4])
-    tag = content[place : place + 12]
-    return int.from_bytes(tag[8:], "big") if tag[:4] in (b"Xing", b"Info") and len(tag) == 12 and tag[7] & 1 else None
-
-
-def _xing_frame(run: _Run) -> bytes:
-    """Return a Xing frame, otherwise silent, for a run without one."""
-    header = bytes([run.header[0], run.header[1] | 1, *run.header[2:]])  # without a checksum
-    start = header.ljust(_side_information(header), b"\0")
-    return (start + b"Xing" + (1).to_bytes(4, "big") + run.count.to_bytes(4, "big")).ljust(run.size, b"\0")
-
-
-def _mp3_frame_size(content: Content, position: int) -> int:
-    """Return the size of the MPEG layer III frame at a position, 0 if there is none."""
-    header = content[position : position + 4]
-    if len(header) < 4 or header[0] != 0xFF or header[1] < 0xE0:
-        return 0
-    _, kind, rates, _ = header
-    version, layer, index = kind >> 3 & 3, kind >> 1 & 3, rates >> 2 & 3
-    if layer != 1 or version == 1 or index == 3 or not 0 < rates >> 4 < 15:
-        return 0
-    kilobits = (_MPEG1_KILOBITS if version == 3 else _MPEG2_KILOBITS)[rates >> 4]
-    rate = _MPEG1_RATES[index] >> {3: 0, 2: 1, 0: 2}[version]
-    return (144 if version == 3 else 72) * kilobits * 1000 // rate + (rates >> 1 & 1)
-
-
-def _mp3_frames(content: Content) -> Iterator[tuple[int, int]]:
-    """Yield the position and the size of each MPEG layer III frame."""
-    position, synchronised = 0, False
-    while position + 4 <= len(content):
-        size = _mp3_frame_size(content, position)
-        # Other bytes may look like a frame's header, but hardly twice, at the right distance.
-        after = position + size
-        if size and (synchronised or _mp3_frame_size(content, after) or after >= len(content)):
-            yield position, size
-            position, synchronised = after, True
-        elif tag := _tag_size(content, position):
-            position += tag
-        else:
-            following = re.compile(rb"\xff[\xe0-\xff]|ID3|TAG|APETAGEX").search(content, position + 1)
-            position, synchronised = (following.start() if following else len(content)), False
-
-
-def _tag_size(content: Content, position: int) -> int:
-    """Return the size of the tag at a position of an MP3 file, 0 if there is none."""
-    head = content[position : position + _APE_HEADER]
-    if head[:3] == b"ID3" and len(head) >= 10:
-        return 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-    if head[:3] == b"TAG":
-        return _ID3V1_SIZE
-    return _APE_HEADER + int.from_bytes(head[12:16], "little") if head[:8] == b"APETAGEX" else 0
-
-
-def _without_tags(gap: bytes) -> int:
-    """Return the number of bytes between two frames that are neither tags nor zeros."""
-    position = 0
-    while tag := _tag_size(gap, position):
-        position += tag
-    return len(gap[position:]) if gap[position:].strip(b"\0") else 0
 
 
 def is_truncated_ogg(file: BinaryIO, bounds: range | None = None) -> bool:

@@ -281,7 +281,8 @@ class AudioReader:
                 position += len(samples)
                 if len(samples) < wanted:
                     announced = f"the header announces {sound.frames} samples, the file has {position}"
-                    self._note(damage or f"truncated: {announced}")
+                    lost = f"{damage}; nothing after {position / part.sample_rate:.1f} s can be read" if damage else ""
+                    self._note(lost or f"truncated: {announced}")
                     self._parts[index] = replace(part, frames=position)
                     return
 
@@ -295,7 +296,7 @@ def _read(sound: soundfile.SoundFile, count: int) -> tuple[NDArray[np.float32], 
         try:
             chunk = sound.read(min(count, _CHUNK), dtype="float32", always_2d=True)
         except RuntimeError as error:
-            damage = f"damaged: {str(error).rstrip('.')}"
+            damage = f"damaged: {containers.reason(error)}"
         else:
             if not len(chunk):
                 break
@@ -335,7 +336,7 @@ def _errors(path: str) -> Iterator[None]:
     except OSError as error:
         raise AudioError(f"{path}: {error.strerror or error}") from error
     except RuntimeError as error:  # libsndfile's
-        raise AudioError(f"{path}: damaged: {str(error).rstrip('.')}") from error
+        raise AudioError(f"{path}: damaged: {containers.reason(error)}") from error
     except Exception as error:  # of soundfile, soxr or NumPy: one recording must not stop the others
         raise AudioError(f"{path}: cannot be decoded: {type(error).__name__}: {error}") from error
 
