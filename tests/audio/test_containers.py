@@ -118,6 +118,17 @@ def test_joined_files_are_read_one_after_the_other(name: str, tmp_path: Path) ->
         np.testing.assert_allclose(part[1600:12_800], expected[1], atol=0.01)
 
 
+def test_signature_within_a_flac_file_does_not_divide_it(tmp_path: Path) -> None:
+    # Noise is stored as it is: its samples spell the signature of FLAC and the header of its first block.
+    samples = np.random.default_rng(0).integers(-32_768, 32_767, 4 * SAMPLE_RATE).astype(np.int16)
+    samples[30_000:30_004] = np.frombuffer(b"fLaC\0\0\0\x22", ">i2")
+    path = tmp_path / "a.flac"
+    soundfile.write(path, samples, SAMPLE_RATE)
+    assert path.read_bytes().count(b"fLaC\0\0\0\x22") == 2
+    (part,) = parts(path)
+    assert (part.plain, part.frames, part.fault) == (True, 4 * SAMPLE_RATE, "")
+
+
 @pytest.mark.parametrize(
     "tags", [(b"", b""), (b"TAG" + bytes(125), b"ID3\x04\0\0\0\0\x02\x01" + b"\xff\xfb" * 128 + b"x")]
 )
