@@ -16,6 +16,8 @@ import soundfile
 from asr.audio import mp3
 
 _BLOCK = 1 << 16
+# Samples of each channel that are decoded in one call: libsndfile returns nothing of a call that meets damage.
+CHUNK = 4096
 # The length that libsndfile gives to a FLAC file that does not state it.
 _FLAC_UNKNOWN = 0x7FFFFFFFFFFFFFFF
 # An Ogg page: a header of 27 bytes, the count of segments as its last; their sizes; at most 255 segments of 255 bytes.
@@ -104,7 +106,7 @@ def open_file(path: Path, file: BinaryIO | None = None) -> soundfile.SoundFile:
     except RuntimeError:
         # libsndfile does not open a WAV or AIFF file that another one follows.
         with path.open("rb") as joined:
-            first, *others = _riff_ranges(joined, path.stat().st_size)
+            first, *others = _ranges(joined, path.stat().st_size)
         if not others:
             raise
         return _open_pieces(path, [first])
@@ -130,8 +132,8 @@ def parts(path: Path, file: BinaryIO, sound: soundfile.SoundFile) -> list[Part]:
 
 def _find_parts(path: Path, file: BinaryIO, sound: soundfile.SoundFile) -> list[Part]:
     size = os.fstat(file.fileno()).st_size
-    if sound.format in ("WAV", "WAVEX", "AIFF"):
-        ranges = _riff_ranges(file, size)
+    if sound.format in ("WAV", "WAVEX", "RF64", "AIFF", "AU"):
+        ranges = _ranges(file, size)
         if sound.subtype == "MPEG_LAYER_III" and len(ranges) == 1:
             return _mp3_in_wav(path, file, sound, size)
         return _parts(path, file, sound, ranges)
@@ -150,18 +152,33 @@ def _split(size: int, starts: Sequence[int]) -> list[range]:
     return [range(first, end) for first, end in pairwise(edges)]
 
 
-def _riff_ranges(file: BinaryIO, size: int) -> list[range]:
-    """Return the ranges of the WAV or AIFF files that follow each other in a file."""
+def _ranges(file: BinaryIO, size: int) -> list[range]:
+    """Return the ranges of the WAV, AIFF or AU files that follow each other in a file."""
     starts: list[int] = []
-    following = 0
+    end = 0
     while True:
-        file.seek(min(following, size))
-        head = file.read(12)
-        if starts and (head[:4] not in (b"RIFF", b"FORM") or head[8:] not in (b"WAVE", b"AIFF", b"AIFC")):
+        file.seek(min(end, size))
+        length = _length(file.read(28))
+        if starts and not length:
             return _split(size, starts)
-        starts.append(following)
-        length = int.from_bytes(head[4:8], "big" if head[:4] == b"FORM" else "little")
-        following += 8 + length + length % 2
+        starts.append(end)
+        end += length
+
+
+def _length(head: bytes) -> int:
+    """Return the length that the header of a WAV, AIFF or AU file states, 0 for other bytes."""
+    kind, form = head[:4], head[8:12]
+    if kind == b"RIFF" and form == b"WAVE":
+        length = 8 + int.from_bytes(head[4:8], "little")
+    elif kind == b"RF64" and form == b"WAVE":
+        length = 8 + int.from_bytes(head[20:28], "little")
+    elif kind == b"FORM" and form in (b"AIFF", b"AIFC"):
+        length = 8 + int.from_bytes(head[4:8], "big")
+    elif kind == b".snd":
+        return int.from_bytes(head[4:8], "big") + int.from_bytes(form, "big")
+    else:
+        return 0
+    return length + length % 2
 
 
 def _flac_starts(content: mmap.mmap) -> list[int]:
@@ -264,7 +281,7 @@ def _decoded_length(sound: soundfile.SoundFile) -> tuple[int, str]:
     sound.seekable = lambda: False
     length = 0
     try:
-        while count := len(sound.read(_BLOCK, dtype="int16", always_2d=True)):
+        while count := len(sound.read(CHUNK, dtype="int16", always_2d=True)):
             length += count
     except RuntimeError as error:
         return length, f"damaged: {reason(error)}"
@@ -351,12 +368,14 @@ def missing_samples(file: BinaryIO, bounds: range, sound: soundfile.SoundFile) -
     if sound.format == "OGG":
         return TRUNCATED_OGG if is_truncated_ogg(file, bounds) else ""
     # libsndfile notes in its log, as "data : 32000 (should be 15956)", that fewer bytes follow than the header claims.
-    sizes = re.findall(r"^\s*(?:data|SSND|Data Size)\s*:\s*(\d+)\s*\(should be (\d+)", sound.extra_info, re.M)
+    sizes = re.findall(
+        r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+)\s*\(should be (\d+)", sound.extra_info, re.M
+    )
     for claimed, actual in sizes:
         # Streaming writers leave a size just under 2 or 4 GiB: whole blocks, less the header.
         unknown = 2**31 - _BLOCK <= int(claimed) <= 2**31 or int(claimed) >= 2**32 - _BLOCK
         if int(claimed) > int(actual) and not unknown:
-            return f"truncated: the header announces {claimed} bytes of samples, the file has {actual}"
+            return f"truncated: the header announces {claimed} bytes, the file has {actual}"
     if sound.format == "NIST":
         file.seek(bounds.start)
         claim = re.search(rb"^sample_count -i (\d+)", file.read(1024), re.M)

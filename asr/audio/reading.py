@@ -44,8 +44,6 @@ LONGEST = 24 * 3600.0
 _ROUNDING = 0.010
 _NOT_AUDIO = "not a sound file of a supported format (WAV, FLAC, OGG, Opus, MP3, MP2, AIFF, AU, CAF, W64, NIST SPHERE)"
 _BLOCK_SIZE = 1 << 17
-# Samples of each channel that are decoded in one call.
-_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -289,12 +287,11 @@ class AudioReader:
 
 def _read(sound: soundfile.SoundFile, count: int) -> tuple[NDArray[np.float32], str]:
     """Return `count` samples, or those before damage, and what the damage is; an empty text at the end of the file."""
-    # libsndfile returns nothing of a call that meets damage.
     chunks = [np.zeros((0, sound.channels), np.float32)]
     damage = ""
     while count > 0 and not damage:
         try:
-            chunk = sound.read(min(count, _CHUNK), dtype="float32", always_2d=True)
+            chunk = sound.read(min(count, containers.CHUNK), dtype="float32", always_2d=True)
         except RuntimeError as error:
             damage = f"damaged: {containers.reason(error)}"
         else:

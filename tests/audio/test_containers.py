@@ -82,6 +82,8 @@ JOINED = {
     "flac": ("FLAC", "PCM_16", "flac"),
     "wav": ("WAV", "PCM_16", "wav"),
     "aiff": ("AIFF", "PCM_16", "aiff"),
+    "rf64": ("RF64", "PCM_16", "wav"),
+    "au": ("AU", "PCM_16", "au"),
 }
 
 
@@ -225,7 +227,27 @@ def test_wav_that_lacks_a_few_samples_is_read(tmp_path: Path) -> None:
     path.write_bytes(encoded(tmp_path, "wav", tone(440, 1.0))[:-44])
     with AudioReader(path, strict=False) as reader:
         assert len(reader.read()) == SAMPLE_RATE - 22
-        assert reader.notes == ["truncated: the header announces 32000 bytes of samples, the file has 31956"]
+        assert reader.notes == ["truncated: the header announces 32000 bytes, the file has 31956"]
+
+
+def test_w64_that_lacks_a_few_samples_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.w64"
+    soundfile.write(path, tone(440, 1.0), SAMPLE_RATE)
+    path.write_bytes(path.read_bytes()[:-44])
+    with AudioReader(path, strict=False) as reader:
+        assert len(reader.read()) == SAMPLE_RATE - 22
+        assert reader.notes == ["truncated: the header announces 32104 bytes, the file has 32060"]
+
+
+def test_truncated_flac_without_a_length_is_read(tmp_path: Path) -> None:
+    content = bytearray(encoded(tmp_path, "flac", tone(440, 3.0)))
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path = tmp_path / "a.flac"
+    path.write_bytes(content[: len(content) * 3 // 4])
+    with AudioReader(path, strict=False) as reader:
+        assert len(reader.read()) == reader.info.frames == pytest.approx(2.25 * SAMPLE_RATE, rel=0.2)
+        assert reader.notes == ["damaged: flac decoder lost sync"]
 
 
 def test_mp3_with_damaged_bytes_is_read_around_them(tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ def test_truncated_file_error_names_both_lengths(tmp_path: Path) -> None:
         return path
 
     said = "truncated: the header announces"
-    assert message(cut("wav-16", 44 + 1000)) == f"{said} 19200 bytes of samples, the file has 1000"
+    assert message(cut("wav-16", 44 + 1000)) == f"{said} 19200 bytes, the file has 1000"
     assert message(cut("sphere", 1024 + 1000)) == f"{said} 9600 samples, the file has 500"
     assert message(cut("aiff", 1000)).startswith(f"{said} 19208 bytes of samples, ")
     assert message(cut("ogg-opus", 1000)) == "truncated: its last Ogg page is not complete"

@@ -195,7 +195,7 @@ def test_what_is_missing_of_a_recording_is_a_warning(command: Command) -> None:
     Path("cut.wav").write_bytes(content[:-44])
     output, error = command("cut.wav", "in/b/d.wav", "-q")
     assert output == "AB\nBA\n"
-    warning = f"truncated: the header announces {len(content) - 44} bytes of samples, the file has {len(content) - 88}"
+    warning = f"truncated: the header announces {len(content) - 44} bytes, the file has {len(content) - 88}"
     assert error == f"asr: warning: cut.wav: {warning}\n"
     assert json.loads(command("cut.wav", "--format", "json")[0])["notes"] == [warning]
     output, error = command("cut.wav", "in/b/d.wav", "-q", "--strict", code=1)

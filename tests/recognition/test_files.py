@@ -199,9 +199,7 @@ def test_a_cut_file_is_transcribed_with_a_note(
     assert result.transcript and other.transcript
     assert result.text == other.text
     size = paths[0].stat().st_size - 44
-    assert result.transcript.notes == (
-        f"truncated: the header announces {size} bytes of samples, the file has {size - 44}",
-    )
+    assert result.transcript.notes == (f"truncated: the header announces {size} bytes, the file has {size - 44}",)
     assert result.transcript.duration == pytest.approx(other.transcript.duration - 22 / SAMPLE_RATE)
     assert other.transcript.notes == ()
 
