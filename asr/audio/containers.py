@@ -259,10 +259,9 @@ def _part(path: Path, file: BinaryIO, sound: soundfile.SoundFile, bounds: range,
         with _open_pieces(path, pieces) as streamed:
             length, fault = _decoded_length(streamed)
         # The number of samples is the 36 bits from the middle of STREAMINFO's byte 13 on.
-        file.seek(bounds.start)
-        place = bounds.start + file.read(_BLOCK).index(b"fLaC") + 8 + 13
-        file.seek(place)
-        number = (file.read(1)[0] & 0xF0) << 32 | length
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            place = content.find(b"fLaC", bounds.start) + 8 + 13
+            number = (content[place] & 0xF0) << 32 | length
         pieces = [range(bounds.start, place), number.to_bytes(5, "big"), range(place + 5, bounds.stop)]
         return header(partial(_open_pieces, path, pieces), frames=length, fault=fault)
     opened = partial(open_file, path) if plain else partial(_open_pieces, path, pieces)

@@ -190,7 +190,7 @@ class AudioReader:
                 self._note(f"joined files: what follows {seconds:.1f} s has {has}, not {expected}, and is left out")
             seconds += part.frames / part.sample_rate
         if sum(part.frames for part in kept) <= 0:
-            raise AudioError("0 samples")
+            raise AudioError("; ".join([*self.notes, "0 samples"]))
         if seconds > LONGEST:
             raise AudioError(f"{seconds / 3600:.0f} hours long; the limit is {LONGEST / 3600:.0f} hours")
         return kept
