@@ -59,10 +59,14 @@ OTHERS = {
 
 @dataclass(frozen=True)
 class Hostile:
-    """A file and what is to come of it: True for its text, False for an error, None for either."""
+    """A file and what is to come of it: True for its text, False for an error, None for either.
+
+    `is_cut`: its end is missing, so that it gives an error, or what can be read and a warning.
+    """
 
     path: Path
     readable: bool | None = None
+    is_cut: bool = False
 
 
 def encoded(folder: Path, name: str, samples: NDArray[np.floating], rate: int = SAMPLE_RATE) -> bytes:
@@ -142,7 +146,8 @@ def _cut(folder: Path) -> Iterator[Hostile]:
     for name, suffix, content in _whole(folder):
         yield _put(folder / f"{name}{suffix}", content, True)
         for end in (*range(100), *range(200, len(content), len(content) // 8)):
-            yield _put(folder / f"{name}-{end}{suffix}", content[:end], False)
+            path = _put(folder / f"{name}-{end}{suffix}", content[:end]).path
+            yield Hostile(path, None if end else False, is_cut=True)
 
 
 def _sizes(folder: Path) -> Iterator[Hostile]:

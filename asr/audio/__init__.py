@@ -1,7 +1,9 @@
 """Audio: sound files and arrays -> mono float32 waveforms at the model's sample rate."""
 
+from asr.audio.reading import MEDIA_SUFFIXES as MEDIA_SUFFIXES
 from asr.audio.reading import SUFFIXES as SUFFIXES
 from asr.audio.reading import AudioReader as AudioReader
+from asr.audio.reading import file_name as file_name
 from asr.audio.reading import info as info
 from asr.audio.reading import load as load
 from asr.audio.waveforms import SAMPLE_RATE as SAMPLE_RATE

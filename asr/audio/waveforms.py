@@ -14,6 +14,9 @@ LOWEST_RATE, HIGHEST_RATE = 2_000, 768_000
 _MOST_CHANNELS = 1024
 # Far above integers written as floats, far below where the power of a spectrum overflows float32.
 _LOUDEST = 1e10
+# The power of the mean of channels, relative to that of unrelated channels, below which they cancel each other:
+# two equally loud channels do if their correlation is below -0.8.
+_CANCELLED = 0.2
 Waveform = NDArray[np.float32]
 
 
@@ -28,8 +31,9 @@ class SilenceError(AudioError):
 def from_array(samples: NDArray[np.generic], rate: int, sample_rate: int = SAMPLE_RATE) -> Waveform:
     """Convert an array (samples,) or (samples, channels) at `rate` Hz to a mono float32 waveform at `sample_rate` Hz.
 
-    Integers are scaled by their type's range to [-1, 1]. Raises AudioError for an array that is empty, transposed,
-    digital silence, or has samples that are NaN, infinite or far outside [-1, 1], and for a rate out of range.
+    Channels are averaged; of channels that cancel each other, the loudest is taken. Integers are scaled by their type's
+    range to [-1, 1]. Raises AudioError for an array that is empty, transposed, digital silence, or has samples that are
+    NaN, infinite or far outside [-1, 1], and for a rate out of range.
     """
     array = np.asarray(samples)
     if array.ndim not in (1, 2):
@@ -39,8 +43,13 @@ def from_array(samples: NDArray[np.generic], rate: int, sample_rate: int = SAMPL
     if array.ndim == 2 and array.shape[1] > _MOST_CHANNELS:
         raise AudioError(f"{array.shape[1]} channels; expected (samples, channels), is the array transposed?")
     check_rate(rate)
-    mono = to_mono(array)
+    scaled = _scaled(array)
+    mono = to_mono(scaled)
     check_samples(mono)
+    if scaled.ndim == 2:
+        mix = ChannelMix()
+        mix.add(scaled, mono)
+        mono = mono if mix.loudest is None else scaled[:, mix.loudest]
     check_length(len(mono), bool(mono.any()), rate, sample_rate)
     return resample(np.ascontiguousarray(mono), rate, sample_rate)
 
@@ -51,18 +60,43 @@ def check_rate(rate: int) -> None:
         raise AudioError(f"{rate} Hz; speech needs {LOWEST_RATE} to {HIGHEST_RATE} Hz")
 
 
-def to_mono(samples: NDArray[np.generic]) -> Waveform:
-    """Return the mean of the channels of an array (samples,) or (samples, channels), integers scaled to [-1, 1]."""
-    array = np.asarray(samples)
+def _scaled(array: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return an array as float32, integers scaled to [-1, 1]."""
     if array.dtype.kind == "i":
-        array = array.astype(np.float32) / np.float32(-float(np.iinfo(array.dtype).min))
-    elif array.dtype.kind != "f":
+        return array.astype(np.float32) * np.float32(2.0 ** (1 - 8 * array.dtype.itemsize))
+    if array.dtype.kind != "f":
         raise AudioError(f"samples of type {array.dtype}; expected floating point or signed integers")
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow becomes infinite, which check_samples refuses
-        mono = array.astype(np.float32, copy=False)
-        if array.ndim == 2:
-            mono = mono[:, 0] if array.shape[1] == 1 else mono.mean(axis=1, dtype=np.float32)
-    return mono
+        return array.astype(np.float32, copy=False)
+
+
+def to_mono(samples: NDArray[np.float32]) -> Waveform:
+    """Return the mean of the channels of an array (samples,) or (samples, channels)."""
+    if samples.ndim == 1:
+        return samples
+    with np.errstate(over="ignore", invalid="ignore"):
+        return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
+
+
+class ChannelMix:
+    """Notices channels that cancel each other when they are averaged, as those of opposite polarity do."""
+
+    def __init__(self) -> None:
+        self._mean: float = 0.0
+        self._channels: NDArray[np.float64] = np.zeros(1)
+
+    def add(self, samples: NDArray[np.float32], mono: Waveform) -> None:
+        """Add a block (samples, channels) and the mean of its channels (samples,)."""
+        self._mean += float(np.square(mono, dtype=np.float64).sum())
+        self._channels = self._channels + np.square(samples, dtype=np.float64).sum(axis=0)
+
+    @property
+    def loudest(self) -> int | None:
+        """Return the index of the loudest channel if the channels cancel each other, else None."""
+        count, power = len(self._channels), float(self._channels.sum())
+        # The mean of channels that have nothing in common has 1 / count² of the sum of their powers.
+        cancelled = count > 1 and count**2 * self._mean < _CANCELLED * power
+        return int(self._channels.argmax()) if cancelled else None
 
 
 def check_integers(samples: NDArray[np.generic]) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -59,12 +60,14 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _exit_code(error: Exception) -> int:
+def _exit_code(error: Exception, arguments: Sequence[str]) -> int:
     """Print one line for an error of the user and return the exit code; any other error is a defect and is raised."""
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "asr"
-        return _fail(f"{error.format_message().rstrip('.')}; see {path} --help", 2)
+        files = [name for name in arguments if name.startswith("-") and Path(name).is_file()]
+        hint = f"; for the file, write ./{files[0]}" if files else ""
+        return _fail(f"{error.format_message().rstrip('.')}{hint}; see {path} --help", 2)
     if isinstance(error, OSError):
         return _fail(f"{error.filename or 'operating system'}: {error.strerror or error}", 1)
     if isinstance(error, AsrError):
@@ -91,4 +94,4 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        return _exit_code(error)
+        return _exit_code(error, arguments)

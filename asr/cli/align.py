@@ -113,7 +113,7 @@ def _utterance(path: Path | None, text: Path | str | None) -> "Utterance":
     if text is None:
         raise click.UsageError(f"the text of {path} is missing; give a file TEXT, or --text WORDS")
     if isinstance(text, Path):
-        content = sys.stdin.buffer.read() if str(text) == "-" else text.read_bytes()
+        content = options.stdin().read() if str(text) == "-" else text.read_bytes()
         text = files.decode_utf8(str(text), content)
     return Utterance(path.stem or path.name, str(path), audio.info(path).duration, text)
 

@@ -1,8 +1,9 @@
 """Options and arguments that several commands share."""
 
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -13,6 +14,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _BUNDLE = "asr.bundle"
 TEXT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def stdin() -> BinaryIO:
+    """Return standard input. Raise UsageError if it is closed."""
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed; nothing can be read from it")
+    return sys.stdin.buffer
 
 
 class Output(click.Path):

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asr.cli import options
 from asr.cli.decoding import DecodingOptions
-from asr.cli.progress import Display
+from asr.cli.progress import Display, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,7 @@ _STDIN = "-"
 _CLEAR = "\r\x1b[K"
 _KNOWN = {
     *("files", "model", "device", "quiet", "stream", "raw_rate", "greedy", "decoder", "beam_width", "lm", "lm_weight"),
-    *("word_bonus", "hotwords", "rescorer", "rescorer_weight", "known_words"),
+    *("word_bonus", "hotwords", "rescorer", "rescorer_weight", "known_words", "strict"),
 }
 
 
@@ -36,6 +37,7 @@ def stream(
     model: Path,
     decoding: DecodingOptions,
     device: str | None,
+    strict: bool,
     quiet: bool,
 ) -> int:
     """Print the text of one file while it is processed; return the exit code. `raw_rate` is in Hz."""
@@ -50,9 +52,11 @@ def stream(
         rate = raw_rate
         chunks: Any = _RawSamples(rate)
     else:
-        with audio.AudioReader(files[0]) as reader:
+        with audio.AudioReader(files[0], strict=strict) as reader:
             rate = reader.info.sample_rate
             waveform = reader.read(rate)
+        for note in reader.notes:
+            click.echo(f"asr: warning: {one_line(f'{files[0]}: {note}')}", err=True)
         size = round(CHUNK * rate)
         chunks = (waveform[start : start + size] for start in range(0, len(waveform), size))
     audio_stream = recognizer.stream(rate)
@@ -104,7 +108,7 @@ class _RawSamples:
         import numpy as np
 
         # Read what has arrived; a plain read would wait for a whole chunk.
-        stdin: Any = sys.stdin.buffer
+        stdin: Any = options.stdin()
         while data := stdin.read1(2 * round(CHUNK * self.rate)):
             data = self.rest + data
             whole = len(data) - len(data) % 2

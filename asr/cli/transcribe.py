@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 
 
 @click.command(short_help="Transcribe audio files.")
-@click.argument("files", nargs=-1, type=click.Path(), metavar="FILE...")
+@click.argument("files", nargs=-1, type=click.Path(readable=False), metavar="FILE...")
 @click.option("--list", "listing", type=options.TEXT, help="A file with one path per line; - is standard input.")
 @options.model_or_default
 @click.option(
@@ -81,6 +81,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     show_default=True,
     help="Average the channels, or transcribe each separately.",
 )
+@click.option("--strict", is_flag=True, help="Refuse a truncated or damaged recording; otherwise the rest is read.")
 @decoding
 @click.option("--stream", is_flag=True, help="Process one FILE chunk by chunk and print partial transcripts.")
 @click.option(
@@ -98,6 +99,7 @@ def transcribe(
     decoding: DecodingOptions,
     stream: bool,
     raw_rate: int | None,
+    strict: bool,
     quiet: bool,
     **values: Any,
 ) -> int:
@@ -108,7 +110,8 @@ def transcribe(
     same folder structure as the recordings; files that are up to date are skipped.
 
     A file that cannot be read is reported on stderr, and its output is an empty line (txt) or an object with the error
-    (json). The other files are transcribed, and the exit code is 1.
+    (json). The other files are transcribed, and the exit code is 1. What can be read of a truncated or damaged file is
+    transcribed, with a warning on stderr that says what is missing; --strict refuses the file.
 
     With --channels split, each channel has its own transcript: tab-separated lines FILE, CHANNEL, TEXT (txt), objects
     with "channel" (json), or with --out files that end in .1.txt and .2.txt.
@@ -118,7 +121,7 @@ def transcribe(
     if stream:
         from asr.cli import stream as command
 
-        return command.stream(files, raw_rate, values["model"], decoding, values["device"], quiet)
+        return command.stream(files, raw_rate, values["model"], decoding, values["device"], strict, quiet)
     if raw_rate:
         raise click.UsageError("--raw-rate needs --stream")
     inputs = _inputs(files, listing)
@@ -127,13 +130,13 @@ def transcribe(
     values["jobs"] = values["jobs"] or min(os.cpu_count() or 1, most)
     # Texts that appear on the terminal show the progress.
     with libraries_silent(), Display(quiet or (values["out"] is None and sys.stdout.isatty())) as display:
-        job = _Job(inputs, listing, display, decoding, **values)
+        job = _Job(inputs, listing, display, decoding, strict=strict, **values)
         job.check()
         return job.run()
 
 
 def _inputs(files: tuple[str, ...], listing: Path | None) -> "Inputs":
-    from asr.recognition.inputs import STDIN, find_inputs, read_list
+    from asr.recognition.inputs import STDIN, ListError, find_inputs, read_list
 
     if not files and listing is None:
         raise click.UsageError("Missing argument 'FILE...': sound files, folders, patterns, - or --list")
@@ -141,8 +144,11 @@ def _inputs(files: tuple[str, ...], listing: Path | None) -> "Inputs":
         return find_inputs(files)
     if str(listing) == STDIN and STDIN in files:
         raise click.UsageError("- and --list - are both standard input, which can be read only once")
-    with click.open_file(str(listing), "rb") as file:
-        listed = read_list(file.read())
+    content = options.stdin().read() if str(listing) == STDIN else listing.read_bytes()
+    try:
+        listed = read_list(content)
+    except ListError as error:
+        raise ListError(f"{listing}: {error}") from None
     inputs = find_inputs(files, listed)
     if not listed:
         inputs.problems.append(f"{listing}: the list is empty")
@@ -165,6 +171,7 @@ class _Job:
     model: Path
     vad: bool
     channels: str
+    strict: bool
     batch_seconds: int | None
     device: str | None
     names: dict[Path, str] = field(default_factory=dict)
@@ -207,6 +214,8 @@ class _Job:
         self.failed = len(self.inputs.problems)
         for problem in self.inputs.problems:
             self._report(problem)
+        for note in self.inputs.notes:
+            self.display.say(one_line(note))
         current = len(self.inputs.files) - len(pending)
         if current:
             self.display.say(f"{current} of {len(self.inputs.files)} recordings are up to date")
@@ -220,7 +229,7 @@ class _Job:
             seconds = sum(_size(file.path) for file in pending) / _BYTES_PER_SECOND
             recognizer, _ = self.decoding.apply(recognizer, self.display, self.nbest, seconds)
             try:
-                with _torch_threads(self.jobs), _standard_input(pending) as paths:
+                with _torch_threads(self.jobs), _readable(pending) as paths:
                     self._transcribe(recognizer, pending, paths, folder)
             except KeyboardInterrupt:
                 return self._stopped(len(pending), folder)
@@ -240,6 +249,7 @@ class _Job:
             nbest=self.nbest,
             split_channels=self.channels == "split",
             vad=self.vad,
+            strict=self.strict,
             batch_seconds=self.batch_seconds,
             threads=max(1, (os.cpu_count() or 1) // self.jobs),
         )
@@ -259,6 +269,7 @@ class _Job:
                 else:
                     self.done += 1
                     self.seconds += results[0].transcript.duration
+                    self._warn(results)
                 if folder is None:
                     click.echo(document(results, self.formats[0], header=index == 0), nl=False)
                 progress.finish(index)
@@ -268,13 +279,19 @@ class _Job:
     def _named(self, results: "list[FileResult]", file: "InputFile", path: Path) -> "list[FileResult]":
         """Return the results with the path that the user gave and the name in a CTM; standard input was copied."""
         audio, name = str(file.path), self.names.get(file.path, "")
-        shown = str(path) if path == file.path else "standard input"
+        shown = audio if audio != "-" else "standard input"
         return [
             replace(result, audio=audio, id=name, error=result.error.replace(str(path), shown)) for result in results
         ]
 
     def _report(self, problem: str) -> None:
         self.display.say(f"asr: {one_line(problem)}", always=True)
+
+    def _warn(self, results: "list[FileResult]") -> None:
+        """Print the notes of a recording, which may differ between its channels."""
+        notes = [note for result in results if result.transcript for note in result.transcript.notes]
+        for note in dict.fromkeys(notes):
+            self._report(f"warning: {results[0].audio}: {note}")
 
     def _stopped(self, total: int, folder: "OutputFolder | None") -> int:
         if folder:
@@ -308,23 +325,27 @@ class _Job:
             files += [Path(name) for name in (settings.lm, settings.rescorer) if name and Path(name).exists()]
         stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         model, split = sha256(self.model), self.channels == "split"
-        parts = [__version__, model, repr(decoding), stamps, self.nbest, self.vad, split]
+        parts = [__version__, model, repr(decoding), stamps, self.nbest, self.vad, split, self.strict]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @contextmanager
-def _standard_input(pending: "list[InputFile]") -> Iterator[list[Path]]:
-    """Return the paths to read; standard input is copied to a temporary file, since headers are read back and forth."""
-    from asr.recognition.inputs import STDIN
+def _readable(pending: "list[InputFile]") -> Iterator[list[Path]]:
+    """Return the paths to read; pipes are copied to temporary files, since headers are read back and forth."""
+    from asr.recognition.inputs import STDIN, is_open_pipe
 
-    if not any(str(file.path) == STDIN for file in pending):
-        yield [file.path for file in pending]
-        return
-    with tempfile.TemporaryDirectory(prefix="asr-") as folder:
-        copied = Path(folder) / "stdin"
-        with copied.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        yield [copied if str(file.path) == STDIN else file.path for file in pending]
+    with ExitStack() as stack:
+        paths: list[Path] = []
+        for file in pending:
+            if str(file.path) != STDIN and not is_open_pipe(file.path):
+                paths.append(file.path)
+                continue
+            copied = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asr-")), "file")
+            source = options.stdin() if str(file.path) == STDIN else stack.enter_context(file.path.open("rb"))
+            with copied.open("wb") as out:
+                shutil.copyfileobj(source, out)
+            paths.append(copied)
+        yield paths
 
 
 def _size(path: Path) -> int:

@@ -110,6 +110,8 @@ class TextReader:
 
     def _lines(self, path: Path) -> Iterator[tuple[int, str]]:
         if path == STANDARD_INPUT:
+            if sys.stdin is None:
+                raise LmError("standard input is closed; nothing can be read from it")
             yield from self._text_lines(path, read_lines(path, sys.stdin.buffer))
             return
         with path.open("rb") as file:

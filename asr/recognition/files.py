@@ -3,21 +3,22 @@
 A recording is opened once: a short one is read at once, a long one block by block while it is computed.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
-from asr.audio import AudioError, AudioReader, SilenceError, Waveform
+from asr.audio import AudioError, AudioReader, SilenceError, Waveform, file_name
 from asr.corpora.manifest import Utterance
 from asr.features import batching
 from asr.parallel import map_threads, prefetch
 from asr.recognition.inference import TranscribeOptions
 
 Result = TypeVar("Result")
-# A recording: a file, or a part of one that a manifest lists.
-Source = str | Path | Utterance
+# A recording: a path, a binary file object, or a part of a file that a manifest lists.
+Source = str | Path | BinaryIO | Utterance
 # Called from any thread with the index of a recording, the share of it that is done (0 to 1), and its duration (s).
 OnProgress = Callable[[int, float, float], None]
 # Recordings of this many batches, or this many recordings, are sorted by length, so that batches have little padding.
@@ -26,7 +27,7 @@ _SORTED_BATCHES, _SORTED = 4, 4096
 
 @dataclass(eq=False)
 class Recording:
-    """An open recording. `duration` is in seconds; `error` says why it cannot be used.
+    """An open recording. `duration` is in seconds; `error` says why it cannot be used, `notes` what is missing of it.
 
     `waveforms`: of a short recording, one for each channel, or one of all; None for a silent channel. `channels`: of a
     long recording, which is read block by block, its channels, or [None] for all.
@@ -39,11 +40,14 @@ class Recording:
     channels: Sequence[int | None] = ()
     reader: AudioReader | None = None
     error: str = ""
+    notes: Sequence[str] = ()
 
     @property
     def path(self) -> str:
-        """Return the path of the file."""
-        return self.source.audio if isinstance(self.source, Utterance) else str(self.source)
+        """Return the path of the file, or the name of a file object."""
+        if isinstance(self.source, Utterance):
+            return self.source.audio
+        return str(self.source) if isinstance(self.source, (str, os.PathLike)) else file_name(self.source)
 
     @property
     def id(self) -> str:
@@ -56,6 +60,8 @@ class Recording:
             raise ValueError("a short recording has been read")
         with _named(self.source):
             yield from self.reader.blocks(sample_rate, *_part(self.source), channel)
+        if not isinstance(self.source, Utterance):
+            self.duration = self.reader.info.duration  # of a damaged file, it is known once all was read
 
 
 def _part(source: Source) -> tuple[float, float | None]:
@@ -78,7 +84,10 @@ def open_recording(index: int, source: Source, sample_rate: int, options: Transc
     recording = Recording(index, source)
     offset, duration = _part(source)
     with _named(source), ExitStack() as stack:
-        reader = stack.enter_context(AudioReader(recording.path))
+        strict = options.strict or isinstance(source, Utterance)
+        file = source.audio if isinstance(source, Utterance) else source
+        reader = stack.enter_context(AudioReader(file, strict=strict))
+        recording.notes = reader.notes
         recording.duration = reader.info.duration if duration is None else duration
         channels: list[int | None] = list(range(reader.info.channels)) if options.split_channels else [None]
         if recording.duration > options.whole:
@@ -88,6 +97,7 @@ def open_recording(index: int, source: Source, sample_rate: int, options: Transc
             recording.waveforms = of_channels(
                 channels, lambda channel: reader.read(sample_rate, offset, duration, channel)
             )
+            recording.duration = reader.info.duration if duration is None else duration
     return recording
 
 

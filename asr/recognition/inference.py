@@ -37,7 +37,8 @@ class TranscribeOptions:
 
     `words`: return words with their times and confidences. `nbest`: how many hypotheses to return, the best included.
     `split_channels`: transcribe each channel by itself; otherwise channels are averaged. `vad`: leave out the parts
-    in which voice activity detection finds no speech.
+    in which voice activity detection finds no speech. `strict`: refuse a truncated or damaged file; otherwise what can
+    be read of it is transcribed, and the transcript's notes say so. Utterances of a manifest are always read strictly.
 
     Recordings up to `whole` are computed and decoded whole. Longer ones are computed in windows of `window` that share
     `overlap` with the next one, and decoded in segments that end at pauses. `batch_seconds`: how much audio is computed
@@ -49,6 +50,7 @@ class TranscribeOptions:
     nbest: int = 1
     split_channels: bool = False
     vad: bool = True
+    strict: bool = False
     whole: float = 120.0
     window: float = 60.0
     overlap: float = 10.0

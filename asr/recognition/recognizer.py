@@ -1,11 +1,7 @@
 """Transcribes waveforms, files and manifests with a model file."""
 
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -82,9 +78,8 @@ class Recognizer:
 
         `file`: a path, or a binary file object, which is read from its position to its end. Raise AudioError.
         """
-        with _as_path(file) as path:
-            recording = open_recording(0, path, self.sample_rate, replace(options, split_channels=False))
-            return self._transcribe_alone(recording, options)[0]
+        recording = open_recording(0, file, self.sample_rate, replace(options, split_channels=False))
+        return self._transcribe_alone(recording, options)[0]
 
     def transcribe_files(
         self,
@@ -94,7 +89,7 @@ class Recognizer:
         on_progress: OnProgress | None = None,
         on_result: Callable[[int, list[FileResult]], None] | None = None,
     ) -> Iterator[list[FileResult]]:
-        """Transcribe files, or utterances of a manifest, and yield the results of each in order.
+        """Transcribe files, file objects, or utterances of a manifest, and yield the results of each in order.
 
         A result list has one FileResult, or one for each channel with `options.split_channels`. A file that cannot be
         used has its error as its result; the other files are not affected. Short recordings are computed together,
@@ -153,7 +148,7 @@ class Recognizer:
             try:
                 batch = self._transcribe_together(recordings, options)
                 return [_results(*row, options) for row in zip(recordings, batch, strict=True)]
-            except (AlignmentError, DecodingError, torch.OutOfMemoryError):
+            except Exception:  # noqa: S110
                 pass  # alone, each recording shows whether it is at fault
         return [self._file_results(recording, options, on_progress) for recording in recordings]
 
@@ -168,6 +163,8 @@ class Recognizer:
             message = f"{recording.path}: {error}"
         except torch.OutOfMemoryError:
             message = f"{recording.path}: the device does not have enough memory for it"
+        except Exception as error:  # whatever a library raises for one recording, the others are transcribed
+            message = f"{recording.path}: {type(error).__name__}: {error}"
         channel = 0 if options.split_channels else None
         return [FileResult(recording.path, error=message, channel=channel, id=recording.id)]
 
@@ -176,7 +173,10 @@ class Recognizer:
         waveforms = [part for recording in recordings for part in recording.waveforms if part is not None]
         decoded = iter(self._decode_short(waveforms, options))
         return [
-            [_transcript([] if part is None else next(decoded), recording.duration) for part in recording.waveforms]
+            [
+                _transcript([] if part is None else next(decoded), recording.duration, recording.notes)
+                for part in recording.waveforms
+            ]
             for recording in recordings
         ]
 
@@ -191,11 +191,12 @@ class Recognizer:
 
         def transcribe(channel: int | None) -> Transcript:
             blocks = self._blocks(recording, channel, on_progress, int(options.vad))
-            return _transcript(self._decode_long(blocks, options), recording.duration)
+            hypotheses = self._decode_long(blocks, options)
+            return _transcript(hypotheses, recording.duration, recording.notes)
 
         with recording.reader:
             transcripts = of_channels(recording.channels, transcribe)
-        return [transcript or Transcript("", duration=recording.duration) for transcript in transcripts]
+        return [transcript or _transcript([], recording.duration, recording.notes) for transcript in transcripts]
 
     def _blocks(
         self, recording: Recording, channel: int | None, on_progress: OnProgress | None, extra_passes: int = 0
@@ -242,29 +243,9 @@ def _restored(hypotheses: Sequence[Hypothesis], speech: vad.Speech) -> list[Hypo
     return [replace(each, words=tuple(map(speech.original, each.words))) for each in hypotheses]
 
 
-@contextmanager
-def _as_path(file: str | Path | BinaryIO) -> Iterator[str | Path]:
-    """Yield the path of a file, of a temporary copy if it is a file object: headers are read back and forth."""
-    if isinstance(file, (str, os.PathLike)):
-        yield file
-        return
-    with tempfile.TemporaryDirectory(prefix="asr-") as folder:
-        copied = Path(folder) / "file"
-        try:
-            with copied.open("wb") as out:
-                shutil.copyfileobj(file, out)
-        except (AttributeError, TypeError) as error:
-            raise AudioError(f"{file!r}: neither a path nor a file object opened in binary mode") from error
-        try:
-            yield copied
-        except AudioError as error:
-            name = getattr(file, "name", "file object")
-            raise type(error)(str(error).replace(str(copied), str(name))) from error.__cause__
-
-
-def _transcript(hypotheses: Sequence[Hypothesis], duration: float) -> Transcript:
+def _transcript(hypotheses: Sequence[Hypothesis], duration: float, notes: Sequence[str] = ()) -> Transcript:
     """Return the transcript of hypotheses, best first; of none, for a silent channel, it is empty."""
-    return Transcript.from_hypotheses(hypotheses or [Hypothesis("", 0.0)], duration)
+    return Transcript.from_hypotheses(hypotheses or [Hypothesis("", 0.0)], duration, notes)
 
 
 def _results(recording: Recording, transcripts: Sequence[Transcript], options: TranscribeOptions) -> list[FileResult]:

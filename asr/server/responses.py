@@ -21,8 +21,8 @@ def as_text(result: FileResult, response_format: str) -> str:
 def verbose(result: FileResult, language: str, granularities: tuple[str, ...]) -> dict[str, Any]:
     """Return a result as verbose_json: text, duration, and segments or words as asked for.
 
-    Besides the fields of OpenAI's API, words and segments have a `confidence` from 0 to 1, and segments
-    `low_confidence`. Fields that only Whisper models have are 0 or empty.
+    Besides the fields of OpenAI's API, words and segments have a `confidence` from 0 to 1, segments `low_confidence`,
+    and `notes` say what is missing of a damaged recording. Fields that only Whisper models have are 0 or empty.
     """
     transcript = result.transcript
     fields: dict[str, Any] = {
@@ -35,6 +35,8 @@ def verbose(result: FileResult, language: str, granularities: tuple[str, ...]) -
         fields["segments"] = [_segment(number, one) for number, one in enumerate(transcript.segments)]
     if transcript and "word" in granularities:
         fields["words"] = list(map(_word, transcript.words))
+    if transcript and transcript.notes:
+        fields["notes"] = list(transcript.notes)
     return fields
 
 

@@ -121,7 +121,7 @@ def format_json(result: FileResult) -> str:
     The object has audio, channel (counted from 1, where channels are separate), duration (where known), text, score
     (natural log), its parts acoustic_score and lm_score, words (each with word, start and end in seconds, and
     confidence), segments (each with start, end, confidence and text, and low_confidence: true if it is below 0.5) if
-    there are words, and alternatives if there are any.
+    there are words, and alternatives and notes (strings) if there are any.
     """
     fields: dict[str, Any] = {"audio": result.audio}
     if result.channel:
@@ -138,6 +138,8 @@ def format_json(result: FileResult) -> str:
             fields["segments"] = list(map(_segment_fields, transcript.segments))
         if transcript.alternatives:
             fields["alternatives"] = [_text_and_scores(other) for other in transcript.alternatives]
+        if transcript.notes:
+            fields["notes"] = list(transcript.notes)
     return json.dumps(fields, ensure_ascii=False) + "\n"
 
 

@@ -66,7 +66,8 @@ class Transcript:
     """What was recognised in a recording, or in one channel of it.
 
     `alternatives`: other hypotheses, best first. `duration` of the recording in seconds, 0 where unknown. The last
-    frame may exceed the recording: times after the duration become the duration.
+    frame may exceed the recording: times after the duration become the duration. `notes`: what is missing of the
+    recording or was unusual in reading it.
     """
 
     text: str
@@ -75,6 +76,7 @@ class Transcript:
     acoustic_score: float = 0.0
     lm_score: float = 0.0
     duration: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         others = (replace(other, words=_words_until(other.words, self.duration)) for other in self.alternatives)
@@ -82,10 +84,12 @@ class Transcript:
         object.__setattr__(self, "alternatives", tuple(others))
 
     @classmethod
-    def from_hypotheses(cls, hypotheses: Sequence[Hypothesis], duration: float = 0.0) -> "Transcript":
+    def from_hypotheses(
+        cls, hypotheses: Sequence[Hypothesis], duration: float = 0.0, notes: Sequence[str] = ()
+    ) -> "Transcript":
         """Return the transcript of a list of hypotheses, best first."""
         best, *others = hypotheses
-        return cls(best.text, best.words, tuple(others), best.acoustic_score, best.lm_score, duration)
+        return cls(best.text, best.words, tuple(others), best.acoustic_score, best.lm_score, duration, tuple(notes))
 
     @property
     def score(self) -> float:

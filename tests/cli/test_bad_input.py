@@ -1,6 +1,7 @@
 """Mistakes of users: each ends in one line on stderr and an exit code, without a traceback."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -123,13 +124,18 @@ class Mistake:
 
 def truncated_wav(place: Place) -> list[str]:
     whole = place.wav("whole.wav", spell("ABC"), subtype="PCM_16").read_bytes()
-    return place.transcribe(place.file("cut.wav", whole[: len(whole) // 2]))
+    return [*place.transcribe(place.file("cut.wav", whole[: len(whole) // 2])), "--strict"]
 
 
 def truncated_flac(place: Place) -> list[str]:
     soundfile.write(place.folder / "whole.flac", spell("ABC"), SAMPLE_RATE)
     whole = (place.folder / "whole.flac").read_bytes()
-    return place.transcribe(place.file("cut.flac", whole[: len(whole) // 2]))
+    return [*place.transcribe(place.file("cut.flac", whole[: len(whole) // 2])), "--strict"]
+
+
+def dashed(place: Place) -> list[str]:
+    os.chdir(place.folder)
+    return place.transcribe(place.wav("-x.wav", spell("A")).name)
 
 
 def truncated_model(place: Place) -> list[str]:
@@ -449,6 +455,25 @@ TRANSCRIBING = [
         1,
         r"\*\.wav: no sound file matches this pattern",
     ),
+    Mistake(
+        "brackets",
+        lambda place: place.transcribe(place.folder / "[a] b" / "c[1]*.wav"),
+        1,
+        r"no sound file matches this pattern; \[ and \] enclose characters to choose from, write \[\[\] for \[$",
+    ),
+    Mistake(
+        "URL",
+        lambda place: place.transcribe("https://example.org/a.mp3?b=*"),
+        1,
+        r"a\.mp3\?b=\*: a URL, not a file; download it, or .*: curl -L https://example\.org/a\.mp3\?b=\* \| asr trans",
+    ),
+    Mistake(
+        "UTF-16",
+        lambda place: place.transcribe_list(place.file("l.txt", "a.wav\nb.wav\n".encode("utf-16-le"))),
+        1,
+        r"l\.txt: looks like UTF-16 without a byte order mark; save it as UTF-8$",
+    ),
+    Mistake("option or file", dashed, 2, r"No such option '-x'; for the file, write \./-x\.wav; see asr transcribe"),
     Mistake("empty name", lambda place: place.transcribe(""), 1, r"'': no such file"),
     Mistake("no list", lambda place: place.transcribe_list(place.folder / "no.txt"), 2, r"no\.txt.* does not exist"),
     Mistake(

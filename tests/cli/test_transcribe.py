@@ -190,6 +190,64 @@ def test_a_recording_on_standard_input(command: Command, monkeypatch: pytest.Mon
     assert command("-", code=1)[1].startswith("asr: standard input: not a sound file")
 
 
+def test_what_is_missing_of_a_recording_is_a_warning(command: Command) -> None:
+    content = Path("in/a.wav").read_bytes()
+    Path("cut.wav").write_bytes(content[:-44])
+    output, error = command("cut.wav", "in/b/d.wav", "-q")
+    assert output == "AB\nBA\n"
+    warning = f"truncated: the header announces {len(content) - 44} bytes, the file has {len(content) - 88}"
+    assert error == f"asr: warning: cut.wav: {warning}\n"
+    assert json.loads(command("cut.wav", "--format", "json")[0])["notes"] == [warning]
+    output, error = command("cut.wav", "in/b/d.wav", "-q", "--strict", code=1)
+    assert output == "\nBA\n"
+    assert error == f"asr: cut.wav: {warning}\n"
+    # What was written of it is not kept as the transcript of the whole recording.
+    command("cut.wav", "--out", "out")
+    assert command("cut.wav", "--out", "out", "-q", "--strict", code=1)[1] == f"asr: cut.wav: {warning}\n"
+
+
+def test_files_left_out_of_a_folder_are_named(command: Command) -> None:
+    Path("in/b/talk.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
+    Path("in/notes.txt").write_text("notes")
+    output, error = command("in", code=1)
+    assert output == "AB\nCAB A\nBA\n"
+    lines = error.splitlines()
+    hint = "their formats cannot be read; convert them: ffmpeg -i talk.m4a talk.wav"
+    assert lines[0] == f"asr: in: 1 file left out ({Path('b', 'talk.m4a')}): {hint}"
+    assert lines[1] == "in: 1 file left out (notes.txt): their names are not those of sound files"
+    assert command("in", "-q", code=1)[1].splitlines() == lines[:1]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read all")
+def test_a_file_without_permission_costs_only_itself(command: Command) -> None:
+    Path("in/a.wav").chmod(0)
+    output, error = command("in/a.wav", "in/b/d.wav", "-q", code=1)
+    assert (output, error) == ("\nBA\n", "asr: in/a.wav: no permission to read it\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such pipes")
+def test_pipes_are_read(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, Path("in/a.wav").read_bytes()[:60_000])
+    os.close(writing)
+    assert command(f"/dev/fd/{reading}", "in/b/d.wav")[0] == "AB\nBA\n"
+    os.close(reading)
+    set_stdin(monkeypatch, Path("in/b/d.wav").read_bytes())
+    assert command("/dev/stdin")[0] == "BA\n"
+    os.mkfifo("pipe.wav")
+    error = command("pipe.wav", "-q", code=1)[1]
+    assert error == "asr: pipe.wav: a pipe, not a file; read it as standard input: asr transcribe - < PIPE\n"
+
+
+@pytest.mark.parametrize("arguments", [["-"], ["--list", "-"]])
+def test_closed_standard_input_is_reported(
+    command: Command, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    error = command(*arguments, "-q", code=2)[1]
+    assert error == "asr: standard input is closed; nothing can be read from it; see asr transcribe --help\n"
+
+
 def test_a_file_given_twice_is_transcribed_once(command: Command) -> None:
     assert command("in/a.wav", "./in/a.wav", command.folder / "in/a.wav", "in")[0] == "AB\nCAB A\nBA\n"
 

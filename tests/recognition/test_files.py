@@ -1,8 +1,10 @@
 """Files transcribed together: batches, order, channels, and that a file that cannot be used affects no other."""
 
+import io
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -180,11 +182,38 @@ def test_split_channels_gives_a_result_for_each_channel(
 
 def test_a_file_that_cannot_be_read_affects_no_other(recognizer: Recognizer, paths: list[Path], tmp_path: Path) -> None:
     cut = tmp_path / "cut.wav"
-    cut.write_bytes(paths[0].read_bytes()[:1000])
-    results = single(recognizer.transcribe_files([paths[0], cut, paths[1]]))
+    cut.write_bytes(paths[0].read_bytes()[:-44])
+    results = single(recognizer.transcribe_files([paths[0], cut, paths[1]], TranscribeOptions(strict=True)))
     assert [results[0].text, results[2].text] == TEXTS[:2]
     assert results[1].error.startswith(f"{cut}: truncated: ")
     assert results[1].transcript is None
+
+
+@pytest.mark.parametrize("whole", [120.0, 0.5])
+def test_a_cut_file_is_transcribed_with_a_note(
+    recognizer: Recognizer, paths: list[Path], whole: float, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(paths[0].read_bytes()[:-44])
+    (result, other) = single(recognizer.transcribe_files([cut, paths[0]], TranscribeOptions(whole=whole)))
+    assert result.transcript and other.transcript
+    assert result.text == other.text
+    size = paths[0].stat().st_size - 44
+    assert result.transcript.notes == (f"truncated: the header announces {size} bytes, the file has {size - 44}",)
+    assert result.transcript.duration == pytest.approx(other.transcript.duration - 22 / SAMPLE_RATE)
+    assert other.transcript.notes == ()
+
+
+@pytest.mark.parametrize("whole", [120.0, 0.5])
+def test_file_objects_are_transcribed_as_their_files(recognizer: Recognizer, paths: list[Path], whole: float) -> None:
+    options = TranscribeOptions(whole=whole)
+    expected = [result.text for result in single(recognizer.transcribe_files(paths[:2], options))]
+    with paths[1].open("rb") as file:
+        objects: list[BinaryIO] = [io.BytesIO(paths[0].read_bytes()), file, io.BytesIO(b"hello")]
+        first, second, third = single(recognizer.transcribe_files(objects, options))
+    assert [first.text, second.text] == expected
+    assert (first.audio, second.audio) == ("file object", str(paths[1]))
+    assert third.error.startswith("file object: not a sound file")
 
 
 @pytest.mark.parametrize("split", [False, True])

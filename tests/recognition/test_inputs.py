@@ -1,12 +1,13 @@
 """Finding recordings: files, folders, patterns and lists."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from asr.recognition.inputs import Inputs, find_inputs, read_list
+from asr.recognition.inputs import Inputs, ListError, find_inputs, read_list
 
 
 def make(folder: Path, *names: str) -> None:
@@ -99,10 +100,59 @@ def test_a_folder_that_cannot_be_read_is_a_problem(folder: Path) -> None:
     assert inputs.problems == ["in/deep: Permission denied"]
 
 
+@pytest.mark.parametrize("name", ["in", "in/*"])
+def test_recordings_of_other_formats_are_reported(folder: Path, name: str) -> None:
+    make(folder, "in/x.m4a", "in/y.MP4", "in/deep/e.webm", "in/cover.jpg", *(f"in/{number}.txt" for number in range(5)))
+    inputs = find_inputs([name])
+    assert outputs(inputs) == ["c.v1", "deep/e"]
+    # There is an MP3 file of e.webm.
+    assert inputs.problems == [
+        f"{name}: 2 files left out (x.m4a, y.MP4): their formats cannot be read; convert them: ffmpeg -i x.m4a x.wav"
+    ]
+    (note,) = inputs.notes
+    assert re.fullmatch(rf"{re.escape(name)}: 7 files left out \(.*, …\): their names are not those of .*", note)
+
+
+def test_a_folder_without_other_files_has_no_note(folder: Path) -> None:
+    inputs = find_inputs(["in", "b.wav"])
+    assert (inputs.problems, inputs.notes) == ([], [])
+
+
+def test_part_of_a_pattern_that_exists_is_no_pattern(folder: Path) -> None:
+    make(folder, "[2024] t/a.wav", "[2024] t/x[1]/b.wav", "2/c.wav")
+    assert outputs(find_inputs(["[2024] t/*.wav"])) == ["a"]
+    assert outputs(find_inputs(["[2024] t/x[1]/*"])) == ["b"]
+    assert outputs(find_inputs([str(folder / "[2024] t" / "**")])) == ["a", "x[1]/b"]
+    assert outputs(find_inputs(["[2]/*"])) == ["2/c"]
+
+
+def test_urls_are_problems(folder: Path) -> None:
+    url = "https://example.org/a.wav"
+    inputs = find_inputs(["b.wav", url, "s3://a/b.wav"], ["in/c.v1.ogg", "file:///a.wav"])
+    assert outputs(inputs) == ["b", "c.v1"]
+    assert [problem.partition(": a URL, not a file; ")[0] for problem in inputs.problems] == [
+        url,
+        "s3://a/b.wav",
+        "file:///a.wav",
+    ]
+
+
 def test_outputs_of_a_list_are_relative_to_its_common_folder(folder: Path) -> None:
     assert outputs(find_inputs([], ["in/c.v1.ogg", "in/deep/e.mp3"])) == ["c.v1", "deep/e"]
     assert outputs(find_inputs([], ["in", "b.wav"])) == ["in/c.v1", "in/deep/e", "b"]
     assert outputs(find_inputs([], ["*.wav"])) == ["*"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_read_list_with_a_byte_order_mark(encoding: str) -> None:
+    assert read_list("a.wav\r\né.wav\r\n".encode(encoding)) == ["a.wav", "é.wav"]
+
+
+def test_read_list_refuses_other_encodings() -> None:
+    with pytest.raises(ListError, match="looks like UTF-16 without a byte order mark; save it as UTF-8"):
+        read_list("a.wav\nb.wav\n".encode("utf-16-le"))
+    with pytest.raises(ListError, match="not UTF-16, as its first bytes say; save it as UTF-8"):
+        read_list(b"\xff\xfea\0\0\xd8b\0")
 
 
 def test_read_list_splits_lines_or_nul() -> None:
