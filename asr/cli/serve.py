@@ -1,6 +1,7 @@
 """asr serve: an HTTP service with an OpenAI-compatible API and a web page."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def serve(model: Path, host: str, port: int, decoding: DecodingOptions, device: 
     the running requests finish.
     """
     try:
-        from asr.server import ServerSettings, create_app, make_server
+        from asr.server import ServerSettings, create_app, listen, make_server
     except ModuleNotFoundError as error:
         raise click.UsageError(f"{error.name} is missing; install the server: pip install 'asr[server]'") from error
     from asr import recognition
@@ -77,9 +78,15 @@ def serve(model: Path, host: str, port: int, decoding: DecodingOptions, device: 
         origins=values["origin"],
         language=named.facts.get("language", "").lower() if named else "",
     )
+    try:
+        bound = listen(host, port)  # before the model is loaded, which takes seconds
+    except OSError as error:
+        raise click.UsageError(f"{host}:{port}: {error.strerror}; choose another --host or --port") from error
     with Display(quiet=False) as display:
         recognizer, description = decoding.apply(recognition.load(model, device or "cpu"), display)
-    server, bound = make_server(create_app(recognizer, name, settings), host, port, settings.timeout)
     click.echo(f"asr: {name}, {description}: http://{host}:{bound.getsockname()[1]}/", err=True)
-    server.run(sockets=[bound])
+    server = make_server(create_app(recognizer, name, settings), settings.timeout)
+    # The server raises the signal that stopped it once more, after its last answer.
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[bound])
     return 0

@@ -6,13 +6,16 @@ import uvicorn
 from fastapi import FastAPI
 
 
-def make_server(app: FastAPI, host: str, port: int, grace: float) -> tuple[uvicorn.Server, socket.socket]:
-    """Return a server of the application, and the socket to run it on: `server.run(sockets=[socket])`.
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket on an address; port 0 is a free one. Raise OSError for an address that cannot be used."""
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
-    Port 0 is a free one. Ctrl-C and SIGTERM end `run` once the running requests are answered, at the latest after
-    `grace` seconds. Raise OSError for an address that cannot be used.
+
+def make_server(app: FastAPI, grace: float) -> uvicorn.Server:
+    """Return a server of the application, for `server.run(sockets=[listen(host, port)])`.
+
+    Ctrl-C and SIGTERM end `run` once the running requests are answered, at the latest after `grace` seconds.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.create_server((host, port), family=family)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=round(grace), server_header=False)
-    return uvicorn.Server(config), bound
+    return uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=round(grace), server_header=False)
+    )
