@@ -2,12 +2,13 @@
 # The bundled English model: from corpora to a packed, named model.
 # usage: recipes/english-small/run.sh ROOT TEXT [RUN] [SETTING...]
 #        ROOT: the folder that holds LibriSpeech/ (train-clean-5, train-clean-100 or a part of it, dev-clean) and an4/
-#        TEXT: training text of the language models, one sentence per line (.gz and .bz2 too). Several files are separated by
-#        colons: books.txt.bz2:train-clean-100.txt.gz. The LSTM is trained on one in LSTM_PART sentences of the first
-#        file and on all of the others, in LSTM_EPOCHS epochs (environment; 1 and 1)
+#        TEXT: training text of the language model, one sentence per line (.gz and .bz2 too). Several files are separated by
+#        colons: books.txt.bz2:train-clean-100.txt.gz
 #        RUN: the output folder (runs/english-small); SETTING: more arguments of asr train, such as --seed 2
 #        TRAIN="SUBSET..." in the environment: the subsets to train on (train-clean-5 train-clean-100). They must not share
 #        utterances: train-clean-5 is part of the complete train-clean-100
+#        MORE="MANIFEST..." in the environment: more training speech, as asr prepare writes its manifests (none)
+#        DEV="MANIFEST..." in the environment: sets to tune the decoder on, besides dev-clean and AN4's dev set (none)
 #        TEST="SUBSET..." in the environment: the subsets to evaluate on at the end (none)
 #        CARD=FILE in the environment: the card of the model (default: a short one is written)
 set -euo pipefail
@@ -23,37 +24,42 @@ run=${run:-runs/english-small}
 name=english-small
 read -ra train <<< "${TRAIN:-train-clean-5 train-clean-100}"
 read -ra test <<< "${TEST:-}"
+read -ra more <<< "${MORE:-}"
+read -ra dev <<< "${DEV:-}"
 manifests=data/manifests/$name
 
 asr prepare librispeech "$root" "${train[@]}" dev-clean "${test[@]}" --out "$manifests"
 asr prepare an4 "$root/an4" --out "$manifests/an4"
 joined=("$manifests/an4/train.jsonl")
 for subset in "${train[@]}"; do joined+=("$manifests/$subset.jsonl"); done
+python recipes/$name/noise.py "$manifests/noise"
+joined+=("$manifests/noise/noise.jsonl" "${more[@]}")
 asr prepare join "${joined[@]}" --out "$manifests" --name train
 data=(--train "$manifests/train.jsonl" --dev "$manifests/dev-clean.jsonl")
 asr train recipes/$name/recipe.toml "${data[@]}" --out "$run/first" "${@:4}"
 
 # The second training starts from the first, with more masks and dropout against overfitting. It accumulates two batches per
 # step, which gives the steps of two processes.
-asr train recipes/$name/recipe.toml --from "$run/first/best.safetensors" "${data[@]}" --out "$run" \
+asr train recipes/$name/recipe.toml --from "$run/first/best.safetensors" "${data[@]}" --out "$run/second" \
     --epochs 7 --set training.learning_rate=1e-3 --set training.warmup_epochs=0.2 --set training.hold=0.3 \
     --set training.batch_seconds=200 --set training.accumulate=2 --set model.dropout=0.4 --set augment.speeds=[0.92,1.0,1.08] \
     --set augment.mask_start=1 --set augment.time_masks=1.5 --set augment.mel_masks=1 --set augment.mel_mask_width=16 \
     --set augment.coefficient_mask_width=8 --set augment.warp=0.12 "${@:4}"
 
+# The third hears the speech as it is recorded in offices, rooms and on telephones.
+asr train recipes/$name/robust.toml --from "$run/second/best.safetensors" "${data[@]}" --out "$run" "${@:4}"
+
 # Books have no spelled words, codes and telephone numbers: generated sentences of them, and AN4's ten times, so that they
-# count beside millions of sentences. Of 44 million words 6.5 million n-grams remain, 16 MB packed.
+# count beside millions of sentences. Of 44 million words 10 million n-grams remain, 24 MB packed.
 case ${text[-1]} in *.gz) cat=zcat ;; *.bz2) cat=bzcat ;; *) cat=cat ;; esac
 $cat "${text[-1]}" | sed -n '1,30000{s/^[0-9-]* //;p}' > "$run/to-spell.txt"
 python recipes/$name/spelled.py "$run/to-spell.txt" 150000 > "$run/spelled.txt"
 an4=(); for _ in {1..10}; do an4+=("$manifests/an4/train.jsonl"); done
-asr lm train "${text[@]}" "$run/spelled.txt" "${an4[@]}" --order 4 --cutoffs 0,0,0,1 --min-count 3 --prune 3e-8 --out "$run/words.bin"
-case ${text[0]} in *.gz) cat=zcat ;; *.bz2) cat=bzcat ;; *) cat=cat ;; esac
-$cat "${text[0]}" | awk -v part="${LSTM_PART:-1}" 'NR % part == 1 % part' > "$run/lstm.txt"
-asr lm train "$run/lstm.txt" "${text[@]:1}" "${an4[@]:0:6}" --kind rnn --unit word --epochs "${LSTM_EPOCHS:-1}" \
-    --min-count 6 --dropout 0 --batch 96 --chunk 24 --dev "$manifests/dev-clean.jsonl" --out "$run/words.safetensors"
-asr tune "$manifests/dev-clean.jsonl" --model "$run/best.safetensors" --lm "$run/words.bin" \
-    --rescorer "$run/words.safetensors" --lexicon-only --out "$run/decoder.toml"
+asr lm train "${text[@]}" "$run/spelled.txt" "${an4[@]}" --order 4 --cutoffs 0,0,0,1 --min-count 3 --prune 1.5e-8 \
+    --out "$run/words.bin"
+asr prepare join "$manifests/dev-clean.jsonl" "$manifests/an4/dev.jsonl" "${dev[@]}" --out "$manifests" --name tune
+asr tune "$manifests/tune.jsonl" --model "$run/best.safetensors" --lm "$run/words.bin" --lexicon-only \
+    --out "$run/decoder.toml"
 
 if [[ -z $card ]]; then
     card=$run/card.md
