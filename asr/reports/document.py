@@ -10,11 +10,13 @@ from typing import Any
 from asr.files import write_text
 from asr.scoring import Score, UtteranceScore
 from asr.scoring import score as score_texts
+from asr.scoring.alternatives import nearest_reference
 from asr.scoring.calibration import calibration
 from asr.scoring.comparison import LEVEL, Contrast, compare
 from asr.scoring.confusions import HarmfulWord, character_errors, harmful_words, word_errors
 from asr.scoring.counts import CORRECT, INSERTION, Edit
 from asr.scoring.groups import Group, by_duration, by_length, by_position, by_speaker, by_speaking_rate
+from asr.text.normalisers import Normaliser
 from asr.text.normalisers import normaliser as find_normaliser
 from asr.transcripts.matching import Pair
 
@@ -47,14 +49,23 @@ def score_pairs(pairs: Sequence[Pair], normaliser: str = RAW, equivalents: Path 
     normalise = find_normaliser(normaliser, equivalents)
     ids = [pair.id for pair in pairs]
     plain = find_normaliser(RAW)
-    given = [(plain(pair.reference), plain(pair.hypothesis)) for pair in pairs]
-    normalised = [(normalise(pair.reference), normalise(pair.hypothesis)) for pair in pairs]
+    given, normalised = ([_texts(pair, form) for pair in pairs] for form in (plain, normalise))
+    chosen = frozenset(pair.id for pair in pairs if pair.alternatives)
 
     def scores(texts: Sequence[tuple[str, str]]) -> Score:
-        return score_texts([reference for reference, _ in texts], [hypothesis for _, hypothesis in texts], ids)
+        return score_texts([reference for reference, _ in texts], [hypothesis for _, hypothesis in texts], ids, chosen)
 
     result = scores(normalised)
     return ScoredPairs(tuple(pairs), normaliser, result, result if given == normalised else scores(given))
+
+
+def _texts(pair: Pair, normalise: Normaliser) -> tuple[str, str]:
+    """Return the normalised reference, the nearest one if it has alternatives, and hypothesis."""
+    hypothesis = normalise(pair.hypothesis)
+    if not pair.alternatives:
+        return normalise(pair.reference), hypothesis
+    parts = [tuple(map(normalise, part)) for part in pair.alternatives]
+    return nearest_reference(parts, hypothesis), hypothesis
 
 
 def _rounded(value: Any) -> Any:

@@ -99,6 +99,9 @@ def segments(first: UtteranceScore, second: UtteranceScore) -> list[tuple[int, i
     """
     if not first.errors and not second.errors:
         return []
+    if first.reference != second.reference:
+        # Each was compared with the nearest of several references: their positions differ.
+        return [(first.errors, second.errors)]
     # Errors of both systems in the order of the utterance: before a word, at the word, before the next word, …
     errors = np.zeros((2 * first.words + 1, 2), dtype=np.int64)
     for column, row in enumerate((first, second)):
@@ -155,9 +158,9 @@ def compare(systems: Mapping[str, Score], speakers: Sequence[str] = ()) -> tuple
     if len(systems) < 2:
         raise ScoringError("a comparison needs two systems")
     base, *names = systems
-    rows = [(row.id, row.reference) for row in systems[base].utterance_scores]
+    rows = _references(systems[base])
     for name in names:
-        if [(row.id, row.reference) for row in systems[name].utterance_scores] != rows:
+        if _references(systems[name]) != rows:
             raise ScoringError(f"{name} was scored on other utterances or references than {base}")
     pairs = list(combinations(systems.items(), 2))
     resamples = max(_RESAMPLES, _RESAMPLES_PER_PAIR * len(pairs))
@@ -172,6 +175,10 @@ def compare(systems: Mapping[str, Score], speakers: Sequence[str] = ()) -> tuple
         _contrast(pair, bootstrap, test, p_values, speakers)
         for pair, bootstrap, test, p_values in zip(pairs, bootstraps, tests, corrected, strict=True)
     )
+
+
+def _references(score: Score) -> list[tuple[str, str | None]]:
+    return [(row.id, None if row.chosen else row.reference) for row in score.utterance_scores]
 
 
 def _contrast(

@@ -5,7 +5,7 @@ jiwer aligns and counts. All errors cost the same, as in the definition of the w
 is therefore sometimes higher, never lower. Rates are pooled: all errors of the corpus over all reference words.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jiwer
@@ -33,7 +33,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class UtteranceScore:
-    """The word and character errors of one utterance; `words` and `characters` are those of the reference."""
+    """The word and character errors of one utterance; `words` and `characters` are those of the reference.
+
+    `chosen`: the reference is one of several, the nearest to the hypothesis.
+    """
 
     id: str
     reference: str
@@ -46,6 +49,7 @@ class UtteranceScore:
     characters: int
     character_errors: int
     alignment: tuple[jiwer.AlignmentChunk, ...]
+    chosen: bool = False
 
     def edits(self, wrong_only: bool = False) -> Iterator[Edit]:
         """Yield the alignment word by word, or only the errors."""
@@ -102,8 +106,15 @@ class Score:
         return _column(self.utterance_scores, name)
 
 
-def score(references: Sequence[str], hypotheses: Sequence[str], ids: Sequence[str] | None = None) -> Score:
+def score(
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    ids: Sequence[str] | None = None,
+    chosen: Container[str] = (),
+) -> Score:
     """Score hypotheses against references in the same order; ids default to 1, 2, ….
+
+    `chosen`: the ids whose references were chosen among several, so that other systems may have others.
 
     All words of the hypothesis of an empty reference are insertions. Raises ScoringError if there are no utterances,
     their numbers differ or all references are empty.
@@ -115,7 +126,9 @@ def score(references: Sequence[str], hypotheses: Sequence[str], ids: Sequence[st
         raise ScoringError(f"{len(references)} references but {len(ids)} ids")
     if not references:
         raise ScoringError("no utterances to score")
-    rows = tuple(map(_score_utterance, ids, references, hypotheses))
+    rows = tuple(
+        _score_utterance(*texts, texts[0] in chosen) for texts in zip(ids, references, hypotheses, strict=True)
+    )
     names = ("words", "substitutions", "deletions", "insertions", "errors", "characters", "character_errors")
     columns = {name: _column(rows, name) for name in names}
     wrong = (columns["errors"] > 0).astype(np.int64)
@@ -139,7 +152,7 @@ def _single_spaced(text: str) -> str:
     return " ".join(text.split())
 
 
-def _score_utterance(identity: str, reference: str, hypothesis: str) -> UtteranceScore:
+def _score_utterance(identity: str, reference: str, hypothesis: str, chosen: bool) -> UtteranceScore:
     texts = _single_spaced(reference), _single_spaced(hypothesis)
     words = jiwer.process_words(*texts)
     return UtteranceScore(
@@ -155,6 +168,7 @@ def _score_utterance(identity: str, reference: str, hypothesis: str) -> Utteranc
         # The distance of jiwer.process_characters, without its alignment.
         Levenshtein.distance(*texts),
         tuple(words.alignments[0]),
+        chosen,
     )
 
 
