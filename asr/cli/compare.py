@@ -53,7 +53,7 @@ def compare(
     names = _names(systems)
     options.check_outputs(json_file, report_file)
     for path in (json_file, report_file):
-        if path:
+        if path and not options.is_stdout(path):
             path.parent.mkdir(parents=True, exist_ok=True)
     given = transcripts.read(references, transcripts.Choice(reference_format, reference_column))
     choice = transcripts.Choice(hypothesis_format, hypothesis_column)
@@ -70,8 +70,9 @@ def compare(
         "reference format": given.described,
         "hypothesis format": "; ".join(formats),
     }
+    to_stdout = any(map(options.is_stdout, (json_file, report_file)))
     body = document.comparison(results, settings, sources)
-    click.echo(text.comparison(body, text.TextOptions(worst=worst, width=terminal_width())))
+    click.echo(text.comparison(body, text.TextOptions(worst=worst, width=terminal_width())), err=to_stdout)
     if json_file:
         document.write(json_file, body)
     if report_file:

@@ -15,11 +15,28 @@ TEXT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
+# The standard output under a name that functions which write files know.
+STDOUT = Path("/dev/stdout")
+
+
 class Output(click.Path):
-    """A file or folder to write."""
+    """A file or folder to write; for a file, - is the standard output."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if self.allow_dash and str(value) == "-":
+            return STDOUT
+        return super().convert(value, param, ctx)
 
 
-OUTPUT = Output(dir_okay=False, path_type=Path)
+OUTPUT = Output(dir_okay=False, allow_dash=True, path_type=Path)
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Return whether a path names the standard output."""
+    from asr.files import open_descriptor
+
+    return path is not None and open_descriptor(path) == 1
 
 
 class Model(click.ParamType[Path]):

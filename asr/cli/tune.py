@@ -58,8 +58,9 @@ def tune(
         raise click.UsageError("a named model cannot be changed; give --out FILE, without --into-model")
     out = out or model.with_name("decoder.toml")
     utterances = manifests.read(manifest)
-    options.check_outputs(out, out.with_suffix(".html"), read=[utterance.audio for utterance in utterances])
-    out.parent.mkdir(parents=True, exist_ok=True)
+    options.check_outputs(*_files(out), read=[utterance.audio for utterance in utterances])
+    for path in _files(out):
+        path.parent.mkdir(parents=True, exist_ok=True)
     recognizer = recognition.load(model, device or "cpu")
     base = decoder.DecoderSettings(
         lm=str(lm or ""), rescorer=str(rescorer or ""), weights=LmSettings(lexicon_only=lexicon_only)
@@ -79,11 +80,17 @@ def tune(
             lambda trial: display.update("tune", next(numbers), total, "settings"),
         )
     write_text(out, decoder.to_toml(result.settings, out.parent))
-    write_text(out.with_suffix(".html"), page.render(result, dev, {"manifest": str(manifest), "model": str(model)}))
+    if not options.is_stdout(out):
+        write_text(out.with_suffix(".html"), page.render(result, dev, {"manifest": str(manifest), "model": str(model)}))
     if into_model:
         _write_card(model, result.settings)
-    click.echo(_summary(result, dev, out))
+    click.echo(_summary(result, dev, out), err=options.is_stdout(out))
     return 0
+
+
+def _files(out: Path) -> list[Path]:
+    """Return the files to write: the settings and the page, or nothing but the settings to the standard output."""
+    return [out] if options.is_stdout(out) else [out, out.with_suffix(".html")]
 
 
 def _summary(result: "TuningResult", dev: "DevSet", out: Path) -> str:
@@ -101,7 +108,7 @@ def _summary(result: "TuningResult", dev: "DevSet", out: Path) -> str:
             f"better by {100 * rate.value:.2f} points (95 % interval {100 * rate.low:.2f} to {100 * rate.high:.2f}) on "
             "the tuning set itself; evaluate on another set",
             f"settings  {describe(result.settings)}, temperature {result.settings.temperature:g}",
-            f"written   {out}, {out.with_suffix('.html')}",
+            f"written   {', '.join(map(str, _files(out)))}",
         ]
     )
 

@@ -1,6 +1,7 @@
 """asr score, asr compare and the outputs of asr evaluate."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -369,3 +370,22 @@ def test_alternatives_can_be_compared(folder: Path, capsys: pytest.CaptureFixtur
     assert values["WER of one"].startswith("0.00 %") and values["WER of two"].startswith("25.00 %")
     assert main(["score", files[1], files[0]]) == 1
     assert "row 1: a hypothesis with alternatives 'THE { COLOUR / COLOR / @ } CAT'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--json", "--report", "--pra", "--dtl"])
+def test_a_dash_is_the_standard_output(option: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "score", "refs.txt", "a.txt", option, str(folder / "file")) == 0
+    capfd.readouterr()
+    assert run(folder, "score", "refs.txt", "a.txt", option, "-") == 0
+    output = capfd.readouterr()
+
+    def without_date(text: str) -> str:
+        return re.sub(r"\d+:\d+:\d+", "", text)
+
+    assert without_date(output.out) == without_date((folder / "file").read_text())
+    assert output.err.startswith("WER ")
+
+
+def test_compare_writes_to_the_standard_output(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "compare", "refs.txt", "a.txt", "b.txt", "--json", "-") == 0
+    assert json.loads(capfd.readouterr().out)["kind"] == "comparison"
