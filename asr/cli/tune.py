@@ -66,7 +66,7 @@ def tune(
         lm=str(lm or ""), rescorer=str(rescorer or ""), weights=LmSettings(lexicon_only=lexicon_only)
     )
     with Display(quiet) as display:
-        models = open_models(base, display)
+        models = open_models(base, display, recognizer.settings.alphabet)
         dev = evaluation.tuning_set(
             recognizer, utterances, lambda done, total: display.update("transcribe", done / 60, total / 60, "minutes")
         )
