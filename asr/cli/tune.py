@@ -1,6 +1,6 @@
 """asr tune: find a decoder's settings on a dev set."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,12 +100,14 @@ def _summary(result: "TuningResult", dev: "DevSet", out: Path) -> str:
     )
     if result.settings.greedy:
         return f"greedy    {greedy}\nNo setting makes fewer errors than greedy decoding; {out} contains greedy = true."
+    from asr.reports.formats import interval
+
     rate = result.improvement()
     return "\n".join(
         [
             f"greedy    {greedy}",
             f"tuned     {best}",
-            f"better by {100 * rate.value:.2f} points (95 % interval {100 * rate.low:.2f} to {100 * rate.high:.2f}) on "
+            f"better by {100 * rate.value:.2f} points (95 % interval {interval(asdict(rate))}) on "
             "the tuning set itself; evaluate on another set",
             f"settings  {describe(result.settings)}, temperature {result.settings.temperature:g}",
             f"written   {', '.join(map(str, _files(out)))}",

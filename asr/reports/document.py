@@ -1,6 +1,7 @@
 """Pairs of texts -> scores -> the JSON document of SCHEMA.md, which programs and the HTML pages read."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -70,16 +71,21 @@ def _texts(pair: Pair, normalise: Normaliser) -> tuple[str, str]:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, 6)
+        return None if math.isnan(value) else round(value, 6)
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def _known(rate: Document) -> Document:
+    """Return a rate with null for the bounds of an interval that cannot be given."""
+    return {name: None if math.isnan(value) else value for name, value in rate.items()}
+
+
 def _totals(score: Score) -> Document:
     # Rates are not rounded: at six decimals the error count of a large corpus could not be recovered.
-    rates = {name: asdict(getattr(score, name)) for name in ("wer", "cer", "ser")}
-    return rates | {name: getattr(score, name) for name in ("errors", *_COUNTS, *_CHARACTERS)}
+    rates = {name: _known(asdict(getattr(score, name))) for name in ("wer", "cer", "ser")}
+    return rates | {name: getattr(score, name) for name in ("errors", *_COUNTS, *_CHARACTERS, "segments")}
 
 
 def _scores(result: ScoredPairs) -> Document:

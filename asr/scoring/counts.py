@@ -12,6 +12,7 @@ import jiwer
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
+from asr.scoring.blocks import Block, parts
 from asr.scoring.bootstrap import Counts, Rate, ScoringError, interval
 
 CORRECT, SUBSTITUTION, DELETION, INSERTION = "=", "S", "D", "I"
@@ -84,7 +85,8 @@ class Score:
     """The errors and rates of a corpus; `utterance_scores` in the order given.
 
     `ser` is the sentence error rate: the fraction of utterances with a word error, of which there are
-    `sentence_errors`.
+    `sentence_errors`. `segments`: the parts of utterances from which the intervals of WER and CER are, where there are
+    few and long utterances; 0 where the utterances themselves are resampled.
     """
 
     wer: Rate
@@ -100,6 +102,7 @@ class Score:
     characters: int
     character_errors: int
     utterance_scores: tuple[UtteranceScore, ...]
+    segments: int = 0
 
     def column(self, name: str) -> Counts:
         """Return one count of each utterance."""
@@ -132,15 +135,29 @@ def score(
     names = ("words", "substitutions", "deletions", "insertions", "errors", "characters", "character_errors")
     columns = {name: _column(rows, name) for name in names}
     wrong = (columns["errors"] > 0).astype(np.int64)
+    segments = parts(rows)
     return Score(
-        wer=interval(columns["errors"], columns["words"]),
-        cer=interval(columns["character_errors"], columns["characters"]),
+        wer=_rate(columns["errors"], columns["words"], segments, "errors", "words"),
+        cer=_rate(columns["character_errors"], columns["characters"], segments, "character_errors", "characters"),
         ser=interval(wrong, np.ones_like(wrong)),
         utterances=len(rows),
         sentence_errors=int(wrong.sum()),
         utterance_scores=rows,
+        segments=len(segments or ()),
         **{name: int(column.sum()) for name, column in columns.items()},
     )
+
+
+def _rate(errors: Counts, totals: Counts, segments: Sequence[Block] | None, wrong: str, total: str) -> Rate:
+    """Return the rate of the utterances with the interval of the segments, if these are resampled in their place."""
+    if segments is None:
+        return interval(errors, totals)
+    columns = [np.array([getattr(part, name) for part in segments], np.int64) for name in (wrong, total)]
+    rate = interval(columns[0], columns[1])
+    value = int(errors.sum()) / int(totals.sum())
+    # A segment may have more character errors than the same part of the best alignment.
+    factor = value / rate.value if rate.value else 1.0
+    return Rate(value, rate.low * factor, rate.high * factor)
 
 
 def _column(rows: Sequence[UtteranceScore], name: str) -> Counts:
