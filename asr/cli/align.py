@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ONE_RECORDING = ("srt", "vtt", "textgrid")
 
 
-@click.command(short_help="Align recordings with their texts.")
+@click.command(cls=options.Command, short_help="Align recordings with their texts.")
 @click.argument("audio", required=False, type=click.Path(path_type=Path))
 @click.argument("text_file", required=False, type=options.TEXT, metavar="[TEXT]")
 @options.model_or_default

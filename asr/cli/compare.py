@@ -9,7 +9,7 @@ from asr.cli.outputs import equivalents, facts, json_file, normaliser, report_fi
 from asr.cli.score import allow_missing, hypothesis_column, hypothesis_format, reference_column, reference_format
 
 
-@click.command(short_help="Compare systems and test whether one is better.")
+@click.command(cls=options.Command, short_help="Compare systems and test whether one is better.")
 @click.argument("references", type=options.FILE)
 @click.argument("systems", type=options.FILE, nargs=-1, required=True, metavar="A B [C]...")
 @normaliser("none")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asr.lm import Perplexity, TextSource
 
 
-@click.group()
+@click.group(cls=options.Group)
 def lm() -> None:
     """Train and mix language models, and measure their perplexity."""
 

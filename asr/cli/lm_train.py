@@ -34,7 +34,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-@click.command(short_help="Train a language model from text.")
+@click.command(cls=options.Command, short_help="Train a language model from text.")
 @click.argument("texts", nargs=-1, required=True, type=options.TEXT, metavar="TEXT...")
 @click.option("--out", "-o", required=True, type=options.OUTPUT, help="Model file to write.")
 @click.option("--kind", type=click.Choice(["ngram", "rnn"]), default="ngram", show_default=True, help="Kind of model.")

@@ -15,6 +15,26 @@ TEXT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
+class Command(click.Command):
+    """A command whose options are given once, unless they are lists."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments. Raises UsageError for an option that is given twice."""
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            for option in order:
+                if isinstance(option, click.Option) and not option.multiple and order.count(option) > 1:
+                    name = max(option.opts, key=len)
+                    raise click.UsageError(f"{name} is given {order.count(option)} times; give it once", ctx)
+        return super().parse_args(ctx, args)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
 # The standard output under a name that functions which write files know.
 STDOUT = Path("/dev/stdout")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _OUT = click.option("--out", "-o", type=options.FOLDER, required=True, help="Folder for the manifests.")
 
 
-@click.group()
+@click.group(cls=options.Group)
 def prepare() -> None:
     """Write manifests (JSON Lines files of recordings and their texts) for corpora and your own recordings."""
 

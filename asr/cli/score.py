@@ -30,7 +30,7 @@ allow_missing: options.Decorator = click.option(
 )
 
 
-@click.command(short_help="Score any system's output against references: WER, CER and SER.")
+@click.command(cls=options.Command, short_help="Score any system's output against references: WER, CER and SER.")
 @click.argument("references", type=options.FILE)
 @click.argument("hypotheses", type=options.FILE)
 @normaliser("none")

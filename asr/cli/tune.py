@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asr.decoding.tuning import DevSet, TuningResult
 
 
-@click.command(short_help="Find decoder settings on a dev set.")
+@click.command(cls=options.Command, short_help="Find decoder settings on a dev set.")
 @click.argument("manifest", type=options.FILE)
 @options.model
 @click.option("--lm", type=options.FILE, help="A language model: .arpa, .arpa.gz, or a model from asr lm train.")
