@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     type=options.FOLDER,
     help="Folder for the features.  [default: that of each manifest]",
 )
+@click.option("--skip-bad", is_flag=True, help="Leave out recordings that cannot be read, and list them.")
 @options.quiet
 def train(
     recipe: Path,
@@ -71,6 +72,7 @@ def train(
     overwrite: bool,
     start: Path | None,
     cache: Path | None,
+    skip_bad: bool,
     quiet: bool,
 ) -> int:
     """Train a model from RECIPE, a TOML file. Write best.safetensors, last.safetensors, train.jsonl and training.html
@@ -102,7 +104,7 @@ def train(
             _show(display, event)
             write(event)
 
-        run = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start, cache)
+        run = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start, cache, skip_bad)
         result = training.train(chosen, train_manifests, dev_manifests, out, run)
     if not is_main:
         return 0

@@ -23,6 +23,7 @@ from asr.text import TextError
 from asr.training import batch_size, dataset, distributed, resume
 from asr.training.dataset import Dataset, DatasetSource
 from asr.training.distributed import World
+from asr.training.doctor import unreadable
 from asr.training.events import Note, OnEvent, Preparing
 from asr.training.loop import EPOCHS_FOLDER, EPOCHS_PATTERN, Run, train_epochs
 from asr.training.recipe import Recipe
@@ -52,7 +53,8 @@ class TrainOptions:
     `on_event`: called with each event; `should_stop`: called after each step, True saves and stops the run.
     `overwrite`: replace a run in the folder. `resume`: raise an error if there is none. `override`: resume although
     settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape. `cache`:
-    the folder of the features, in place of one beside each manifest.
+    the folder of the features, in place of one beside each manifest. `skip_bad`: leave out recordings that cannot be
+    read, with a note for each.
     """
 
     on_event: OnEvent = lambda event: None
@@ -62,6 +64,7 @@ class TrainOptions:
     override: bool = False
     start: Path | None = None
     cache: Path | None = None
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,11 @@ def _load(source: DatasetSource, recipe: Recipe, options: TrainOptions) -> Datas
             raise _Stopped
 
     try:
-        data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, on_progress)
+        try:
+            data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, on_progress)
+        except AudioError as error:
+            source = _without_unreadable(source, recipe, options, error)
+            data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, on_progress)
     except (TextError, AudioError) as error:
         raise type(error)(f"{source.manifest}: {error}") from error
     if not data.token_counts.any():
@@ -282,6 +289,25 @@ def _load(source: DatasetSource, recipe: Recipe, options: TrainOptions) -> Datas
             log.warning(message)
             options.on_event(Note(message))
     return data
+
+
+def _without_unreadable(
+    source: DatasetSource, recipe: Recipe, options: TrainOptions, error: AudioError
+) -> DatasetSource:
+    """Return the source without the recordings that cannot be read.
+
+    Raises BadRowsError, which lists them all, unless they may be left out.
+    """
+    problems = unreadable(source.utterances, recipe.features.sample_rate)
+    messages = [f"{source.manifest}, {identity}: {problem}" for identity, problem in problems.items()]
+    if not messages:
+        raise error
+    if not options.skip_bad or len(messages) == len(source.utterances):
+        raise manifest.BadRowsError(messages, len(source.utterances))
+    for message in messages:
+        options.on_event(Note(f"left out: {message}"))
+    options.on_event(Note(f"{source.manifest}: {len(messages)} recordings that cannot be read are left out"))
+    return replace(source, utterances=[row for row in source.utterances if row.id not in problems])
 
 
 def _card(recipe: Recipe, paths: dict[str, Paths], data: dict[str, Dataset]) -> dict[str, Any]:

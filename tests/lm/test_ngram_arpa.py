@@ -154,7 +154,7 @@ def test_an_empty_order_is_written_and_read(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     {"lm.arpa": arpa.write, "lm.bin": binary.write, "packed": packed.write}[name](path, model)
     again = binary.load(path)
-    assert totals(again) == pytest.approx(recorded("empty-order.txt"), abs=1e-2 if name == "packed" else 1e-5)
+    assert totals(again) == pytest.approx(recorded("empty-order.txt"), abs=0.05 if name == "packed" else 1e-5)
 
 
 def test_a_blank_line_does_not_move_the_lines_of_messages(tmp_path: Path) -> None:

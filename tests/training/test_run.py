@@ -409,3 +409,21 @@ def test_a_folder_that_cannot_be_written_needs_a_cache(recipe: Recipe, tones: Pa
         training.train(short(recipe), paths[0], paths[1], tmp_path / "run")
     options = TrainOptions(cache=tmp_path / "cache")
     assert training.train(short(recipe), paths[0], paths[1], tmp_path / "run", options).finished
+
+
+def test_all_recordings_that_cannot_be_read_are_listed(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    rows = manifest.read(tones / "train.jsonl")
+    bad = [tmp_path / "gone.wav", tmp_path / "bad.wav"]
+    bad[1].write_text("no sound")
+    rows[3:5] = [replace(row, audio=str(path)) for row, path in zip(rows[3:5], bad, strict=True)]
+    manifest.write(tmp_path / "train.jsonl", rows)
+    with pytest.raises(manifest.BadRowsError, match="2 of 60 utterances cannot be used") as caught:
+        training.train(short(recipe), tmp_path / "train.jsonl", tones / "dev.jsonl", tmp_path / "run")
+    assert [name in problem for name, problem in zip(("gone", "bad"), caught.value.problems, strict=True)] == [True] * 2
+    events: list[Event] = []
+    options = TrainOptions(events.append, skip_bad=True)
+    result = training.train(short(recipe), tmp_path / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", options)
+    assert result.model and checkpoint.inspect(result.model).card["data"]["train"]["utterances"] == 58
+    left_out = [note for note in notes(events) if "left out" in note]
+    assert [note.partition(": ")[0] for note in left_out[:2]] == ["left out", "left out"]
+    assert "2 recordings that cannot be read are left out" in left_out[2]
