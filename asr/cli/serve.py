@@ -15,7 +15,7 @@ from asr.cli.progress import Display
 TOKEN = "ASR_SERVER_TOKEN"  # noqa: S105
 
 
-@click.command(short_help="Serve transcription over HTTP.")
+@click.command(cls=options.Command, short_help="Serve transcription over HTTP.")
 @options.model_or_default
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 is every network.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 is a free one.")

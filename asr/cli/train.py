@@ -17,11 +17,23 @@ if TYPE_CHECKING:
     from asr.training.events import Event, OnEvent
 
 
-@click.command(short_help="Train a model from a recipe, or resume a run.")
+@click.command(cls=options.Command, short_help="Train a model from a recipe, or resume a run.")
 @click.argument("recipe", type=options.FILE)
-@click.option("--train", "train_manifest", type=options.FILE, required=True, help="The manifest to train on.")
 @click.option(
-    "--dev", "dev_manifest", type=options.FILE, required=True, help="The manifest on which the best epoch is selected."
+    "--train",
+    "train_manifests",
+    type=options.FILE,
+    required=True,
+    multiple=True,
+    help="The manifest to train on. May be repeated.",
+)
+@click.option(
+    "--dev",
+    "dev_manifests",
+    type=options.FILE,
+    required=True,
+    multiple=True,
+    help="The manifest on which the best epoch is selected. May be repeated.",
 )
 @click.option(
     "--out", "-o", type=options.FOLDER, required=True, help="The folder of the run: models, log and training page."
@@ -39,11 +51,17 @@ if TYPE_CHECKING:
     type=options.MODEL,
     help="Start from the weights, alphabet, features and architecture of this model.",
 )
+@click.option(
+    "--cache",
+    type=options.FOLDER,
+    help="Folder for the features.  [default: that of each manifest]",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave out recordings that cannot be read, and list them.")
 @options.quiet
 def train(
     recipe: Path,
-    train_manifest: Path,
-    dev_manifest: Path,
+    train_manifests: tuple[Path, ...],
+    dev_manifests: tuple[Path, ...],
     out: Path,
     epochs: int | None,
     seed: int | None,
@@ -53,6 +71,8 @@ def train(
     override: bool,
     overwrite: bool,
     start: Path | None,
+    cache: Path | None,
+    skip_bad: bool,
     quiet: bool,
 ) -> int:
     """Train a model from RECIPE, a TOML file. Write best.safetensors, last.safetensors, train.jsonl and training.html
@@ -71,6 +91,7 @@ def train(
 
     shortcuts = {"epochs": epochs, "seed": seed, "device": device}
     changes = [f"training.{name}={value}" for name, value in shortcuts.items() if value is not None]
+    _refuse_repeated([*settings, *changes])
     chosen = config.read(recipe, Recipe, [*settings, *changes])
     from asr import training
 
@@ -83,8 +104,8 @@ def train(
             _show(display, event)
             write(event)
 
-        run = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start)
-        result = training.train(chosen, train_manifest, dev_manifest, out, run)
+        run = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start, cache, skip_bad)
+        result = training.train(chosen, train_manifests, dev_manifests, out, run)
     if not is_main:
         return 0
     if result.finished:
@@ -95,6 +116,13 @@ def train(
         command = shlex.join(["asr", *sys.argv[1:]])
         click.echo(f"stopped and saved; {best}. Resume the run with the same command:\n  {command}")
     return 0
+
+
+def _refuse_repeated(settings: list[str]) -> None:
+    names = [setting.partition("=")[0].strip() for setting in settings]
+    for name in names:
+        if names.count(name) > 1:
+            raise click.UsageError(f"{name} is set {names.count(name)} times; set it once")
 
 
 @contextmanager

@@ -104,6 +104,17 @@ def diagnose(
     return Diagnosis(tuple(findings), {name: len(rows) for name, rows in manifests.items()}, hours)
 
 
+def unreadable(rows: Sequence[Utterance], sample_rate: int) -> dict[str, str]:
+    """Return what is wrong with each recording that cannot be read, by the id of its utterance."""
+    jobs = ((row, sample_rate) for row in rows)
+    return {
+        row.id: message
+        for row, (problems, _) in zip(rows, map_processes(_audio, jobs, len(rows) < _IN_PROCESS), strict=True)
+        for _, kind, message in problems
+        if kind == "audio"
+    }
+
+
 def _audio(utterance: Utterance, sample_rate: int) -> tuple[list[Problem], int]:
     """Return the problems of a recording, and its number of samples at `sample_rate`."""
     try:

@@ -38,13 +38,8 @@ asr prepare join "${joined[@]}" --out "$manifests" --name train
 data=(--train "$manifests/train.jsonl" --dev "$manifests/dev-clean.jsonl")
 asr train recipes/$name/recipe.toml "${data[@]}" --out "$run/first" "${@:4}"
 
-# The second training starts from the first, with more masks and dropout against overfitting. It accumulates two batches per
-# step, which gives the steps of two processes.
-asr train recipes/$name/recipe.toml --from "$run/first/best.safetensors" "${data[@]}" --out "$run/second" \
-    --epochs 7 --set training.learning_rate=1e-3 --set training.warmup_epochs=0.2 --set training.hold=0.3 \
-    --set training.batch_seconds=200 --set training.accumulate=2 --set model.dropout=0.4 --set augment.speeds=[0.92,1.0,1.08] \
-    --set augment.mask_start=1 --set augment.time_masks=1.5 --set augment.mel_masks=1 --set augment.mel_mask_width=16 \
-    --set augment.coefficient_mask_width=8 --set augment.warp=0.12 "${@:4}"
+# The second training starts from the first, with more masks and dropout against overfitting.
+asr train recipes/$name/masks.toml --from "$run/first/best.safetensors" "${data[@]}" --out "$run/second" "${@:4}"
 
 # The third hears the speech as it is recorded in offices, rooms and on telephones.
 asr train recipes/$name/robust.toml --from "$run/second/best.safetensors" "${data[@]}" --out "$run" "${@:4}"

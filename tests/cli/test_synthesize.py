@@ -96,6 +96,9 @@ def test_kokoro_without_the_extra_is_one_line(tmp_path: Path) -> None:
 def test_unusable_option_is_one_line(
     changed: list[str], problem: str, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if changed[0] in arguments:
+        arguments[arguments.index(changed[0]) + 1] = changed[1]
+        changed = []
     assert main([*arguments, *changed]) in (1, 2)
     output = capsys.readouterr()
     assert output.err.count("\n") == 1 and problem in output.err and not output.out

@@ -45,7 +45,8 @@ class Command:
         return output.out, output.err
 
     def line(self, *arguments: object) -> list[str]:
-        return ["transcribe", *map(str, arguments), "--model", str(self.model)]
+        model = [] if "--model" in arguments else ["--model", str(self.model)]
+        return ["transcribe", *map(str, arguments), *model]
 
     def written(self) -> dict[str, str]:
         """Return the files of the output folder and their content."""
