@@ -112,6 +112,9 @@ def train(
         which = f"epoch {result.epoch}" if result.epoch else "the average of several epochs"
         click.echo(f"best model: {result.model} ({which}, dev WER {100 * result.dev_wer:.2f} %)")
     else:
+        if not result.saved:
+            click.echo("stopped before training began; nothing is saved")
+            return 0
         best = f"the best model so far is {result.model}" if result.model else "no epoch is finished"
         command = shlex.join(["asr", *sys.argv[1:]])
         click.echo(f"stopped and saved; {best}. Resume the run with the same command:\n  {command}")

@@ -24,7 +24,12 @@ FORMAT = "asr-training-state"
 FOLDER = "resume"
 PATTERN = f"{6 * '[0-9]'}-{8 * '[0-9]'}.safetensors"
 # Settings that may change when a run is resumed, because they do not affect the model.
-_FREE = ("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:")
+_FREE = (
+    *("recipe.name:", "recipe.training.device:"),
+    *("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:"),
+    # The batches per step are compared.
+    "recipe.training.accumulate:",
+)
 
 
 @dataclass
@@ -164,4 +169,7 @@ def restore(state: State, engine: Engine) -> None:
         if state.scaler and engine.scaler.is_enabled():
             engine.scaler.load_state_dict(state.scaler)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise TrainingError(f"{state.path}: the state of another model: {str(error).splitlines()[0]}") from error
+        raise TrainingError(
+            f"{state.path}: its weights do not fit a model of other settings of [model], [features] or the alphabet; "
+            "take these changes back, or start a new run with --overwrite"
+        ) from error

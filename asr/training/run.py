@@ -71,13 +71,14 @@ class TrainOptions:
 class TrainResult:
     """The best model's file (None before the end of the first epoch), its epoch (0: an average) and its dev WER.
 
-    `finished`: False if the run was stopped and can be resumed.
+    `finished`: False if the run was stopped and can be resumed. `saved`: False if it was stopped before training began.
     """
 
     model: Path | None
     epoch: int
     dev_wer: float
     finished: bool
+    saved: bool = True
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error
@@ -137,18 +138,24 @@ def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOpt
     rows = {name: manifest.join(several) for name, several in paths.items()}
     alphabet = dataset.alphabet_of(rows["train"], recipe.text)
     recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
-    identity = {"recipe": config.to_dict(recipe)} | {name: _digest(several) for name, several in paths.items()}
+    identity: dict[str, Any] = {"recipe": config.to_dict(recipe)} | {
+        name: _digest(several) for name, several in paths.items()
+    }
+    # A step has as many batches, however many processes share them.
+    identity["batches per step"] = world.size * recipe.training.accumulate
     if options.start:
         identity["from"] = files.sha256(options.start)[:16]
+    if state:
+        # Earlier states do not have it.
+        accumulate = state.identity["recipe"]["training"]["accumulate"]
+        state.identity.setdefault("batches per step", world.size * accumulate)
     changes = resume.changes(state, identity, options.override) if state else []
-    if not recipe.model.bidirectional and not recipe.features.streams:
-        options.on_event(Note(_NOT_STREAMING))
-    if emulates_bfloat16(world.device, autocast_dtype(world.device, recipe.training.precision)):
-        options.on_event(Note(_SLOW_BFLOAT16))
+    for message in _advice(recipe, identity, world):
+        options.on_event(Note(message))
     try:
         data = _load_all(paths, rows, recipe, world, options)
     except _Stopped:
-        return TrainResult(None, 0, 1.0, finished=False)
+        return TrainResult(None, 0, 1.0, finished=False, saved=False)
     if recipe.features.normalisation == "corpus" and not recipe.features.mean:
         recipe = replace(recipe, features=dataset.with_corpus_statistics(data["train"]))
         data = {name: replace(part, features=recipe.features) for name, part in data.items()}
@@ -178,6 +185,18 @@ def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOpt
     if not run.progress.batch_seconds:
         run.progress.batch_seconds = batch_size.batch_seconds(run.engine, data["train"])
     return _result(run, train_epochs(run))
+
+
+def _advice(recipe: Recipe, identity: dict[str, Any], world: World) -> list[str]:
+    """Return what is unusual about a run before it starts."""
+    messages = []
+    if identity["train"] == identity["dev"]:
+        messages.append("dev is the training set: the dev WER says nothing about other speech")
+    if not recipe.model.bidirectional and not recipe.features.streams:
+        messages.append(_NOT_STREAMING)
+    if emulates_bfloat16(world.device, autocast_dtype(world.device, recipe.training.precision)):
+        messages.append(_SLOW_BFLOAT16)
+    return messages
 
 
 def _result(run: Run, finished: bool) -> TrainResult:
@@ -277,15 +296,17 @@ def _load(source: DatasetSource, recipe: Recipe, options: TrainOptions) -> Datas
         raise type(error)(f"{source.manifest}: {error}") from error
     if not data.token_counts.any():
         raise TrainingError(f"{source.manifest}: no usable utterance is left; `asr doctor` lists the reasons")
-    for ids, reason in (
-        (data.unalignable, "too few output frames for the transcript"),
-        (data.unknown, "characters outside the alphabet"),
+    # Each copy at another speed may be too short; characters are those of all copies.
+    count = len(source.utterances)
+    copies = f"{count * len(source.copies)} copies" if len(source.copies) > 1 else f"{count} utterances"
+    for ids, total, reason in (
+        (data.unalignable, copies, "too few output frames for the transcript"),
+        (data.unknown, f"{count} utterances", "characters outside the alphabet"),
     ):
         if ids:
             shown = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-            count = len(source.utterances) * len(source.copies)
             what = "scored without a loss:" if source.keep_all else "dropped"
-            message = f"{source.manifest}: {what} {len(ids)} of {count} utterances: {reason} ({shown})"
+            message = f"{source.manifest}: {what} {len(ids)} of {total}: {reason} ({shown})"
             log.warning(message)
             options.on_event(Note(message))
     return data

@@ -427,3 +427,48 @@ def test_all_recordings_that_cannot_be_read_are_listed(recipe: Recipe, tones: Pa
     left_out = [note for note in notes(events) if "left out" in note]
     assert [note.partition(": ")[0] for note in left_out[:2]] == ["left out", "left out"]
     assert "2 recordings that cannot be read are left out" in left_out[2]
+
+
+def test_a_name_and_a_device_may_change(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe), tones, tmp_path / "cached")
+    assert not train(short(recipe), tones, tmp_path / "run", TrainOptions(should_stop=After(3))).finished
+    changed = replace(short(recipe, device="cpu"), name="other")
+    assert train(changed, tones, tmp_path / "run").finished
+
+
+def test_override_cannot_change_the_shape_of_the_model(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe), tones, tmp_path / "cached")
+    train(short(recipe), tones, tmp_path / "run", TrainOptions(should_stop=After(3)))
+    wider = replace(short(recipe), model=replace(recipe.model, hidden=64))
+    with pytest.raises(TrainingError, match=r"do not fit a model of other settings of \[model\].*--overwrite"):
+        train(wider, tones, tmp_path / "run", TrainOptions(override=True))
+
+
+def test_other_batches_per_step_are_refused(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe), tones, tmp_path / "cached")
+    train(short(recipe, accumulate=2), tones, tmp_path / "run", TrainOptions(should_stop=After(2)))
+    with pytest.raises(TrainingError, match="batches per step: 2 -> 1"):
+        train(short(recipe), tones, tmp_path / "run")
+
+
+def test_a_stop_before_training_saves_nothing(tones: Path, tmp_path: Path) -> None:
+    paths = split(tones / "train.jsonl", tmp_path, (8, 8))
+    recipe = config.read(tones / "tiny.toml", Recipe)
+    result = training.train(short(recipe), paths[0], paths[1], tmp_path / "run", TrainOptions(should_stop=After(2)))
+    assert (result.finished, result.saved, result.model) == (False, False, None)
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
+
+
+def test_dropped_utterances_are_counted(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    rows = manifest.read(tones / "train.jsonl")[:6]
+    manifest.write(tmp_path / "train.jsonl", [replace(row, text="X") for row in rows[:5]] + rows[5:])
+    dropping = replace(
+        short(recipe),
+        text=replace(recipe.text, unknown="drop"),
+        augment=replace(recipe.augment, speeds=(0.9, 1.0, 1.1)),
+    )
+    events: list[Event] = []
+    training.train(
+        dropping, tmp_path / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", TrainOptions(events.append)
+    )
+    assert any("dropped 5 of 6 utterances: characters outside the alphabet" in note for note in notes(events))
