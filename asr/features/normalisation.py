@@ -7,17 +7,11 @@ pauses does not matter and a distant speaker after a close one has statistics of
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.features.settings import Features, FeatureSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Energies = TypeVar("Energies", Features, "Tensor")
 
 # Seconds: the width of the running median; sounds of half its width do not raise the level.
 _MEDIAN = 0.31
@@ -125,7 +119,7 @@ def loudest(peaks: NDArray[np.float32], settings: FeatureSettings) -> float:
     return max(float(np.median(windows[row : row + _ROWS], axis=1).max()) for row in range(0, len(windows), _ROWS))
 
 
-def relative(decibels: Energies, settings: FeatureSettings, level: float) -> Energies:
+def relative(decibels: Features, settings: FeatureSettings, level: float) -> Features:
     """Return energies in dB as the settings say: relative to the level, and raised to `top_db` below it."""
     if settings.normalisation == "speech":
         decibels, level = decibels - level, 0.0
