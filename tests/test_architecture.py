@@ -18,7 +18,7 @@ ROWS = (
     {"features", "reports"},
     {"model"},
     {"lm"},
-    {"decoding"},
+    {"decoding", "export"},
     {"training", "recognition"},
     {"server", "cluster"},
     {"cli"},

@@ -22,7 +22,7 @@ class Frontend:
         self._mel = np.ascontiguousarray(matrices.mel.T)
         self._dct = np.ascontiguousarray(matrices.dct.T)
         # The periodic form, as librosa and torch have it.
-        self._window = np.hanning(settings.window_length + 1)[:-1].astype(np.float32)
+        self._window = np.hanning(settings.window_length + 1)[:-1]
         self._slopes = [slopes(order) for order in range(1, settings.deltas + 1)]
 
     def __call__(self, waveform: NDArray[np.float32]) -> Features:
@@ -45,9 +45,10 @@ class Frontend:
         energies = np.empty((len(windows), settings.mel_bands), np.float32)
         for start in range(0, len(windows), _TOGETHER):
             rows = slice(start, start + _TOGETHER)
+            # In double precision, which costs little: NumPy before 2.0 has no other, and results should not differ.
             spectrum = np.fft.rfft(windows[rows] * self._window, settings.fft_length)
             power = np.square(spectrum.real) + np.square(spectrum.imag)
-            np.matmul(power.astype(np.float32, copy=False), self._mel, out=energies[rows])
+            np.matmul(power.astype(np.float32), self._mel, out=energies[rows])
         np.maximum(energies, np.float32(settings.power_floor), out=energies)
         np.log10(energies, out=energies)
         energies *= 10

@@ -277,10 +277,10 @@ def test_training_of_a_streaming_model_resumes(tones: Path, tmp_path: Path) -> N
     assert not first.finished
     second = training.train(recipe, *paths, tmp_path / "resumed", TrainOptions(resume=True))
     assert second.finished and second.dev_wer == whole.dev_wer
-    (network, contents), (other, other_contents) = (
+    (model, contents), (other, other_contents) = (
         network.load(tmp_path / name / "last.safetensors") for name in ("whole", "resumed")
     )
     assert contents.settings == other_contents.settings and len(contents.settings.features.mean) == 13
-    for name, values in network.state_dict().items():
+    for name, values in model.state_dict().items():
         assert torch.equal(values, other.state_dict()[name]), name
     recognition.load(tmp_path / "resumed" / "last.safetensors").stream()
