@@ -211,7 +211,7 @@ def test_sentences_are_held_out_without_dev(
         taken.update(train=list(texts), dev=list(dev))
         return SimpleNamespace(stopped=False)
 
-    monkeypatch.setattr(rnnlm, "train", train)
+    monkeypatch.setattr("asr.lm.recurrent.training.train", train)
     monkeypatch.setattr(lm_train, "_HELD_OUT", 40)
     assert main(["lm", "train", str(texts), "--out", str(tmp_path / "lm.safetensors"), *RNN]) == 0
     whole = random_texts(200, 1)
