@@ -1,11 +1,12 @@
 """Measures `asr transcribe` of one 10 s file in new processes: seconds, processor seconds and peak memory.
 
 python tests/benchmarks/startup.py [OTHER CHECKOUT]: with another checkout, processes of both alternate, and the ratios
-are printed too. The first run of each compiles nothing: the beam search must be compiled before.
+are printed too. The beam search is compiled first, which takes up to a minute.
 """
 
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +37,9 @@ def cost(checkout: Path, wav: Path, options: list[str]) -> Cost:
 def main() -> None:
     """Print the medians and the ratios."""
     checkouts = [ROOT, *map(Path, sys.argv[1:2])]
+    for checkout in checkouts:
+        command = [sys.executable, "-P", "-c", "from asr.decoding import beam; beam.compile_search()"]
+        subprocess.run(command, env=os.environ | {"PYTHONPATH": str(checkout)}, check=True)
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"
         parts = [soundfile.read(ROOT / f"data/samples/sample-{number:02}.opus")[0] for number in (1, 2, 3, 4)]
