@@ -5,14 +5,10 @@ import os
 
 import torch
 
-from asr.errors import AsrError
+from asr.errors import DeviceError
 
 # Of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-
-
-class DeviceError(AsrError):
-    """A device that this machine does not have, or a precision that the device does not support."""
 
 
 def choose_device(name: str) -> torch.device:

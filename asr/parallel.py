@@ -1,36 +1,47 @@
-"""Map a function over many arguments in worker processes or threads, results in order."""
+"""Map a function over many arguments in threads, results in order; the threads of matrix products."""
 
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-import joblib
+import threadpoolctl
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 # The prefix of the names of threads that may still run when the process ends.
 ABANDONED = "asr-abandoned"
+_lock = threading.Lock()
+_limits: list[Any] = []
+_users = [0]
 
-# Each worker has one core, so its BLAS must not start threads; an idle worker exits.
-_WORKERS = {"inner_max_num_threads": 1, "idle_worker_timeout": 10}
+
+@lru_cache
+def _controller() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
 
 
-def map_processes(
-    function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], in_process: bool
-) -> Iterator[Result]:
-    """Yield function(*args) for each tuple of arguments, from worker processes, or from this one if `in_process`.
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let NumPy's matrix products use one thread each; several threads of this process may be in the context.
 
-    The function must be importable and its arguments picklable. Exceptions of the function are raised here.
+    The products of recognition are so small that threads wait for each other most of the time, and they wait actively.
     """
-    if in_process:
-        yield from (function(*args) for args in arguments)
-        return
-    with joblib.parallel_config("loky", n_jobs=-1, **_WORKERS):
-        jobs = (joblib.delayed(function)(*args) for args in arguments)
-        yield from joblib.Parallel(return_as="generator", batch_size=8)(jobs)
+    with _lock:
+        _users[0] += 1
+        if _users[0] == 1:
+            _limits.append(_controller().limit(limits=1, user_api="blas"))
+    try:
+        yield
+    finally:
+        with _lock:
+            _users[0] -= 1
+            if _users[0] == 0:
+                _limits.pop().restore_original_limits()
 
 
 def prefetch(

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from asr import compute as device
-from asr.compute import DeviceError, choose_device
+from asr.compute import choose_device
+from asr.errors import DeviceError
 from tests.conftest import ROOT
 
 

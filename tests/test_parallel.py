@@ -8,7 +8,8 @@ from typing import cast
 
 import pytest
 
-from asr.parallel import ABANDONED, map_processes, map_threads, prefetch
+from asr.parallel import ABANDONED, map_threads, prefetch
+from asr.processes import map_processes
 
 
 def place(number: int) -> tuple[int, int, str | None]:

@@ -31,7 +31,10 @@ _COMMANDS = (
     "lm",
     "tune",
     "models",
+    "export",
 )
+# Packages that a light installation lacks, with the extra that installs them.
+_EXTRAS = {"onnx": "export", "onnxruntime": "export"}
 
 
 class _Program(click.Group):
@@ -70,6 +73,10 @@ def _exit_code(error: Exception, arguments: Sequence[str]) -> int:
         return _fail(f"{error.format_message().rstrip('.')}{hint}; see {path} --help", 2)
     if isinstance(error, OSError):
         return _fail(f"{error.filename or 'operating system'}: {error.strerror or error}", 1)
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("asr"):
+        package = error.name.partition(".")[0]
+        extra = f"'asr[{_EXTRAS[package]}]'" if package in _EXTRAS else "asr"
+        return _fail(f"this command needs the package {package}, which is not installed: pip install {extra}", 1)
     if isinstance(error, AsrError):
         for problem in getattr(error, "problems", ()):
             click.echo(f"asr: {one_line(problem)}", err=True)

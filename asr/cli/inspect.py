@@ -4,10 +4,14 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from asr.cli import options
+
+if TYPE_CHECKING:
+    from asr.model.checkpoint import ModelFileSettings
 
 _SECTIONS = ["front", "norms", "layers", "last_norm", "output"]
 _KINDS = {"weight_ih": "input-to-hidden weights", "weight_hh": "hidden-to-hidden weights", "bias": "hidden bias"}
@@ -29,20 +33,37 @@ def _description(name: str) -> str:
 @click.command(cls=options.Command, short_help="Print the settings, card and parameters of a model file.")
 @click.argument("model", type=options.MODEL)
 def inspect(model: Path) -> int:
-    """Print the settings, card and parameters (with their shapes) of a MODEL file."""
-    from asr import config
+    """Print the settings, card and parameters (with their shapes) of a MODEL file, or of its ONNX file."""
+    if model.suffix == ".onnx":
+        return _inspect_onnx(model)
     from asr.model import checkpoint
 
     contents = checkpoint.inspect(model)
     size = sum(math.prod(shape) for shape in contents.shapes.values())
     click.echo(f"{model}: schema {contents.schema}, {size:,} parameters, {model.stat().st_size / 1e6:.1f} MB")
-    for section, values in [*config.to_dict(contents.settings).items(), ("card", contents.card)]:
-        click.echo(f"\n[{section}]")
-        for key, value in values.items():
-            click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    _show(contents.settings, contents.card)
     click.echo("\n[parameters]")
     shapes = {name: " x ".join(map(str, shape)) for name, shape in contents.shapes.items()}
     widths = max(map(len, shapes)), max(map(len, shapes.values()))
     for name in sorted(shapes, key=lambda name: (_SECTIONS.index(name.partition(".")[0]), name)):
         click.echo(f"{name.ljust(widths[0])}  {shapes[name].ljust(widths[1])}  {_description(name)}")
     return 0
+
+
+def _inspect_onnx(path: Path) -> int:
+    from asr import export
+
+    exported = export.inspect(path)
+    about = ", ".join(f"{key} {exported.metadata.get(key, '?')}" for key in ("schema", "input", "weights"))
+    click.echo(f"{path}: ONNX, {about}, {path.stat().st_size / 1e6:.1f} MB")
+    _show(exported.settings, exported.card)
+    return 0
+
+
+def _show(settings: "ModelFileSettings", card: dict[str, Any]) -> None:
+    from asr import config
+
+    for section, values in [*config.to_dict(settings).items(), ("card", card)]:
+        click.echo(f"\n[{section}]")
+        for key, value in values.items():
+            click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")

@@ -13,9 +13,11 @@ from asr.cli import options
 from asr.cli.progress import Display, stop_signals
 
 if TYPE_CHECKING:
-    from asr.lm import RnnLm, TextReader, TextSource
+    from asr.lm import TextReader, TextSource
     from asr.lm.ngram import NgramModel
-    from asr.lm.recurrent import LmEpoch, LmFileSettings, LmStep
+    from asr.lm.recurrent import LmFileSettings
+    from asr.lm.recurrent.network import RnnLmNetwork
+    from asr.lm.recurrent.training import LmEpoch, LmStep
     from asr.text import TextSettings
 
 # Without --dev, every _HELD_OUT-th sentence is held out.
@@ -240,6 +242,7 @@ def _train_rnn(
 ) -> int:
     from asr import compute, lm
     from asr.lm import recurrent
+    from asr.lm.recurrent import training as rnn
     from asr.version import __version__
 
     unit = values["unit"]
@@ -252,7 +255,7 @@ def _train_rnn(
         settings = recurrent.LmFileSettings(text, shape, unit)
         given = {name: values[name] for name in ("epochs", "seed", "learning_rate")}
         given["min_count"] = values["min_count"] or 2
-        training = recurrent.RnnLmTraining(**given, streams=values["batch"] or 0, chunk=chunk, device=device)
+        training = rnn.RnnLmTraining(**given, streams=values["batch"] or 0, chunk=chunk, device=device)
     except ValueError as error:
         raise click.UsageError(f"--{error}".replace("_", "-")) from error
     compute.keep_freed_memory()
@@ -268,7 +271,7 @@ def _train_rnn(
     with stop_signals() as should_stop:
         writer = Writer(display, out, settings, card, should_stop)
         try:
-            stopped = recurrent.train(settings, training, sentences, dev, writer).stopped
+            stopped = rnn.train(settings, training, sentences, dev, writer).stopped
         except KeyboardInterrupt:
             stopped = True
     display.close()
@@ -305,12 +308,13 @@ class Writer:
     best: str = ""
     start: float = field(default_factory=time.monotonic)
 
-    def __call__(self, event: "LmStep | LmEpoch", model: "RnnLm") -> bool:
+    def __call__(self, event: "LmStep | LmEpoch", model: "RnnLmNetwork") -> bool:
         """Handle a step or an epoch, and return whether training should stop."""
         from asr.lm import recurrent
+        from asr.lm.recurrent.training import LmStep
 
         epochs = self.card["training"]["epochs"]
-        if isinstance(event, recurrent.LmStep):
+        if isinstance(event, LmStep):
             title, note = f"epoch {event.epoch}/{epochs}", f"loss {event.loss:.3f}"
             self.display.update(title, event.done, event.total, f"{self.settings.unit}s", note)
             return self.should_stop()

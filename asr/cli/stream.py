@@ -44,7 +44,6 @@ def stream(
     _check(files, raw_rate)
     from asr import audio, recognition
 
-    _prepare_for_small_steps()
     recognizer = recognition.load(model, device or "cpu")
     with Display(quiet or sys.stdout.isatty()) as display:
         recognizer, decoder = decoding.apply(recognizer, display)
@@ -83,18 +82,6 @@ def _check(files: tuple[str, ...], raw_rate: int | None) -> None:
             "--stream reads raw 16-bit little-endian mono samples from stdin with FILE - and --raw-rate HZ; "
             "a sound file needs no --raw-rate"
         )
-
-
-def _prepare_for_small_steps() -> None:
-    """Configure torch for a few frames at a time.
-
-    Threads would wait for each other longer than they compute, and oneDNN would reorder all weights for each chunk.
-    With one thread a chunk takes a tenth of the time; with large models and without oneDNN, a fifth.
-    """
-    import torch
-
-    torch.set_num_threads(1)
-    torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
 
 
 @dataclass

@@ -229,7 +229,7 @@ class _Job:
             seconds = sum(_size(file.path) for file in pending) / _BYTES_PER_SECOND
             recognizer, _ = self.decoding.apply(recognizer, self.display, self.nbest, seconds)
             try:
-                with _torch_threads(self.jobs), _readable(pending) as paths:
+                with _readable(pending) as paths:
                     self._transcribe(recognizer, pending, paths, folder)
             except KeyboardInterrupt:
                 return self._stopped(len(pending), folder)
@@ -353,16 +353,3 @@ def _size(path: Path) -> int:
         return max(path.stat().st_size, 1)
     except OSError:
         return 1
-
-
-@contextmanager
-def _torch_threads(jobs: int) -> Iterator[None]:
-    """Divide torch's threads by the number of jobs: small matrices gain more from a job than from a thread."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before // jobs))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

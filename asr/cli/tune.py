@@ -120,7 +120,7 @@ def _write_card(model: Path, settings: "DecoderSettings") -> None:
     from asr import config
     from asr.model import checkpoint
 
-    network, contents = checkpoint.load(model)
+    contents, tensors = checkpoint.read(model)
     settings = replace(settings, lm=Path(settings.lm).name, rescorer=Path(settings.rescorer).name)
     card = contents.card | {"decoder": config.to_dict(settings)}
-    checkpoint.save(model, network, contents.settings, card, checkpoint.matrices(contents))
+    checkpoint.save(model, tensors, contents.settings, card, checkpoint.matrices(contents))

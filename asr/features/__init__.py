@@ -1,4 +1,4 @@
-"""Waveforms -> MFCC frames: settings, librosa reference, torch front end, block-wise form, augmentation, cache."""
+"""Waveforms -> MFCC frames: settings, librosa reference, NumPy front end, block-wise form, augmentation, cache."""
 
 from asr.features.normalisation import Statistics as Statistics
 from asr.features.normalisation import normalise as normalise

@@ -29,7 +29,7 @@ from asr.features import reference as mfcc
 from asr.features.distortion import Distortion
 from asr.features.settings import Features, FeatureSettings
 from asr.files import lock_file, open_atomic
-from asr.parallel import map_processes
+from asr.processes import map_processes
 
 FOLDER = ".features"
 _FORMAT = 2

@@ -7,26 +7,20 @@ pauses does not matter and a distant speaker after a close one has statistics of
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.features.settings import Features, FeatureSettings
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Energies = TypeVar("Energies", Features, "Tensor")
-
 # Seconds: the width of the running median; sounds of half its width do not raise the level.
 _MEDIAN = 0.31
 # Hz: the bands that the level and the frames of speech are found in, without hum, and within the telephone band.
 _SPEECH_BAND = (200.0, 4000.0)
 # dB below the level of the speech down to which frames are speech.
-_SPEECH_RANGE = 40.0
+SPEECH_RANGE = 40.0
 # Frames of speech that are summed together, and the blocks of them before and after a block in the running window.
-_BLOCK, _AROUND = 50, 12
+BLOCK, AROUND = 50, 12
 # Windows whose medians are computed together.
 _ROWS = 1 << 14
 
@@ -72,12 +66,12 @@ class RunningStatistics:
         """Add the next frames (T, F), not normalised."""
         speech = speech_frames(frames, self._settings)
         before = self._count + np.cumsum(speech) - speech
-        self._blocks.append((before // _BLOCK).astype(np.int32))
+        self._blocks.append((before // BLOCK).astype(np.int32))
         rows = frames[speech].astype(np.float64)
         for first in _starts(self._count, len(rows)):
-            part = rows[first : first + _BLOCK - (self._count + first) % _BLOCK]
+            part = rows[first : first + BLOCK - (self._count + first) % BLOCK]
             sums = np.stack([part.sum(axis=0), np.square(part).sum(axis=0)])
-            if (self._count + first) % _BLOCK:
+            if (self._count + first) % BLOCK:
                 self._sums[-1] += sums
             else:
                 self._sums.append(sums)
@@ -91,9 +85,9 @@ class RunningStatistics:
             return RunningNormalisation(np.zeros((1, dimension)), np.ones((1, dimension)), np.zeros_like(blocks))
         totals = np.concatenate([np.zeros((1, 2, dimension)), np.cumsum(self._sums, axis=0)])
         # At the ends the window keeps its length.
-        first = np.clip(np.arange(count) - _AROUND, 0, max(0, count - 2 * _AROUND - 1))
-        end = np.minimum(first + 2 * _AROUND + 1, count)
-        frames = np.minimum(end * _BLOCK, self._count) - first * _BLOCK
+        first = np.clip(np.arange(count) - AROUND, 0, max(0, count - 2 * AROUND - 1))
+        end = np.minimum(first + 2 * AROUND + 1, count)
+        frames = np.minimum(end * BLOCK, self._count) - first * BLOCK
         mean, square = np.moveaxis((totals[end] - totals[first]) / frames[:, None, None], 1, 0)
         scale = np.sqrt(np.maximum(square - np.square(mean), 1e-6))
         return RunningNormalisation(mean, scale, np.minimum(blocks, count - 1))
@@ -113,19 +107,24 @@ class RunningNormalisation:
 
 def _starts(before: int, count: int) -> list[int]:
     """Return where blocks begin among `count` frames that follow `before` others; the first may continue one."""
-    return sorted({*([0] if count else []), *range(-before % _BLOCK, count, _BLOCK)})
+    return sorted({*([0] if count else []), *range(-before % BLOCK, count, BLOCK)})
 
 
 def loudest(peaks: NDArray[np.float32], settings: FeatureSettings) -> float:
     """Return the level in dB that energies are relative to, from the highest energy of each frame (T,), T > 0."""
     if settings.normalisation != "speech":
         return float(peaks.max())
-    width = min(round(_MEDIAN / settings.hop), len(peaks))
-    windows = np.lib.stride_tricks.sliding_window_view(peaks, width - (width + 1) % 2)
+    windows = np.lib.stride_tricks.sliding_window_view(peaks, median_width(settings, len(peaks)))
     return max(float(np.median(windows[row : row + _ROWS], axis=1).max()) for row in range(0, len(windows), _ROWS))
 
 
-def relative(decibels: Energies, settings: FeatureSettings, level: float) -> Energies:
+def median_width(settings: FeatureSettings, frames: int) -> int:
+    """Return the width of the running median in frames, an odd number, in a recording of so many frames."""
+    width = min(round(_MEDIAN / settings.hop), frames)
+    return width - (width + 1) % 2
+
+
+def relative(decibels: Features, settings: FeatureSettings, level: float) -> Features:
     """Return energies in dB as the settings say: relative to the level, and raised to `top_db` below it."""
     if settings.normalisation == "speech":
         decibels, level = decibels - level, 0.0
@@ -149,7 +148,7 @@ def _mel(frequency: float) -> float:
 
 
 @lru_cache(maxsize=8)
-def _spectrum(settings: FeatureSettings) -> Features:
+def spectrum(settings: FeatureSettings) -> Features:
     """Return the matrix (coefficients, bands) from coefficients to the smooth spectrum in the bands of speech."""
     bands = np.arange(settings.mel_bands)[peak_bands(settings)]
     orders = np.arange(settings.coefficients)[:, None]
@@ -160,8 +159,8 @@ def _spectrum(settings: FeatureSettings) -> Features:
 
 def speech_frames(frames: Features, settings: FeatureSettings) -> NDArray[np.bool_]:
     """Return which of the frames (T, F), not normalised, are loud enough for speech, (T,)."""
-    levels = frames[:, : settings.coefficients] @ _spectrum(settings)
-    loud: NDArray[np.bool_] = levels.max(axis=1, initial=-np.inf) > -_SPEECH_RANGE
+    levels = frames[:, : settings.coefficients] @ spectrum(settings)
+    loud: NDArray[np.bool_] = levels.max(axis=1, initial=-np.inf) > -SPEECH_RANGE
     return loud
 
 

@@ -1,6 +1,6 @@
 """The settings of MFCC features, and the number of frames.
 
-`asr.features.reference` computes the features with librosa, `asr.features.frontend` the same values with torch.
+`asr.features.reference` computes the features with librosa, `asr.features.frontend` the same values in NumPy.
 """
 
 import math

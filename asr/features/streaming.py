@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from asr.audio import AudioError
 from asr.features.frontend import DELTA_CONTEXT, Frontend
@@ -73,11 +71,11 @@ class BlockFeatures:
         peaks = np.concatenate([self._frontend.peaks(decibels) for decibels in self._energies()])
         return Measured(loudest(peaks, self._frontend.settings), len(peaks))
 
-    def frames(self, level: float) -> Iterator[Tensor]:
+    def frames(self, level: float) -> Iterator[Features]:
         """Yield all frames (n, F) in blocks. level: the level that `measure` returns."""
         parts, first = self._normalisation(level), 0
         for frames in self._coefficients(level):
-            mean, scale = (torch.from_numpy(part).to(frames.device) for part in parts(first, first + len(frames)))
+            mean, scale = parts(first, first + len(frames))
             yield (frames - mean) / scale
             first += len(frames)
 
@@ -87,40 +85,40 @@ class BlockFeatures:
         if settings.normalisation == "speech":
             running = RunningStatistics(settings)
             for block in self._coefficients(level):
-                running.add(block.cpu().numpy())
+                running.add(block)
             return running.finish().of
         if settings.normalisation == "utterance":
             statistics = Statistics(settings.dimension)
             for block in self._coefficients(level):
-                statistics.add(block.cpu().numpy())
+                statistics.add(block)
             whole = statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
         else:
             whole = normalisation(np.zeros((0, settings.dimension), np.float32), settings)
         return lambda first, end: whole
 
-    def _coefficients(self, level: float) -> Iterator[Tensor]:
+    def _coefficients(self, level: float) -> Iterator[Features]:
         """Yield the frames (n, F), not normalised; deltas see the frames of neighbouring blocks."""
         context = DELTA_CONTEXT if self._frontend.settings.deltas else 0
-        waiting: Tensor | None = None
+        waiting: Features | None = None
         done = 0
         for energies in self._energies():
-            waiting = energies if waiting is None else torch.cat([waiting, energies], dim=1)
-            ready = waiting.shape[1] - context
+            waiting = energies if waiting is None else np.concatenate([waiting, energies])
+            ready = len(waiting) - context
             if ready > done:
                 yield self._frontend.coefficients(waiting, level)[done:ready]
                 first = max(0, ready - context)
-                waiting, done = waiting[:, first:], ready - first
-        if waiting is not None and waiting.shape[1] > done:
+                waiting, done = waiting[first:], ready - first
+        if waiting is not None and len(waiting) > done:
             yield self._frontend.coefficients(waiting, level)[done:]
 
-    def _energies(self) -> Iterator[Tensor]:
-        """Yield the energies (mel_bands, n): a frame is centred on each hop, and zeros surround the waveform."""
-        settings, device = self._frontend.settings, self._frontend.device
+    def _energies(self) -> Iterator[Features]:
+        """Yield the energies (n, mel_bands): a frame is centred on each hop, and zeros surround the waveform."""
+        settings = self._frontend.settings
         size, hop = settings.fft_length, settings.hop_length
         silence = np.zeros(size // 2, np.float32)
-        waiting = torch.from_numpy(silence).to(device)
+        waiting = silence
         for block in chain(self._read(), [silence]):
-            waiting = torch.cat([waiting, torch.from_numpy(np.ascontiguousarray(block)).to(device)])
+            waiting = np.concatenate([waiting, block])
             count = 1 + (len(waiting) - size) // hop
             if count > 0:
                 yield self._frontend.decibels(waiting[: (count - 1) * hop + size])

@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from asr.errors import AsrError
 from asr.features import FeatureSettings, Matrices
 from asr.model import weights
-from asr.model.network import Model, ModelSettings
+from asr.model.settings import ModelSettings, Shape
 from asr.text import Alphabet, TextSettings
 
 FORMAT = "asr-model"
@@ -42,9 +40,9 @@ class ModelFileSettings:
         """Return the time from one output frame to the next."""
         return self.features.hop_length * self.model.time_reduction / self.features.sample_rate
 
-    def build(self) -> Model:
-        """Return the network with its initial weights."""
-        return Model(self.features.dimension, len(self.alphabet), self.model)
+    def shapes(self) -> dict[str, Shape]:
+        """Return the shape of each parameter of the network."""
+        return self.model.shapes(self.features.dimension, len(self.alphabet))
 
 
 Contents = weights.Contents[ModelFileSettings]
@@ -56,7 +54,7 @@ _KIND = weights.Kind(
 
 def save(  # noqa: PLR0913 - the contents of the file
     path: str | Path,
-    model: Model,
+    network: weights.Network,
     settings: ModelFileSettings,
     card: dict[str, Any],
     matrices: Matrices | None = None,
@@ -69,15 +67,15 @@ def save(  # noqa: PLR0913 - the contents of the file
     """
     extras = {}
     if matrices:
-        extras = {_MEL: torch.from_numpy(matrices.mel), _DCT: torch.from_numpy(matrices.dct)}
-    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}, extras), bits)
+        extras = {_MEL: matrices.mel, _DCT: matrices.dct}
+    weights.write(Path(path), _KIND, network, weights.Contents(SCHEMA, settings, card, {}, extras), bits)
 
 
 def matrices(contents: Contents) -> Matrices | None:
     """Return the matrices of the features, None if the file has none. Raises ModelFileError for wrong shapes."""
     if not contents.extras:
         return None
-    mel, dct = contents.extras[_MEL].numpy(), contents.extras[_DCT].numpy()
+    mel, dct = contents.extras[_MEL], contents.extras[_DCT]
     settings = contents.settings.features
     expected = (settings.mel_bands, settings.fft_length // 2 + 1), (settings.coefficients, settings.mel_bands)
     if (mel.shape, dct.shape) != expected:
@@ -90,7 +88,6 @@ def inspect(path: str | Path) -> Contents:
     return weights.read(Path(path), _KIND)[0]
 
 
-def load(path: str | Path) -> tuple[Model, Contents]:
-    """Load a model file for inference on the CPU. Raises ModelFileError."""
-    contents, tensors = weights.read(Path(path), _KIND)
-    return weights.rebuild(contents.settings, tensors), contents
+def read(path: str | Path) -> tuple[Contents, weights.Tensors]:
+    """Read a model file with its weights. Raises ModelFileError."""
+    return weights.read(Path(path), _KIND)

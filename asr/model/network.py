@@ -1,11 +1,8 @@
-"""The network: strided convolutions, stacked recurrent layers, and the output layer.
+"""The network in torch, for training: strided convolutions, stacked recurrent layers, and the output layer."""
 
-Dimension letters, here and in all packages:
-B batch, T input frames, T' output frames, F features, H hidden units of one direction, V tokens, L target length.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -15,40 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from asr.config import check_choices, check_ranges
+from asr.model import checkpoint
+from asr.model.checkpoint import Contents, ModelFileSettings
+from asr.model.settings import KERNEL, ModelSettings, check_dropout
 
-CELLS = ("rnn-tanh", "rnn-relu", "gru", "lstm")
-KERNEL = 3
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """The shape of the network. `time_reduction`: input frames for one output frame; `dropout` follows every layer."""
-
-    cell: str = "lstm"
-    layers: int = 3
-    hidden: int = 192
-    bidirectional: bool = True
-    channels: int = 32
-    time_reduction: int = 4
-    dropout: float = 0.2
-    residual: bool = True
-    layer_norm: bool = True
-
-    def __post_init__(self) -> None:
-        check_choices(self, cell=CELLS, time_reduction=tuple(_STRIDES))
-        check_ranges(self, layers=(1, 32), hidden=(1, 8192), channels=(1, 1024))
-        check_dropout(self.dropout)
-
-
-# By `time_reduction`, the strides of the convolutions in time.
-_STRIDES = {2: (2, 1), 3: (3, 1), 4: (2, 2)}
-
-
-def check_dropout(probability: float) -> None:
-    """Raise ValueError for a dropout probability that `Dropout` would round to 0 or 1."""
-    if probability != 0 and not 0.002 <= probability <= 0.996:
-        raise ValueError(f"dropout = {probability} is neither 0 nor between 0.002 and 0.996")
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -73,16 +41,6 @@ class Output:
     lengths: Tensor
     state: StreamState | None
     tapped: Tensor | None = None
-
-
-Frames = TypeVar("Frames", int, NDArray[np.int64])
-
-
-def output_length(frames: Frames, time_reduction: int) -> Frames:
-    """Return T' for T input frames: each stride rounds up."""
-    for stride in _STRIDES[time_reduction]:
-        frames = -(-frames // stride)
-    return frames
 
 
 class _Permutation(torch.autograd.Function):
@@ -120,14 +78,14 @@ class Front(nn.Module):
 
     def __init__(self, features: int, settings: ModelSettings) -> None:
         super().__init__()
-        self.strides = _STRIDES[settings.time_reduction]
+        self.settings = settings
         self.causal = not settings.bidirectional
         sizes = (1, settings.channels, settings.channels)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(sizes[i], sizes[i + 1], KERNEL, stride=(stride, 2), padding=(0, 1))
-            for i, stride in enumerate(self.strides)
+            for i, stride in enumerate(settings.strides)
         )
-        for _ in self.strides:
+        for _ in settings.strides:
             features = -(-features // 2)
         self.dimension = settings.channels * features
 
@@ -137,7 +95,7 @@ class Front(nn.Module):
         """Map (B, T, F) to (B, T', dimension), the output lengths, and the history for the next chunk."""
         x = x[:, None]
         following: list[Tensor] = []
-        for index, (convolution, stride) in enumerate(zip(self.convolutions, self.strides, strict=True)):
+        for index, (convolution, stride) in enumerate(zip(self.convolutions, self.settings.strides, strict=True)):
             # Padding must be zero, as it is at the end of an utterance on its own.
             mask = torch.arange(x.shape[2], device=lengths.device) < lengths[:, None]
             x = x * mask[:, None, :, None]
@@ -146,9 +104,7 @@ class Front(nn.Module):
                 x = torch.cat([past, x], dim=2)
                 following.append(x[:, :, x.shape[2] - (KERNEL - 1) :].detach())
             else:
-                # A stride of 3 starts at the first frame; otherwise it would miss the last.
-                before = 0 if stride == KERNEL else 1
-                x = functional.pad(x, (0, 0, before, KERNEL - 1 - before))
+                x = functional.pad(x, (0, 0, *self.settings.padding(index)))
             x = torch.relu(convolution(x))
             lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
         return x.permute(0, 2, 1, 3).flatten(2), lengths, tuple(following)
@@ -249,13 +205,12 @@ class Model(nn.Module):
         self.settings = settings
         self.features, self.tokens = features, tokens
         self.front = Front(features, settings)
-        width = settings.hidden * (2 if settings.bidirectional else 1)
-        sizes = [self.front.dimension] + [width] * (settings.layers - 1)
+        sizes = [self.front.dimension] + [settings.width] * (settings.layers - 1)
         norm = nn.LayerNorm if settings.layer_norm else nn.Identity
         self.norms = nn.ModuleList(norm(size) for size in sizes)
         self.layers = nn.ModuleList(RecurrentLayer(size, settings) for size in sizes)
-        self.last_norm = norm(width)
-        self.output = nn.Linear(width, tokens)
+        self.last_norm = norm(settings.width)
+        self.output = nn.Linear(settings.width, tokens)
         self.dropout = Dropout(settings.dropout)
         # Whether the layers compute packed frames, without padding; None: on a GPU, whose layers are cuDNN's.
         self.use_packing: bool | None = None
@@ -294,3 +249,24 @@ class Model(nn.Module):
         if packing:
             logits, _ = pad_packed_sequence(packing._replace(data=logits), batch_first=True)
         return torch.log_softmax(logits, dim=2, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def build(settings: ModelFileSettings) -> Model:
+    """Return the network of a model file with initial weights."""
+    return Model(settings.features.dimension, len(settings.alphabet), settings.model)
+
+
+def load(path: str | Path) -> tuple[Model, Contents]:
+    """Load the network of a model file in evaluation mode, on the CPU. Raises ModelFileError."""
+    contents, tensors = checkpoint.read(path)
+    return restore(lambda: build(contents.settings), tensors), contents
+
+
+def restore(build_network: Callable[[], Network], tensors: Mapping[str, NDArray[np.floating]]) -> Network:
+    """Build a network with the weights of a file, in evaluation mode, on the CPU."""
+    with torch.device("meta"):
+        network = build_network()
+    network.load_state_dict(
+        {name: torch.from_numpy(tensor).to(torch.float32) for name, tensor in tensors.items()}, assign=True
+    )
+    return network.eval()

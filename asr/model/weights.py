@@ -7,33 +7,45 @@ older readers do not understand), `settings` (JSON) and `card` (JSON: how the ne
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialise
-from torch import Tensor, nn
+from safetensors.numpy import save as serialise
 
 from asr import config
 from asr.errors import AsrError
 from asr.files import open_atomic
+from asr.model.settings import Shape
 
-Network_co = TypeVar("Network_co", bound=nn.Module, covariant=True)
-Shape = tuple[int, ...]
-
-
-class Buildable(Protocol[Network_co]):
-    """Settings that build a network."""
-
-    def build(self) -> Network_co:
-        """Return the network with its initial weights."""
+Tensors = dict[str, NDArray[Any]]
 
 
+class Shaped(Protocol):
+    """Settings of a network."""
+
+    def shapes(self) -> dict[str, Shape]:
+        """Return the shape of each parameter of the network. Raises ValueError for settings without a network."""
+
+
+class Module(Protocol):
+    """A network of torch."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return the parameters by name."""
+
+
+# A network whose parameters are written: of torch, or arrays by name.
+Network = Module | Mapping[str, NDArray[Any]]
 _SCALE, _LARGEST = ".scale", 127
+# The types of numbers that NumPy has, as safetensors names them.
+_TYPES = {"BOOL", *(f"{kind}{bits}" for kind in "UI" for bits in (8, 16, 32, 64)), "F16", "F32", "F64"}
 
-Settings = TypeVar("Settings", bound=Buildable[nn.Module])
+Settings = TypeVar("Settings", bound=Shaped)
 
 
 @dataclass(frozen=True)
@@ -61,17 +73,16 @@ class Contents(Generic[Settings]):
     settings: Settings
     card: dict[str, Any]
     shapes: dict[str, Shape]
-    extras: dict[str, Tensor] = field(default_factory=dict)
+    extras: Tensors = field(default_factory=dict)
 
 
-def write(path: Path, kind: Kind[Settings], network: nn.Module, contents: Contents[Settings], bits: int = 32) -> None:
+def write(path: Path, kind: Kind[Settings], network: Network, contents: Contents[Settings], bits: int = 32) -> None:
     """Write a file atomically, if it could be read again; schema and shapes of `contents` are not used.
 
     With 16 `bits` the weights are rounded to float16, with 8 those of matrices to int8. Raises the kind's error.
     """
     settings, card = contents.settings, contents.card
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    quantised = _quantise(tensors, bits)
+    quantised = _quantise(_arrays(network), bits)
     # A card that JSON cannot hold is a defect of the program, so its TypeError is not caught.
     metadata = {
         "format": kind.format,
@@ -88,14 +99,17 @@ def write(path: Path, kind: Kind[Settings], network: nn.Module, contents: Conten
         raise kind.error(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
-def read(path: Path, kind: Kind[Settings]) -> tuple[Contents[Settings], dict[str, Tensor]]:
+def read(path: Path, kind: Kind[Settings]) -> tuple[Contents[Settings], Tensors]:
     """Read a file and check that its weights fit its settings. Raises the kind's error naming the file."""
     if not path.is_file():
         raise kind.error(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected {kind.name}")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            names = list(file.keys())
+            # NumPy has no such numbers.
+            unknown = {file.get_slice(name).get_dtype() for name in names} - _TYPES
+            tensors = {} if unknown else {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise kind.error(f"{path}: not a safetensors file, or a truncated one") from error
     if metadata.get("format") != kind.format:
@@ -111,8 +125,10 @@ def read(path: Path, kind: Kind[Settings]) -> tuple[Contents[Settings], dict[str
         card = _object(metadata, "card")
     except (ValueError, OverflowError, RecursionError) as error:
         raise kind.error(f"{path}: damaged metadata: {error}") from error
+    if unknown:
+        raise kind.error(f"{path}: {_of_types(name.lower().replace('bf', 'bfloat') for name in unknown)}")
     has_extras = tensors.keys() >= set(kind.extras)
-    extras = {name: tensors.pop(name).clone() for name in kind.extras if has_extras}
+    extras = {name: tensors.pop(name) for name in kind.extras if has_extras}
     tensors = _dequantise(tensors)
     try:
         _check(settings, tensors)
@@ -121,49 +137,43 @@ def read(path: Path, kind: Kind[Settings]) -> tuple[Contents[Settings], dict[str
     return Contents(schema, settings, card, _shapes(tensors), extras), tensors
 
 
-def rebuild(settings: Buildable[Network_co], tensors: dict[str, Tensor]) -> Network_co:
-    """Build the network with the weights of a file, ready for inference on the CPU."""
-    with torch.device("meta"):
-        network = settings.build()
-    # Copies: the tensors read are views of the mapped file, and would change with it.
-    network.load_state_dict(
-        {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}, assign=True
-    )
-    return network.eval()
+def _arrays(network: Network) -> Tensors:
+    if isinstance(network, Mapping):
+        return dict(network)
+    return {name: np.ascontiguousarray(tensor.detach().cpu().numpy()) for name, tensor in network.state_dict().items()}
 
 
-def _quantise(tensors: dict[str, Tensor], bits: int) -> dict[str, Tensor]:
+def _quantise(tensors: Tensors, bits: int) -> Tensors:
     """Return the tensors in 32 bits, in 16, or matrices in 8 and others in 16."""
-    quantised: dict[str, Tensor] = {}
+    quantised: Tensors = {}
     for name, tensor in tensors.items():
-        if bits == 8 and tensor.dim() == 2 and tensor.dtype == torch.float32:
+        if bits == 8 and tensor.ndim == 2 and tensor.dtype == np.float32:
             # Rows of zeros must not be divided by zero.
-            scale = (tensor.abs().amax(dim=1, keepdim=True) / _LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
-            quantised[name] = (tensor / scale).round().to(torch.int8)
+            scale = np.maximum(np.abs(tensor).max(axis=1, keepdims=True) / _LARGEST, np.finfo(np.float32).tiny)
+            quantised[name] = np.rint(tensor / scale).astype(np.int8)
             quantised[name + _SCALE] = scale
         else:
-            quantised[name] = tensor if bits == 32 else tensor.half()
+            quantised[name] = tensor if bits == 32 else tensor.astype(np.float16)
     return quantised
 
 
-def _dequantise(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _dequantise(tensors: Tensors) -> Tensors:
     """Return the tensors with int8 matrices multiplied by their scales; keep a matrix whose scale does not fit."""
     restored = dict(tensors)
     for name, tensor in tensors.items():
         scale = tensors.get(name + _SCALE)
-        if tensor.dtype == torch.int8 and scale is not None and scale.shape == (len(tensor), 1):
-            restored[name] = tensor * restored.pop(name + _SCALE)
+        if tensor.dtype == np.int8 and scale is not None and scale.shape == (len(tensor), 1):
+            with np.errstate(all="ignore"):
+                restored[name] = tensor * restored.pop(name + _SCALE)
     return restored
 
 
-def _shapes(tensors: dict[str, Tensor]) -> dict[str, Shape]:
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+def _shapes(tensors: Tensors) -> dict[str, Shape]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def _check(settings: Buildable[nn.Module], tensors: dict[str, Tensor]) -> None:
-    with torch.device("meta"):
-        network = settings.build()
-    expected, actual = _shapes(network.state_dict()), _shapes(tensors)
+def _check(settings: Shaped, tensors: Tensors) -> None:
+    expected, actual = settings.shapes(), _shapes(tensors)
     names = sorted(name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name))
     if names:
         name = names[0]
@@ -175,11 +185,15 @@ def _check(settings: Buildable[nn.Module], tensors: dict[str, Tensor]) -> None:
             problem = f"parameter {name!r} is {_text(actual[name])}, expected {_text(expected[name])}"
         more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
         raise ValueError(f"its weights do not fit its settings: {problem}{more}")
-    types = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()} - {"float32", "float16"}
+    types = {tensor.dtype.name for tensor in tensors.values()} - {"float32", "float16"}
     if types:
-        raise ValueError(f"its weights are {', '.join(sorted(types))}; expected float32, float16, or int8 with scales")
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise ValueError(_of_types(types))
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ValueError("its weights are not all finite numbers")
+
+
+def _of_types(types: Iterable[str]) -> str:
+    return f"its weights are {', '.join(sorted(types))}; expected float32, float16, or int8 with scales"
 
 
 def _text(shape: Shape) -> str:

@@ -5,26 +5,37 @@ outputs are joined in the middle of the overlaps, far from the edges of the wind
 from its state, so its outputs are those of the whole recording.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from asr.config import check_ranges
 from asr.decoding import LogProbs
 from asr.errors import AsrError
+from asr.features import Features
 from asr.features.frontend import Frontend
 from asr.features.streaming import BlockFeatures, Blocks
-from asr.model import Model, StreamState, output_length
+from asr.model import output_length
 from asr.model.checkpoint import ModelFileSettings
+from asr.model.inference import Network
+from asr.parallel import prefetch
+
+if TYPE_CHECKING:
+    from asr.recognition.device import DeviceNetwork
 
 # Seconds of audio computed together if `batch_seconds` is None, and the windows of a long recording.
 _CPU_BATCH, _GPU_BATCH, _WINDOWS = 120.0, 600.0, 4
+# Threads that compute the windows of one recording; each holds a batch in memory.
+_THREADS = 4
+
+
+class DeviceMemoryError(AsrError):
+    """A device without enough memory for a recording."""
 
 
 class OptionsError(AsrError):
@@ -88,21 +99,19 @@ class Window:
 
 @dataclass(frozen=True)
 class AcousticModel:
-    """A network in evaluation mode with its front end and settings: waveforms -> log-probabilities."""
+    """A network with its front end and settings: waveforms -> log-probabilities."""
 
     settings: ModelFileSettings
     frontend: Frontend
-    network: Model
+    network: "Network | DeviceNetwork"
 
     def batch_seconds(self, options: TranscribeOptions) -> float:
         """Return the seconds of audio, padding included, that are computed together."""
-        return options.batch_seconds or (_CPU_BATCH if self.frontend.device.type == "cpu" else _GPU_BATCH)
+        return options.batch_seconds or (_CPU_BATCH if isinstance(self.network, Network) else _GPU_BATCH)
 
     def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[LogProbs]:
         """Compute waveforms (samples,) in one batch; return log-probabilities (T', V) of each."""
-        with torch.inference_mode():
-            features = [self.frontend(waveform) for waveform in waveforms]
-            return _computed(self.network, features)
+        return self.network([self.frontend(waveform) for waveform in waveforms])
 
     def windowed(self, blocks: Blocks, options: TranscribeOptions) -> Iterator[LogProbs]:
         """Compute a recording of any length, given in blocks that can be read several times, window by window.
@@ -118,7 +127,8 @@ class AcousticModel:
         rows = _window_features(features.frames(measured.level), windows)
         if self.settings.model.bidirectional:
             pairs = zip(windows, rows, strict=True)
-            yield from _joined(self.network, pairs, round(together / settings.hop))
+            threads = min(options.threads or os.cpu_count() or 1, _THREADS) if isinstance(self.network, Network) else 1
+            yield from _joined(self, pairs, round(together / settings.hop), threads)
         else:
             yield from _continued(self.network, rows)
 
@@ -142,17 +152,10 @@ def plan_windows(frames: int, window: int, overlap: int, reduction: int) -> list
     return windows
 
 
-def _computed(network: Model, features: Sequence[Tensor]) -> list[LogProbs]:
-    lengths = torch.tensor([len(row) for row in features], device=features[0].device)
-    output = network(pad_sequence(list(features), batch_first=True), lengths)
-    log_probs = output.log_probs.cpu().numpy()
-    return [row[:length] for row, length in zip(log_probs, output.lengths.tolist(), strict=True)]
-
-
-def _window_features(frames: Iterable[Tensor], windows: Sequence[Window]) -> Iterator[Tensor]:
+def _window_features(frames: Iterable[Features], windows: Sequence[Window]) -> Iterator[Features]:
     """Yield the frames (n, F) of each window, from the frames (T, F) of the recording in blocks."""
     source = iter(frames)
-    waiting: list[Tensor] = []
+    waiting: list[Features] = []
     first = end = 0
     for window in windows:
         while end < window.inputs.end:
@@ -160,37 +163,46 @@ def _window_features(frames: Iterable[Tensor], windows: Sequence[Window]) -> Ite
             end += len(waiting[-1])
             while waiting and first + len(waiting[0]) <= window.inputs.first:
                 first += len(waiting.pop(0))
-        yield torch.cat(waiting)[window.inputs.first - first : window.inputs.end - first]
+        yield np.concatenate(waiting)[window.inputs.first - first : window.inputs.end - first]
 
 
-def _joined(network: Model, rows: Iterable[tuple[Window, Tensor]], together: int) -> Iterator[LogProbs]:
-    """Compute independent windows in batches of at most `together` frames, padding included, or of one window."""
-    batch: list[tuple[Window, Tensor]] = []
+def _batches(rows: Iterable[tuple[Window, Features]], together: int) -> Iterator[list[tuple[Window, Features]]]:
+    """Yield independent windows in batches of at most `together` frames, padding included, or of one window."""
+    batch: list[tuple[Window, Features]] = []
     longest = 0
     for window, row in rows:
         if batch and max(longest, len(row)) * (len(batch) + 1) > together:
-            yield from _batch_output(network, batch)
+            yield batch
             batch, longest = [], 0
         batch.append((window, row))
         longest = max(longest, len(row))
     if batch:
-        yield from _batch_output(network, batch)
+        yield batch
 
 
-def _batch_output(network: Model, batch: Sequence[tuple[Window, Tensor]]) -> Iterator[LogProbs]:
-    with torch.inference_mode():
-        outputs = _computed(network, [row for _, row in batch])
-    for (window, _), log_probs in zip(batch, outputs, strict=True):
-        start = window.inputs.first // network.settings.time_reduction
-        # A view would keep the whole batch in memory.
-        yield log_probs[window.kept.first - start : window.kept.end - start].copy()
+def _joined(
+    acoustic: AcousticModel, rows: Iterable[tuple[Window, Features]], together: int, threads: int
+) -> Iterator[LogProbs]:
+    """Compute independent windows in batches on some threads."""
+    reduction = acoustic.settings.model.time_reduction
+
+    def compute(batch: list[tuple[Window, Features]]) -> list[LogProbs]:
+        outputs = acoustic.network([row for _, row in batch])
+        kept = []
+        for (window, _), log_probs in zip(batch, outputs, strict=True):
+            start = window.inputs.first // reduction
+            # A view would keep the whole batch in memory.
+            kept.append(log_probs[window.kept.first - start : window.kept.end - start].copy())
+        return kept
+
+    batches = _batches(rows, together)
+    for outputs in map(compute, batches) if threads == 1 else prefetch(compute, batches, threads):
+        yield from outputs
 
 
-def _continued(network: Model, rows: Iterable[Tensor]) -> Iterator[LogProbs]:
+def _continued(network: "Network | DeviceNetwork", rows: Iterable[Features]) -> Iterator[LogProbs]:
     """Compute the windows of a forward-only network one after the other, from state to state."""
-    state: StreamState | None = None
+    state: Any = None
     for row in rows:
-        with torch.inference_mode():
-            output = network(row[None], torch.tensor([len(row)], device=row.device), state)
-        state = output.state
-        yield output.log_probs[0].cpu().numpy()
+        log_probs, state = network.proceed(row, state)
+        yield log_probs

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asr.decoding import decoder
 from asr.decoding.decoder import DecoderConfig, DecoderSettings, LanguageModels
-from asr.lm import recurrent as rnnlm
+from asr.lm import recurrent
 from asr.lm.ngram import NgramModel, packed
 from asr.model import checkpoint
 from asr.recognition.named_models import Bundle, ModelNameError, is_name
@@ -37,7 +37,7 @@ def pack(parts: Parts, name: str, out: Path) -> Bundle:
         raise ModelNameError(
             f"{name!r} cannot be the name of a model; use letters, digits, - and _ (and not the word pack)"
         )
-    network, contents = checkpoint.load(parts.model)
+    contents, tensors = checkpoint.read(parts.model)
     matrices = checkpoint.matrices(contents)
     if matrices is None:
         raise ModelNameError(f"{parts.model}: the feature matrices are missing, as an older asr wrote the file")
@@ -57,7 +57,7 @@ def pack(parts: Parts, name: str, out: Path) -> Bundle:
     # In the same file system, so that files only have to be renamed.
     with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=out) as folder:
         draft = Bundle(name, Path(folder))
-        checkpoint.save(draft.model, network, contents.settings, contents.card, matrices, bits=parts.bits)
+        checkpoint.save(draft.model, tensors, contents.settings, contents.card, matrices, bits=parts.bits)
         settings = _with_models(draft, settings, models, parts.bits)
         (draft.folder / f"{name}.toml").write_text(decoder.to_toml(settings, draft.folder), encoding="utf-8")
         (draft.folder / f"{name}.md").write_bytes(card)
@@ -88,18 +88,13 @@ def _with_models(draft: Bundle, settings: DecoderSettings, models: LanguageModel
             packed.write(path, models.lm)
         else:
             path = path.with_suffix(".safetensors")
-            _round(Path(settings.lm), path, bits)
+            recurrent.pack(path, Path(settings.lm), bits)
         settings = replace(settings, lm=str(path))
     if settings.rescorer:
         path = draft.folder / f"{draft.name}.rescorer.safetensors"
-        _round(Path(settings.rescorer), path, bits)
+        recurrent.pack(path, Path(settings.rescorer), bits)
         settings = replace(settings, rescorer=str(path))
     return settings
-
-
-def _round(source: Path, target: Path, bits: int) -> None:
-    model, contents = rnnlm.load(source)
-    rnnlm.save(target, model, contents.settings, contents.card, bits)
 
 
 def _moved(draft: Bundle, out: Path) -> Bundle:

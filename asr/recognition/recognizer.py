@@ -9,27 +9,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from asr.audio import AudioError, Waveform, check_integers, from_array
-from asr.compute import choose_device
 from asr.corpora.manifest import Utterance
 from asr.decoding import DecodingError, GreedyDecoder, LogProbs
 from asr.decoding.alignment import AlignmentError
+from asr.errors import DeviceError
 from asr.features.frontend import Frontend
 from asr.features.streaming import BlockFeatures, Blocks, split, with_progress
 from asr.model import checkpoint
-from asr.model.checkpoint import ModelFileError
+from asr.model.checkpoint import ModelFileError, ModelFileSettings
+from asr.model.inference import Network
+from asr.model.weights import Tensors
+from asr.parallel import one_blas_thread
 from asr.recognition import segmenting, vad
 from asr.recognition.files import OnProgress, Plan, Recording, Source, of_channels, open_recording
-from asr.recognition.inference import DEFAULT_OPTIONS, AcousticModel, TranscribeOptions
+from asr.recognition.inference import DEFAULT_OPTIONS, AcousticModel, DeviceMemoryError, TranscribeOptions
 from asr.recognition.streaming import Stream
 from asr.transcripts.records import FileResult, Hypothesis, Transcript
 
 if TYPE_CHECKING:
     # It imports numba and the language models, which greedy decoding does not need.
     from asr.decoding.decoder import Decoder, DecoderConfig
+    from asr.recognition.device import DeviceNetwork
 
 
 class Recognizer:
@@ -55,6 +58,7 @@ class Recognizer:
         other._decoder = config.build(self.settings.alphabet, self.settings.seconds_per_frame)
         return other
 
+    @one_blas_thread()
     def transcribe(
         self,
         waveform: NDArray[np.generic],
@@ -73,6 +77,7 @@ class Recognizer:
             return _transcript(self._decode_long(lambda: split(samples), options), duration)
         return _transcript(self._decode_short([samples], options)[0], duration)
 
+    @one_blas_thread()
     def transcribe_file(self, file: str | Path | BinaryIO, options: TranscribeOptions = DEFAULT_OPTIONS) -> Transcript:
         """Transcribe a sound file of any rate, length and number of channels, which are averaged.
 
@@ -97,6 +102,7 @@ class Recognizer:
         soon as they are there.
         """
 
+        @one_blas_thread()
         def work(recordings: list[Recording]) -> list[list[FileResult]]:
             batch = self._transcribe_batch(recordings, options, on_progress)
             for recording, results in zip(recordings, batch, strict=True):
@@ -112,6 +118,7 @@ class Recognizer:
     def log_probs(self, utterances: Sequence[Utterance], on_progress: OnProgress | None = None) -> list[LogProbs]:
         """Return the log-probabilities (T', V) of each utterance. Raise AudioError."""
 
+        @one_blas_thread()
         def work(recordings: list[Recording]) -> list[LogProbs]:
             for recording in recordings:
                 if recording.error:
@@ -159,10 +166,8 @@ class Recognizer:
             return _results(recording, self._transcribe_alone(recording, options, on_progress), options)
         except AudioError as error:
             message = str(error)
-        except (AlignmentError, DecodingError) as error:
+        except (AlignmentError, DecodingError, DeviceMemoryError) as error:
             message = f"{recording.path}: {error}"
-        except torch.OutOfMemoryError:
-            message = f"{recording.path}: the device does not have enough memory for it"
         except Exception as error:  # whatever a library raises for one recording, the others are transcribed
             message = f"{recording.path}: {type(error).__name__}: {error}"
         channel = 0 if options.split_channels else None
@@ -256,13 +261,34 @@ def _results(recording: Recording, transcripts: Sequence[Transcript], options: T
 
 
 def load(path: str | Path, device: str = "cpu") -> Recognizer:
-    """Load a model file for transcription on cpu, cuda, mps or auto. Raise ModelFileError and DeviceError."""
-    chosen = choose_device(device)
-    network, contents = checkpoint.load(path)
+    """Load a model file for transcription on cpu, cuda, mps or auto. Raise ModelFileError and DeviceError.
+
+    On a CPU it does not need torch.
+    """
+    contents, tensors = checkpoint.read(path)
     matrices = checkpoint.matrices(contents)
     if matrices is None:
         raise ModelFileError(
             f"{path}: the feature matrices are missing, as an older asr wrote the file; train it again"
         )
-    frontend = Frontend(contents.settings.features, matrices, chosen)
-    return Recognizer(AcousticModel(contents.settings, frontend, network.to(chosen).eval()), contents.card)
+    network: Network | DeviceNetwork = Network(contents.settings.model, tensors)
+    if device != "cpu":
+        network = _on_device(contents.settings, tensors, device) or network
+    frontend = Frontend(contents.settings.features, matrices)
+    return Recognizer(AcousticModel(contents.settings, frontend, network), contents.card)
+
+
+def _on_device(settings: ModelFileSettings, tensors: Tensors, device: str) -> "DeviceNetwork | None":
+    """Return the network on a GPU, or None if `auto` finds none."""
+    try:
+        # On a CPU recognition does without torch.
+        from asr.compute import choose_device  # noqa: PLC0415
+        from asr.recognition.device import DeviceNetwork  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        if device == "auto":
+            return None
+        raise DeviceError(f"device {device} needs PyTorch, which is not installed: pip install torch") from None
+    chosen = choose_device(device)
+    return None if chosen.type == "cpu" else DeviceNetwork(settings, tensors, chosen)

@@ -5,17 +5,18 @@ are carried from chunk to chunk. The result is therefore that of the whole wavef
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import soxr
-import torch
 from numpy.typing import NDArray
 
 from asr.audio import AudioError, Waveform, check_integers, check_rate, from_array
 from asr.decoding import LogProbs, check_log_probs
 from asr.errors import AsrError
-from asr.model import StreamState
+from asr.features.normalisation import normalise
 from asr.model.checkpoint import ModelFileSettings
+from asr.parallel import one_blas_thread
 from asr.recognition.inference import AcousticModel
 from asr.text import BLANK, Alphabet
 from asr.transcripts.records import Hypothesis, Transcript
@@ -52,7 +53,7 @@ class Stream:
         # The first window is centred on the first sample.
         self._padding = np.zeros(features.fft_length // 2, np.float32)
         self._blocks = [self._padding]
-        self._state: StreamState | None = None
+        self._state: Any = None
         self._received = self._resampled = 0
         self._held_back = 0.0
         self._ended = False
@@ -78,6 +79,7 @@ class Stream:
         samples = 2 * (reduction - 1) * self._features.hop_length + self._features.fft_length // 2
         return samples / self._features.sample_rate + self._held_back
 
+    @one_blas_thread()
     def feed(self, chunk: NDArray[np.generic]) -> str:
         """Process the next chunk, (samples,) or (samples, channels) of any length; return the text so far.
 
@@ -89,6 +91,7 @@ class Stream:
         self._process(self._mono(np.asarray(chunk)), last=False)
         return self.text
 
+    @one_blas_thread()
     def finish(self) -> Transcript:
         """End the stream and return its transcript, the same as `transcribe` returns for the whole waveform.
 
@@ -140,14 +143,9 @@ class Stream:
         frontend = self._acoustic.frontend
         samples = np.concatenate(self._blocks)
         end = (frames - 1) * self._features.hop_length + self._features.fft_length
-        with torch.inference_mode():
-            decibels = frontend.decibels(torch.from_numpy(samples[:end]).to(frontend.device))
-            rows = frontend.normalised(frontend.coefficients(decibels))
-            lengths = torch.tensor([frames], device=frontend.device)
-            output = self._acoustic.network(rows[None], lengths, self._state)
-        self._state = output.state
+        rows = normalise(frontend.coefficients(frontend.decibels(samples[:end])), self._features)
+        log_probs, self._state = self._acoustic.network.proceed(rows, self._state)
         self._blocks = [samples[frames * self._features.hop_length :].copy()]
-        log_probs = output.log_probs[0].cpu().numpy()
         self._path.extend(log_probs)
         if self._decode:
             self._log_probs.append(log_probs)

@@ -13,15 +13,15 @@ from asr import features
 from asr.audio import SUFFIXES
 from asr.corpora.manifest import Utterance
 from asr.errors import AsrError
-from asr.features import Features, FeatureSettings, Statistics, batching
+from asr.features import Features, FeatureSettings, Statistics
 from asr.features.augment import AugmentSettings, Masking
-from asr.features.batching import Batch
 from asr.features.cache import Copy, FeatureCache, open_caches, place_in
 from asr.features.distortion import Distortion, Excerpt
 from asr.features.normalisation import normalisation
 from asr.model import output_length
 from asr.text import BLANK, Alphabet, TextError, TextSettings
 from asr.text.normalisers import normalise
+from asr.training.batch import Batch, pad
 
 Tokens = NDArray[np.uint8] | NDArray[np.int32]
 # The utterances whose statistics stand for the corpus.
@@ -121,7 +121,7 @@ class Dataset:
         The augmentation of an item depends on the variation's seed and the item's index, not on the batch.
         """
         frames = [self._features(int(index), variation) for index in indices]
-        return batching.pad(frames, [self.tokens_of(int(index)) for index in indices])
+        return pad(frames, [self.tokens_of(int(index)) for index in indices])
 
     def _features(self, index: int, variation: Variation | None) -> Features:
         cache, *noisy = self.caches[int(self.speed_indices[index])]

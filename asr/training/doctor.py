@@ -10,7 +10,7 @@ from asr.audio import AudioError, AudioReader
 from asr.corpora.manifest import Utterance
 from asr.features import FeatureSettings, frame_count
 from asr.model import output_length
-from asr.parallel import map_processes
+from asr.processes import map_processes
 from asr.text import Alphabet, TextSettings
 from asr.text.normalisers import normalise
 from asr.training.characters import marks, suspicious_characters

@@ -17,7 +17,7 @@ from asr.features import Matrices, batching
 from asr.features import reference as mfcc
 from asr.features.augment import Masking
 from asr.files import open_atomic
-from asr.model import checkpoint
+from asr.model import checkpoint, network
 from asr.model.checkpoint import ModelFileSettings
 from asr.parallel import prefetch
 from asr.training import resume
@@ -280,7 +280,7 @@ def _average_weights(run: Path, epochs: list[int], engine: Engine) -> dict[str, 
     mean = {name: torch.zeros_like(value) for name, value in engine.model.state_dict().items()}
     if engine.world.is_main:
         for epoch in epochs:
-            model, _ = checkpoint.load(_epoch_file(run, epoch))
+            model, _ = network.load(_epoch_file(run, epoch))
             for name, value in model.state_dict().items():
                 mean[name] += value.to(engine.device) / len(epochs)
     return {name: engine.world.sum(value) for name, value in mean.items()}

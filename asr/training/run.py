@@ -17,8 +17,9 @@ from asr.compute import autocast_dtype, choose_device, emulates_bfloat16
 from asr.corpora import manifest
 from asr.corpora.manifest import Utterance
 from asr.features.cache import Copy
-from asr.model import Model, checkpoint
+from asr.model import network
 from asr.model.checkpoint import ModelFileSettings
+from asr.model.network import Model
 from asr.text import TextError
 from asr.training import batch_size, dataset, distributed, resume
 from asr.training.dataset import Dataset, DatasetSource
@@ -130,7 +131,7 @@ def _digest(paths: Paths) -> str:
 
 def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOptions, world: World) -> TrainResult:
     state = _read_state(out, options)
-    start = checkpoint.load(options.start) if options.start else None
+    start = network.load(options.start) if options.start else None
     if start:
         recipe, changed = with_model_settings(recipe, start[1].settings)
         if changed and state is None:
@@ -161,7 +162,7 @@ def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOpt
         data = {name: replace(part, features=recipe.features) for name, part in data.items()}
     settings = ModelFileSettings(recipe.features, recipe.text, recipe.model)
     torch.manual_seed(recipe.training.seed)
-    model: Model = start[0] if start else settings.build()
+    model: Model = start[0] if start else network.build(settings)
     card = _card(recipe, paths, data)
     if options.start:
         card["from"] = {"file": options.start.name, "sha256": identity["from"]}

@@ -14,9 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from asr.compute import autocast_dtype
 from asr.errors import AsrError
-from asr.features.batching import Batch
-from asr.model import Model
+from asr.model.network import Model
 from asr.text import BLANK
+from asr.training.batch import Batch
 from asr.training.distributed import World
 from asr.training.recipe import Recipe
 

@@ -30,9 +30,10 @@ from asr import compute as device
 from asr import config, training
 from asr.corpora import librispeech, manifest
 from asr.features import batching
-from asr.features.batching import Batch
-from asr.model import Front, Model, ModelSettings, RecurrentLayer, checkpoint
+from asr.model import ModelSettings, checkpoint, network
+from asr.model.network import Front, Model, RecurrentLayer
 from asr.training import TrainOptions
+from asr.training.batch import Batch, pad
 from asr.training.distributed import World
 from asr.training.events import Epoch, Event
 from asr.training.recipe import AUTO, Recipe
@@ -101,7 +102,7 @@ def batches(corpus: str, batch_seconds: int, features: int, tokens: int) -> list
     for indices in batching.plan(frames, batch_seconds * 100, random):
         parts = [random.normal(size=(int(frames[index]), features)).astype(np.float32) for index in indices]
         counts = (durations[indices] * rate).astype(int)
-        made.append(batching.pad(parts, [random.integers(1, tokens, count).astype(np.int32) for count in counts]))
+        made.append(pad(parts, [random.integers(1, tokens, count).astype(np.int32) for count in counts]))
     return made
 
 
@@ -168,7 +169,7 @@ def measure_steps(recipe: Recipe, place: torch.device, rounds: int) -> None:
         for batch_seconds in BATCH_SECONDS:
             torch.manual_seed(1)
             data = batches(corpus, batch_seconds, features, tokens)[: WARM + rounds]
-            ours, theirs = settings.build(), Packed(features, tokens, recipe.model)
+            ours, theirs = network.build(settings), Packed(features, tokens, recipe.model)
             check_same(ours, theirs, data[-1], place)
             pairs = step_times(Engine(recipe, ours, World(place)), theirs, data)
             own, usual = 1000 * np.median(pairs, axis=0)
@@ -189,7 +190,7 @@ def measure_precision(recipe: Recipe, place: torch.device, rounds: int) -> None:
         for precision in ("float32", "bfloat16"):
             one = dataclasses.replace(recipe, training=dataclasses.replace(how, precision=precision))
             torch.manual_seed(1)
-            engines.append(Engine(one, settings.build(), World(place)))
+            engines.append(Engine(one, network.build(settings), World(place)))
         ratios = []
         for batch in data:
             share = StepBatches([batch], len(batch.target_lengths))
@@ -204,7 +205,7 @@ def measure_rate(recipe: Recipe, place: torch.device, rounds: int) -> None:
     own = 60.0 if recipe.training.batch_seconds == AUTO else float(recipe.training.batch_seconds)
     for batch_seconds in (round(own), round(2 * own)):
         torch.manual_seed(1)
-        engine = Engine(recipe, settings.build(), World(place))
+        engine = Engine(recipe, network.build(settings), World(place))
         engine.model.train()
         data = batches("librispeech", batch_seconds, recipe.features.dimension, len(settings.alphabet))
         rates = []

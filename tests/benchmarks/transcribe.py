@@ -14,7 +14,7 @@ import soundfile
 import torch
 
 from asr.features import reference as mfcc
-from asr.model import checkpoint
+from asr.model import checkpoint, network
 
 ROUNDS = 5
 BARE = """
@@ -38,7 +38,7 @@ def main() -> None:
         model = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "model.safetensors"
         if len(sys.argv) < 2:
             settings = checkpoint.ModelFileSettings()
-            checkpoint.save(model, settings.build(), settings, {}, mfcc.matrices(settings.features))
+            checkpoint.save(model, network.build(settings), settings, {}, mfcc.matrices(settings.features))
         ours = [sys.executable, "-m", "asr", "transcribe", str(wav), "--model", str(model)]
         bare = [sys.executable, "-c", BARE]
         seconds(ours), seconds(bare)

@@ -16,6 +16,7 @@ import torch
 
 from asr.cli import main
 from asr.lm import recurrent as rnnlm
+from asr.lm.recurrent.network import build
 from asr.text import TextSettings
 from tests.conftest import SAMPLE_RATE, spell
 
@@ -69,7 +70,7 @@ class Place:
         shape = rnnlm.RnnLmSettings(hidden=3, embedding=4)
         settings = rnnlm.LmFileSettings(TextSettings("none", "AB"), shape, "word", ("A",))
         path = self.folder / "words.safetensors"
-        rnnlm.save(path, settings.build(), settings, {})
+        rnnlm.save(path, build(settings), settings, {})
         return path
 
     def train(self, *more: str, recipe: str | None = None, train: Path | None = None) -> list[str]:

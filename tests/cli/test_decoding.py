@@ -136,11 +136,11 @@ def test_tune_writes_settings_for_other_commands(
 def test_card_settings_apply_to_a_given_lm(
     tones: Path, model: Path, lm: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    network, contents = checkpoint.load(model)
+    contents, tensors = checkpoint.read(model)
     matrices = checkpoint.matrices(contents)
     weights = {"lm_weight": 1.25, "word_bonus": 4.5}
     tuned = {"lm": "gone.arpa", "weights": weights, "search": {"beam_width": 7}}
-    checkpoint.save(model, network, contents.settings, contents.card | {"decoder": tuned}, matrices)
+    checkpoint.save(model, tensors, contents.settings, contents.card | {"decoder": tuned}, matrices)
     command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "-qv"]
     assert main(command) == 0
     assert "decoder     greedy\n" in capsys.readouterr().out
@@ -153,11 +153,11 @@ def test_card_settings_apply_to_a_given_lm(
     assert main([*command, "--greedy"]) == 0
     assert "decoder     greedy\n" in capsys.readouterr().out
     checkpoint.save(
-        model, network, contents.settings, contents.card | {"decoder": {"search": {"beam_width": 9}}}, matrices
+        model, tensors, contents.settings, contents.card | {"decoder": {"search": {"beam_width": 9}}}, matrices
     )
     assert main(command) == 0
     assert "beam 9" in capsys.readouterr().out
-    checkpoint.save(model, network, contents.settings, contents.card | {"decoder": {"beam": 9}}, matrices)
+    checkpoint.save(model, tensors, contents.settings, contents.card | {"decoder": {"beam": 9}}, matrices)
     assert main(command) == 1
     assert "the model's card: decoder: unknown key 'beam'" in capsys.readouterr().err
 

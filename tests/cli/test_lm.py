@@ -20,6 +20,8 @@ from asr.cli.progress import Display
 from asr.lm import Perplexity
 from asr.lm import recurrent as rnnlm
 from asr.lm.ngram import NgramModel, is_character_model
+from asr.lm.recurrent.network import build
+from asr.lm.recurrent.training import LmEpoch
 from asr.text import TextSettings
 from tests.conftest import random_texts
 
@@ -209,7 +211,7 @@ def test_sentences_are_held_out_without_dev(
         taken.update(train=list(texts), dev=list(dev))
         return SimpleNamespace(stopped=False)
 
-    monkeypatch.setattr(rnnlm, "train", train)
+    monkeypatch.setattr("asr.lm.recurrent.training.train", train)
     monkeypatch.setattr(lm_train, "_HELD_OUT", 40)
     assert main(["lm", "train", str(texts), "--out", str(tmp_path / "lm.safetensors"), *RNN]) == 0
     whole = random_texts(200, 1)
@@ -256,11 +258,11 @@ def test_signal_in_the_first_epoch_keeps_the_current_model(
 
 def test_writer_keeps_the_best_model(tmp_path: Path) -> None:
     settings = rnnlm.LmFileSettings(TextSettings("none", "AB"), rnnlm.RnnLmSettings(hidden=3, embedding=2))
-    model = settings.build()
+    model = build(settings)
     out = tmp_path / "lm.safetensors"
     writer = Writer(Display(quiet=True), out, settings, {"training": {"epochs": 3}}, lambda: False)
     for number, (log_prob, best) in enumerate(((-3.0, True), (-2.0, True), (-2.5, False)), 1):
-        writer(rnnlm.LmEpoch(number, 1.0, 1.0, Perplexity(1, 1, 2, log_prob=log_prob), best), model)
+        writer(LmEpoch(number, 1.0, 1.0, Perplexity(1, 1, 2, log_prob=log_prob), best), model)
     assert writer.best.startswith(f"{out}: epoch 2 of 3, dev perplexity ")
     card = rnnlm.inspect(out).card
     assert (card["reached"], card["training"]) == ("epoch 2 of 3", {"epochs": 3})
@@ -272,7 +274,7 @@ def test_ctrl_c_before_the_first_step_writes_nothing(
     def stopped(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rnnlm, "train", stopped)
+    monkeypatch.setattr("asr.lm.recurrent.training.train", stopped)
     out = tmp_path / "lm.safetensors"
     assert main(["lm", "train", str(texts), "--out", str(out), *RNN]) == 130
     assert capsys.readouterr().err == "stopped; no model has been written\n"

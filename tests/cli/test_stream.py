@@ -9,19 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-import asr
 from asr import audio
 from asr.cli import main
-from asr.cli.stream import _prepare_for_small_steps
 from tests.conftest import SAMPLE_RATE, spell
 
 
 @pytest.fixture
-def command(streaming: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    # It changes settings of the whole process.
-    monkeypatch.setattr("asr.cli.stream._prepare_for_small_steps", lambda: None)
+def command(streaming: Path) -> list[str]:
     return ["transcribe", "--stream", "--model", str(streaming)]
 
 
@@ -120,21 +115,3 @@ def test_unusable_arguments_print_one_line(
     assert capsys.readouterr().err == "asr: -: 0 samples\n"
     assert main([*command, "-", "--raw-rate", "16", "-q"]) == 1
     assert capsys.readouterr().err == "asr: 16 Hz; speech needs 2000 to 768000 Hz\n"
-
-
-def test_settings_for_small_steps_do_not_change_the_transcript(streaming: Path) -> None:
-    waveform = spell("AB CA")
-    whole = asr.load(streaming).transcribe(waveform)
-    threads = torch.get_num_threads()
-    try:
-        _prepare_for_small_steps()
-        assert torch.get_num_threads() == 1 and not torch.backends.mkldnn.enabled
-        stream = asr.load(streaming).stream()
-        for chunk in np.array_split(waveform, 20):
-            stream.feed(chunk)
-        transcript = stream.finish()
-    finally:
-        torch.set_num_threads(threads)
-        torch.backends.mkldnn.set_flags(True)  # type: ignore[no-untyped-call]
-    assert transcript.text == whole.text
-    assert transcript.score == pytest.approx(whole.score, abs=1e-3)

@@ -16,6 +16,7 @@ from asr.decoding.beam.fusion import Fusion
 from asr.decoding.beam.pruning import Pruning
 from asr.decoding.beam.search import SearchState, proceed
 from asr.lm.recurrent import RnnLm, RnnLmSettings
+from asr.lm.recurrent.network import RnnLmNetwork
 from asr.model import CELLS
 from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis
@@ -30,10 +31,10 @@ SHAPE = RnnLmSettings(layers=2, embedding=4, hidden=5, dropout=0.5)
 def make(cell: str = "gru", alphabet: Alphabet = LETTERS, seed: int = 0) -> RnnLm:
     """Return a network of random weights, large enough that what came before matters."""
     torch.manual_seed(seed)
-    model = RnnLm(alphabet, replace(SHAPE, cell=cell)).eval()
-    for parameter in model.parameters():
+    network = RnnLmNetwork(alphabet, replace(SHAPE, cell=cell))
+    for parameter in network.parameters():
         parameter.data *= 2.5
-    return model
+    return network.inference()
 
 
 def share(text: str, model: RnnLm, weights: LmSettings) -> float:

@@ -19,6 +19,7 @@ from asr.lm import recurrent as rnnlm
 from asr.lm.ngram import NgramModel, arpa
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.recurrent import RnnLm
+from asr.lm.recurrent.network import RnnLmNetwork
 from asr.text import ENGLISH, Alphabet, TextSettings
 from asr.transcripts.records import Hypothesis
 from tests.decoding.test_beam_recurrent import SHAPE, make
@@ -121,10 +122,13 @@ def test_rescoring_lm_scale_keeps_bonuses() -> None:
 
 def test_rescorer_with_zero_weight_is_not_run() -> None:
     class Silent(RnnLm):
+        def __init__(self) -> None:
+            self.alphabet = LETTERS
+
         def score(self, texts: object) -> list[float]:
             raise AssertionError(texts)
 
-    silent = Silent(LETTERS, SHAPE)
+    silent = Silent()
     log_probs, model = random_log_probs(6, 12, 4), words_model()
     setting = replace(SEARCH, rescorer_weight=0.0)
     expected = Decoder(LETTERS, SECONDS, setting, LanguageModels(model)).decode(log_probs, 5)
@@ -380,11 +384,12 @@ def test_paths_are_relative_to_the_settings_file(tmp_path: Path, monkeypatch: py
     folder = tmp_path / "bundle"
     folder.mkdir()
     arpa.write(folder / "lm.arpa", words_model())
-    recurrent = make("gru")
+    network = RnnLmNetwork(LETTERS, replace(SHAPE, cell="gru"))
+    recurrent = network.inference()
     card: dict[str, Any] = {}
     rnnlm.save(
         folder / "rnn.safetensors",
-        recurrent,
+        network,
         rnnlm.LmFileSettings(TextSettings("none", " AB"), replace(SHAPE, cell="gru")),
         card,
     )

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from asr.features.batching import pad, plan
+from asr.features.batching import plan
+from asr.training.batch import pad
 
 lengths_of = st.lists(st.integers(1, 3000), max_size=200)
 seeds = st.none() | st.integers(0, 2**31)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -151,14 +150,14 @@ def test_statistics_do_not_depend_on_the_blocks(cuts: list[int], seed: int) -> N
 
 
 @pytest.mark.parametrize("deltas", [0, 2])
-def test_torch_and_blocks_compute_the_same_features(deltas: int) -> None:
+def test_frontend_and_blocks_compute_the_same_features(deltas: int) -> None:
     chosen = FeatureSettings(normalisation="speech", top_db=75.0, deltas=deltas)
-    frontend = Frontend(chosen, matrices(chosen), torch.device("cpu"))
+    frontend = Frontend(chosen, matrices(chosen))
     waveform = np.concatenate([zeros(2), bursts(20), zeros(3)])
-    whole = frontend(waveform).numpy()
+    whole = frontend(waveform)
     np.testing.assert_allclose(whole, mfcc(waveform, chosen), atol=2e-3)
     features = BlockFeatures(frontend, lambda: [waveform[n : n + 7001] for n in range(0, len(waveform), 7001)])
-    blocks = torch.cat(list(features.frames(features.measure().level))).numpy()
+    blocks = np.concatenate(list(features.frames(features.measure().level)))
     np.testing.assert_allclose(blocks, whole, atol=2e-3)
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from asr.lm.ngram import END, NgramModel
 from asr.lm.ngram.model import EMPTY_STATE, walk
-from asr.lm.recurrent import RnnLm, RnnLmSettings
+from asr.lm.recurrent import RnnLmSettings
+from asr.lm.recurrent.network import RnnLmNetwork
 from asr.text import Alphabet, TextSettings
 
 TINY = r"""
@@ -59,10 +60,10 @@ SMALL = RnnLmSettings(layers=2, embedding=5, hidden=7, dropout=0.0)
 TEXT = TextSettings(normaliser="none", alphabet=" AB")
 
 
-def make_rnn(shape: RnnLmSettings = SMALL, alphabet: str = " AB", seed: int = 0) -> RnnLm:
+def make_rnn(shape: RnnLmSettings = SMALL, alphabet: str = " AB", seed: int = 0) -> RnnLmNetwork:
     """Return a network in double precision, in which equal means equal."""
     torch.manual_seed(seed)
-    model = RnnLm(Alphabet(alphabet), shape).eval().double()
+    model = RnnLmNetwork(Alphabet(alphabet), shape).eval().double()
     # Large enough that characters far back matter.
     for parameter in model.parameters():
         parameter.data *= 1.3
@@ -85,6 +86,6 @@ def gradients(model: nn.Module) -> list[Tensor]:
     return found
 
 
-def output_weight(model: RnnLm) -> Tensor:
+def output_weight(model: RnnLmNetwork) -> Tensor:
     assert isinstance(model.output, nn.Linear)
     return model.output.weight

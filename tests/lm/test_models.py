@@ -19,6 +19,7 @@ from asr.lm.ngram import NgramModel, arpa, binary, is_character_model
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.ngram.model import LOG_10
 from asr.lm.recurrent import RnnLm, RnnLmSettings
+from asr.lm.recurrent.network import RnnLmNetwork
 from asr.text import Alphabet, TextError, TextSettings
 from tests.lm.samples import TINY, ngram_scores
 
@@ -26,9 +27,13 @@ SHAPE = RnnLmSettings(cell="gru", layers=1, embedding=4, hidden=5)
 TEXTS = ["AB BA", "A", "BBAB A", "BA AB"]
 
 
-def recurrent() -> RnnLm:
+def network() -> RnnLmNetwork:
     torch.manual_seed(1)
-    return RnnLm(Alphabet(" AB"), SHAPE).eval()
+    return RnnLmNetwork(Alphabet(" AB"), SHAPE)
+
+
+def recurrent() -> RnnLm:
+    return network().inference()
 
 
 def reader(folder: Path, *texts: str, normaliser: str = "none") -> TextReader:
@@ -64,7 +69,7 @@ def test_load_by_content(words: NgramModel, tmp_path: Path) -> None:
     lm.load(str(tmp_path / "lm.arpa"), refuse)
     model = recurrent()
     for name in ("lm.safetensors", "rnn"):
-        rnnlm.save(tmp_path / name, model, rnnlm.LmFileSettings(TextSettings("none", " AB"), SHAPE), {})
+        rnnlm.save(tmp_path / name, network(), rnnlm.LmFileSettings(TextSettings("none", " AB"), SHAPE), {})
         found = lm.load(tmp_path / name, refuse)
         assert isinstance(found, RnnLm)
         assert found.score(TEXTS) == model.score(TEXTS)

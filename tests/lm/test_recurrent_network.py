@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,8 +14,8 @@ from torch.nn import functional
 from asr.lm.recurrent import (
     BOUNDARY,
     RnnLmSettings,
-    network,
 )
+from asr.lm.recurrent import model as model_module
 from asr.model import CELLS
 from asr.text import TextError
 from tests.lm.samples import SMALL, close, make_rnn, output_weight, random_tokens
@@ -72,9 +73,7 @@ def test_dropout_is_used_in_training_only() -> None:
     model = make_rnn(replace(SMALL, dropout=0.5)).train()
     tokens = random_tokens(1, 8)
     assert not close(model(tokens)[0], model(tokens)[0], 1e-4)
-    assert model.score(["AB"]) == model.score(["AB"])
-    assert model.training
-    assert all(layer.training for layer in model.layers)
+    assert model.inference().score(["AB"]) == model.inference().score(["AB"])
 
 
 @pytest.mark.parametrize(
@@ -96,16 +95,16 @@ def test_invalid_shapes(wrong: dict[str, Any], message: str) -> None:
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.text(" AB", max_size=12), max_size=8), st.sampled_from(CELLS), st.sampled_from([1, 16, 2**14]))
 def test_score_is_the_sum_of_its_steps(texts: list[str], cell: str, batch: int) -> None:
-    model = make_rnn(replace(SMALL, cell=cell))
+    model = make_rnn(replace(SMALL, cell=cell)).inference()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "_BATCH", batch)
-        patch.setattr(network, "_CHUNK", 5)
+        patch.setattr(model_module, "_BATCH", batch)
+        patch.setattr(model_module, "_CHUNK", 5)
         found = model.score(texts)
         assert model.score(texts[::-1]) == found[::-1]
     for text, score in zip(texts, found, strict=True):
         state, token, total = model.initial_state(1), BOUNDARY, 0.0
         for following in [*model.alphabet.encode(text), BOUNDARY]:
-            log_probs, state = model.step(state, torch.tensor([token]))
+            log_probs, state = model.step(state, np.array([token]))
             total += float(log_probs[0, following])
             token = following
         assert score == pytest.approx(total, abs=1e-9)
@@ -113,14 +112,14 @@ def test_score_is_the_sum_of_its_steps(texts: list[str], cell: str, batch: int) 
 
 def test_probabilities_of_all_texts_sum_to_one() -> None:
     # Texts of up to 6 characters of one letter, and of longer ones what is left.
-    model = make_rnn(alphabet="A")
+    model = make_rnn(alphabet="A").inference()
     short = math.fsum(map(math.exp, model.score(["A" * length for length in range(7)])))
     longer = math.exp(model.score(["A" * 7])[0])
     assert short + longer <= 1
     rest = 0.0
     state, log_prob = model.initial_state(1), 0.0
     for token in [BOUNDARY, *[1] * 6]:
-        log_probs, state = model.step(state, torch.tensor([token]))
+        log_probs, state = model.step(state, np.array([token]))
         log_prob += float(log_probs[0, 1])
     rest = math.exp(log_prob)
     assert short + rest == pytest.approx(1.0, abs=1e-6)
@@ -128,20 +127,20 @@ def test_probabilities_of_all_texts_sum_to_one() -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_step_of_a_batch_with_selected_states(cell: str) -> None:
-    model = make_rnn(replace(SMALL, cell=cell))
-    log_probs, state = model.step(model.initial_state(3), torch.tensor([0, 0, 0]))
+    network = make_rnn(replace(SMALL, cell=cell))
+    model = network.inference()
+    log_probs, state = model.step(model.initial_state(3), np.array([0, 0, 0]))
     assert log_probs.shape == (3, 4)
-    assert not log_probs.requires_grad
-    _, state = model.step(state, torch.tensor([1, 2, 3]))
+    _, state = model.step(state, np.array([1, 2, 3]))
     # The beam kept the last text twice and the first once.
-    found, _ = model.step(state.select(torch.tensor([2, 0, 2])), torch.tensor([1, 1, 2]))
-    expected = [model(torch.tensor([[0, *pair]]))[0][0, -1] for pair in ((3, 1), (1, 1), (3, 2))]
-    assert close(found, torch.stack(expected).detach())
+    found, _ = model.step(state.select([2, 0, 2]), np.array([1, 1, 2]))
+    expected = [network(torch.tensor([[0, *pair]]))[0][0, -1] for pair in ((3, 1), (1, 1), (3, 2))]
+    assert close(torch.from_numpy(found), torch.stack(expected))
 
 
 def test_score_of_a_character_outside_the_alphabet() -> None:
     with pytest.raises(TextError, match="'Z' is not in the alphabet"):
-        make_rnn().score(["AB", "AZ"])
+        make_rnn().inference().score(["AB", "AZ"])
 
 
 def test_perplexity_by_hand() -> None:
@@ -149,7 +148,7 @@ def test_perplexity_by_hand() -> None:
     for parameter in model.parameters():
         parameter.data.zero_()
     # Every character and every end has the chance 1/4: 2 + 5 + 0 characters, 1 + 2 + 0 words, 3 ends.
-    found = model.perplexity(["AB", "A BAB", ""])
+    found = model.inference().perplexity(["AB", "A BAB", ""])
     assert (found.sentences, found.words, found.characters) == (3, 3, 7)
     assert found.log_prob == pytest.approx(10 * math.log(1 / 4))
     assert found.per_character == pytest.approx(4.0)

@@ -13,18 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from asr.lm import LmError
-from asr.lm import recurrent as rnnlm
-from asr.lm.recurrent import (
-    BOUNDARY,
-    LmEpoch,
-    LmFileSettings,
-    LmState,
-    LmStep,
-    RnnLm,
-    RnnLmSettings,
-    RnnLmTraining,
-    training,
-)
+from asr.lm.recurrent import BOUNDARY, LmFileSettings, RnnLmSettings, training
+from asr.lm.recurrent.network import NetworkState, RnnLmNetwork
+from asr.lm.recurrent.training import LmEpoch, LmStep, RnnLmTraining
 from asr.model import CELLS
 from asr.text import Alphabet, TextError
 from tests.lm.samples import SMALL, TEXT, close, gradients, make_rnn, output_weight
@@ -65,7 +56,7 @@ def test_every_token_is_a_target_once(texts: list[str], streams: int, length: in
     assert sorted(again) == sorted(texts)
 
 
-def whole_gradients(model: RnnLm, found: training.Corpus, streams: int) -> list[Tensor]:
+def whole_gradients(model: RnnLmNetwork, found: training.Corpus, streams: int) -> list[Tensor]:
     """Return the gradients of the mean loss through the whole of each stream, by torch's own layers."""
     (chunk,) = training.chunks(found, streams, 10_000)
     x = model.embedding(chunk.inputs)
@@ -130,15 +121,15 @@ def truth(text: str) -> float:
 
 @pytest.fixture(scope="module")
 def trained() -> training.Trained:
-    return rnnlm.train(TINY, QUICK, sentences(1000, 1), sentences(150, 2))
+    return training.train(TINY, QUICK, sentences(1000, 1), sentences(150, 2))
 
 
 def test_training_learns_a_grammar(trained: training.Trained) -> None:
     texts = sentences(300, 3)
     best = sum(map(truth, texts))
-    assert 1.06 * best < sum(trained.model.score(texts)) < 0.99 * best
-    assert trained.model.score(["AB BBB BA"])[0] == pytest.approx(truth("AB BBB BA"), abs=0.5)
-    assert trained.model.score(["AA"])[0] < -5
+    assert 1.06 * best < sum(trained.model.inference().score(texts)) < 0.99 * best
+    assert trained.model.inference().score(["AB BBB BA"])[0] == pytest.approx(truth("AB BBB BA"), abs=0.5)
+    assert trained.model.inference().score(["AA"])[0] < -5
     first, last = trained.epochs[0], trained.epochs[-1]
     assert last.train_loss < first.train_loss
     assert last.dev.per_word == pytest.approx(math.exp(-sum(map(truth, sentences(150, 2))) / words_and_ends()), rel=0.1)
@@ -152,14 +143,14 @@ def test_training_keeps_the_best_epoch() -> None:
     seen: list[LmEpoch] = []
     weights: list[dict[str, Tensor]] = []
 
-    def on_event(event: LmStep | LmEpoch, model: RnnLm) -> None:
+    def on_event(event: LmStep | LmEpoch, model: RnnLmNetwork) -> None:
         if isinstance(event, LmEpoch):
             seen.append(event)
             weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
     # The texts trained on are of one kind, so in the end those of dev surprise more than at the start.
     texts = ["AB BA"] * 8, sentences(30, 2)
-    found = rnnlm.train(TINY, replace(QUICK, epochs=25, streams=4), *texts, on_event)
+    found = training.train(TINY, replace(QUICK, epochs=25, streams=4), *texts, on_event)
     assert found.epochs == tuple(seen)
     assert [epoch.number for epoch in seen] == list(range(1, 26))
     lowest = min(range(25), key=lambda index: seen[index].dev.per_character)
@@ -177,7 +168,8 @@ def test_training_keeps_the_best_epoch() -> None:
 def test_steps_report_the_progress_of_an_epoch() -> None:
     events: list[LmStep | LmEpoch] = []
     texts = (text for text in ["AB BA", "AB", "BA"])
-    rnnlm.train(TINY, RnnLmTraining(epochs=2, streams=5, chunk=2), texts, ["AB"], lambda event, _: events.append(event))
+    run = RnnLmTraining(epochs=2, streams=5, chunk=2)
+    training.train(TINY, run, texts, ["AB"], lambda event, _: events.append(event))
     # 12 tokens in streams of 3, of which the last have nothing at their ends.
     steps = [event for event in events if isinstance(event, LmStep)]
     assert [(step.epoch, step.done, step.total) for step in steps] == [(1, 8, 12), (1, 12, 12), (2, 8, 12), (2, 12, 12)]
@@ -200,17 +192,17 @@ def test_encoding_in_blocks_gives_the_same_corpus(monkeypatch: pytest.MonkeyPatc
 def test_training_stops_after_a_step() -> None:
     events: list[LmStep | LmEpoch] = []
 
-    def on_event(event: LmStep | LmEpoch, model: RnnLm) -> bool:
+    def on_event(event: LmStep | LmEpoch, model: RnnLmNetwork) -> bool:
         events.append(event)
         return len(events) > 3
 
     run = RnnLmTraining(epochs=5, streams=5, chunk=2)
-    found = rnnlm.train(TINY, run, ["AB BA", "AB", "BA"], ["AB"], on_event)
+    found = training.train(TINY, run, ["AB BA", "AB", "BA"], ["AB"], on_event)
     # An epoch has two steps, so training stops after the first step of the second epoch.
     assert [(epoch.number, epoch.done) for epoch in found.epochs] == [(1, 1.0), (2, pytest.approx(8 / 12))]
     assert found.stopped
     best = max(found.epochs, key=lambda epoch: epoch.dev.log_prob)
-    assert found.model.perplexity(["AB"]) == best.dev
+    assert found.model.inference().perplexity(["AB"]) == best.dev
 
 
 def test_same_seed_gives_the_same_weights_and_leaves_the_global_random_state() -> None:
@@ -219,7 +211,7 @@ def test_same_seed_gives_the_same_weights_and_leaves_the_global_random_state() -
     for seed in (1, 1, 2):
         torch.manual_seed(len(runs))
         before = torch.get_rng_state()
-        found = rnnlm.train(shape, replace(QUICK, epochs=2, seed=seed), sentences(60, 1), sentences(5, 2))
+        found = training.train(shape, replace(QUICK, epochs=2, seed=seed), sentences(60, 1), sentences(5, 2))
         assert torch.equal(torch.get_rng_state(), before)
         runs.append(found)
     assert runs[0].epochs == runs[1].epochs
@@ -231,12 +223,12 @@ def test_state_is_reset_at_the_start_of_an_epoch_only(monkeypatch: pytest.Monkey
     begun: list[bool] = []
     inner = training.backward
 
-    def spy(model: RnnLm, chunk: training.Chunk, state: LmState | None) -> tuple[Tensor, LmState]:
+    def spy(model: RnnLmNetwork, chunk: training.Chunk, state: NetworkState | None) -> tuple[Tensor, NetworkState]:
         begun.append(state is None)
         return inner(model, chunk, state)
 
     monkeypatch.setattr(training, "backward", spy)
-    rnnlm.train(TINY, RnnLmTraining(epochs=2, streams=2, chunk=4), ["AB BA", "AB", "BA"], ["AB"])
+    training.train(TINY, RnnLmTraining(epochs=2, streams=2, chunk=4), ["AB BA", "AB", "BA"], ["AB"])
     # 12 tokens in two streams of 6: two chunks an epoch.
     assert begun == [True, False, True, False]
 
@@ -261,16 +253,16 @@ def test_invalid_training_settings(wrong: dict[str, Any], message: str) -> None:
 
 def test_invalid_texts() -> None:
     with pytest.raises(TextError, match=r"^train text 2: 'é' is not in the alphabet ' AB'$"):
-        rnnlm.train(TINY, QUICK, ["AB", "Bé"], ["AB"])
+        training.train(TINY, QUICK, ["AB", "Bé"], ["AB"])
     with pytest.raises(TextError, match=r"^dev text 1: 'Z' is not"):
-        rnnlm.train(TINY, QUICK, ["AB"], ["Z"])
+        training.train(TINY, QUICK, ["AB"], ["Z"])
     for texts, which in ((([], ["A"]), "train"), ((["A"], []), "dev")):
         with pytest.raises(LmError, match=f"^no {which} texts$"):
-            rnnlm.train(TINY, QUICK, *texts)
+            training.train(TINY, QUICK, *texts)
 
 
 def test_diverging_training_raises_lm_error() -> None:
     shape = replace(TINY, model=replace(TINY.model, cell="rnn-relu"))
     wild = RnnLmTraining(epochs=20, learning_rate=1e30, clip=1e30, warmup=0.0, streams=1, chunk=8)
     with pytest.raises(LmError, match=r"^epoch \d+: the loss is not finite; a lower learning_rate"):
-        rnnlm.train(shape, wild, sentences(20, 1), ["AB"])
+        training.train(shape, wild, sentences(20, 1), ["AB"])

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from asr import config
 from asr.features import FeatureSettings
-from asr.model import CELLS, Model, ModelSettings, checkpoint
+from asr.model import CELLS, ModelSettings, checkpoint, network
 from asr.model.checkpoint import FORMAT, SCHEMA, ModelFileError, ModelFileSettings
+from asr.model.network import Model
 from asr.text import TextSettings
 
 SMALL = ModelFileSettings(
@@ -31,7 +32,7 @@ CARD: dict[str, Any] = {"recipe": {"name": "é\n日"}, "epoch": 3, "dev_wer": 0.
 
 def make(shape: ModelFileSettings = SMALL, seed: int = 0) -> Model:
     torch.manual_seed(seed)
-    return shape.build().eval()
+    return network.build(shape).eval()
 
 
 def log_probs(model: Model) -> Tensor:
@@ -49,7 +50,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def refused(path: Path, read: Callable[[Path], object] = checkpoint.load) -> str:
+def refused(path: Path, read: Callable[[Path], object] = network.load) -> str:
     """Return why a file is refused, in one line that names it."""
     with pytest.raises(ModelFileError) as caught:
         read(path)
@@ -80,7 +81,7 @@ def test_round_trip(cell: str, bidirectional: bool, tmp_path: Path) -> None:
     shape = replace(SMALL, model=replace(SMALL.model, cell=cell, bidirectional=bidirectional))
     model = make(shape, seed=7)
     checkpoint.save(tmp_path / "model", model, shape, CARD)
-    loaded, contents = checkpoint.load(tmp_path / "model")
+    loaded, contents = network.load(tmp_path / "model")
     assert torch.equal(log_probs(loaded), log_probs(model))
     assert contents.settings == shape
     assert contents.settings.alphabet.characters == "é' 日"
@@ -97,7 +98,7 @@ def test_round_trip_of_defaults(tmp_path: Path) -> None:
 
 
 def test_loaded_model_is_in_evaluation_mode(path: Path) -> None:
-    model, _ = checkpoint.load(path)
+    model, _ = network.load(path)
     assert not model.training
     log_probs(model).sum()
     model.train()
@@ -114,16 +115,16 @@ def test_save_does_not_change_the_model(tmp_path: Path) -> None:
 
 
 def test_loaded_model_can_overwrite_its_file(path: Path) -> None:
-    model, contents = checkpoint.load(path)
+    model, contents = network.load(path)
     before = log_probs(model)
     checkpoint.save(path, model, contents.settings, {"again": 1})
-    again, contents = checkpoint.load(path)
+    again, contents = network.load(path)
     assert torch.equal(log_probs(again), before)
     assert contents.card == {"again": 1}
 
 
 def test_loaded_model_does_not_change_with_its_file(path: Path) -> None:
-    model, _ = checkpoint.load(path)
+    model, _ = network.load(path)
     before = log_probs(model)
     size = path.stat().st_size
     with path.open("r+b") as file:
@@ -210,7 +211,7 @@ def test_card_that_json_cannot_hold_keeps_old_file(path: Path) -> None:
 # --- what is no model file --------------------------------------------------------------------------------------
 
 
-READERS = pytest.mark.parametrize("read", [checkpoint.load, checkpoint.inspect])
+READERS = pytest.mark.parametrize("read", [network.load, checkpoint.inspect])
 
 
 @READERS
@@ -418,7 +419,7 @@ def test_random_damage(
         del damaged[start:end]
     path.write_bytes(damaged)
     try:
-        model, _ = checkpoint.load(path)
+        model, _ = network.load(path)
     except ModelFileError as error:
         assert str(error).startswith(f"{path}: ")
         assert "\n" not in str(error)
@@ -434,6 +435,6 @@ def test_single_bits_of_the_header(good: tuple[Path, bytes]) -> None:
         damaged[place] ^= 1 << place % 7
         path.write_bytes(damaged)
         try:
-            checkpoint.load(path)
+            network.load(path)
         except ModelFileError as error:
             assert str(error).startswith(f"{path}: ")

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asr.model import CELLS, Dropout, Model, ModelSettings, Output, RecurrentLayer, StreamState, output_length, reverse
+from asr.model import CELLS, ModelSettings, output_length
+from asr.model.network import Dropout, Model, Output, RecurrentLayer, StreamState, reverse
 
 FEATURES, TOKENS = 6, 4
 REDUCTIONS = (2, 3, 4)

@@ -18,8 +18,10 @@ from asr.decoding.decoder import DecoderConfig, DecoderSettings
 from asr.features.frontend import Frontend
 from asr.features.reference import matrices
 from asr.features.settings import FeatureSettings
-from asr.model import Model, ModelSettings, output_length
+from asr.model import ModelSettings, output_length
 from asr.model.checkpoint import ModelFileSettings
+from asr.model.inference import Network
+from asr.model.network import Model
 from asr.recognition.inference import AcousticModel, plan_windows
 from asr.text import TextSettings
 from tests.conftest import SAMPLE_RATE, random_texts, spell
@@ -71,9 +73,9 @@ def tiny(reduction: int, bidirectional: bool, cell: str = "gru") -> AcousticMode
     torch.manual_seed(reduction)
     features = FeatureSettings(coefficients=5, mel_bands=8, normalisation="none", top_db=0)
     shape = ModelSettings(cell, 2, 12, bidirectional, 4, reduction, 0.0)
-    network = Model(5, 6, shape).eval()
+    tensors = {name: tensor.numpy() for name, tensor in Model(5, 6, shape).state_dict().items()}
     file_settings = ModelFileSettings(features, TextSettings(alphabet="ABCDE"), shape)
-    return AcousticModel(file_settings, Frontend(features, matrices(features), torch.device("cpu")), network)
+    return AcousticModel(file_settings, Frontend(features, matrices(features)), Network(shape, tensors))
 
 
 def windowed(model: AcousticModel, waveform: NDArray[np.float32], options: TranscribeOptions) -> NDArray[np.floating]:

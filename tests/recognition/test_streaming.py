@@ -19,8 +19,9 @@ from asr.decoding import LogProbs, decoder
 from asr.features import FeatureSettings
 from asr.features.frontend import Frontend
 from asr.features.reference import matrices
-from asr.model import CELLS, ModelSettings, checkpoint
+from asr.model import CELLS, ModelSettings, network
 from asr.model.checkpoint import ModelFileSettings
+from asr.model.inference import Network
 from asr.recognition.inference import AcousticModel
 from asr.recognition.streaming import Stream, StreamError, check_streams
 from asr.text import TextSettings
@@ -45,10 +46,9 @@ def acoustic_model(cell: str = "gru", time_reduction: int = 4, features: dict[st
     small = ModelSettings(cell, 2, 16, bidirectional=False, channels=4, time_reduction=time_reduction)
     chosen = ModelFileSettings(shape, TextSettings("upper", " ABCDEFGHI"), small)
     torch.manual_seed(3)
-    model = chosen.build().eval()
-    with torch.no_grad():
-        model.output.weight *= 8
-    return AcousticModel(chosen, Frontend(shape, matrices(shape), torch.device("cpu")), model)
+    tensors = {name: tensor.numpy() for name, tensor in network.build(chosen).state_dict().items()}
+    tensors["output.weight"] = 8 * tensors["output.weight"]
+    return AcousticModel(chosen, Frontend(shape, matrices(shape)), Network(small, tensors))
 
 
 MODELS = {(cell, reduction): acoustic_model(cell, reduction) for cell in CELLS for reduction in REDUCTIONS}
@@ -201,9 +201,16 @@ def test_a_change_of_the_audio_reaches_the_output_within_the_latency(time_reduct
 def network_output(model: AcousticModel, stream: Stream, chunk: Waveform) -> NDArray[np.float32]:
     """Feed a chunk; return the log-probabilities (n, V) that the network computes of it."""
     computed = [np.zeros((0, len(model.settings.alphabet)), np.float32)]
-    hook = model.network.register_forward_hook(lambda _, inputs, output: computed.append(output.log_probs[0].numpy()))
-    stream.feed(chunk)
-    hook.remove()
+    proceed = model.network.proceed
+
+    def spy(*arguments: Any) -> Any:
+        output = proceed(*arguments)
+        computed.append(output[0])
+        return output
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.network, "proceed", spy)
+        stream.feed(chunk)
     return np.concatenate(computed)
 
 
@@ -270,10 +277,10 @@ def test_training_of_a_streaming_model_resumes(tones: Path, tmp_path: Path) -> N
     assert not first.finished
     second = training.train(recipe, *paths, tmp_path / "resumed", TrainOptions(resume=True))
     assert second.finished and second.dev_wer == whole.dev_wer
-    (network, contents), (other, other_contents) = (
-        checkpoint.load(tmp_path / name / "last.safetensors") for name in ("whole", "resumed")
+    (model, contents), (other, other_contents) = (
+        network.load(tmp_path / name / "last.safetensors") for name in ("whole", "resumed")
     )
     assert contents.settings == other_contents.settings and len(contents.settings.features.mean) == 13
-    for name, values in network.state_dict().items():
+    for name, values in model.state_dict().items():
         assert torch.equal(values, other.state_dict()[name]), name
     recognition.load(tmp_path / "resumed" / "last.safetensors").stream()

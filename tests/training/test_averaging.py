@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asr import config, training
-from asr.model import checkpoint
+from asr.model import network
 from asr.training import TrainOptions
 from asr.training.events import Event, Note
 from asr.training.loop import epochs_to_average
@@ -45,17 +45,17 @@ def test_average_becomes_the_best_model_only_if_better(
     paths = tones / "train.jsonl", tones / "dev.jsonl", tmp_path
     result = training.train(recipe, *paths, TrainOptions(events.append))
     assert sorted(path.stem for path in (tmp_path / "epochs").iterdir()) == ["000002", "000003", "000004"]
-    parts = [checkpoint.load(path)[0].state_dict() for path in (tmp_path / "epochs").iterdir()]
+    parts = [network.load(path)[0].state_dict() for path in (tmp_path / "epochs").iterdir()]
     mean = {name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0]}
-    model, contents = checkpoint.load(tmp_path / "best.safetensors")
+    model, contents = network.load(tmp_path / "best.safetensors")
     if better:
         torch.testing.assert_close(dict(model.state_dict()), mean)
         assert (result.epoch, result.dev_wer, contents.card["averaged"]) == (0, 0.0, [2, 3, 4])
     else:
         assert result.epoch > 0 and "averaged" not in contents.card
-    last, _ = checkpoint.load(tmp_path / "last.safetensors")
+    last, _ = network.load(tmp_path / "last.safetensors")
     torch.testing.assert_close(
-        dict(last.state_dict()), checkpoint.load(tmp_path / "epochs/000004.safetensors")[0].state_dict()
+        dict(last.state_dict()), network.load(tmp_path / "epochs/000004.safetensors")[0].state_dict()
     )
     note = next(event.message for event in events if isinstance(event, Note) and "the average of" in event.message)
     assert ("now the best model" in note) == better

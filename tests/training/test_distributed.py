@@ -12,7 +12,7 @@ import torch
 
 from asr import config, training
 from asr.corpora import manifest
-from asr.model import checkpoint
+from asr.model import checkpoint, network
 from asr.training import distributed
 from asr.training.distributed import World
 from asr.training.recipe import Recipe
@@ -55,7 +55,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def weights(run: Path) -> torch.Tensor:
-    model, _ = checkpoint.load(run / "last.safetensors")
+    model, _ = network.load(run / "last.safetensors")
     return torch.cat([parameter.flatten() for parameter in model.parameters()])
 
 

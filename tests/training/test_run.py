@@ -13,7 +13,7 @@ from asr import config, training
 from asr.corpora import manifest
 from asr.features.cache import FeatureCacheError
 from asr.files import LockedError, lock_folder
-from asr.model import checkpoint
+from asr.model import checkpoint, network
 from asr.training import TrainingError, TrainOptions, TrainResult, loop
 from asr.training.events import Epoch, Event, Note, Preparing, Step
 from asr.training.recipe import Recipe
@@ -37,7 +37,7 @@ def train(recipe: Recipe, tones: Path, out: Path, options: TrainOptions = TrainO
 
 
 def weights(run: Path, name: str = "last.safetensors") -> torch.Tensor:
-    model, _ = checkpoint.load(run / name)
+    model, _ = network.load(run / name)
     return torch.cat([parameter.flatten() for parameter in model.parameters()])
 
 
@@ -181,7 +181,7 @@ def test_divergence_names_the_batch_and_keeps_the_last_good_model(recipe: Recipe
     diverging = short(recipe, epochs=2, learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"training diverged: loss nan.*batch of .*train-\d+"):
         train(diverging, tones, tmp_path, TrainOptions(override=True))
-    model, contents = checkpoint.load(tmp_path / "last.safetensors")
+    model, contents = network.load(tmp_path / "last.safetensors")
     assert contents.card["epoch"] == 1
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 

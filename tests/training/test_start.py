@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asr import config, training
-from asr.model import checkpoint
+from asr.model import checkpoint, network
 from asr.training import TrainingError, TrainOptions
 from asr.training.events import Event, Note
 from asr.training.recipe import Recipe
@@ -40,8 +40,8 @@ def test_run_starts_with_the_weights_of_the_model(tones: Path, trained: Path, tm
         plan, tones / "train.jsonl", tones / "dev.jsonl", out, TrainOptions(events.append, start=file)
     )
     assert result.model
-    before, contents = checkpoint.load(file)
-    after, now = checkpoint.load(result.model)
+    before, contents = network.load(file)
+    after, now = network.load(result.model)
     for name, value in before.state_dict().items():
         torch.testing.assert_close(after.state_dict()[name], value, atol=1e-6, rtol=0)
     assert now.settings == contents.settings

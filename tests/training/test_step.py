@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from asr.features import FeatureSettings, batching
-from asr.features.batching import Batch
-from asr.model import CELLS, ModelSettings
+from asr.features import FeatureSettings
+from asr.model import CELLS, ModelSettings, network
 from asr.model.checkpoint import ModelFileSettings
 from asr.text import TextSettings
+from asr.training.batch import Batch, pad
 from asr.training.distributed import World
 from asr.training.recipe import Recipe, TrainingSettings
 from asr.training.step import Engine, StepBatches, TrainingError
@@ -25,14 +25,14 @@ RECIPE = Recipe(
 
 def engine(recipe: Recipe = RECIPE) -> Engine:
     torch.manual_seed(5)
-    return Engine(recipe, ModelFileSettings(recipe.features, recipe.text, recipe.model).build(), World())
+    return Engine(recipe, network.build(ModelFileSettings(recipe.features, recipe.text, recipe.model)), World())
 
 
 def batch(*lengths: int, seed: int = 0) -> Batch:
     """Return random features of so many frames, each with as many tokens as fit into a sixth of them."""
     random = np.random.default_rng(seed)
     features = [random.normal(size=(length, 6)).astype(np.float32) for length in lengths]
-    return batching.pad(features, [random.integers(1, 5, length // 12).tolist() for length in lengths])
+    return pad(features, [random.integers(1, 5, length // 12).tolist() for length in lengths])
 
 
 def gradient(first: Engine) -> torch.Tensor:
@@ -112,10 +112,10 @@ def test_infinite_loss_is_counted_and_has_no_gradient() -> None:
     # Five output frames for ten tokens: CTC has no alignment.
     random = np.random.default_rng(0)
     features = [random.normal(size=(length, 6)).astype(np.float32) for length in (60, 20)]
-    outcome = first.step(StepBatches([batching.pad(features, [[1, 2], [1, 2] * 5])], 1), 0.0)
+    outcome = first.step(StepBatches([pad(features, [[1, 2], [1, 2] * 5])], 1), 0.0)
     assert outcome.infinite == 1
     assert np.isfinite(outcome.loss)
-    clean.step(StepBatches([batching.pad(features[:1], [[1, 2]])], 1), 0.0)
+    clean.step(StepBatches([pad(features[:1], [[1, 2]])], 1), 0.0)
     torch.testing.assert_close(gradient(first), gradient(clean), rtol=1e-4, atol=1e-6)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from asr import recognition
 from asr.corpora import manifest
-from asr.model import checkpoint
+from asr.model import network
 from asr.recognition import evaluation
 from asr.training import dataset
 from asr.training.dataset import Dataset, DatasetSource
@@ -20,7 +20,7 @@ from asr.training.validation import validate
 
 @pytest.fixture
 def engine(trained: Path) -> Engine:
-    model, contents = checkpoint.load(trained / "best.safetensors")
+    model, contents = network.load(trained / "best.safetensors")
     settings = contents.settings
     recipe = Recipe(features=settings.features, text=settings.text, model=settings.model)
     return Engine(recipe, model, World())
@@ -34,7 +34,7 @@ def data(engine: Engine, tones: Path) -> Dataset:
 
 
 def test_score_equals_that_of_the_model_file(engine: Engine, data: Dataset, tones: Path, trained: Path) -> None:
-    alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
+    alphabet = network.load(trained / "best.safetensors")[1].settings.alphabet
     actual = validate(engine, data, alphabet, 1000)
     recognizer = recognition.load(trained / "best.safetensors")
     result = evaluation.evaluate(recognizer, manifest.read(tones / "dev.jsonl"))
@@ -47,14 +47,14 @@ def test_score_equals_that_of_the_model_file(engine: Engine, data: Dataset, tone
 
 @pytest.mark.parametrize("longest", [1, 300, 100_000])
 def test_batch_size_does_not_change_the_score(longest: int, engine: Engine, data: Dataset, trained: Path) -> None:
-    alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
+    alphabet = network.load(trained / "best.safetensors")[1].settings.alphabet
     first, other = validate(engine, data, alphabet, 500), validate(engine, data, alphabet, longest)
     assert first.score == other.score
     assert first.loss == pytest.approx(other.loss, rel=1e-3)
 
 
 def test_score_shared_among_processes_is_complete(engine: Engine, data: Dataset, trained: Path) -> None:
-    alphabet = checkpoint.load(trained / "best.safetensors")[1].settings.alphabet
+    alphabet = network.load(trained / "best.safetensors")[1].settings.alphabet
     whole = validate(engine, data, alphabet, 300)
     parts: list[list[torch.Tensor]] = []
 
@@ -74,4 +74,4 @@ def test_score_shared_among_processes_is_complete(engine: Engine, data: Dataset,
 def test_nan_weights_raise_training_error(engine: Engine, data: Dataset, trained: Path) -> None:
     torch.nn.init.constant_(engine.model.output.weight, float("nan"))
     with pytest.raises(TrainingError, match="diverged: the dev loss is not finite"):
-        validate(engine, data, checkpoint.load(trained / "best.safetensors")[1].settings.alphabet, 300)
+        validate(engine, data, network.load(trained / "best.safetensors")[1].settings.alphabet, 300)

@@ -1,7 +1,6 @@
 """Beam search with a recurrent language model, which runs once a frame for all new prefixes."""
 
 import numpy as np
-import torch
 
 from asr.decoding.beam.compiling import Doubles
 from asr.decoding.beam.fusion import Fusion
@@ -32,31 +31,26 @@ class _PrefixStates:
         nodes = search.beam["node"].tolist()
         known = [node for node in nodes if node in self._columns]
         new = [node for node in nodes if node not in self._columns]
-        kept = self._state.select(torch.tensor([self._columns[node] for node in known], dtype=torch.int64))
-        self._state = _concatenated(kept, self._new_state(search, new)) if new else kept
+        kept = self._state.select([self._columns[node] for node in known])
+        self._state = kept.joined(self._new_state(search, new)) if new else kept
         self._columns = {node: column for column, node in enumerate(known + new)}
 
     def _new_state(self, search: SearchState, new: list[int]) -> LmState:
         """Return the state of new prefixes and store the log-probabilities of the tokens after them."""
         prefixes = search.prefixes
         if self._used:
-            parents = torch.tensor([self._columns[node] for node in prefixes["parent"][new].tolist()])
-            before, tokens = self._state.select(parents), torch.from_numpy(prefixes["token"][new].astype(np.int64))
+            parents = [self._columns[node] for node in prefixes["parent"][new].tolist()]
+            before, tokens = self._state.select(parents), prefixes["token"][new]
         else:
-            before, tokens = self._model.initial_state(len(new)), torch.full((len(new),), BOUNDARY)
+            before, tokens = self._model.initial_state(len(new)), np.full(len(new), BOUNDARY)
         log_probs, state = self._model.step(before, tokens)
         end = self._used + len(new)
         if end > len(self._rows):
             self._rows = np.concatenate([self._rows, np.zeros((end, self._rows.shape[1]), np.float32)])
-        self._rows[self._used : end] = log_probs.numpy()
+        self._rows[self._used : end] = log_probs
         prefixes["row"][new] = np.arange(self._used, end)
         self._used = end
         return state
-
-
-def _concatenated(left: LmState, right: LmState) -> LmState:
-    cells = None if left.cell is None or right.cell is None else torch.cat([left.cell, right.cell], 1)
-    return LmState(torch.cat([left.hidden, right.hidden], 1), cells)
 
 
 def search_with_network(model: RnnLm, log_probs: Doubles, pruning: Pruning, fusion: Fusion) -> SearchResult:

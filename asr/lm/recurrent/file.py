@@ -5,14 +5,19 @@ Its settings are those of the text (with the alphabet), the network's (model), t
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asr.config import check_choices
-from asr.lm.recurrent.network import RnnLm, RnnLmSettings
+from asr.lm.recurrent.model import RnnLm
+from asr.lm.recurrent.settings import RnnLmSettings
 from asr.lm.recurrent.vocabulary import Vocabulary
 from asr.lm.text import LmError
 from asr.model import weights
+from asr.model.settings import Shape
 from asr.text import Alphabet, TextSettings
+
+if TYPE_CHECKING:
+    from asr.lm.recurrent.network import RnnLmNetwork
 
 FORMAT = "asr-rnnlm"
 SCHEMA = 3
@@ -43,21 +48,28 @@ class LmFileSettings:
         if self.vocabulary:
             Vocabulary(self.vocabulary, self.rare)
 
-    def build(self) -> RnnLm:
-        """Build the network with initial weights. Raises ValueError for words without a vocabulary."""
-        vocabulary = Vocabulary(self.vocabulary, self.rare) if self.unit == "word" else None
-        return RnnLm(Alphabet(self.text.alphabet), self.model, vocabulary)
+    def shapes(self) -> dict[str, Shape]:
+        """Return the shape of each parameter. Raises ValueError for words without a vocabulary."""
+        if self.unit == "character":
+            return self.model.character_shapes(len(Alphabet(self.text.alphabet)))
+        return self.model.word_shapes(len(Vocabulary(self.vocabulary, self.rare)))
 
 
 Contents = weights.Contents[LmFileSettings]
 _KIND = weights.Kind(FORMAT, SCHEMA, LmFileSettings, LmError, "a recurrent language model")
 
 
-def save(path: str | Path, model: RnnLm, settings: LmFileSettings, card: dict[str, Any], bits: int = 32) -> None:
-    """Write a model file atomically, with weights of 32, 16 or 8 bits. Raises LmError."""
-    if model.vocabulary:
-        settings = replace(settings, vocabulary=model.vocabulary.words, rare=model.vocabulary.rare)
-    weights.write(Path(path), _KIND, model, weights.Contents(SCHEMA, settings, card, {}), bits)
+def save(path: str | Path, network: "RnnLmNetwork", settings: LmFileSettings, card: dict[str, Any]) -> None:
+    """Write a model file atomically. Raises LmError."""
+    if network.vocabulary:
+        settings = replace(settings, vocabulary=network.vocabulary.words, rare=network.vocabulary.rare)
+    weights.write(Path(path), _KIND, network, weights.Contents(SCHEMA, settings, card, {}))
+
+
+def pack(path: Path, source: Path, bits: int) -> None:
+    """Write a model file with the weights of another one rounded to 16 or 8 bits. Raises LmError."""
+    contents, tensors = weights.read(source, _KIND)
+    weights.write(path, _KIND, tensors, contents, bits)
 
 
 def inspect(path: str | Path) -> Contents:
@@ -68,4 +80,6 @@ def inspect(path: str | Path) -> Contents:
 def load(path: str | Path) -> tuple[RnnLm, Contents]:
     """Load a model file for inference on the CPU. Raises LmError."""
     contents, tensors = weights.read(Path(path), _KIND)
-    return weights.rebuild(contents.settings, tensors), contents
+    settings = contents.settings
+    vocabulary = Vocabulary(settings.vocabulary, settings.rare) if settings.unit == "word" else None
+    return RnnLm(Alphabet(settings.text.alphabet), settings.model, vocabulary, tensors), contents

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from asr.config import check_ranges
 from asr.lm.evaluation import Perplexity
 from asr.lm.recurrent.file import LmFileSettings
-from asr.lm.recurrent.network import LmState, RnnLm
+from asr.lm.recurrent.network import NetworkState, RnnLmNetwork, build
 from asr.lm.recurrent.vocabulary import BOUNDARY, Vocabulary, build_vocabulary
 from asr.lm.text import LmError
 from asr.model.schedule import learning_rate_factor
@@ -100,7 +100,7 @@ class LmStep:
 class Trained:
     """The model with the weights of the best epoch, in evaluation mode, and the results of all epochs."""
 
-    model: RnnLm
+    model: RnnLmNetwork
     epochs: tuple[LmEpoch, ...]
     stopped: bool
 
@@ -197,7 +197,7 @@ def chunks(corpus: Corpus, streams: int, length: int) -> Iterator[Chunk]:
         yield Chunk(torch.from_numpy(inputs[:, columns].astype(np.int64)), torch.from_numpy(following))
 
 
-def backward(model: RnnLm, chunk: Chunk, state: LmState | None) -> tuple[Tensor, LmState]:
+def backward(model: RnnLmNetwork, chunk: Chunk, state: NetworkState | None) -> tuple[Tensor, NetworkState]:
     """Add the gradient of a chunk's mean loss; return the sum of its losses (nats) and the state after it."""
     x, following = model.hidden(chunk.inputs, state)
     mask = chunk.targets != _PADDING
@@ -213,7 +213,7 @@ def train(
     training: RnnLmTraining,
     train_texts: Iterable[str],
     dev_texts: Sequence[str],
-    on_event: Callable[[LmStep | LmEpoch, RnnLm], bool | None] = lambda event, model: None,
+    on_event: Callable[[LmStep | LmEpoch, RnnLmNetwork], bool | None] = lambda event, model: None,
 ) -> Trained:
     """Train a language model and keep the weights of the epoch with the lowest dev perplexity.
 
@@ -242,7 +242,7 @@ def train(
                 stopped = bool(on_event(step, model))
                 if stopped:
                     break
-            dev = model.perplexity(dev_texts)
+            dev = model.inference().perplexity(dev_texts)
             if not math.isfinite(step.loss) or not math.isfinite(dev.log_prob):
                 raise LmError(f"epoch {number}: the loss is not finite; a lower learning_rate or clip may help")
             epochs.append(LmEpoch(number, step.done / step.total, step.loss, dev, dev.log_prob > highest))
@@ -254,17 +254,17 @@ def train(
     return Trained(model.eval(), tuple(epochs), stopped)
 
 
-def _initial(settings: LmFileSettings, training: RnnLmTraining, texts: Iterable[str]) -> tuple[RnnLm, Corpus]:
+def _initial(settings: LmFileSettings, training: RnnLmTraining, texts: Iterable[str]) -> tuple[RnnLmNetwork, Corpus]:
     """Return the network with initial weights, and the encoded texts."""
     if settings.unit == "word":
         vocabulary, corpus = encode_words(texts, training.min_count)
-        return replace(settings, vocabulary=vocabulary.words, rare=vocabulary.rare).build(), corpus
-    model = settings.build()
+        return build(replace(settings, vocabulary=vocabulary.words, rare=vocabulary.rare)), corpus
+    model = build(settings)
     return model, encode_characters(texts, model.alphabet, "train")
 
 
 def _epoch(
-    model: RnnLm, optimiser: torch.optim.Optimizer, corpus: Corpus, training: RnnLmTraining, number: int
+    model: RnnLmNetwork, optimiser: torch.optim.Optimizer, corpus: Corpus, training: RnnLmTraining, number: int
 ) -> Iterator[LmStep]:
     """Train on the corpus once and yield after each step."""
     if training.shuffle:

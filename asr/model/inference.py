@@ -1,0 +1,122 @@
+"""The network in NumPy, for recognition on a CPU: the same values as `asr.model.network`, without torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.model.recurrence import Floats, Recurrence, State
+from asr.model.settings import KERNEL, ModelSettings
+
+# As in torch.nn.LayerNorm.
+_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """The state of a forward-only network in a stream.
+
+    `front`: the last input frames (channels, n, features) of each convolution; `recurrent`: of each recurrent layer.
+    """
+
+    front: tuple[Floats, ...]
+    recurrent: tuple[State, ...]
+
+
+class Network:
+    """Features -> log-probabilities of the tokens for each output frame."""
+
+    def __init__(self, settings: ModelSettings, tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.settings = settings
+        self._tensors = {
+            name: tensor.astype(np.float32, copy=False)
+            for name, tensor in tensors.items()
+            if not name.startswith("layers.")
+        }
+        self._convolutions = [
+            (
+                _kernel(self._tensors[f"front.convolutions.{index}.weight"]),
+                self._tensors[f"front.convolutions.{index}.bias"],
+            )
+            for index in range(len(settings.strides))
+        ]
+        self._layers = [
+            Recurrence(settings.cell, tensors, f"layers.{index}.recurrence") for index in range(settings.layers)
+        ]
+
+    def __call__(self, features: Sequence[Floats]) -> list[Floats]:
+        """Map the features (T, F) of each utterance, T > 0, to its log-probabilities (T', V), natural log."""
+        rows = [self._front(frames)[0] for frames in features]
+        lengths = [len(part) for part in rows]
+        log_probs, _ = self._log_probs(np.concatenate(rows), lengths, [None] * len(self._layers))
+        return np.split(log_probs, np.cumsum(lengths)[:-1])
+
+    def proceed(self, features: Floats, state: StreamState | None = None) -> tuple[Floats, StreamState]:
+        """Continue a stream by features (T, F), T > 0; return log-probabilities (T', V) and the state.
+
+        T is a multiple of `time_reduction` in every chunk but the last. Raises ValueError for a bidirectional network.
+        """
+        if self.settings.bidirectional:
+            raise ValueError("a bidirectional model needs the whole utterance: it cannot continue from a state")
+        rows, front = self._front(features, state.front if state else None)
+        before = state.recurrent if state else [None] * len(self._layers)
+        log_probs, recurrent = self._log_probs(rows, [len(rows)], before)
+        return log_probs, StreamState(front, tuple(recurrent))
+
+    def _front(self, frames: Floats, history: Sequence[Floats] | None = None) -> tuple[Floats, tuple[Floats, ...]]:
+        """Map (T, F) to (T', channels · F'); return the history for the next chunk of a forward-only network."""
+        x: Floats = np.ascontiguousarray(frames, np.float32)[None]
+        following: list[Floats] = []
+        for index, ((kernel, bias), stride) in enumerate(zip(self._convolutions, self.settings.strides, strict=True)):
+            if self.settings.bidirectional:
+                x = np.pad(x, ((0, 0), self.settings.padding(index), (1, 1)))
+            else:
+                past = history[index] if history else np.zeros((len(x), KERNEL - 1, x.shape[2]), np.float32)
+                x = np.concatenate([past, x], axis=1)
+                following.append(x[:, x.shape[1] - (KERNEL - 1) :].copy())
+                x = np.pad(x, ((0, 0), (0, 0), (1, 1)))
+            windows = np.lib.stride_tricks.sliding_window_view(x, (KERNEL, KERNEL), axis=(1, 2))[:, ::stride, ::2]
+            channels, steps, bands = windows.shape[:3]
+            columns = windows.transpose(1, 2, 0, 3, 4).reshape(steps * bands, channels * KERNEL**2)
+            product = columns @ kernel
+            product += bias
+            np.maximum(product, 0, out=product)
+            x = product.reshape(steps, bands, -1).transpose(2, 0, 1)
+        return x.transpose(1, 0, 2).reshape(x.shape[1], -1), tuple(following)
+
+    def _log_probs(
+        self, x: Floats, lengths: Sequence[int], before: Sequence[State | None]
+    ) -> tuple[Floats, list[State]]:
+        states = []
+        for index, (layer, state) in enumerate(zip(self._layers, before, strict=True)):
+            y, last = layer(self._norm(x, f"norms.{index}"), lengths, state)
+            x = x + y if self.settings.residual and x.shape == y.shape else y
+            states.append(last)
+        logits = self._norm(x, "last_norm") @ self._tensors["output.weight"].T
+        logits += self._tensors["output.bias"]
+        return log_softmax(logits), states
+
+    def _norm(self, x: Floats, name: str) -> Floats:
+        if not self.settings.layer_norm:
+            return x
+        centred = x - x.mean(axis=1, keepdims=True)
+        scale = np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + np.float32(_EPSILON))
+        centred /= scale
+        centred *= self._tensors[f"{name}.weight"]
+        centred += self._tensors[f"{name}.bias"]
+        result: Floats = centred
+        return result
+
+
+def _kernel(weight: NDArray[Any]) -> Floats:
+    """Return the weights (out, in, 3, 3) of a convolution as a matrix (in · 9, out)."""
+    return np.ascontiguousarray(weight.reshape(len(weight), -1).T, np.float32)
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Return the log-probabilities of logits (N, V), which are changed."""
+    logits -= logits.max(axis=1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return logits

@@ -1,0 +1,26 @@
+"""Map a function over many arguments in worker processes, results in order."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import joblib
+
+Result = TypeVar("Result")
+
+# Each worker has one core, so its BLAS must not start threads; an idle worker exits.
+_WORKERS = {"inner_max_num_threads": 1, "idle_worker_timeout": 10}
+
+
+def map_processes(
+    function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], in_process: bool
+) -> Iterator[Result]:
+    """Yield function(*args) for each tuple of arguments, from worker processes, or from this one if `in_process`.
+
+    The function must be importable and its arguments picklable. Exceptions of the function are raised here.
+    """
+    if in_process:
+        yield from (function(*args) for args in arguments)
+        return
+    with joblib.parallel_config("loky", n_jobs=-1, **_WORKERS):
+        jobs = (joblib.delayed(function)(*args) for args in arguments)
+        yield from joblib.Parallel(return_as="generator", batch_size=8)(jobs)
