@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 )
 @click.option("--epochs", type=int, metavar="N", help="Short for --set training.epochs=N.")
 @click.option("--seed", type=int, metavar="N", help="Short for --set training.seed=N.")
+@click.option(
+    "--metric",
+    type=click.Choice(["auto", "wer", "cer"]),
+    help="Short for --set training.metric=…, by which epochs are compared.",
+)
 @options.device
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
 @click.option("--resume", is_flag=True, help="Resume the run in OUT; fail if there is none.")
@@ -65,6 +70,7 @@ def train(
     out: Path,
     epochs: int | None,
     seed: int | None,
+    metric: str | None,
     device: str | None,
     settings: tuple[str, ...],
     resume: bool,
@@ -89,7 +95,7 @@ def train(
     from asr import compute, config
     from asr.training.recipe import Recipe
 
-    shortcuts = {"epochs": epochs, "seed": seed, "device": device}
+    shortcuts = {"epochs": epochs, "seed": seed, "metric": metric, "device": device}
     changes = [f"training.{name}={value}" for name, value in shortcuts.items() if value is not None]
     _refuse_repeated([*settings, *changes])
     chosen = config.read(recipe, Recipe, [*settings, *changes])
@@ -110,7 +116,7 @@ def train(
         return 0
     if result.finished:
         which = f"epoch {result.epoch}" if result.epoch else "the average of several epochs"
-        click.echo(f"best model: {result.model} ({which}, dev WER {100 * result.dev_wer:.2f} %)")
+        click.echo(f"best model: {result.model} ({which}, dev {result.metric.upper()} {100 * result.dev_wer:.2f} %)")
     else:
         if not result.saved:
             click.echo("stopped before training began; nothing is saved")
@@ -164,7 +170,8 @@ def _show(display: Display, event: "Event") -> None:
             display.close()
             display.say(
                 f"epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.3f}, dev loss {event.dev_loss:.3f}, "
-                f"dev WER {100 * event.dev_wer:.2f} %{' (best)' if event.best else ''}, {event.seconds:.1f} s"
+                f"dev {event.metric.upper()} {100 * event.error:.2f} %{' (best)' if event.best else ''}, "
+                f"{event.seconds:.1f} s"
             )
         case events.Note(message):
             display.say(message, always=True)

@@ -29,6 +29,8 @@ _FREE = (
     *("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:"),
     # The batches per step are compared.
     "recipe.training.accumulate:",
+    # Earlier states do not have it.
+    "recipe.training.metric:",
 )
 
 
@@ -60,13 +62,13 @@ class Progress:
 
     @property
     def best(self) -> Epoch | None:
-        """Return the epoch with the lowest dev WER; of several, the one with the lowest dev loss."""
-        return min(self.rows, key=lambda row: (row.dev_wer, row.dev_loss), default=None)
+        """Return the epoch with the lowest dev WER or CER; of several, the one with the lowest dev loss."""
+        return min(self.rows, key=lambda row: (row.error, row.dev_loss), default=None)
 
     @property
     def lowest(self) -> tuple[float, float]:
-        """Return the dev WER and loss of the best model, whether of an epoch or an average."""
-        scores = [(row.dev_wer, row.dev_loss) for row in self.rows] + ([self.averaged] if self.averaged else [])
+        """Return the dev WER or CER and the loss of the best model, whether of an epoch or an average."""
+        scores = [(row.error, row.dev_loss) for row in self.rows] + ([self.averaged] if self.averaged else [])
         return min(scores, default=(math.inf, math.inf))
 
     def begin_epoch(self, epoch: int) -> None:

@@ -70,8 +70,9 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The best model's file (None before the end of the first epoch), its epoch (0: an average) and its dev WER.
+    """The best model's file (None before the end of the first epoch), its epoch (0: an average) and its dev error.
 
+    `dev_wer`: its WER, or the rate that `metric` names, "wer" or "cer", by which epochs are compared.
     `finished`: False if the run was stopped and can be resumed. `saved`: False if it was stopped before training began.
     """
 
@@ -80,6 +81,7 @@ class TrainResult:
     dev_wer: float
     finished: bool
     saved: bool = True
+    metric: str = "wer"
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error
@@ -205,7 +207,7 @@ def _result(run: Run, finished: bool) -> TrainResult:
     if best is None:
         return TrainResult(None, 0, 1.0, finished)
     epoch = 0 if averaged and averaged == run.progress.lowest else best.epoch
-    return TrainResult(run.folder / "best.safetensors", epoch, run.progress.lowest[0], finished)
+    return TrainResult(run.folder / "best.safetensors", epoch, run.progress.lowest[0], finished, metric=run.metric)
 
 
 def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Recipe, list[str]]:

@@ -472,3 +472,28 @@ def test_dropped_utterances_are_counted(recipe: Recipe, tones: Path, tmp_path: P
         dropping, tmp_path / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", TrainOptions(events.append)
     )
     assert any("dropped 5 of 6 utterances: characters outside the alphabet" in note for note in notes(events))
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "metric"),
+    [
+        ("auto", "ABC AB", "wer"),
+        ("auto", "ABCABCABCABCABCABC", "cer"),
+        ("wer", "ABCABCABCABCABCABC", "wer"),
+        ("cer", "A B", "cer"),
+    ],
+)
+def test_epochs_are_compared_by_cer_where_words_are_not_separated(
+    setting: str, text: str, metric: str, recipe: Recipe, tones: Path, tmp_path: Path
+) -> None:
+    rows = manifest.read(tones / "train.jsonl")[:12]
+    manifest.write(tmp_path / "train.jsonl", rows)
+    # Texts that are too long for their audio are scored too.
+    manifest.write(tmp_path / "dev.jsonl", [*rows[6:], *(replace(row, text=text) for row in rows[:6])])
+    if setting == "auto":
+        manifest.write(tmp_path / "dev.jsonl", [replace(row, text=text) for row in rows])
+    chosen = short(recipe, metric=setting, epochs=2)
+    result = training.train(chosen, tmp_path / "train.jsonl", tmp_path / "dev.jsonl", tmp_path / "run")
+    log = [json.loads(line) for line in (tmp_path / "run" / "train.jsonl").read_text().splitlines()]
+    assert {row["metric"] for row in log} == {result.metric} == {metric}
+    assert result.dev_wer == min(row[f"dev_{metric}"] for row in log)
