@@ -39,10 +39,15 @@ def send(address: str, *parts: bytes, wait: float = 0.0) -> bytes:
             connection.sendall(part)
             time.sleep(wait)
         connection.settimeout(5)
+        answer = b""
         try:
-            return connection.recv(65536)
+            while part := connection.recv(65536):
+                answer += part
+                if answer.endswith(b"}"):  # of an error, or of a text
+                    break
         except OSError:
-            return b""
+            pass
+        return answer
 
 
 def head(*lines: str) -> bytes:

@@ -293,7 +293,7 @@ def test_changed_data_is_refused(recipe: Recipe, tones: Path, tmp_path: Path) ->
 def test_changed_network_is_refused_with_override(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
     train(short(recipe), tones, tmp_path, TrainOptions(should_stop=After(2)))
     wider = replace(short(recipe), model=replace(recipe.model, hidden=16))
-    with pytest.raises(TrainingError, match="the state of another model"):
+    with pytest.raises(TrainingError, match="its weights do not fit a model of other settings"):
         train(wider, tones, tmp_path, TrainOptions(override=True))
 
 
