@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,12 @@ def send(address: str, *parts: bytes, wait: float = 0.0) -> bytes:
             connection.sendall(part)
             time.sleep(wait)
         connection.settimeout(5)
-        try:
-            return connection.recv(65536)
-        except OSError:
-            return b""
+        answer = b""
+        with suppress(OSError):
+            # The head and the body may come one after the other.
+            while (part := connection.recv(65536)) and not (answer := answer + part).endswith(b"}"):
+                pass
+        return answer
 
 
 def head(*lines: str) -> bytes:
