@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from asr.recognition import TranscribeOptions as TranscribeOptions
     from asr.recognition.evaluation import Evaluation as Evaluation
     from asr.recognition.evaluation import evaluate as evaluate
+    from asr.recognition.live import LiveOptions as LiveOptions
+    from asr.recognition.live import LiveResult as LiveResult
+    from asr.recognition.live import LiveTranscriber as LiveTranscriber
     from asr.recognition.loading import load as load
     from asr.recognition.streaming import Stream as Stream
     from asr.training import train as train
@@ -43,6 +46,9 @@ _EXPORTS = {
     "FileResult": "transcripts.records",
     "Hypothesis": "transcripts.records",
     "LanguageModels": "decoding.decoder",
+    "LiveOptions": "recognition.live",
+    "LiveResult": "recognition.live",
+    "LiveTranscriber": "recognition.live",
     "Recipe": "training.recipe",
     "Recognizer": "recognition",
     "Segment": "transcripts.records",

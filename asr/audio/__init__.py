@@ -10,6 +10,7 @@ from asr.audio.waveforms import SAMPLE_RATE as SAMPLE_RATE
 from asr.audio.waveforms import AudioError as AudioError
 from asr.audio.waveforms import SilenceError as SilenceError
 from asr.audio.waveforms import Waveform as Waveform
+from asr.audio.waveforms import block_resampler as block_resampler
 from asr.audio.waveforms import check_integers as check_integers
 from asr.audio.waveforms import check_rate as check_rate
 from asr.audio.waveforms import from_array as from_array

@@ -22,6 +22,7 @@ _COMMANDS = (
     "doctor",
     "train",
     "transcribe",
+    "listen",
     "serve",
     "align",
     "evaluate",

@@ -47,12 +47,20 @@ TOKEN = "ASR_SERVER_TOKEN"  # noqa: S105
     show_default=True,
     help="Seconds from the end of an upload to its transcript.",
 )
+@click.option(
+    "--sessions",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Live sessions at once; more are answered with 503.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Transcribing threads.  [default: number of cores]")
 @click.option("--origin", multiple=True, metavar="URL", help="Let web pages of this origin use the API (CORS).")
 @decoding
 @options.device
 def serve(model: Path, host: str, port: int, decoding: DecodingOptions, device: str | None, **values: Any) -> int:
-    """Transcribe what clients send to http://HOST:PORT/v1/audio/transcriptions, as OpenAI's API does.
+    """Transcribe what clients send to http://HOST:PORT/v1/audio/transcriptions, as OpenAI's API does, and
+    live what they send to ws://HOST:PORT/v1/stream, as Vosk's server does.
 
     The page at http://HOST:PORT/ transcribes a file or speech. /docs describes the API, /metrics has figures for
     Prometheus, and /healthz tells whether the server runs.
@@ -73,6 +81,7 @@ def serve(model: Path, host: str, port: int, decoding: DecodingOptions, device: 
         seconds=values["max_seconds"],
         waiting=values["queue"],
         timeout=values["timeout"],
+        sessions=values["sessions"],
         threads=values["threads"] or os.cpu_count() or 1,
         token=os.environ.get(TOKEN, ""),
         origins=values["origin"],

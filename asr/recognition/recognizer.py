@@ -26,6 +26,7 @@ from asr.parallel import one_blas_thread
 from asr.recognition import segmenting, vad
 from asr.recognition.files import OnProgress, Plan, Recording, Source, of_channels, open_recording
 from asr.recognition.inference import DEFAULT_OPTIONS, AcousticModel, DeviceMemoryError, TranscribeOptions
+from asr.recognition.live import DEFAULT_LIVE, LiveOptions, LiveTranscriber
 from asr.recognition.streaming import Stream
 from asr.transcripts.records import FileResult, Hypothesis, Transcript
 
@@ -147,6 +148,15 @@ class Recognizer:
         greedy = isinstance(self._decoder, GreedyDecoder) and not words
         decode = None if greedy else lambda log_probs: self._decoder.decode(log_probs, 1, words)[0]
         return Stream(self._acoustic, sample_rate or self.sample_rate, decode)
+
+    def live(self, sample_rate: int | None = None, options: LiveOptions = DEFAULT_LIVE) -> LiveTranscriber:
+        """Begin a live session of chunks at `sample_rate` Hz, the model's if not given; any model will do."""
+
+        def transcribe(waveform: Waveform, words: bool) -> Transcript:
+            # The session has found the speech.
+            return self.transcribe(waveform, options=TranscribeOptions(words=words, vad=False))
+
+        return LiveTranscriber(transcribe, sample_rate or self.sample_rate, self.sample_rate, options)
 
     def _transcribe_batch(
         self, recordings: list[Recording], options: TranscribeOptions, on_progress: OnProgress | None

@@ -37,7 +37,7 @@ WIDTH = 5
 # Probabilities at which speech begins and below which it ends.
 _BEGIN, _END = 0.6, 0.25
 # Seconds: shorter sounds are clicks; how much is kept before and after speech; nothing shorter is left out.
-_CLICK, _PADDING, _LEAST = 0.14, 0.5, 1.0
+_CLICK, PADDING, _LEAST = 0.14, 0.5, 1.0
 
 Values = NDArray[np.float32]
 
@@ -174,12 +174,43 @@ def _weights() -> dict[str, Values]:
     return load_file(WEIGHTS)
 
 
+class Detector:
+    """Finds the speech in a waveform that arrives in blocks."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._features, self._network = Features(sample_rate), _Network()
+        self._early = LOOK_AHEAD  # outputs that belong to frames before the first
+
+    def add(self, block: Values) -> Values:
+        """Return the probability of speech (n,) of the next frames that samples complete, LOOK_AHEAD frames late."""
+        return self._next(self._features.add(block))
+
+    def finish(self) -> Values:
+        """Return the probability of speech (n,) of the last frames."""
+        return self._next(np.concatenate([self._features.finish(), silence(LOOK_AHEAD)]))
+
+    def _next(self, features: Values) -> Values:
+        result = self._network(features)
+        early = min(self._early, len(result))
+        self._early -= early
+        return result[early:]
+
+
 def probabilities(blocks: Iterable[Values], sample_rate: int) -> Values:
     """Return the probability of speech (frames,) of each frame of a waveform that is given in blocks."""
-    features, network = Features(sample_rate), _Network()
-    result = [network(features.add(block)) for block in blocks]
-    result.append(network(np.concatenate([features.finish(), silence(LOOK_AHEAD)])))
-    return np.concatenate(result)[LOOK_AHEAD:]
+    detector = Detector(sample_rate)
+    result = [detector.add(block) for block in blocks]
+    return np.concatenate([*result, detector.finish()])
+
+
+def silent(probability: Values) -> NDArray[np.bool_]:
+    """Return for each frame with such a probability (frames,) whether speech has ended or not begun (frames,)."""
+    return probability <= _END
+
+
+def is_speech(probability: Values) -> bool:
+    """Return whether consecutive frames with these probabilities, none silent, are speech rather than a click."""
+    return len(probability) * HOP >= _CLICK - HOP / 2 and bool((probability > _BEGIN).any())
 
 
 def speech(probability: Values, hop: int, samples: int) -> list[SampleRange]:
@@ -187,12 +218,12 @@ def speech(probability: Values, hop: int, samples: int) -> list[SampleRange]:
 
     They are ordered and lie within `samples` samples, with a pause of silence around and between them.
     """
-    click, padding, least = (round(seconds / HOP * hop) for seconds in (_CLICK, _PADDING, _LEAST))
+    padding, least = (round(seconds / HOP * hop) for seconds in (PADDING, _LEAST))
     if 0 < samples < least:
         return [SampleRange(0, samples)]
     ranges: list[SampleRange] = []
-    for first, end in runs(probability > _END):
-        if (end - first) * hop < click or not (probability[first:end] > _BEGIN).any():
+    for first, end in runs(~silent(probability)):
+        if not is_speech(probability[first:end]):
             continue
         start, stop = first * hop - padding, min(end * hop + padding, samples)
         if start - (ranges[-1].end if ranges else 0) < least:

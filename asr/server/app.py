@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Form, HTTPException, Request, Response, UploadFile
+from fastapi import FastAPI, Form, HTTPException, Request, Response, UploadFile, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
@@ -26,6 +26,7 @@ from asr.recognition import Recognizer, TranscribeOptions
 from asr.server import responses
 from asr.server.batching import QueueFullError, TranscriptionQueue
 from asr.server.limits import BearerToken, BodyLimit, error_body
+from asr.server.live import LiveService
 from asr.transcripts.records import FileResult
 from asr.version import __version__
 
@@ -46,7 +47,8 @@ class ServerSettings:
     """What a server accepts.
 
     `megabytes`: the size of a request. `seconds`: the duration of a recording. `waiting`: how many recordings may wait.
-    `timeout`: seconds from the end of an upload to its transcript. `pause`: seconds without data during an upload.
+    `timeout`: seconds from the end of an upload to its transcript. `sessions`: how many live sessions may run at once.
+    `pause`: seconds without data during an upload or a live session.
     `threads`: how many threads transcribe. `token`: clients must send it as a bearer token. `origins`: web pages of
     these origins may use the API. `language`: of the model, as responses name it.
     """
@@ -55,6 +57,7 @@ class ServerSettings:
     seconds: float = 4 * 3600.0
     waiting: int = 64
     timeout: float = 600.0
+    sessions: int = 32
     pause: float = 30.0
     threads: int = os.cpu_count() or 1
     token: str = ""
@@ -89,6 +92,7 @@ class _Metrics:
         self.requests = Counter("asr_requests", "Requests", ["path", "status"], registry=registry)
         self.latency = Histogram("asr_request_seconds", "Seconds from request to response", ["path"], registry=registry)
         self.audio = Counter("asr_audio_seconds", "Seconds of audio transcribed", registry=registry)
+        self.live = Gauge("asr_live_sessions", "Live sessions", registry=registry)
         Gauge("asr_queue_waiting", "Recordings that wait", registry=registry).set_function(lambda: len(queue))
 
     async def measure(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -110,6 +114,8 @@ class _Service:
         self._settings = settings
         self.queue = TranscriptionQueue(recognizer, settings.waiting, settings.threads)
         self.metrics = _Metrics(self.queue)
+        self.live = LiveService(recognizer, settings.sessions, settings.threads, settings.pause, settings.origins)
+        self.metrics.live.set_function(lambda: len(self.live))
 
     async def page(self) -> FileResponse:
         """Return the web page."""
@@ -141,6 +147,10 @@ class _Service:
         if request.response_format == "verbose_json":
             return JSONResponse(responses.verbose(result, self._settings.language, granularities))
         return PlainTextResponse(responses.as_text(result, request.response_format))
+
+    async def stream(self, websocket: WebSocket) -> None:
+        """Transcribe speech as it arrives."""
+        await self.live.serve(websocket, self.metrics.audio.inc)
 
     def _check(self, request: TranscriptionRequest, granularities: tuple[str, ...]) -> None:
         if request.model not in self._names:
@@ -200,6 +210,7 @@ def create_app(recognizer: Recognizer, name: str, settings: ServerSettings = Ser
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await run_in_threadpool(service.queue.close)
+        await run_in_threadpool(service.live.close)
 
     app = FastAPI(title="asr", version=__version__, description="Speech recognition", lifespan=lifespan)
     app.add_middleware(BodyLimit, size=round(settings.megabytes * 1e6), pause=settings.pause)
@@ -217,6 +228,7 @@ def create_app(recognizer: Recognizer, name: str, settings: ServerSettings = Ser
     app.add_api_route("/metrics", service.prometheus, response_class=PlainTextResponse)
     app.add_api_route("/v1/models", service.models)
     app.add_api_route("/v1/audio/transcriptions", service.transcriptions, methods=["POST"], response_model=None)
+    app.add_api_websocket_route("/v1/stream", service.stream)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app
 

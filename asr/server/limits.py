@@ -1,6 +1,7 @@
 """ASGI middleware that bounds requests: the size of a body, the time to send it, and who may send it."""
 
 import asyncio
+import base64
 import secrets
 
 from fastapi import HTTPException
@@ -10,6 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Paths that need no token.
 _OPEN = ("/healthz",)
+# The subprotocol of live sessions. Pages cannot set headers of a WebSocket: they send the token as a second one, after
+# this prefix and in base64url, as Kubernetes does.
+SUBPROTOCOL, _TOKEN_PREFIX = "asr", "bearer."
 
 
 def error_body(message: str, kind: str = "invalid_request_error", param: str | None = None) -> dict[str, object]:
@@ -70,9 +74,23 @@ class BearerToken:
         if scope["type"] == "lifespan" or path in _OPEN or path == "/" or path.startswith("/static/"):
             await self._app(scope, receive, send)
             return
-        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and secrets.compare_digest(given.strip().encode("latin-1"), self._token):
+        if secrets.compare_digest(_given_token(scope), self._token):
             await self._app(scope, receive, send)
             return
         response = JSONResponse(error_body("a valid bearer token is needed"), 401, {"WWW-Authenticate": "Bearer"})
         await response(scope, receive, send)
+
+
+def _given_token(scope: Scope) -> bytes:
+    """Return the token of a request, empty if it has none."""
+    scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip().encode("latin-1")
+    for name in scope.get("subprotocols", ()):
+        if name.startswith(_TOKEN_PREFIX):
+            encoded = name.removeprefix(_TOKEN_PREFIX).encode()
+            try:
+                return base64.urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4))
+            except ValueError:
+                return b""
+    return b""

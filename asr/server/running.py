@@ -5,6 +5,8 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from asr.server.live import MESSAGE_BYTES
+
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket on an address; port 0 is a free one. Raise OSError for an address that cannot be used."""
@@ -17,5 +19,12 @@ def make_server(app: FastAPI, grace: float) -> uvicorn.Server:
     Ctrl-C and SIGTERM end `run` once the running requests are answered, at the latest after `grace` seconds.
     """
     return uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=round(grace), server_header=False)
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            timeout_graceful_shutdown=round(grace),
+            server_header=False,
+            ws_max_size=MESSAGE_BYTES,
+            ws_per_message_deflate=False,
+        )
     )

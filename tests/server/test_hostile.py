@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,10 @@ def send(address: str, *parts: bytes, wait: float = 0.0) -> bytes:
             time.sleep(wait)
         connection.settimeout(5)
         answer = b""
-        try:
-            while part := connection.recv(65536):
-                answer += part
-                if answer.endswith(b"}"):  # of an error, or of a text
-                    break
-        except OSError:
-            pass
+        with suppress(OSError):
+            # The head and the body may come one after the other.
+            while (part := connection.recv(65536)) and not (answer := answer + part).endswith(b"}"):
+                pass
         return answer
 
 

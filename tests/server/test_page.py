@@ -30,6 +30,10 @@ def recognizer() -> Any:
 
 @pytest.fixture
 def tab(recognizer: Any, tmp_path: Path) -> Iterator[Any]:
+    yield from open_page(recognizer, tmp_path)
+
+
+def open_page(recognizer: Any, tmp_path: Path, token: str = "") -> Iterator[Any]:
     """Open the page; fail at the end if it logged anything or requested anything from elsewhere."""
     from playwright.sync_api import sync_playwright
 
@@ -38,7 +42,7 @@ def tab(recognizer: Any, tmp_path: Path) -> Iterator[Any]:
     problems: list[str] = []
     options = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     options.append(f"--use-file-for-fake-audio-capture={tmp_path / 'speech.wav'}%noloop")
-    app = create_app(recognizer, "english-small", ServerSettings(threads=1))
+    app = create_app(recognizer, "english-small", ServerSettings(threads=1, token=token))
     with running(app) as (address, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         page = browser.new_page()
@@ -67,12 +71,35 @@ def test_a_file_is_transcribed_played_and_saved(tab: Any, recognizer: Any) -> No
     assert Path(download.value.path()).read_text().startswith("1\n00:00:00,")
 
 
-def test_speech_is_transcribed(tab: Any) -> None:
+def test_speech_has_live_captions_and_is_transcribed(tab: Any) -> None:
+    tab.click("#speak")
+    tab.wait_for_selector("#saying:has-text('THE LAST')")
+    # At the pause after the speech, the caption is final.
+    tab.wait_for_selector("#said:has-text('THE LAST TRAIN TO')")
+    if "ASR_SCREENSHOTS" in os.environ:
+        tab.screenshot(path=Path(os.environ["ASR_SCREENSHOTS"]) / "captions.png")
+    assert tab.is_visible("#captions") and tab.is_hidden("#result")
+    tab.click("#speak")
+    tab.wait_for_selector("#result:not([hidden])")
+    assert tab.inner_text("#text").startswith("THE LAST TRAIN")
+    assert tab.is_hidden("#captions") and "s, confidence" in tab.locator(".word").first.get_attribute("title")
+
+
+def test_speech_is_transcribed_without_a_websocket(tab: Any) -> None:
+    tab.evaluate("delete window.WebSocket")
     tab.click("#speak")
     tab.wait_for_timeout(3000)
     tab.click("#speak")
     tab.wait_for_selector("#result:not([hidden])")
     assert tab.inner_text("#text").startswith("THE LAST TRAIN")
+
+
+def test_speech_has_captions_with_a_token(recognizer: Any, tmp_path: Path) -> None:
+    for page in open_page(recognizer, tmp_path, token="sécret"):
+        page.click("summary")
+        page.fill("#token", "sécret")
+        page.click("#speak")
+        page.wait_for_selector("#saying:has-text('THE LAST')")
 
 
 def test_a_file_without_sound_has_a_message(tab: Any, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
-// Sends a file or recorded speech to the transcription API, and shows the words with the player.
+// Sends a file or recorded speech to the transcription API, and shows the words with the player. While one speaks, it
+// shows live captions.
 
 const byId = (id) => document.getElementById(id);
-const [form, drop, file, speak, statusLine, result, player, text, downloads, token] =
-  ["form", "drop", "file", "speak", "status", "result", "player", "text", "downloads", "token"].map(byId);
+const [form, drop, file, speak, statusLine, captions, said, saying, result, player, text, downloads, token] =
+  ["form", "drop", "file", "speak", "status", "captions", "said", "saying", "result", "player", "text", "downloads",
+    "token"].map(byId);
 const LOW_CONFIDENCE = 0.5;
 const FORMATS = { txt: "text", srt: "srt", vtt: "vtt", json: "verbose_json" };
 let words = [];
@@ -30,6 +32,7 @@ async function transcribe(sound) {
   result.hidden = true;
   try {
     const transcript = await (await request(sound, "verbose_json")).json();
+    captions.hidden = true;
     show(sound, transcript);
     say(transcript.text ? "" : "No speech was found.");
   } catch (error) {
@@ -118,22 +121,65 @@ async function startRecording() {
   await context.audioWorklet.addModule("/static/recorder.js");
   const node = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0 });
   const chunks = [];
-  node.port.onmessage = ({ data }) => chunks.push(data);
+  const live = startCaptions(context.sampleRate);
+  node.port.onmessage = ({ data }) => {
+    chunks.push(data);
+    live.send(data);
+  };
   context.createMediaStreamSource(stream).connect(node);
-  recording = { stream, context, chunks };
+  recording = { stream, context, chunks, live };
   speak.textContent = "Stop";
   speak.setAttribute("aria-pressed", "true");
 }
 
 async function stopRecording() {
-  const { stream, context, chunks } = recording;
+  const { stream, context, chunks, live } = recording;
   recording = null;
   speak.textContent = "Speak";
   speak.setAttribute("aria-pressed", "false");
   for (const track of stream.getTracks()) track.stop();
+  live.close();
   const rate = context.sampleRate;
   await context.close();
   return new File([wav(chunks, rate)], "speech.wav", { type: "audio/wav" });
+}
+
+// Live captions. Without them, because there is no WebSocket or the server refuses one, speech is transcribed at the end.
+
+function startCaptions(rate) {
+  said.textContent = saying.textContent = "";
+  captions.hidden = result.hidden = true;
+  let socket;
+  try {
+    const address = `${location.origin.replace(/^.{4}/u, "ws")}/v1/stream`;
+    socket = new WebSocket(address, token.value ? ["asr", `bearer.${base64url(token.value)}`] : ["asr"]);
+  } catch {
+    return { send() {}, close() {} };
+  }
+  socket.addEventListener("open", () => {
+    socket.send(JSON.stringify({ config: { sample_rate: rate, format: "f32le" } }));
+  });
+  socket.addEventListener("message", ({ data }) => {
+    const answer = JSON.parse(data);
+    if (answer.text) said.textContent += ` ${answer.text}`;
+    saying.textContent = answer.partial ?? "";
+    captions.hidden = !said.textContent && !saying.textContent;
+    captions.scrollTop = captions.scrollHeight;
+  });
+  let waiting = [];
+  const send = (samples) => {
+    waiting.push(samples);
+    if (socket.readyState > WebSocket.OPEN) waiting = [];
+    if (socket.readyState !== WebSocket.OPEN || waiting.length * samples.length < rate / 10) return;
+    socket.send(new Blob(waiting));
+    waiting = [];
+  };
+  return { send, close: () => socket.close() };
+}
+
+function base64url(value) {
+  const bytes = String.fromCharCode(...new TextEncoder().encode(value));
+  return btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
 function wav(chunks, rate) {
