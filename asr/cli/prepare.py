@@ -83,6 +83,26 @@ def an4(root: Path, out: Path, quiet: bool) -> int:
     return 0
 
 
+@prepare.command(short_help="Write manifests for a corpus, whose layout is guessed.")
+@click.argument("root", type=click.Path(path_type=Path))
+@_OUT
+@options.quiet
+def corpus(root: Path, out: Path, quiet: bool) -> int:
+    """Write OUT/SET.jsonl for each set of the corpus in the folder ROOT, and say which layout was found.
+
+    The layouts are those of Common Voice, LJSpeech, Kaldi, Lhotse, TED-LIUM, VoxForge, MLS, FLEURS, Hugging Face audio
+    folders and NeMo. Programs in a Kaldi wav.scp are not executed: the file that sph2pipe, flac or cat would read is.
+    """
+    from asr.corpora import layouts
+
+    with Display(quiet) as display:
+        found = layouts.read(root, _files(display))
+    click.echo(f"{root}: layout of {found.layout}")
+    for name, rows in found.sets.items():
+        _write(out, name, rows)
+    return 0
+
+
 @prepare.command(short_help="Write a manifest from a table or a folder of recordings.")
 @click.argument("file", type=click.Path(path_type=Path))
 @_OUT

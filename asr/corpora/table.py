@@ -45,11 +45,16 @@ def read(path: str | Path, on_progress: Progress | None = None) -> list[Utteranc
     path = Path(path)
     if not path.exists():
         raise CorpusError(f"{path}: no such table or folder")
-    rows = list(_folder_rows(path) if path.is_dir() else _table_rows(path))
-    if not rows:
+    found = list(_folder_rows(path) if path.is_dir() else _table_rows(path))
+    if not found:
         raise CorpusError(f"{path}: no {'sound files' if path.is_dir() else 'rows'} in it")
     remedy = "rename one of the files" if path.is_dir() else "remove one, or give each its own id in a column id"
-    return utterances(rows, remedy, on_progress)
+    return utterances(found, remedy, on_progress)
+
+
+def rows(path: Path) -> list[Row]:
+    """Return the rows of a table, whose sound files need not exist. Raises CorpusError."""
+    return list(_table_rows(path))
 
 
 def _folder_rows(folder: Path) -> Iterator[Row]:
@@ -71,12 +76,12 @@ def _folder_rows(folder: Path) -> Iterator[Row]:
             text = " ".join(line for _, line in lines(texts[sound.stem]))
             if not text:
                 raise CorpusError(f"{texts[sound.stem]}: the file has no text; write the text there")
-            yield Row(_id(sound, folder), str(sound), text, str(sound))
+            yield Row(path_id(sound, folder), str(sound), text, str(sound))
         for stem in sorted(texts.keys() - {sound.stem for sound in sounds}):
             raise CorpusError(f"{texts[stem]}: no sound file {stem}.wav (.flac, .mp3, …) beside it; move it elsewhere")
 
 
-def _id(audio: Path, folder: Path) -> str:
+def path_id(audio: Path, folder: Path) -> str:
     """Return the path relative to the folder, without its suffix, with _ for white space."""
     relative = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
     return re.sub(r"\s", "_", (relative.parent / relative.stem).as_posix())
@@ -160,7 +165,7 @@ def _row(folder: Path, layout: _Layout, cells: list[str], source: str) -> Row:
             raise ValueError(f"the {name} is empty; fill it in or remove the row")
     audio = Path(row["audio"])
     offset = _seconds("offset", row.get("offset", "")) or 0.0
-    id = row.get("id") or _id(audio, folder) + (f"-{round(offset * 1000):07d}" if "offset" in row else "")
+    id = row.get("id") or path_id(audio, folder) + (f"-{round(offset * 1000):07d}" if "offset" in row else "")
     if re.search(r"\s", id):
         raise ValueError(f"id {id!r} contains white space; write _ instead")
     duration = _seconds("duration", row.get("duration", ""))
