@@ -40,9 +40,9 @@ def _rows(path: Path) -> list[Row]:
         source = f"{path}, row {number}"
         if len(row) > len(header) or len(row) <= max(client, clip, sentence):
             raise CorpusError(f"{source}: {len(row)} cells, expected {len(header)}; is there a tab in the text?")
-        name = Path(row[clip])
-        if not name.name or not row[sentence]:
+        recording = Path(row[clip])
+        if not recording.name or not row[sentence]:
             raise CorpusError(f"{source}: the path or the sentence is empty; fill it in or remove the row")
-        audio = path.parent / "clips" / (name if name.suffix else f"{name}.mp3")
-        rows.append(Row(name.stem, str(audio), row[sentence], source, row[client]))
+        audio = path.parent / "clips" / (recording if recording.suffix else f"{recording}.mp3")
+        rows.append(Row(recording.stem, str(audio), row[sentence], source, row[client]))
     return rows
