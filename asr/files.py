@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,13 +41,27 @@ class JsonLineError(AsrError):
     """A line that is not a JSON object; the message does not name the file."""
 
 
+# The names of open files: on Linux links whose targets have been opened already, and may be regular files.
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/([^/]+))/fd/(\d{1,9})")
+# Links to follow before giving up, as Linux does.
+_LINKS = 40
+
+
 @contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for writing; rename it to `path` on success, delete it on failure.
 
     Until then the old file stays. Each process writes its own temporary file. A symbolic link is followed; the folder
-    must exist. Raises OSError.
+    must exist. What is no regular file (a pipe, a device, /dev/stdout whatever is behind it) cannot be replaced, and is
+    written to. Raises OSError.
     """
+    descriptor = open_descriptor(path)
+    if descriptor is not None or _is_special(path):
+        sys.stdout.flush()
+        with path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb") as out:
+            yield out
+        return
     target = Path(os.path.realpath(path))
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
@@ -62,6 +77,26 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def open_descriptor(path: Path) -> int | None:
+    """Return the number of the open file that /dev/stdout, /dev/fd/N or a link to them names; None for others."""
+    for _ in range(_LINKS):
+        if path.as_posix() in _STANDARD:
+            return _STANDARD[path.as_posix()]
+        name = os.path.normpath(path.absolute())
+        match = _DESCRIPTOR.fullmatch(name)
+        if match and match[1] in ("self", "thread-self", str(os.getpid()), None):
+            return int(match[2])
+        try:
+            path = path.parent / path.readlink()
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def check_not_read(targets: Iterable[Path], inputs: Iterable[str | Path]) -> None:
@@ -104,19 +139,14 @@ def sha256(path: Path) -> str:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a text file atomically and create the folders above it; write to a device or pipe directly.
+    """Write a text file as `open_atomic` does, and create the folders above it.
 
     Unpaired surrogates are written as their escapes. Raises OSError.
     """
-    # A file that is not regular, /dev/stdout for example, cannot be replaced by a rename.
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    encoded = content.encode("utf-8", "backslashreplace")
-    if path.exists() and not path.is_file():
-        path.write_bytes(encoded)
-        return
+    if open_descriptor(path) is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     with open_atomic(path) as out:
-        out.write(encoded)
+        out.write(content.encode("utf-8", "backslashreplace"))
 
 
 def decode_utf8(name: object, content: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -270,3 +271,33 @@ def test_read_cells_unquotes_and_numbers_rows() -> None:
 def test_read_cells_names_the_row_that_is_not_closed() -> None:
     with pytest.raises(TableError, match=r"^t\.csv, row 2: unexpected end of data; quote cells that contain , or"):
         list(read_cells("t.csv", 'a,b\n"c,d', ","))
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="the system has no /dev/stdout")
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_the_file_behind_a_descriptor_is_not_replaced(name: str, mode: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    (tmp_path / "log").write_text("before\n")
+    (tmp_path / "other").hardlink_to(tmp_path / "log")
+    script = (
+        "import sys, pathlib; from asr.files import write_text\n"
+        "print('first'); write_text(pathlib.Path(sys.argv[1]), 'text\\n'); print('last')"
+    )
+    path = str(tmp_path / "link") if name == "link" else name
+    with (tmp_path / "log").open(mode) as log:
+        subprocess.run([sys.executable, "-c", script, path], cwd=ROOT, stdout=log, check=True)
+    expected = ("before\n" if mode == "a" else "") + "first\ntext\nlast\n"
+    assert (tmp_path / "log").read_text() == (tmp_path / "other").read_text() == expected
+    assert names(tmp_path) == ["link", "log", "other"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_is_written_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE) as reader:
+        with open_atomic(tmp_path / "pipe") as out:
+            out.write(b"text")
+        assert reader.communicate()[0] == b"text"
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert names(tmp_path) == ["pipe"]

@@ -70,6 +70,8 @@ def _exit_code(error: Exception, arguments: Sequence[str]) -> int:
     if isinstance(error, OSError):
         return _fail(f"{error.filename or 'operating system'}: {error.strerror or error}", 1)
     if isinstance(error, AsrError):
+        for problem in getattr(error, "problems", ()):
+            click.echo(f"asr: {one_line(problem)}", err=True)
         return _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
     raise error
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ONE_RECORDING = ("srt", "vtt", "textgrid")
 
 
-@click.command(short_help="Align recordings with their texts.")
+@click.command(cls=options.Command, short_help="Align recordings with their texts.")
 @click.argument("audio", required=False, type=click.Path(path_type=Path))
 @click.argument("text_file", required=False, type=options.TEXT, metavar="[TEXT]")
 @options.model_or_default
@@ -37,7 +37,7 @@ _ONE_RECORDING = ("srt", "vtt", "textgrid")
 @click.option(
     "--out",
     "-o",
-    type=options.Output(path_type=Path),
+    type=options.Output(allow_dash=True, path_type=Path),
     help="Output file, or output folder with --manifest and --format srt, vtt or textgrid.  [default: stdout]",
 )
 @click.option(
@@ -126,7 +126,8 @@ def _output(out: Path | None) -> "Iterator[Callable[[str], object]]":
     if out is None:
         yield lambda text: click.echo(text, nl=False)
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if not options.is_stdout(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     with open_atomic(out) as file:
         yield lambda text: file.write(text.encode("utf-8"))
 

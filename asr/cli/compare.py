@@ -6,16 +6,18 @@ import click
 
 from asr.cli import options
 from asr.cli.outputs import equivalents, facts, json_file, normaliser, report_file, terminal_width, worst
-from asr.cli.score import allow_missing, hypothesis_format, reference_format
+from asr.cli.score import allow_missing, hypothesis_column, hypothesis_format, reference_column, reference_format
 
 
-@click.command(short_help="Compare systems and test whether one is better.")
+@click.command(cls=options.Command, short_help="Compare systems and test whether one is better.")
 @click.argument("references", type=options.FILE)
 @click.argument("systems", type=options.FILE, nargs=-1, required=True, metavar="A B [C]...")
 @normaliser("none")
 @equivalents
 @reference_format
 @hypothesis_format
+@reference_column
+@hypothesis_column
 @allow_missing
 @json_file
 @report_file
@@ -27,6 +29,8 @@ def compare(
     equivalents: Path | None,
     reference_format: str,
     hypothesis_format: str,
+    reference_column: str,
+    hypothesis_column: str,
     allow_missing: bool,
     json_file: Path | None,
     report_file: Path | None,
@@ -49,18 +53,26 @@ def compare(
     names = _names(systems)
     options.check_outputs(json_file, report_file)
     for path in (json_file, report_file):
-        if path:
+        if path and not options.is_stdout(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-    reference_rows = transcripts.read(references, reference_format)
+    given = transcripts.read(references, transcripts.Choice(reference_format, reference_column))
+    choice = transcripts.Choice(hypothesis_format, hypothesis_column)
     results, sources = {}, {}
+    formats: list[str] = []
     for name, path in zip(names, systems, strict=True):
-        rows, outside = transcripts.read_hypotheses(path, reference_rows, hypothesis_format)
-        matched = match(reference_rows, rows, str(path), allow_missing)
+        recognised, outside = transcripts.read_hypotheses(path, given.rows, choice)
+        matched = match(given.rows, recognised.rows, str(path), allow_missing)
         results[name] = score_pairs(matched.pairs, normaliser, equivalents)
+        formats.append(f"{name}: {recognised.described}")
         counts = {"missing": len(matched.missing), "extra": len(matched.extra), "outside": outside}
         sources[name] = {"hypotheses": str(path), **counts}
-    body = document.comparison(results, facts(references=references, equivalents=equivalents), sources)
-    click.echo(text.comparison(body, text.TextOptions(worst=worst, width=terminal_width())))
+    settings = facts(references=references, equivalents=equivalents) | {
+        "reference format": given.described,
+        "hypothesis format": "; ".join(formats),
+    }
+    to_stdout = any(map(options.is_stdout, (json_file, report_file)))
+    body = document.comparison(results, settings, sources)
+    click.echo(text.comparison(body, text.TextOptions(worst=worst, width=terminal_width())), err=to_stdout)
     if json_file:
         document.write(json_file, body)
     if report_file:

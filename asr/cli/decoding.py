@@ -15,6 +15,7 @@ from asr.cli.progress import Display
 if TYPE_CHECKING:
     from asr.decoding.decoder import DecoderSettings, LanguageModels
     from asr.recognition import Recognizer
+    from asr.text import Alphabet
 
 # Nats for each occurrence of a hotword without a weight of its own.
 HOTWORD_WEIGHT = 8.0
@@ -68,7 +69,10 @@ class DecodingOptions:
             return recognizer, "greedy"
         normaliser = recognizer.settings.text.normaliser
         models = open_models(
-            settings, display, {normalise(phrase, normaliser): weight for phrase, weight in self.hotwords}
+            settings,
+            display,
+            recognizer.settings.alphabet,
+            {normalise(phrase, normaliser): weight for phrase, weight in self.hotwords},
         )
         if self.known_words and not models.has_word_ngrams:
             raise click.UsageError("--known-words needs an n-gram model of words: --lm FILE")
@@ -117,13 +121,26 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def open_models(settings: "DecoderSettings", display: Display, hotwords: Mapping[str, float] = {}) -> "LanguageModels":
-    """Open the language models that the settings name; show a message if a compact form of one is written."""
-    from asr.decoding import decoder
+def open_models(
+    settings: "DecoderSettings", display: Display, alphabet: "Alphabet", hotwords: Mapping[str, float] = {}
+) -> "LanguageModels":
+    """Open the language models that the settings name.
 
-    return decoder.open_models(
+    Show a message if a compact form of one is written, and a warning if the alphabet cannot spell many of its words.
+    """
+    from asr.decoding import decoder
+    from asr.decoding.greedy import DecodingError
+
+    models = decoder.open_models(
         settings, hotwords, lambda path: display.say(f"writing {path}, a form of the language model that loads faster")
     )
+    try:
+        warning = models.check_spelling(alphabet)
+    except DecodingError as error:
+        raise DecodingError(f"{settings.lm}: {error}") from error
+    if warning:
+        display.say(f"{settings.lm}: {warning}", always=True)
+    return models
 
 
 def compile_search(display: Display) -> None:

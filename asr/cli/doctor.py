@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-@click.command(short_help="Check manifests for problems that would harm training.")
+@click.command(cls=options.Command, short_help="Check manifests for problems that would harm training.")
 @click.argument("manifests", nargs=-1, required=True, type=options.FILE, metavar="MANIFEST...")
 @click.option("--model", "-m", type=options.MODEL, help="Check against this model's settings.")
 @click.option("--recipe", "-r", type=options.FILE, help="Check against this recipe's settings.")

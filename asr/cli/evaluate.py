@@ -10,7 +10,7 @@ from asr.cli.outputs import Outputs, equivalents, facts, normaliser, outputs
 from asr.cli.progress import Display
 
 
-@click.command(short_help="Score a model on a manifest: WER, CER and SER.")
+@click.command(cls=options.Command, short_help="Score a model on a manifest: WER, CER and SER.")
 @click.argument("manifest", type=options.FILE)
 @options.model_or_default
 @normaliser(None, "  [default: that of the model's training text]")

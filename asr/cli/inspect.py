@@ -26,7 +26,7 @@ def _description(name: str) -> str:
     return "layer norm"
 
 
-@click.command(short_help="Print the settings, card and parameters of a model file.")
+@click.command(cls=options.Command, short_help="Print the settings, card and parameters of a model file.")
 @click.argument("model", type=options.MODEL)
 def inspect(model: Path) -> int:
     """Print the settings, card and parameters (with their shapes) of a MODEL file."""

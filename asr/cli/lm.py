@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asr.lm import Perplexity, TextSource
 
 
-@click.group()
+@click.group(cls=options.Group)
 def lm() -> None:
     """Train and mix language models, and measure their perplexity."""
 
@@ -96,7 +96,7 @@ def mix(
     from asr.lm.ngram.mixing import mix as interpolate
     from asr.lm.ngram.prune import prune
 
-    if not out.name.endswith(NGRAM_SUFFIXES):
+    if not out.name.endswith(NGRAM_SUFFIXES) and not options.is_stdout(out):
         raise click.UsageError(f"--out {out}: the name must end with {' or '.join(NGRAM_SUFFIXES)}")
     options.check_outputs(out)
     if len(models) > 1 and (weights is None) == (dev is None):

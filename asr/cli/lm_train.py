@@ -34,7 +34,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-@click.command(short_help="Train a language model from text.")
+@click.command(cls=options.Command, short_help="Train a language model from text.")
 @click.argument("texts", nargs=-1, required=True, type=options.TEXT, metavar="TEXT...")
 @click.option("--out", "-o", required=True, type=options.OUTPUT, help="Model file to write.")
 @click.option("--kind", type=click.Choice(["ngram", "rnn"]), default="ngram", show_default=True, help="Kind of model.")
@@ -107,8 +107,9 @@ def train(context: click.Context, /, texts: tuple[Path, ...], out: Path, kind: s
         click.echo("--least is now --min-count", err=True)
         values["min_count"] = least
     settings = _text_settings(values, by_characters=kind == "rnn" or values["unit"] == "character")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(out.parent, os.W_OK):
+    if not options.is_stdout(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(out.parent, os.W_OK) and not options.is_stdout(out):
         raise click.UsageError(f"--out {out}: the folder is not writable")
     with Display(quiet) as display:
         return (_train_ngram if kind == "ngram" else _train_rnn)(display, texts, out, settings, values)
@@ -122,7 +123,7 @@ def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str
     for name in _KIND_OPTIONS[other].split():
         if is_given(name):
             raise click.UsageError(f"--{name.replace('_', '-')} needs --kind {other}")
-    if not out.name.endswith(_SUFFIXES[kind]):
+    if not out.name.endswith(_SUFFIXES[kind]) and not (kind == "ngram" and options.is_stdout(out)):
         raise click.UsageError(f"--out {out}: the name of an {kind} model must end with {' or '.join(_SUFFIXES[kind])}")
     unit = context.params["unit"] or ("word" if kind == "ngram" else "character")
     if unit != "word" and (is_given("min_count") or is_given("least")):

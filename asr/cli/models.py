@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from asr.recognition.named_models import Bundle
 
 
-class _Models(click.Group):
+class _Models(options.Group):
     """A group in which any word that is not a command is the name of a model."""
 
     def resolve_command(
@@ -75,7 +75,7 @@ def _from_file(bundle: "Bundle") -> tuple[str, str, str]:
     return repr(contents.settings.text.alphabet), hours, wer
 
 
-@click.command("card", hidden=True)
+@click.command("card", cls=options.Command, hidden=True)
 @click.argument("name")
 def _card(name: str) -> int:
     """Print the card of the model NAME."""

@@ -23,11 +23,48 @@ def stdin() -> BinaryIO:
     return sys.stdin.buffer
 
 
+class Command(click.Command):
+    """A command whose options are given once, unless they are lists."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments. Raises UsageError for an option that is given twice."""
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            for option in order:
+                if isinstance(option, click.Option) and not option.multiple and order.count(option) > 1:
+                    name = max(option.opts, key=len)
+                    raise click.UsageError(f"{name} is given {order.count(option)} times; give it once", ctx)
+        return super().parse_args(ctx, args)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
+# The standard output under a name that functions which write files know.
+STDOUT = Path("/dev/stdout")
+
+
 class Output(click.Path):
-    """A file or folder to write."""
+    """A file or folder to write; for a file, - is the standard output."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if self.allow_dash and str(value) == "-":
+            return STDOUT
+        return super().convert(value, param, ctx)
 
 
-OUTPUT = Output(dir_okay=False, path_type=Path)
+OUTPUT = Output(dir_okay=False, allow_dash=True, path_type=Path)
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Return whether a path names the standard output."""
+    from asr.files import open_descriptor
+
+    return path is not None and open_descriptor(path) == 1
 
 
 class Model(click.ParamType[Path]):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from asr.cli.options import FILE, OUTPUT, Decorator, check_outputs
+from asr.cli.options import FILE, OUTPUT, Decorator, check_outputs, is_stdout
 from asr.cli.progress import Display
 from asr.version import __version__
 
@@ -73,7 +73,8 @@ class Outputs:
             raise click.UsageError("--audio puts the audio into the page of --report; give --report too")
         self.check()
         for path in self._files:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not is_stdout(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
 
     def check(self, read: Iterable[str] = ()) -> None:
         """Raise UsageError if a file of `read`, or one that the command reads, would be written over."""
@@ -82,6 +83,10 @@ class Outputs:
     @property
     def _files(self) -> list[Path]:
         return [path for path in (self.json_file, self.report_file, self.pra, self.dtl) if path]
+
+    @property
+    def _to_stdout(self) -> bool:
+        return any(map(is_stdout, self._files))
 
     def print_report(
         self,
@@ -95,7 +100,8 @@ class Outputs:
 
         options = text.TextOptions(self.show, self.worst, self.verbose, terminal_width())
         settings = {name: value for name, value in facts.items() if name not in text.HIDDEN_FACTS}
-        click.echo(text.evaluation(result, settings, notes, options, default_normaliser))
+        # Not between the lines of a file that is written to the standard output.
+        click.echo(text.evaluation(result, settings, notes, options, default_normaliser), err=self._to_stdout)
 
     def encode_audio(self, utterances: Sequence["Utterance"], quiet: bool = False) -> dict[str, str]:
         """Return the audio of utterances by id as data URIs; nothing without --audio. Raises AudioError."""
@@ -126,7 +132,7 @@ class Outputs:
         if self.report_file:
             write_text(self.report_file, page.evaluation(body, audio))
             size = f" ({self.report_file.stat().st_size / 1e6:.1f} MB with the audio)" if audio else ""
-            click.echo(f"\nReport: {self.report_file}{size}")
+            click.echo(f"\nReport: {self.report_file}{size}", err=self._to_stdout)
         if self.pra:
             write_text(self.pra, sclite.pra(result.score))
         if self.dtl:

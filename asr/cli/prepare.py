@@ -14,12 +14,14 @@ from asr.cli.progress import Display
 
 if TYPE_CHECKING:
     from asr.corpora.manifest import Utterance
+    from asr.corpora.rows import OnSkip
     from asr.corpora.synthesis import Synthesizer
 
+_SKIP = click.option("--skip-bad", is_flag=True, help="Leave out what cannot be used, and list it.")
 _OUT = click.option("--out", "-o", type=options.FOLDER, required=True, help="Folder for the manifests.")
 
 
-@click.group()
+@click.group(cls=options.Group)
 def prepare() -> None:
     """Write manifests (JSON Lines files of recordings and their texts) for corpora and your own recordings."""
 
@@ -39,6 +41,17 @@ def _summarise(path: Path, rows: "Sequence[Utterance]") -> None:
     click.echo(f"{path}: {len(rows)} utterances, {hours:.2f} hours, {speakers} speakers")
 
 
+def _on_skip(display: Display, skip: bool) -> "OnSkip | None":
+    """Return a function that lists what is left out, or None if nothing may be."""
+
+    def on_skip(problems: Sequence[str]) -> None:
+        for problem in problems:
+            display.say(f"left out: {problem}", always=True)
+        display.say(f"{len(problems)} left out", always=True)
+
+    return on_skip if skip else None
+
+
 def _files(display: Display) -> Callable[[int, int], None]:
     return lambda done, total: display.update("read", done, total, "files")
 
@@ -48,8 +61,9 @@ def _files(display: Display) -> Callable[[int, int], None]:
 @click.argument("subsets", nargs=-1, required=True)
 @_OUT
 @click.option("--download", is_flag=True, help="Download missing subsets from OpenSLR.")
+@_SKIP
 @options.quiet
-def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool, quiet: bool) -> int:
+def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool, skip_bad: bool, quiet: bool) -> int:
     """Write OUT/SUBSET.jsonl for each SUBSET that is in ROOT, of LibriSpeech or a corpus with the same layout."""
     from asr.corpora import librispeech as corpus
     from asr.corpora.download import download_librispeech
@@ -62,7 +76,7 @@ def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool,
         for subset in subsets:
             if download:
                 download_librispeech(subset, root, show_megabytes)
-            rows = corpus.read(root, subset, _files(display))
+            rows = corpus.read(root, subset, _files(display), _on_skip(display, skip_bad))
             display.close()
             _write(out, subset, rows)
     return 0
@@ -71,13 +85,14 @@ def librispeech(root: Path, subsets: tuple[str, ...], out: Path, download: bool,
 @prepare.command(short_help="Write manifests for CMU AN4.")
 @click.argument("root", type=options.FOLDER)
 @_OUT
+@_SKIP
 @options.quiet
-def an4(root: Path, out: Path, quiet: bool) -> int:
+def an4(root: Path, out: Path, skip_bad: bool, quiet: bool) -> int:
     """Write OUT/train.jsonl, dev.jsonl (speakers held out from train) and test.jsonl for the CMU AN4 corpus in ROOT."""
     from asr.corpora import an4 as corpus
 
     with Display(quiet) as display:
-        sets = corpus.read(root, _files(display))
+        sets = corpus.read(root, _files(display), _on_skip(display, skip_bad))
     for name, rows in sets.items():
         _write(out, name, rows)
     return 0
@@ -86,8 +101,9 @@ def an4(root: Path, out: Path, quiet: bool) -> int:
 @prepare.command(short_help="Write manifests for a corpus, whose layout is guessed.")
 @click.argument("root", type=click.Path(path_type=Path))
 @_OUT
+@_SKIP
 @options.quiet
-def corpus(root: Path, out: Path, quiet: bool) -> int:
+def corpus(root: Path, out: Path, skip_bad: bool, quiet: bool) -> int:
     """Write OUT/SET.jsonl for each set of the corpus in the folder ROOT, and say which layout was found.
 
     The layouts are those of Common Voice, LJSpeech, Kaldi, Lhotse, TED-LIUM, VoxForge, MLS, FLEURS, Hugging Face audio
@@ -96,7 +112,7 @@ def corpus(root: Path, out: Path, quiet: bool) -> int:
     from asr.corpora import layouts
 
     with Display(quiet) as display:
-        found = layouts.read(root, _files(display))
+        found = layouts.read(root, _files(display), _on_skip(display, skip_bad))
     click.echo(f"{root}: layout of {found.layout}")
     for name, rows in found.sets.items():
         _write(out, name, rows)
@@ -106,15 +122,19 @@ def corpus(root: Path, out: Path, quiet: bool) -> int:
 @prepare.command(short_help="Write a manifest from a table or a folder of recordings.")
 @click.argument("file", type=click.Path(path_type=Path))
 @_OUT
+@_SKIP
 @options.quiet
-def table(file: Path, out: Path, quiet: bool) -> int:
+def table(file: Path, out: Path, skip_bad: bool, quiet: bool) -> int:
     """Write OUT/NAME.jsonl from FILE: a CSV or TSV of sound files and texts, or a folder of sound files
     and .txt files.
     """
     from asr.corpora import table as corpus
 
     with Display(quiet) as display:
-        rows = corpus.read(file, _files(display))
+        rows = corpus.read(file, _files(display), _on_skip(display, skip_bad))
+        unused = corpus.unused_columns(file)
+        if unused:
+            display.say(f"{file}: columns that are not used: {', '.join(unused)}", always=True)
     _write(out, file.resolve().name if file.is_dir() else file.stem, rows)
     return 0
 

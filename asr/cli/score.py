@@ -17,6 +17,12 @@ reference_format: options.Decorator = click.option(
 hypothesis_format: options.Decorator = click.option(
     "--hypothesis-format", type=_FORMAT, default="auto", show_default=True, help="Format of the hypotheses."
 )
+reference_column: options.Decorator = click.option(
+    "--reference-column", default="", metavar="NAME", help="Column or key of the text of REFERENCES.  [default: found]"
+)
+hypothesis_column: options.Decorator = click.option(
+    "--hypothesis-column", default="", metavar="NAME", help="Column or key of the hypotheses.  [default: found]"
+)
 allow_missing: options.Decorator = click.option(
     "--allow-missing",
     is_flag=True,
@@ -24,13 +30,15 @@ allow_missing: options.Decorator = click.option(
 )
 
 
-@click.command(short_help="Score any system's output against references: WER, CER and SER.")
+@click.command(cls=options.Command, short_help="Score any system's output against references: WER, CER and SER.")
 @click.argument("references", type=options.FILE)
 @click.argument("hypotheses", type=options.FILE)
 @normaliser("none")
 @equivalents
 @reference_format
 @hypothesis_format
+@reference_column
+@hypothesis_column
 @allow_missing
 @outputs
 def score(
@@ -40,6 +48,8 @@ def score(
     equivalents: Path | None,
     reference_format: str,
     hypothesis_format: str,
+    reference_column: str,
+    hypothesis_column: str,
     allow_missing: bool,
     outputs: Outputs,
 ) -> int:
@@ -59,18 +69,21 @@ def score(
     except manifest.CorpusError as error:
         raise click.UsageError(f"--audio needs a manifest as REFERENCES, which lists the audio; {error}") from error
     outputs.check(utterance.audio for utterance in utterances)
-    reference_rows = transcripts.read(references, reference_format)
-    rows, outside = transcripts.read_hypotheses(hypotheses, reference_rows, hypothesis_format)
-    matched = match(reference_rows, rows, str(hypotheses), allow_missing)
+    given = transcripts.read(references, transcripts.Choice(reference_format, reference_column))
+    choice = transcripts.Choice(hypothesis_format, hypothesis_column)
+    recognised, outside = transcripts.read_hypotheses(hypotheses, given.rows, choice)
+    matched = match(given.rows, recognised.rows, str(hypotheses), allow_missing)
     missing, extra = matched.missing, matched.extra
     result = score_pairs(matched.pairs, normaliser, equivalents)
-    notes = {}
+    notes = {"reference format": given.described, "hypothesis format": recognised.described}
     if missing:
         notes["missing"] = f"{len(missing)}, counted as deletions: {list_ids(missing)}"
     if extra:
         notes["extra"] = f"{len(extra)} without a reference, ignored: {list_ids(extra)}"
     if outside:
-        notes["outside"] = f"{outside} words outside the segments, ignored"
+        notes["outside"] = (
+            f"{outside} {'word' if outside == 1 else 'words'} outside the segments, counted as insertions"
+        )
     settings = facts(references=references, hypotheses=hypotheses, equivalents=equivalents)
     outputs.print_report(result, settings, notes)
     return outputs.write(result, settings | notes, hypotheses.name, audio=outputs.encode_audio(utterances))

@@ -17,17 +17,34 @@ if TYPE_CHECKING:
     from asr.training.events import Event, OnEvent
 
 
-@click.command(short_help="Train a model from a recipe, or resume a run.")
+@click.command(cls=options.Command, short_help="Train a model from a recipe, or resume a run.")
 @click.argument("recipe", type=options.FILE)
-@click.option("--train", "train_manifest", type=options.FILE, required=True, help="The manifest to train on.")
 @click.option(
-    "--dev", "dev_manifest", type=options.FILE, required=True, help="The manifest on which the best epoch is selected."
+    "--train",
+    "train_manifests",
+    type=options.FILE,
+    required=True,
+    multiple=True,
+    help="The manifest to train on. May be repeated.",
+)
+@click.option(
+    "--dev",
+    "dev_manifests",
+    type=options.FILE,
+    required=True,
+    multiple=True,
+    help="The manifest on which the best epoch is selected. May be repeated.",
 )
 @click.option(
     "--out", "-o", type=options.FOLDER, required=True, help="The folder of the run: models, log and training page."
 )
 @click.option("--epochs", type=int, metavar="N", help="Short for --set training.epochs=N.")
 @click.option("--seed", type=int, metavar="N", help="Short for --set training.seed=N.")
+@click.option(
+    "--metric",
+    type=click.Choice(["auto", "wer", "cer"]),
+    help="Short for --set training.metric=…, by which epochs are compared.",
+)
 @options.device
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
 @click.option("--resume", is_flag=True, help="Resume the run in OUT; fail if there is none.")
@@ -39,20 +56,29 @@ if TYPE_CHECKING:
     type=options.MODEL,
     help="Start from the weights, alphabet, features and architecture of this model.",
 )
+@click.option(
+    "--cache",
+    type=options.FOLDER,
+    help="Folder for the features.  [default: that of each manifest]",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave out recordings that cannot be read, and list them.")
 @options.quiet
 def train(
     recipe: Path,
-    train_manifest: Path,
-    dev_manifest: Path,
+    train_manifests: tuple[Path, ...],
+    dev_manifests: tuple[Path, ...],
     out: Path,
     epochs: int | None,
     seed: int | None,
+    metric: str | None,
     device: str | None,
     settings: tuple[str, ...],
     resume: bool,
     override: bool,
     overwrite: bool,
     start: Path | None,
+    cache: Path | None,
+    skip_bad: bool,
     quiet: bool,
 ) -> int:
     """Train a model from RECIPE, a TOML file. Write best.safetensors, last.safetensors, train.jsonl and training.html
@@ -69,8 +95,9 @@ def train(
     from asr import compute, config
     from asr.training.recipe import Recipe
 
-    shortcuts = {"epochs": epochs, "seed": seed, "device": device}
+    shortcuts = {"epochs": epochs, "seed": seed, "metric": metric, "device": device}
     changes = [f"training.{name}={value}" for name, value in shortcuts.items() if value is not None]
+    _refuse_repeated([*settings, *changes])
     chosen = config.read(recipe, Recipe, [*settings, *changes])
     from asr import training
 
@@ -83,18 +110,28 @@ def train(
             _show(display, event)
             write(event)
 
-        run = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start)
-        result = training.train(chosen, train_manifest, dev_manifest, out, run)
+        run = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start, cache, skip_bad)
+        result = training.train(chosen, train_manifests, dev_manifests, out, run)
     if not is_main:
         return 0
     if result.finished:
         which = f"epoch {result.epoch}" if result.epoch else "the average of several epochs"
-        click.echo(f"best model: {result.model} ({which}, dev WER {100 * result.dev_wer:.2f} %)")
+        click.echo(f"best model: {result.model} ({which}, dev {result.metric.upper()} {100 * result.dev_wer:.2f} %)")
     else:
+        if not result.saved:
+            click.echo("stopped before training began; nothing is saved")
+            return 0
         best = f"the best model so far is {result.model}" if result.model else "no epoch is finished"
         command = shlex.join(["asr", *sys.argv[1:]])
         click.echo(f"stopped and saved; {best}. Resume the run with the same command:\n  {command}")
     return 0
+
+
+def _refuse_repeated(settings: list[str]) -> None:
+    names = [setting.partition("=")[0].strip() for setting in settings]
+    for name in names:
+        if names.count(name) > 1:
+            raise click.UsageError(f"{name} is set {names.count(name)} times; set it once")
 
 
 @contextmanager
@@ -133,7 +170,8 @@ def _show(display: Display, event: "Event") -> None:
             display.close()
             display.say(
                 f"epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.3f}, dev loss {event.dev_loss:.3f}, "
-                f"dev WER {100 * event.dev_wer:.2f} %{' (best)' if event.best else ''}, {event.seconds:.1f} s"
+                f"dev {event.metric.upper()} {100 * event.error:.2f} %{' (best)' if event.best else ''}, "
+                f"{event.seconds:.1f} s"
             )
         case events.Note(message):
             display.say(message, always=True)

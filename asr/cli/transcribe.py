@@ -45,7 +45,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
         return tuple(dict.fromkeys(names))
 
 
-@click.command(short_help="Transcribe audio files.")
+@click.command(cls=options.Command, short_help="Transcribe audio files.")
 @click.argument("files", nargs=-1, type=click.Path(readable=False), metavar="FILE...")
 @click.option("--list", "listing", type=options.TEXT, help="A file with one path per line; - is standard input.")
 @options.model_or_default

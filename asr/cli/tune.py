@@ -1,6 +1,6 @@
 """asr tune: find a decoder's settings on a dev set."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asr.decoding.tuning import DevSet, TuningResult
 
 
-@click.command(short_help="Find decoder settings on a dev set.")
+@click.command(cls=options.Command, short_help="Find decoder settings on a dev set.")
 @click.argument("manifest", type=options.FILE)
 @options.model
 @click.option("--lm", type=options.FILE, help="A language model: .arpa, .arpa.gz, or a model from asr lm train.")
@@ -58,14 +58,15 @@ def tune(
         raise click.UsageError("a named model cannot be changed; give --out FILE, without --into-model")
     out = out or model.with_name("decoder.toml")
     utterances = manifests.read(manifest)
-    options.check_outputs(out, out.with_suffix(".html"), read=[utterance.audio for utterance in utterances])
-    out.parent.mkdir(parents=True, exist_ok=True)
+    options.check_outputs(*_files(out), read=[utterance.audio for utterance in utterances])
+    for path in _files(out):
+        path.parent.mkdir(parents=True, exist_ok=True)
     recognizer = recognition.load(model, device or "cpu")
     base = decoder.DecoderSettings(
         lm=str(lm or ""), rescorer=str(rescorer or ""), weights=LmSettings(lexicon_only=lexicon_only)
     )
     with Display(quiet) as display:
-        models = open_models(base, display)
+        models = open_models(base, display, recognizer.settings.alphabet)
         dev = evaluation.tuning_set(
             recognizer, utterances, lambda done, total: display.update("transcribe", done / 60, total / 60, "minutes")
         )
@@ -79,11 +80,17 @@ def tune(
             lambda trial: display.update("tune", next(numbers), total, "settings"),
         )
     write_text(out, decoder.to_toml(result.settings, out.parent))
-    write_text(out.with_suffix(".html"), page.render(result, dev, {"manifest": str(manifest), "model": str(model)}))
+    if not options.is_stdout(out):
+        write_text(out.with_suffix(".html"), page.render(result, dev, {"manifest": str(manifest), "model": str(model)}))
     if into_model:
         _write_card(model, result.settings)
-    click.echo(_summary(result, dev, out))
+    click.echo(_summary(result, dev, out), err=options.is_stdout(out))
     return 0
+
+
+def _files(out: Path) -> list[Path]:
+    """Return the files to write: the settings and the page, or nothing but the settings to the standard output."""
+    return [out] if options.is_stdout(out) else [out, out.with_suffix(".html")]
 
 
 def _summary(result: "TuningResult", dev: "DevSet", out: Path) -> str:
@@ -93,15 +100,17 @@ def _summary(result: "TuningResult", dev: "DevSet", out: Path) -> str:
     )
     if result.settings.greedy:
         return f"greedy    {greedy}\nNo setting makes fewer errors than greedy decoding; {out} contains greedy = true."
+    from asr.reports.formats import interval
+
     rate = result.improvement()
     return "\n".join(
         [
             f"greedy    {greedy}",
             f"tuned     {best}",
-            f"better by {100 * rate.value:.2f} points (95 % interval {100 * rate.low:.2f} to {100 * rate.high:.2f}) on "
+            f"better by {100 * rate.value:.2f} points (95 % interval {interval(asdict(rate))}) on "
             "the tuning set itself; evaluate on another set",
             f"settings  {describe(result.settings)}, temperature {result.settings.temperature:g}",
-            f"written   {out}, {out.with_suffix('.html')}",
+            f"written   {', '.join(map(str, _files(out)))}",
         ]
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asr.corpora.manifest import CorpusError, Utterance
-from asr.corpora.rows import Progress, Row, lines, utterances
+from asr.corpora.rows import OnSkip, Progress, Row, lines, utterances
 
 # AN4 has no development set. A tenth of the training list is enough to select between epochs.
 DEV_UTTERANCES = 100
@@ -23,16 +23,18 @@ _FILLERS = {"<s>", "</s>", "<sil>"}
 _LINE = re.compile(r"(?P<words>.*?)\s*\((?P<id>[^()\s]+)\)")
 
 
-def read(root: str | Path, on_progress: Progress | None = None) -> dict[str, list[Utterance]]:
+def read(
+    root: str | Path, on_progress: Progress | None = None, on_skip: OnSkip | None = None
+) -> dict[str, list[Utterance]]:
     """Read AN4 as `train`, `dev` and `test`, each in the order of its ids, the words in upper case.
 
     `root` is an4/ or the folder that holds it. `dev` is whole speakers of the training list: in the order of the
     SHA-256 of their names, as many as have DEV_UTTERANCES. `on_progress` is called with the number of sound files
-    read and of all. Raises CorpusError.
+    read and of all; `on_skip` as in `utterances`. Raises CorpusError.
     """
     folder = _locate(Path(root))
     train, test = list(_rows(folder, "train")), list(_rows(folder, "test"))
-    all_utterances = utterances([*train, *test], "remove one of them", on_progress)
+    all_utterances = utterances([*train, *test], "remove one of them", on_progress, on_skip)
     test_ids = {row.id for row in test}
     dev_speakers = _dev_speakers(Counter(row.speaker for row in train), folder)
     sets: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}

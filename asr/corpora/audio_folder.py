@@ -5,6 +5,7 @@ train/metadata.jsonl    {"file_name": "a.wav", "transcription": "…"}
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from asr.corpora import table
@@ -30,7 +31,7 @@ def matches(root: Path) -> bool:
     return bool(_files(root))
 
 
-def sets(root: Path) -> dict[str, list[Row]]:
+def sets(root: Path) -> dict[str, Sequence[Row | CorpusError]]:
     """Return the rows of each folder with metadata. Raises CorpusError."""
     files = _files(root).items()
     return {name: table.rows(path) if path.suffix == ".csv" else _rows(path) for name, path in files}

@@ -1,6 +1,6 @@
 """A corpus in one of the layouts that are known -> its sets of utterances; the layout is guessed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from asr.corpora import (
     voxforge,
 )
 from asr.corpora.manifest import CorpusError, Utterance
-from asr.corpora.rows import Progress, Row, utterances
+from asr.corpora.rows import OnSkip, Progress, Row, utterances
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Corpus:
 class _Layout:
     name: str
     matches: Callable[[Path], bool]
-    sets: Callable[[Path], dict[str, list[Row]]]
+    sets: Callable[[Path], Mapping[str, Sequence[Row | CorpusError]]]
 
 
 # The first that matches is taken.
@@ -50,10 +50,11 @@ _LAYOUTS = (
 )
 
 
-def read(root: str | Path, on_progress: Progress | None = None) -> Corpus:
+def read(root: str | Path, on_progress: Progress | None = None, on_skip: OnSkip | None = None) -> Corpus:
     """Read a corpus from its folder, or a NeMo manifest, in the order of the ids of each set.
 
-    `on_progress` is called with the number of sound files read and of all of a set. Raises CorpusError.
+    `on_progress` is called with the number of sound files read and of all of a set; `on_skip`
+    as in `utterances`. Raises CorpusError.
     """
     root = Path(root)
     if not root.exists():
@@ -67,7 +68,9 @@ def read(root: str | Path, on_progress: Progress | None = None) -> Corpus:
             f"{root}: none of the layouts {names}; asr prepare table reads tables and folders of recordings and texts, "
             "asr prepare librispeech and an4 these corpora"
         )
-    sets = {name: utterances(rows, "remove one of them", on_progress) for name, rows in layout.sets(root).items()}
+    sets = {
+        name: utterances(rows, "remove one of them", on_progress, on_skip) for name, rows in layout.sets(root).items()
+    }
     for name, rows in sets.items():
         if not rows:
             raise CorpusError(f"{root}: no utterances in {name} ({layout.name})")

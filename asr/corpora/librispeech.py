@@ -9,24 +9,27 @@ from pathlib import Path
 
 from asr.corpora.download import ARCHIVES
 from asr.corpora.manifest import CorpusError, Utterance
-from asr.corpora.rows import Progress, Row, lines, utterances
+from asr.corpora.rows import OnSkip, Progress, Row, lines, utterances
 
 # The distribution is FLAC; of several files with one id the first of these is taken.
 _AUDIO = (".flac", ".wav", ".opus", ".ogg", ".mp3")
 _TRANSCRIPT = ".trans.txt"
 
 
-def read(root: str | Path, subset: str, on_progress: Progress | None = None) -> list[Utterance]:
+def read(
+    root: str | Path, subset: str, on_progress: Progress | None = None, on_skip: OnSkip | None = None
+) -> list[Utterance]:
     """Read one subset, in the order of its ids.
 
     `root` is LibriSpeech/ or the folder that holds it; `subset` is any folder there that has the layout, official or
-    not. `on_progress` is called with the number of sound files read and of all. Raises CorpusError.
+    not. `on_progress` is called with the number of sound files read and of all; `on_skip` as in `utterances`. Raises
+    CorpusError.
     """
     folder = _locate(Path(root), subset)
     rows = [row for chapter in _chapters(folder) for row in _rows(chapter)]
     if not rows:
         raise CorpusError(f"{folder}: no <speaker>/<chapter>/*{_TRANSCRIPT} in it; is it a LibriSpeech subset?")
-    return utterances(rows, "remove one of them", on_progress)
+    return utterances(rows, "remove one of them", on_progress, on_skip)
 
 
 def _locate(root: Path, subset: str) -> Path:

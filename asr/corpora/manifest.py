@@ -24,6 +24,18 @@ class CorpusError(AsrError):
     """A corpus or manifest that cannot be read or fetched; the message names the file, row and value."""
 
 
+class BadRowsError(CorpusError):
+    """Rows that cannot be used; `problems` has a message for each of several, which names file, row and value."""
+
+    def __init__(self, problems: Sequence[str], total: int) -> None:
+        several = (
+            f"{len(problems)} of {total} utterances cannot be used (the first: {problems[0]}); correct them, or leave "
+            "them out with --skip-bad"
+        )
+        super().__init__(several if len(problems) > 1 else problems[0])
+        self.problems = tuple(problems) if len(problems) > 1 else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Utterance:
     """A recording or a segment of one: `duration` and `offset` in seconds, `audio` an absolute path."""

@@ -2,25 +2,24 @@
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from asr.audio import AudioError, info
-from asr.corpora.manifest import CorpusError, Utterance
+from asr.corpora.manifest import BadRowsError, CorpusError, Utterance
 from asr.files import JsonLineError, parse_json_object, utf8_lines
 
 Progress = Callable[[int, int], None]
+OnSkip = Callable[[Sequence[str]], None]
 # Opening a file waits for the disk or the network, not for the processor; soundfile releases the interpreter lock.
 _THREADS = 16
 _FILES_PER_JOB = 32
 # Seconds by which a segment may exceed its file: rounding in a table, or the estimated length of an MP3.
 _TOLERANCE = 0.1
 _LONGEST_LINE = 1 << 24
-# Missing files that a message names.
-_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +79,42 @@ def field(row: dict[str, Any], key: str, kind: type, source: str, default: Any =
     return value
 
 
-def utterances(rows: Iterable[Row], remedy: str, on_progress: Progress | None = None) -> list[Utterance]:
+def utterances(
+    rows: Iterable[Row | CorpusError],
+    remedy: str,
+    on_progress: Progress | None = None,
+    on_skip: OnSkip | None = None,
+) -> list[Utterance]:
     """Return the utterances of the rows in the order of their ids.
 
-    `on_progress` is called with the number of sound files read and of all. Raises CorpusError for a repeated id, with
-    `remedy` in the message, a segment that exceeds its file, and a file that is missing, empty or not audio.
+    A row that could not be read is its error. `on_progress` is called with the number of sound files read and of all.
+    Raises BadRowsError for repeated ids, with `remedy` in the message, segments that exceed their files, and files that
+    are missing, empty or not audio. With `on_skip` these rows are left out, and it is called with the messages.
     """
     by_id: dict[str, Row] = {}
+    problems: list[str] = []
     for row in rows:
-        if row.id in by_id:
-            raise CorpusError(f"{row.source}: id {row.id!r} is already in {by_id[row.id].source}; {remedy}")
-        by_id[row.id] = row
+        if isinstance(row, CorpusError):
+            problems.append(str(row))
+        elif row.id in by_id:
+            problems.append(f"{row.source}: id {row.id!r} is already in {by_id[row.id].source}; {remedy}")
+        else:
+            by_id[row.id] = row
     lengths = _lengths({row.audio: row.source for row in by_id.values()}, on_progress)
-    return [
-        Utterance(row.id, row.audio, _duration(row, lengths[row.audio]), row.text, row.speaker, row.offset)
-        for _, row in sorted(by_id.items())
-    ]
+    usable = []
+    for _, row in sorted(by_id.items()):
+        try:
+            length = lengths[row.audio]
+            if isinstance(length, str):
+                raise CorpusError(f"{row.source}: {length}")
+            usable.append(Utterance(row.id, row.audio, _duration(row, length), row.text, row.speaker, row.offset))
+        except CorpusError as error:
+            problems.append(str(error))
+    if problems and (on_skip is None or not usable):
+        raise BadRowsError(problems, len(usable) + len(problems))
+    if problems and on_skip:
+        on_skip(problems)
+    return usable
 
 
 def _duration(row: Row, length: float) -> float:
@@ -112,24 +131,22 @@ def _duration(row: Row, length: float) -> float:
     return min(row.duration, rest)
 
 
-def _lengths(sources: dict[str, str], on_progress: Progress | None) -> dict[str, float]:
-    """Return the length of each sound file in seconds; `sources` maps its path to the row that names it."""
-    lengths: dict[str, float] = {}
+def _lengths(sources: dict[str, str], on_progress: Progress | None) -> dict[str, float | str]:
+    """Return the length of each sound file in seconds, or what is wrong with it.
+
+    `sources` maps its path to the row that names it.
+    """
+    lengths: dict[str, float | str] = {}
     paths = list(sources)
     jobs = [paths[start : start + _FILES_PER_JOB] for start in range(0, len(paths), _FILES_PER_JOB)]
 
-    missing: list[str] = []
-
-    def measure(job: list[str]) -> dict[str, float]:
-        measured = {}
+    def measure(job: list[str]) -> dict[str, float | str]:
+        measured: dict[str, float | str] = {}
         for path in job:
             try:
                 measured[path] = info(path).duration
             except AudioError as error:
-                if not Path(path).exists():
-                    missing.append(path)
-                    continue
-                raise CorpusError(f"{sources[path]}: {error}") from None
+                measured[path] = str(error)
         return measured
 
     pool = ThreadPoolExecutor(_THREADS)
@@ -140,9 +157,4 @@ def _lengths(sources: dict[str, str], on_progress: Progress | None) -> dict[str,
                 on_progress(len(lengths), len(paths))
     finally:
         pool.shutdown(cancel_futures=True)
-    if missing:
-        first = f"{sources[missing[0]]}: {missing[0]}: no such file"
-        others = "".join(f"\n  {path}" for path in missing[1:_LISTED])
-        more = f"\n  and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
-        raise CorpusError(first + (f"; {len(missing)} files are missing, also{others}{more}" if others else ""))
     return lengths

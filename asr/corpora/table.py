@@ -14,15 +14,19 @@ from pathlib import Path
 
 from asr.audio import SUFFIXES
 from asr.corpora.manifest import CorpusError, Utterance
-from asr.corpora.rows import Progress, Row, lines, utterances
+from asr.corpora.rows import OnSkip, Progress, Row, lines, utterances
 from asr.errors import AsrError
 from asr.files import TableError, decode_utf8, read_cells
 
-# The names that a column may have; the first that is in the header is taken.
+# The names that a column may have.
 _COLUMNS = {
-    "audio": ("audio", "path", "file", "wav", "filename", "file_name"),
+    "audio": ("audio", "audio_filepath", "path", "file", "wav", "filename", "file_name"),
     "text": ("text", "sentence", "transcript", "transcription"),
-    **{name: (name,) for name in ("id", "speaker", "offset", "duration")},
+    "id": ("id", "utterance_id", "utt_id"),
+    "speaker": ("speaker", "speaker_id"),
+    "offset": ("offset", "start", "start_time"),
+    "end": ("end", "end_time"),
+    "duration": ("duration",),
 }
 
 
@@ -34,13 +38,14 @@ class _Layout:
     first_row: int
 
 
-def read(path: str | Path, on_progress: Progress | None = None) -> list[Utterance]:
+def read(path: str | Path, on_progress: Progress | None = None, on_skip: OnSkip | None = None) -> list[Utterance]:
     """Read a table, or a folder in which each sound file has its text beside it as NAME.txt, in the order of the ids.
 
-    Columns: audio (relative to the table's folder) and text; optional id, speaker, offset and duration (seconds).
+    Columns: audio (relative to the table's folder) and text; optional id, speaker, offset or start, and duration or end
+    (seconds).
     Without an id column the id is the path without its suffix, with `offset` in milliseconds at its end if there is
-    such a column. `on_progress` is called with the number of sound files read and of all. Raises CorpusError naming
-    file and row.
+    such a column. `on_progress` is called with the number of sound files read and of all; `on_skip` as in `utterances`.
+    Raises CorpusError naming file and row.
     """
     path = Path(path)
     if not path.exists():
@@ -49,15 +54,28 @@ def read(path: str | Path, on_progress: Progress | None = None) -> list[Utteranc
     if not found:
         raise CorpusError(f"{path}: no {'sound files' if path.is_dir() else 'rows'} in it")
     remedy = "rename one of the files" if path.is_dir() else "remove one, or give each its own id in a column id"
-    return utterances(found, remedy, on_progress)
+    return utterances(found, remedy, on_progress, on_skip)
 
 
-def rows(path: Path) -> list[Row]:
+def rows(path: Path) -> list[Row | CorpusError]:
     """Return the rows of a table, whose sound files need not exist. Raises CorpusError."""
     return list(_table_rows(path))
 
 
-def _folder_rows(folder: Path) -> Iterator[Row]:
+def unused_columns(path: str | Path) -> list[str]:
+    """Return the columns of a table that are not read."""
+    path = Path(path)
+    if path.is_dir():
+        return []
+    text = _decode(path)
+    layout = _layout(path, text)
+    if layout is None or layout.first_row == 1:
+        return []
+    _, header = next(read_cells(path, text, layout.delimiter))
+    return [name for index, name in enumerate(header) if index not in layout.columns.values() and name]
+
+
+def _folder_rows(folder: Path) -> Iterator[Row | CorpusError]:
     folder = folder.resolve()
     for parent, folders, names in os.walk(folder, followlinks=True):
         here = Path(parent).resolve()
@@ -72,13 +90,15 @@ def _folder_rows(folder: Path) -> Iterator[Row]:
         texts = {file.stem: file for file in files if file.suffix.lower() == ".txt"}
         for sound in sounds:
             if sound.stem not in texts:
-                raise CorpusError(f"{sound}: no {sound.stem}.txt beside it; write its text there")
+                yield CorpusError(f"{sound}: no {sound.stem}.txt beside it; write its text there")
+                continue
             text = " ".join(line for _, line in lines(texts[sound.stem]))
             if not text:
-                raise CorpusError(f"{texts[sound.stem]}: the file has no text; write the text there")
+                yield CorpusError(f"{texts[sound.stem]}: the file has no text; write the text there")
+                continue
             yield Row(path_id(sound, folder), str(sound), text, str(sound))
         for stem in sorted(texts.keys() - {sound.stem for sound in sounds}):
-            raise CorpusError(f"{texts[stem]}: no sound file {stem}.wav (.flac, .mp3, …) beside it; move it elsewhere")
+            yield CorpusError(f"{texts[stem]}: no sound file {stem}.wav (.flac, .mp3, …) beside it; move it elsewhere")
 
 
 def path_id(audio: Path, folder: Path) -> str:
@@ -102,12 +122,19 @@ def _columns(path: Path, number: int, header: list[str]) -> dict[str, int] | Non
     """Return the index of each column that the header names, None if audio or text is not among them."""
     names = [name.lower() for name in header]
     columns: dict[str, int] = {}
+    ambiguous: list[str] = []
     for column, synonyms in _COLUMNS.items():
-        name = next((name for name in synonyms if name in names), None)
-        if name is not None:
-            columns[column] = names.index(name)
+        present = [name for name in synonyms if name in names]
+        if present:
+            columns[column] = names.index(present[0])
+            ambiguous = ambiguous or (present[:2] if len(present) > 1 else [])
     if not {"audio", "text"} <= columns.keys():
         return None
+    if not ambiguous and {"end", "duration"} <= columns.keys():
+        ambiguous = ["end", "duration"]
+    if ambiguous:
+        first, second = map(repr, ambiguous)
+        raise CorpusError(f"{path}, row {number}: columns {first} and {second} mean the same; rename one of them")
     for index in columns.values():
         if names.count(names[index]) > 1:
             raise CorpusError(f"{path}, row {number}: two columns named {header[index]!r}; rename one")
@@ -139,7 +166,7 @@ def _layout(path: Path, text: str) -> _Layout | None:
     raise problem or CorpusError(f"{path}: no rows")
 
 
-def _table_rows(path: Path) -> Iterator[Row]:
+def _table_rows(path: Path) -> Iterator[Row | CorpusError]:
     text = _decode(path)
     layout = _layout(path, text)
     if layout is None:
@@ -150,7 +177,7 @@ def _table_rows(path: Path) -> Iterator[Row]:
             try:
                 yield _row(folder, layout, cells, f"{path}, row {number}")
             except ValueError as error:
-                raise CorpusError(f"{path}, row {number}: {error}") from None
+                yield CorpusError(f"{path}, row {number}: {error}")
 
 
 def _row(folder: Path, layout: _Layout, cells: list[str], source: str) -> Row:
@@ -169,6 +196,11 @@ def _row(folder: Path, layout: _Layout, cells: list[str], source: str) -> Row:
     if re.search(r"\s", id):
         raise ValueError(f"id {id!r} contains white space; write _ instead")
     duration = _seconds("duration", row.get("duration", ""))
+    end = _seconds("end", row.get("end", ""))
+    if end is not None:
+        duration = end - offset
+        if duration <= 0:
+            raise ValueError(f"end {end:g} s is not after start {offset:g} s")
     if duration == 0:
         raise ValueError("duration 0; leave it empty for the whole file")
     text = " ".join(row["text"].split())

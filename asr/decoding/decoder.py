@@ -70,6 +70,13 @@ class LanguageModels:
         """Return whether the language model has n-grams of words: the search is fast and words can be unknown."""
         return isinstance(self.lm, NgramModel) and not is_character_model(self.lm)
 
+    def check_spelling(self, alphabet: Alphabet) -> str:
+        """Return a warning if the alphabet cannot spell many words of the language model, "" otherwise.
+
+        Raises DecodingError if it can spell none.
+        """
+        return beam.check_spelling(self.lm, alphabet) if isinstance(self.lm, NgramModel) else ""
+
 
 NO_MODELS = LanguageModels()
 

@@ -12,6 +12,7 @@ import json
 import mmap
 import os
 import shutil
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ def open_caches(
     """Return the features of a manifest's utterances, one cache per copy; compute those that are missing.
 
     `on_progress` is called with the seconds of audio done and in total, and the bytes to be written. Raises AudioError
-    for a recording that cannot be read, and FeatureCacheError if the disk is too small.
+    for a recording that cannot be read, and FeatureCacheError if the disk is too small or the folder cannot be written.
     """
     # Masks need features before normalisation; `speech` sets the level of the energies, too.
     kind = "speech" if settings.normalisation == "speech" else "none"
@@ -106,13 +107,13 @@ def open_caches(
     seconds = {index: total / copies[index].speed for index in missing}
     size = round(sum(seconds.values()) / settings.hop * settings.dimension * _ITEM)
     if missing:
-        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder)
         _delete_stale(folder, manifest.stem, prefix)
         free = shutil.disk_usage(folder).free
         if size > free:
             raise FeatureCacheError(
                 f"{folder}: the features need {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
-                "put the manifest on a larger disk, or use fewer speeds or noise copies"
+                "choose a folder on a larger disk with --cache, or use fewer speeds or noise copies"
             )
     caches, before = [], 0.0
     for index, path in enumerate(paths):
@@ -126,6 +127,23 @@ def open_caches(
             before += seconds[index]
         caches.append(FeatureCache(path, settings.dimension))
     return caches
+
+
+def place_in(folder: Path, manifest: Path) -> Path:
+    """Return a manifest's path in a folder for the caches of several, which may have the same name."""
+    return folder / f"{manifest.stem}@{hashlib.sha256(os.fsencode(manifest.resolve())).hexdigest()[:8]}.jsonl"
+
+
+def check_writable(folder: Path) -> None:
+    """Create the folder of a cache. Raises FeatureCacheError if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FeatureCacheError(
+            f"{folder}: the features cannot be written there ({error.strerror or error}); choose a folder with --cache"
+        ) from error
 
 
 def _content(utterances: Sequence[Utterance]) -> str:

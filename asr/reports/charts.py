@@ -200,10 +200,10 @@ def _rate_point(plot: _Plot, x: float, width: float, title: str, rate: Mapping[s
     ]
     if rate["value"] > plot.ticks[-1]:
         return _tag("g", *parts, _text(x, _TOP + 12, f"↑ {100 * rate['value']:.0f}", text_anchor="middle"))
-    low, high = plot.y(rate["low"]), plot.y(rate["high"])
+    low, high = plot.y(formats.low(rate)), plot.y(formats.high(rate))
     whisker = f"M{x:.1f},{low:.1f}V{high:.1f}M{x - _CAP:.1f},{low:.1f}h{2 * _CAP}"
     # An interval that continues above the axis has no upper cap.
-    whisker += "" if rate["high"] > plot.ticks[-1] else f"M{x - _CAP:.1f},{high:.1f}h{2 * _CAP}"
+    whisker += "" if formats.high(rate) > plot.ticks[-1] else f"M{x - _CAP:.1f},{high:.1f}h{2 * _CAP}"
     value = _tag("circle", class_="value", cx=f"{x:.1f}", cy=f"{plot.y(rate['value']):.1f}", r=4)
     return _tag("g", *parts, _path("interval", whisker), value)
 
@@ -217,7 +217,7 @@ def rate_chart(
     rates = [group["wer"] for _, group in rated if group["words"] >= enough]
     # The wide interval of a few words would flatten all the others.
     highest = max([overall, *(rate["value"] for rate in rates)])
-    top = min(2 * highest, max([overall, *(rate["high"] for rate in rates)]))
+    top = min(2 * highest, max([overall, *map(formats.high, rates)]))
     plot = _Plot(linear_ticks([top], 5), _RATE_RIGHT, _RATE_FLOOR)
     width = (_RATE_RIGHT - _LEFT) / max(len(rated), 1)
     centres = [_LEFT + width * (index + 0.5) for index in range(len(rated))]
@@ -272,7 +272,7 @@ def interval_bar(rate: Mapping[str, float] | None, highest: float) -> Markup:
     """Return a rate and its interval for a table cell; cells with the same `highest` share a scale."""
     if rate is None or highest <= 0:
         return Markup()
-    low, value, high = (100 * min(rate[name] / highest, 1.0) for name in ("low", "value", "high"))
+    low, value, high = (100 * min(end / highest, 1.0) for end in (formats.low(rate), rate["value"], formats.high(rate)))
     mark = _tag("rect", class_="value", x=f"{max(value - 1, 0):.1f}", y=1, width=2, height=10)
     return _bar(_path("interval", f"M{low:.1f},6H{high:.1f}"), mark)
 
@@ -299,9 +299,9 @@ def difference_chart(pair: Mapping[str, Any], ticks: Sequence[float]) -> Markup:
     def x(value: float) -> float:
         return 20 + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (_WIDTH - 40)
 
-    low, value, high = (x(rate[name]) for name in ("low", "value", "high"))
+    low, value, high = x(formats.low(rate)), x(rate["value"]), x(formats.high(rate))
     title = f"{pair['first']} minus {pair['second']}: {formats.points(rate['value'])} points, "
-    title += f"95 % interval {formats.points(rate['low'])} to {formats.points(rate['high'])}"
+    title += f"95 % interval {formats.point_interval(rate)}"
     return _tag(
         "svg",
         _tag("title", title),

@@ -1,6 +1,7 @@
 """Pairs of texts -> scores -> the JSON document of SCHEMA.md, which programs and the HTML pages read."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -10,11 +11,13 @@ from typing import Any
 from asr.files import write_text
 from asr.scoring import Score, UtteranceScore
 from asr.scoring import score as score_texts
+from asr.scoring.alternatives import nearest_reference
 from asr.scoring.calibration import calibration
 from asr.scoring.comparison import LEVEL, Contrast, compare
 from asr.scoring.confusions import HarmfulWord, character_errors, harmful_words, word_errors
 from asr.scoring.counts import CORRECT, INSERTION, Edit
 from asr.scoring.groups import Group, by_duration, by_length, by_position, by_speaker, by_speaking_rate
+from asr.text.normalisers import Normaliser
 from asr.text.normalisers import normaliser as find_normaliser
 from asr.transcripts.matching import Pair
 
@@ -47,28 +50,42 @@ def score_pairs(pairs: Sequence[Pair], normaliser: str = RAW, equivalents: Path 
     normalise = find_normaliser(normaliser, equivalents)
     ids = [pair.id for pair in pairs]
     plain = find_normaliser(RAW)
-    given = [(plain(pair.reference), plain(pair.hypothesis)) for pair in pairs]
-    normalised = [(normalise(pair.reference), normalise(pair.hypothesis)) for pair in pairs]
+    given, normalised = ([_texts(pair, form) for pair in pairs] for form in (plain, normalise))
+    chosen = frozenset(pair.id for pair in pairs if pair.alternatives)
 
     def scores(texts: Sequence[tuple[str, str]]) -> Score:
-        return score_texts([reference for reference, _ in texts], [hypothesis for _, hypothesis in texts], ids)
+        return score_texts([reference for reference, _ in texts], [hypothesis for _, hypothesis in texts], ids, chosen)
 
     result = scores(normalised)
     return ScoredPairs(tuple(pairs), normaliser, result, result if given == normalised else scores(given))
 
 
+def _texts(pair: Pair, normalise: Normaliser) -> tuple[str, str]:
+    """Return the normalised reference, the nearest one if it has alternatives, and hypothesis."""
+    hypothesis = normalise(pair.hypothesis)
+    if not pair.alternatives:
+        return normalise(pair.reference), hypothesis
+    parts = [tuple(map(normalise, part)) for part in pair.alternatives]
+    return nearest_reference(parts, hypothesis), hypothesis
+
+
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, 6)
+        return None if math.isnan(value) else round(value, 6)
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def _known(rate: Document) -> Document:
+    """Return a rate with null for the bounds of an interval that cannot be given."""
+    return {name: None if math.isnan(value) else value for name, value in rate.items()}
+
+
 def _totals(score: Score) -> Document:
     # Rates are not rounded: at six decimals the error count of a large corpus could not be recovered.
-    rates = {name: asdict(getattr(score, name)) for name in ("wer", "cer", "ser")}
-    return rates | {name: getattr(score, name) for name in ("errors", *_COUNTS, *_CHARACTERS)}
+    rates = {name: _known(asdict(getattr(score, name))) for name in ("wer", "cer", "ser")}
+    return rates | {name: getattr(score, name) for name in ("errors", *_COUNTS, *_CHARACTERS, "segments")}
 
 
 def _scores(result: ScoredPairs) -> Document:

@@ -1,5 +1,6 @@
 """Number and text formats of the terminal report and the pages."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,30 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 
 def interval(rate: Mapping[str, float]) -> str:
-    """Return the bounds of a rate's interval in percent, without the unit."""
+    """Return the bounds of a rate's interval in percent, without the unit, or "none"."""
+    if not has_interval(rate):
+        return "none"
     return f"{100 * rate['low']:.2f} to {100 * rate['high']:.2f}"
+
+
+def has_interval(rate: Mapping[str, float | None]) -> bool:
+    """Return whether a rate has an interval; its bounds are null in a document, NaN in a Rate otherwise."""
+    return rate["low"] is not None and not math.isnan(rate["low"])
+
+
+def low(rate: Mapping[str, float]) -> float:
+    """Return the lower bound of a rate for a drawing: the rate itself if it has no interval."""
+    return rate["low"] if has_interval(rate) else rate["value"]
+
+
+def high(rate: Mapping[str, float]) -> float:
+    """Return the upper bound of a rate for a drawing: the rate itself if it has no interval."""
+    return rate["high"] if has_interval(rate) else rate["value"]
+
+
+def point_interval(rate: Mapping[str, float]) -> str:
+    """Return the bounds of the interval of a difference in percentage points, or "none"."""
+    return f"{points(rate['low'])} to {points(rate['high'])}" if has_interval(rate) else "none"
 
 
 def signed(value: float, form: str = ".2f") -> str:
@@ -63,16 +86,16 @@ def p_value(value: float) -> str:
 
 def bounds(group: Mapping[str, Any]) -> str:
     """Return the range of values of a group; `high` is excluded and None where the range is open."""
-    low, high = group["low"], group["high"]
-    return f"≥ {low:g}" if high is None else f"{low:g}–{high:g}"
+    start, end = group["low"], group["high"]
+    return f"≥ {start:g}" if end is None else f"{start:g}–{end:g}"
 
 
 def integer_bounds(group: Mapping[str, Any]) -> str:
     """Return the range of a group of integers, the last one included."""
-    low, high = group["low"], group["high"]
-    if high is None:
-        return f"≥ {low:g}"
-    return f"{low:g}" if high == low + 1 else f"{low:g}–{high - 1:g}"
+    start, end = group["low"], group["high"]
+    if end is None:
+        return f"≥ {start:g}"
+    return f"{start:g}" if end == start + 1 else f"{start:g}–{end - 1:g}"
 
 
 def shortened(text: str, limit: int = 60) -> str:

@@ -141,7 +141,7 @@ def evaluation(document: Document, sounds: Mapping[str, str] | None = None) -> s
 def comparison(document: Document) -> str:
     """Return the page of several systems' scores."""
     names = [system["name"] for system in document["systems"]]
-    bounds = [abs(pair["difference"][end]) for pair in document["pairs"] for end in ("low", "high")]
+    bounds = [abs(end(pair["difference"])) for pair in document["pairs"] for end in (formats.low, formats.high)]
     return render(
         "comparison.html.j2",
         document=document,

@@ -7,6 +7,7 @@ from typing import Literal
 from asr.reports import formats
 from asr.reports.document import Document, ScoredPairs, expanded
 from asr.scoring import Rate, UtteranceScore, worst
+from asr.scoring.blocks import BLOCK_WORDS
 from asr.scoring.confusions import word_errors
 from asr.scoring.counts import CORRECT, Edit
 from asr.scoring.groups import by_speaker
@@ -132,6 +133,7 @@ def evaluation(
             ("SER", rate(score.ser)),
             ("words", f"{formats.counted(score.errors, 'error')} in {formats.counted(score.words, 'word')}: {kinds}"),
             ("utterances", f"{score.sentence_errors:,} of {score.utterances:,} with errors"),
+            *_intervals(score.segments),
             *notes.items(),
             *([*_speakers(result), *_frequent_errors(result)] if verbose else []),
         ]
@@ -142,6 +144,11 @@ def evaluation(
         rows = worst(score, options.worst)
         lines += _utterances(rows, "Utterances with the most errors", options.width)
     return "\n".join(lines).translate(_UNPRINTABLE)
+
+
+def _intervals(segments: int) -> list[tuple[str, str]]:
+    """Return what the intervals of WER and CER are from, if not from the utterances."""
+    return [("intervals", f"from {segments:,} segments of about {BLOCK_WORDS} words")] if segments else []
 
 
 def _p(value: float) -> str:
@@ -187,10 +194,12 @@ def comparison(document: Document, options: TextOptions = TextOptions()) -> str:
                 "utterances",
                 f"{document['utterances']:,}, {formats.counted(document['words'], 'word')}",
             ),
+            *_intervals(max(system["segments"] for system in document["systems"])),
             *(
                 (
                     f"WER of {system['name']}",
-                    f"{rate(Rate(**system['wer']))}, as given {formats.percent(system['raw']['wer']['value'])}",
+                    f"{formats.percent(system['wer']['value'])}  (95 % interval {formats.interval(system['wer'])}), "
+                    f"as given {formats.percent(system['raw']['wer']['value'])}",
                 )
                 for system in document["systems"]
             ),

@@ -1,5 +1,6 @@
 """Rates with a 95 % interval: the percentile bootstrap over utterances of Bisani and Ney (2004), section 2."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ class ScoringError(AsrError):
 
 @dataclass(frozen=True)
 class Rate:
-    """An error rate as a fraction, with its 95 % interval."""
+    """An error rate as a fraction, with its 95 % interval; `low` and `high` are NaN where none can be given."""
 
     value: float
     low: float
@@ -52,6 +53,8 @@ def resample(counts: Counts, resamples: int = RESAMPLES, seed: int = SEED) -> Co
 def resampled_rates(errors: Counts, totals: Counts, resamples: int, seed: int) -> tuple[Rate, NDArray[np.float64]]:
     """Return the pooled rate of counts (utterances,) with its interval, and the rates of the samples with any total.
 
+    Fewer than two utterances with any total give no interval and no samples.
+
     Raises ScoringError if the totals are all 0.
     """
     total = int(totals.sum())
@@ -61,7 +64,10 @@ def resampled_rates(errors: Counts, totals: Counts, resamples: int, seed: int) -
     sums = resample(np.column_stack([errors, totals]), resamples, seed)
     sums = sums[sums[:, 1] > 0]
     rates: NDArray[np.float64] = sums[:, 0] / sums[:, 1]
-    low, high = np.percentile(rates, [2.5, 97.5]) if len(rates) else (value, value)
+    if np.count_nonzero(totals) < 2:
+        # One part does not show how parts differ.
+        return Rate(value, math.nan, math.nan), rates[:0]
+    low, high = np.percentile(rates, [2.5, 97.5])
     return Rate(value, float(low), float(high)), rates
 
 

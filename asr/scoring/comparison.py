@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from asr.scoring.blocks import FEW_UTTERANCES, blocks
 from asr.scoring.bootstrap import RESAMPLES, SEED, Counts, Rate, ScoringError, resampled_rates
 from asr.scoring.counts import INSERTION, Score, UtteranceScore
 
@@ -86,6 +87,8 @@ def paired_bootstrap(
     Raises ScoringError if there are no words.
     """
     difference, samples = resampled_rates(first - second, words, resamples, seed)
+    if not len(samples):
+        return Bootstrap(difference, 1.0)
     # The sample itself counts as one of the draws, so that p is never 0.
     tail = min(int((samples <= 0).sum()), int((samples >= 0).sum()))
     return Bootstrap(difference, min(1.0, 2 * (tail + 1) / (len(samples) + 1)))
@@ -99,6 +102,9 @@ def segments(first: UtteranceScore, second: UtteranceScore) -> list[tuple[int, i
     """
     if not first.errors and not second.errors:
         return []
+    if first.reference != second.reference:
+        # Each was compared with the nearest of several references: their positions differ.
+        return [(first.errors, second.errors)]
     # Errors of both systems in the order of the utterance: before a word, at the word, before the next word, …
     errors = np.zeros((2 * first.words + 1, 2), dtype=np.int64)
     for column, row in enumerate((first, second)):
@@ -155,23 +161,35 @@ def compare(systems: Mapping[str, Score], speakers: Sequence[str] = ()) -> tuple
     if len(systems) < 2:
         raise ScoringError("a comparison needs two systems")
     base, *names = systems
-    rows = [(row.id, row.reference) for row in systems[base].utterance_scores]
+    rows = _references(systems[base])
     for name in names:
-        if [(row.id, row.reference) for row in systems[name].utterance_scores] != rows:
+        if _references(systems[name]) != rows:
             raise ScoringError(f"{name} was scored on other utterances or references than {base}")
     pairs = list(combinations(systems.items(), 2))
     resamples = max(_RESAMPLES, _RESAMPLES_PER_PAIR * len(pairs))
-    words = systems[base].column("words")
-    bootstraps = [
-        paired_bootstrap(first.column("errors"), second.column("errors"), words, resamples)
-        for (_, first), (_, second) in pairs
-    ]
+    bootstraps = [_bootstrap(first, second, resamples) for (_, first), (_, second) in pairs]
     tests = [mapsswe(first, second) for (_, first), (_, second) in pairs]
     corrected = zip(holm([test.p for test in bootstraps]), holm([test.p for test in tests]), strict=True)
     return tuple(
         _contrast(pair, bootstrap, test, p_values, speakers)
         for pair, bootstrap, test, p_values in zip(pairs, bootstraps, tests, corrected, strict=True)
     )
+
+
+def _bootstrap(first: Score, second: Score, resamples: int) -> Bootstrap:
+    """Resample the utterances, or parts of them if there are few."""
+    if len(first.utterance_scores) >= FEW_UTTERANCES or any(row.chosen for row in first.utterance_scores):
+        errors = first.column("errors"), second.column("errors")
+        return paired_bootstrap(*errors, first.column("words"), resamples)
+    rows_of_both = zip(first.utterance_scores, second.utterance_scores, strict=True)
+    parts = [(blocks(one), blocks(two)) for one, two in rows_of_both]
+    rows = [(a.errors, b.errors, a.words) for pair in parts for a, b in zip(*pair, strict=True)]
+    one, two, words = np.array(rows, np.int64).T
+    return paired_bootstrap(one, two, words, resamples)
+
+
+def _references(score: Score) -> list[tuple[str, str | None]]:
+    return [(row.id, None if row.chosen else row.reference) for row in score.utterance_scores]
 
 
 def _contrast(
@@ -209,6 +227,10 @@ def _verdict(first: str, second: str, bootstrap: Bootstrap, p_values: tuple[floa
         round(100 * bound, 2) + 0.0
         for bound in (bootstrap.difference.value, bootstrap.difference.low, bootstrap.difference.high)
     )
+    if math.isnan(low):
+        ahead = second if value > 0 else first
+        difference = f"{ahead} is better by {abs(value):.2f} points" if value else "the same number of errors"
+        return f"{first} and {second}: {difference}; too little text for an interval and tests: not significant"
     if not bootstrap.difference.value:
         words = f"{first} and {second} have the same number of errors, 95 % interval of the difference"
         return f"{words} {low:.2f} to {high:.2f}: no significant difference"

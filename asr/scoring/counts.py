@@ -5,13 +5,14 @@ jiwer aligns and counts. All errors cost the same, as in the definition of the w
 is therefore sometimes higher, never lower. Rates are pooled: all errors of the corpus over all reference words.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jiwer
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
+from asr.scoring.blocks import Block, parts
 from asr.scoring.bootstrap import Counts, Rate, ScoringError, interval
 
 CORRECT, SUBSTITUTION, DELETION, INSERTION = "=", "S", "D", "I"
@@ -33,7 +34,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class UtteranceScore:
-    """The word and character errors of one utterance; `words` and `characters` are those of the reference."""
+    """The word and character errors of one utterance; `words` and `characters` are those of the reference.
+
+    `chosen`: the reference is one of several, the nearest to the hypothesis.
+    """
 
     id: str
     reference: str
@@ -46,6 +50,7 @@ class UtteranceScore:
     characters: int
     character_errors: int
     alignment: tuple[jiwer.AlignmentChunk, ...]
+    chosen: bool = False
 
     def edits(self, wrong_only: bool = False) -> Iterator[Edit]:
         """Yield the alignment word by word, or only the errors."""
@@ -80,7 +85,8 @@ class Score:
     """The errors and rates of a corpus; `utterance_scores` in the order given.
 
     `ser` is the sentence error rate: the fraction of utterances with a word error, of which there are
-    `sentence_errors`.
+    `sentence_errors`. `segments`: the parts of utterances from which the intervals of WER and CER are, where there are
+    few and long utterances; 0 where the utterances themselves are resampled.
     """
 
     wer: Rate
@@ -96,14 +102,22 @@ class Score:
     characters: int
     character_errors: int
     utterance_scores: tuple[UtteranceScore, ...]
+    segments: int = 0
 
     def column(self, name: str) -> Counts:
         """Return one count of each utterance."""
         return _column(self.utterance_scores, name)
 
 
-def score(references: Sequence[str], hypotheses: Sequence[str], ids: Sequence[str] | None = None) -> Score:
+def score(
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    ids: Sequence[str] | None = None,
+    chosen: Container[str] = (),
+) -> Score:
     """Score hypotheses against references in the same order; ids default to 1, 2, ….
+
+    `chosen`: the ids whose references were chosen among several, so that other systems may have others.
 
     All words of the hypothesis of an empty reference are insertions. Raises ScoringError if there are no utterances,
     their numbers differ or all references are empty.
@@ -115,19 +129,35 @@ def score(references: Sequence[str], hypotheses: Sequence[str], ids: Sequence[st
         raise ScoringError(f"{len(references)} references but {len(ids)} ids")
     if not references:
         raise ScoringError("no utterances to score")
-    rows = tuple(map(_score_utterance, ids, references, hypotheses))
+    rows = tuple(
+        _score_utterance(*texts, texts[0] in chosen) for texts in zip(ids, references, hypotheses, strict=True)
+    )
     names = ("words", "substitutions", "deletions", "insertions", "errors", "characters", "character_errors")
     columns = {name: _column(rows, name) for name in names}
     wrong = (columns["errors"] > 0).astype(np.int64)
+    segments = parts(rows)
     return Score(
-        wer=interval(columns["errors"], columns["words"]),
-        cer=interval(columns["character_errors"], columns["characters"]),
+        wer=_rate(columns["errors"], columns["words"], segments, "errors", "words"),
+        cer=_rate(columns["character_errors"], columns["characters"], segments, "character_errors", "characters"),
         ser=interval(wrong, np.ones_like(wrong)),
         utterances=len(rows),
         sentence_errors=int(wrong.sum()),
         utterance_scores=rows,
+        segments=len(segments or ()),
         **{name: int(column.sum()) for name, column in columns.items()},
     )
+
+
+def _rate(errors: Counts, totals: Counts, segments: Sequence[Block] | None, wrong: str, total: str) -> Rate:
+    """Return the rate of the utterances with the interval of the segments, if these are resampled in their place."""
+    if segments is None:
+        return interval(errors, totals)
+    columns = [np.array([getattr(part, name) for part in segments], np.int64) for name in (wrong, total)]
+    rate = interval(columns[0], columns[1])
+    value = int(errors.sum()) / int(totals.sum())
+    # A segment may have more character errors than the same part of the best alignment.
+    factor = value / rate.value if rate.value else 1.0
+    return Rate(value, rate.low * factor, rate.high * factor)
 
 
 def _column(rows: Sequence[UtteranceScore], name: str) -> Counts:
@@ -139,7 +169,7 @@ def _single_spaced(text: str) -> str:
     return " ".join(text.split())
 
 
-def _score_utterance(identity: str, reference: str, hypothesis: str) -> UtteranceScore:
+def _score_utterance(identity: str, reference: str, hypothesis: str, chosen: bool) -> UtteranceScore:
     texts = _single_spaced(reference), _single_spaced(hypothesis)
     words = jiwer.process_words(*texts)
     return UtteranceScore(
@@ -155,6 +185,7 @@ def _score_utterance(identity: str, reference: str, hypothesis: str) -> Utteranc
         # The distance of jiwer.process_characters, without its alignment.
         Levenshtein.distance(*texts),
         tuple(words.alignments[0]),
+        chosen,
     )
 
 

@@ -4,7 +4,8 @@
 `upper`        the form of this toolkit's models: upper case, letters, marks, digits and apostrophes
 `basic`        lower case without punctuation; hyphens separate words; apostrophes within words are kept
 `librispeech`  A to Z and apostrophes in upper case, without accents, numbers spelled out
-`english`      `basic` with numbers spelled out, contractions expanded and British spellings made American
+`english`      `basic` with numbers spelled out, contractions and titles expanded and British spellings made American,
+               without accents, fillers (um, uh) and what is in brackets
 """
 
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from asr.files import read_utf8
 from asr.text.alphabet import TextError
-from asr.text.numbers import remove_and, spell_numbers
+from asr.text.numbers import number_words, remove_and, spell_numbers
 
 Normaliser = Callable[[str], str]
 
@@ -29,7 +30,12 @@ _PLAIN = re.compile(r"[A-Z0-9']+(?: [A-Z0-9']+)*")
 # Letters without a Unicode decomposition.
 _LETTERS = {"Æ": "AE", "Œ": "OE", "Ø": "O", "Đ": "D", "Ð": "D", "Ł": "L", "Þ": "TH", "ẞ": "SS", "&": " AND "}
 _PLAIN_LETTERS = str.maketrans(_LETTERS)
+# Marks of what is no word: [laughter], <unk>, (coughs).
+_MARKS = re.compile(r"\[[^\[\]]*\]|<[^<>\s]*>|\([^()]*\)")
+_FILLERS = frozenset({"um", "uh", "uhm", "umm", "hmm", "hm", "mm", "mmm", "mhm"})
 _ENDINGS = (("n't", " not"), ("'re", " are"), ("'ll", " will"), ("'ve", " have"), ("'m", " am"), ("'d", " would"))
+# "ten o'clock a m" after the other steps.
+_SPOKEN_TIME = re.compile(r"(?:\bo'clock )?\b([ap]) m\b|\bo'clock ([ap])m\b")
 # After these words "'s" is "is" (or "has", which has the same form); after others it is a possessive.
 _IS = re.compile("(it|he|she|that|this|there|here|what|who|where|when|why|how|everything|nothing|something)'s")
 
@@ -59,8 +65,7 @@ def _basic(text: str) -> str:
 
 def _librispeech(text: str) -> str:
     text = _upper(spell_numbers(text).replace("&", " and ")).translate(_PLAIN_LETTERS)
-    text = "".join(char for char in unicodedata.normalize("NFD", text) if not unicodedata.combining(char))
-    return _strip_apostrophes(re.sub(r"[^A-Z']", " ", text).split())
+    return _strip_apostrophes(re.sub(r"[^A-Z']", " ", _without_accents(text)).split())
 
 
 def _expand(word: str) -> str:
@@ -75,11 +80,34 @@ def _expand(word: str) -> str:
 
 
 def _english(text: str) -> str:
-    words = _basic(spell_numbers(text).replace("&", " and ").replace("%", " percent ")).split()
+    text = _MARKS.sub(" ", text)
+    words = _without_accents(_basic(spell_numbers(text).replace("&", " and ").replace("%", " percent "))).split()
+    words = [word for word in words if word not in _FILLERS]
     # A possessive is spelled as the word itself.
     expanded = re.sub(r"'s\b", " 's", " ".join(map(_expand, words)))
     american = _table("spellings.txt")(expanded).replace(" 's", "'s")
-    return " ".join(remove_and(american.split()))
+    return _SPOKEN_TIME.sub(
+        lambda match: f"{match[1] or match[2]}m", " ".join(_number_phrases(remove_and(american.split())))
+    )
+
+
+def _number_phrases(words: list[str]) -> Iterator[str]:
+    """Yield the words with one form of phrases that stand with numbers.
+
+    "negative five" is "minus five", "two and a half" is "two and one half".
+    """
+    numbers = number_words()
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+        if word == "negative" and after in numbers:
+            yield "minus"
+        elif word == "a" and before == "and" and after == "half":
+            yield "one"
+        else:
+            yield word
+
+
+def _without_accents(text: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFD", text) if not unicodedata.combining(char))
 
 
 @lru_cache
@@ -118,9 +146,10 @@ def normalise(text: str, name: str = "upper") -> str:
 def _replacer(content: str, normaliser: Normaliser, name: str) -> Normaliser:
     """Return a function that replaces the spellings of a list in normalised text, whole words, the longest first.
 
-    A line of `content` is `spelling = replacement`, of one or more words, which are normalised too; # begins a
-    comment. `name` is for messages. Raises TextError for a line of another form or of which the normaliser leaves
-    nothing, two replacements of one spelling, and a circle of replacements.
+    A line of `content` is `spelling = replacement`, of one or more words, which are normalised too; without a
+    replacement the spelling is removed. # begins a comment. `name` is for messages. Raises TextError for a line of
+    another form or of which the normaliser leaves nothing, two replacements of one spelling, and a circle of
+    replacements.
     """
     replacements: dict[str, str] = {}
     for number, line in enumerate(content.splitlines(), 1):
@@ -128,10 +157,12 @@ def _replacer(content: str, normaliser: Normaliser, name: str) -> Normaliser:
         if not pair:
             continue
         sides = [side.strip() for side in pair.split("=")]
-        if len(sides) != 2 or not all(sides):
-            raise TextError(f"{name}, line {number}: {pair[:60]!r} is not of the form 'colour = color'")
+        if len(sides) != 2 or not sides[0]:
+            raise TextError(f"{name}, line {number}: {pair[:60]!r} is not of the form 'colour = color', nor 'uh ='")
         spelling, replacement = map(normaliser, sides)
-        if not spelling or not replacement:
+        if not spelling and not sides[1]:
+            continue  # the normaliser removes it too
+        if not spelling or (sides[1] and not replacement):
             raise TextError(f"{name}, line {number}: {sides[bool(spelling)]!r} is empty after normalisation")
         if replacements.get(spelling, replacement) != replacement:
             raise TextError(
@@ -163,7 +194,8 @@ def _replace(words: list[str], final: dict[str, str], longest: dict[str, int]) -
         for size in range(longest.get(words[index], 0), 0, -1):
             spelling = " ".join(words[index : index + size])
             if spelling in final:
-                yield final[spelling]
+                if final[spelling]:
+                    yield final[spelling]
                 index += size
                 break
         else:

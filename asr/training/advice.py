@@ -83,7 +83,7 @@ def _gradient_problems(rows: Sequence[Epoch]) -> dict[str, str]:
 
 def _overfitting(rows: Sequence[Epoch]) -> dict[str, str]:
     by_loss = min(rows, key=lambda row: (math.isnan(row.dev_loss), row.dev_loss))
-    by_wer = min(rows, key=lambda row: (math.isnan(row.dev_wer), row.dev_wer))
+    by_wer = min(rows, key=lambda row: (math.isnan(row.error), row.error))
     last = rows[-1]
     stale = last.epoch - max(by_loss.epoch, by_wer.epoch) >= _STALE_EPOCHS
     worse = last.train_loss < by_loss.train_loss and last.dev_loss >= _OVERFIT_FACTOR * by_loss.dev_loss

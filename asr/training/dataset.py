@@ -16,7 +16,7 @@ from asr.errors import AsrError
 from asr.features import Features, FeatureSettings, Statistics, batching
 from asr.features.augment import AugmentSettings, Masking
 from asr.features.batching import Batch
-from asr.features.cache import Copy, FeatureCache, open_caches
+from asr.features.cache import Copy, FeatureCache, open_caches, place_in
 from asr.features.distortion import Distortion, Excerpt
 from asr.features.normalisation import normalisation
 from asr.model import output_length
@@ -168,13 +168,15 @@ class DatasetSource:
     """The utterances of a manifest and the copies to use of them.
 
     `copies`: for each speed the clean copy, then the noisy ones; all speeds have equally many. `keep_all`: an utterance
-    that cannot be trained on stays as an item without tokens, so that a score counts every utterance.
+    that cannot be trained on stays as an item without tokens, so that a score counts every utterance. `cache`: the
+    folder of the features, if not beside the manifest.
     """
 
     utterances: Sequence[Utterance]
     manifest: Path
     copies: tuple[tuple[Copy, ...], ...] = ((Copy(),),)
     keep_all: bool = False
+    cache: Path | None = None
 
 
 def copies_of(settings: AugmentSettings, utterances: Sequence[Utterance]) -> tuple[tuple[Copy, ...], ...]:
@@ -270,8 +272,9 @@ def load(
     encoded = _encode(source.utterances, text, source.keep_all)
     complete = len(encoded.rows) == len(source.utterances)
     kept = source.utterances if complete else [source.utterances[row] for row in encoded.rows.tolist()]
+    place = place_in(source.cache, source.manifest) if source.cache else source.manifest
     flat = [copy for copies in source.copies for copy in copies]
-    caches = open_caches(kept, settings, source.manifest, flat, on_progress)
+    caches = open_caches(kept, settings, place, flat, on_progress)
     width = len(source.copies[0])
     by_speed = tuple(tuple(caches[start : start + width]) for start in range(0, len(caches), width))
     speeds = tuple(copies[0].speed for copies in source.copies)

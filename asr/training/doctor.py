@@ -13,6 +13,7 @@ from asr.model import output_length
 from asr.parallel import map_processes
 from asr.text import Alphabet, TextSettings
 from asr.text.normalisers import normalise
+from asr.training.characters import marks, suspicious_characters
 from asr.training.dataset import frames_needed
 
 # A clipped recording reaches full scale often; a normalised one may reach it once.
@@ -99,9 +100,27 @@ def diagnose(
                 on_progress(done, total)
         if len(unusable) == len(rows):
             findings.append(Finding("error", "nothing", name, "", "no row is usable for training"))
+    if check.text.alphabet == "auto":
+        # With another alphabet, such characters are reported as not in it.
+        name = next(iter(manifests))
+        findings += [
+            Finding("warning", kind, name, identity, message)
+            for kind, identity, message in suspicious_characters(first, check.text.normaliser)
+        ]
     findings += _between(manifests, check.text.normaliser)
     hours = {name: sum(row.duration for row in rows) / 3600 for name, rows in manifests.items()}
     return Diagnosis(tuple(findings), {name: len(rows) for name, rows in manifests.items()}, hours)
+
+
+def unreadable(rows: Sequence[Utterance], sample_rate: int) -> dict[str, str]:
+    """Return what is wrong with each recording that cannot be read, by the id of its utterance."""
+    jobs = ((row, sample_rate) for row in rows)
+    return {
+        row.id: message
+        for row, (problems, _) in zip(rows, map_processes(_audio, jobs, len(rows) < _IN_PROCESS), strict=True)
+        for _, kind, message in problems
+        if kind == "audio"
+    }
 
 
 def _audio(utterance: Utterance, sample_rate: int) -> tuple[list[Problem], int]:
@@ -131,7 +150,10 @@ def _audio(utterance: Utterance, sample_rate: int) -> tuple[list[Problem], int]:
 def _text(row: Utterance, alphabet: Alphabet, check: Check, samples: int) -> Iterator[Problem]:
     text = normalise(row.text, check.text.normaliser)
     if not text:
-        yield "warning", "empty", f"{row.text!r} is empty after normalisation"
+        problem = "there is no text" if not row.text else f"{row.text!r} is empty after normalisation"
+        yield "warning", "empty", problem
+    if found := marks(row):
+        yield "warning", "mark", f"{found[:60]} would be trained as spoken words; remove it from the text"
     if not _SHORTEST <= row.duration <= _LONGEST:
         yield "warning", "duration", f"{row.duration:.2f} s long; {_SHORTEST} to {_LONGEST} s are best for training"
     if text and not _SLOWEST <= len(text) / row.duration <= _FASTEST:
@@ -159,6 +181,7 @@ def _text(row: Utterance, alphabet: Alphabet, check: Check, samples: int) -> Ite
 def _between(manifests: Mapping[str, Sequence[Utterance]], normaliser: str) -> Iterator[Finding]:
     """Yield recordings that occur twice, and texts and speakers that several manifests share."""
     segments: dict[tuple[str, float], tuple[str, str]] = {}
+    earlier_recordings: dict[str, set[tuple[str, float]]] = {}
     texts: dict[str, set[str]] = {}
     speakers: dict[str, set[str]] = {}
     for name, rows in manifests.items():
@@ -167,6 +190,11 @@ def _between(manifests: Mapping[str, Sequence[Utterance]], normaliser: str) -> I
             if first != (name, row.id):
                 message = f"the same recording as {first[1]} of {first[0]}"
                 yield Finding("warning", "duplicate", name, row.id, message)
+        for earlier, recordings in earlier_recordings.items():
+            if recordings >= {(row.audio, row.offset) for row in rows}:
+                message = f"all its recordings are in {earlier}: results on it say nothing about other speech"
+                yield Finding("warning", "same", name, "", message)
+        earlier_recordings[name] = {(row.audio, row.offset) for row in rows}
         for earlier, seen in texts.items():
             for row in rows:
                 if len(row.text.split()) >= 5 and normalise(row.text, normaliser) in seen:

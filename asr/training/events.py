@@ -39,11 +39,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch is done; a row of train.jsonl. Losses in nats per character, WER as a fraction.
+    """An epoch is done; a row of train.jsonl. Losses in nats per character, WER and CER as fractions.
 
     `gradient_norm`: the median before clipping; `largest_norm`: the maximum. `blank_share`: the fraction of dev frames
     whose likeliest token is the blank. `infinite`: training utterances left out because their loss was infinite.
     `mask_strength`: the fraction of the recipe's masks in use. `data_wait`: as `Step.waiting`.
+    `metric`: "wer" or "cer", by which epochs are compared.
     """
 
     epoch: int
@@ -62,6 +63,13 @@ class Epoch:
     data_wait: float
     audio_hours: float
     samples: tuple[Sample, ...] = ()
+    dev_cer: float = 1.0
+    metric: str = "wer"
+
+    @property
+    def error(self) -> float:
+        """Return the rate by which epochs are compared."""
+        return self.dev_cer if self.metric == "cer" else self.dev_wer
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from asr.training.advice import advice
 from asr.training.dataset import Dataset, Variation
 from asr.training.events import Epoch, Note, OnEvent, Step
 from asr.training.page import render
-from asr.training.recipe import TrainingSettings
+from asr.training.recipe import AUTO, TrainingSettings
 from asr.training.resume import Progress
 from asr.training.step import Engine, StepBatches, TrainingError
 from asr.training.validation import validate
@@ -33,6 +33,8 @@ from asr.training.validation import validate
 # The models of the epochs that may be averaged.
 EPOCHS_FOLDER = "epochs"
 EPOCHS_PATTERN = f"{6 * '[0-9]'}.safetensors"
+# Characters of a word on average, above which words are not separated, as in Chinese, Japanese and Thai.
+_LONGEST_WORDS = 15
 _DIVERGED = "the last good model is kept; a lower training.learning_rate or training.clip may help"
 
 
@@ -55,6 +57,16 @@ class Run:
     def matrices(self) -> Matrices:
         """Return the matrices of the features, which the model file contains."""
         return mfcc.matrices(self.settings.features)
+
+    @cached_property
+    def metric(self) -> str:
+        """Return the rate by which epochs are compared: "wer", or "cer" if words are not separated."""
+        chosen = self.engine.recipe.training.metric
+        if chosen != AUTO:
+            return chosen
+        texts = [self.dev[index].text for index in range(len(self.dev))]
+        characters, words = sum(map(len, texts)), sum(len(text.split()) for text in texts)
+        return "cer" if characters > _LONGEST_WORDS * max(words, 1) else "wer"
 
     @property
     def longest(self) -> int:
@@ -102,7 +114,7 @@ def train_epochs(run: Run) -> bool:
         since = progress.epoch - best.epoch if best else 0
         out_of_patience = 0 < settings.patience <= since
         if out_of_patience:
-            run.note(f"stopped: no better dev WER for {since} epochs")
+            run.note(f"stopped: no better dev {run.metric.upper()} for {since} epochs")
         if out_of_patience or progress.epoch >= settings.epochs:
             progress.finished = True
             _average(run)
@@ -125,7 +137,7 @@ def _items(run: Run) -> tuple[NDArray[np.int64], Variation]:
     items = np.arange(len(run.train))
     if clean and 1.0 in run.train.speeds:
         items = np.flatnonzero(run.train.speed_indices == run.train.speeds.index(1.0))
-    strength = 0.0 if clean else recipe.mask_strength([row.dev_wer for row in progress.rows], progress.epoch - 1)
+    strength = 0.0 if clean else recipe.mask_strength([row.error for row in progress.rows], progress.epoch - 1)
     masking = Masking(recipe.augment, recipe.features, strength)
     noise_share = 0.0 if clean else recipe.augment.noise_share
     return items, Variation(masking, noise_share, (recipe.training.seed, progress.epoch))
@@ -199,14 +211,14 @@ def _finish_epoch(run: Run, start: float) -> None:
         result = validate(engine, run.dev, run.settings.alphabet, run.longest)
     except TrainingError as error:
         raise TrainingError(f"{error} after epoch {progress.epoch}; {_DIVERGED}") from error
-    wer = result.score.wer.value
+    wer, cer = result.score.wer.value, result.score.cer.value
     row = Epoch(
         epoch=progress.epoch,
         epochs=settings.epochs,
         train_loss=progress.loss / max(progress.characters, 1),
         dev_loss=result.loss,
         dev_wer=wer,
-        best=(wer, result.loss) < progress.lowest,
+        best=(cer if run.metric == "cer" else wer, result.loss) < progress.lowest,
         learning_rate=progress.learning_rate,
         gradient_norm=float(np.median(progress.norms)),
         largest_norm=max(progress.norms),
@@ -217,6 +229,8 @@ def _finish_epoch(run: Run, start: float) -> None:
         data_wait=progress.waiting / max(progress.seconds, 1e-9),
         audio_hours=progress.done / 3600,
         samples=result.samples,
+        dev_cer=cer,
+        metric=run.metric,
     )
     progress.rows.append(row)
     if engine.world.is_main:
@@ -247,13 +261,15 @@ def _average(run: Run) -> None:
     engine.model.load_state_dict(_average_weights(run.folder, epochs, engine))
     result = validate(engine, run.dev, run.settings.alphabet, run.longest)
     wer = result.score.wer.value
-    better = (wer, result.loss) < progress.lowest
+    error = result.score.cer.value if run.metric == "cer" else wer
+    better = (error, result.loss) < progress.lowest
     if better:
-        progress.averaged = (wer, result.loss)
+        progress.averaged = (error, result.loss)
         run.save_model(run.folder / "best.safetensors", averaged=epochs, dev_wer=wer)
     engine.model.load_state_dict(own)
     run.note(
-        f"the average of epochs {', '.join(map(str, epochs))}: dev loss {result.loss:.3f}, dev WER {100 * wer:.2f} %, "
+        f"the average of epochs {', '.join(map(str, epochs))}: dev loss {result.loss:.3f}, "
+        f"dev {run.metric.upper()} {100 * error:.2f} %, "
         + ("now the best model" if better else f"not better than epoch {best.epoch}, which stays the best model")
     )
 
@@ -261,12 +277,12 @@ def _average(run: Run) -> None:
 def epochs_to_average(rows: list[Epoch], settings: TrainingSettings) -> list[int]:
     """Return the epochs whose weights are averaged (Polyak and Juditsky, 1992), in order.
 
-    They are the last ones or those with the lowest dev WER.
+    They are the last ones or those with the lowest dev WER or CER.
     """
     if settings.average_of == "last":
         ranked = rows[::-1]
     else:
-        ranked = sorted(rows, key=lambda row: (row.dev_wer, row.dev_loss, row.epoch))
+        ranked = sorted(rows, key=lambda row: (row.error, row.dev_loss, row.epoch))
     return sorted(row.epoch for row in ranked[: settings.average])
 
 

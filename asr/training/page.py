@@ -10,8 +10,8 @@ from asr.reports.charts import LineChart
 from asr.training.events import Epoch
 
 _MAX_POINTS, _SAMPLE_EPOCHS = 1000, 5
-_NOT_IN_TABLE = ("epochs", "best", "samples")
-_PERCENT = ("dev_wer", "blank_share", "mask_strength", "data_wait")
+_NOT_IN_TABLE = ("epochs", "best", "samples", "metric")
+_PERCENT = ("dev_wer", "dev_cer", "blank_share", "mask_strength", "data_wait")
 
 
 def _spaced(count: int, limit: int) -> list[int]:
@@ -28,7 +28,7 @@ def _charts(rows: Sequence[Epoch]) -> list[str]:
     norms = {"median": line("gradient_norm"), "largest": line("largest_norm")}
     charts = (
         LineChart("Loss, nats per character", {"train": line("train_loss"), "dev": line("dev_loss")}),
-        LineChart("Dev WER, %", {"": line("dev_wer", 100)}, " %"),
+        LineChart(f"Dev {rows[-1].metric.upper()}, %", {"": line("error", 100)}, " %"),
         LineChart("Learning rate", {"": line("learning_rate")}),
         LineChart("Gradient norm before clipping, logarithmic", norms, logarithmic=True),
     )
@@ -38,13 +38,13 @@ def _charts(rows: Sequence[Epoch]) -> list[str]:
 def _facts(rows: Sequence[Epoch], running: bool) -> list[tuple[str, str, str]]:
     """Return the name, value and note of each fact at the top of the page."""
     last = rows[-1]
-    best = min(rows, key=lambda row: (math.isnan(row.dev_wer), row.dev_wer, row.dev_loss))
+    best = min(rows, key=lambda row: (math.isnan(row.error), row.error, row.dev_loss))
     seconds = [row.seconds for row in rows if math.isfinite(row.seconds)]
     hours = sum(row.audio_hours for row in rows if math.isfinite(row.audio_hours))
     speed = formats.number(hours * 3600 / sum(seconds)) if sum(seconds) > 0 else formats.NONE
     facts = [
         ("epoch", f"{last.epoch} of {last.epochs}", ""),
-        ("best dev WER", formats.percent(best.dev_wer), f"epoch {best.epoch}"),
+        (f"best dev {best.metric.upper()}", formats.percent(best.error), f"epoch {best.epoch}"),
         ("training audio", f"{hours:.1f} h", ""),
         ("elapsed, h:min", formats.clock(sum(seconds)), ""),
         ("speed, × real time", speed, ""),

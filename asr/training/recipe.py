@@ -32,7 +32,9 @@ class TrainingSettings:
     `checkpoint_minutes`: the interval between saves of the training state, which is also saved after every epoch; the
     last `checkpoints` of them are kept. `precision`: of matrix products; weights and loss are always float32. bfloat16
     needs CUDA or a CPU with bfloat16 instructions, float16 needs CUDA. `deterministic`: use only operations whose
-    results are reproducible, even if a GPU has faster ones.
+    results are reproducible, even if a GPU has faster ones. `metric`: the rate of the dev set by which epochs are
+    compared, for the best model, `patience` and the growth of the masks: "wer", "cer", or "auto": the CER if the words
+    of the language are not separated.
     """
 
     epochs: int = 30
@@ -54,6 +56,7 @@ class TrainingSettings:
     device: str = AUTO
     precision: str = "float32"
     deterministic: bool = False
+    metric: str = AUTO
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -76,6 +79,7 @@ class TrainingSettings:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)} is not 0 or more")
         check_choices(self, average_of=("best", "last"), device=("auto", "cpu", "cuda", "mps"), precision=PRECISIONS)
+        check_choices(self, metric=(AUTO, "wer", "cer"))
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,13 @@ class Recipe:
         hold = settings.hold * settings.epochs
         return settings.learning_rate * learning_rate_factor(progress, settings.epochs, settings.warmup_epochs, hold)
 
-    def mask_strength(self, dev_wers: Sequence[float], progress: float) -> float:
+    def mask_strength(self, dev_errors: Sequence[float], progress: float) -> float:
         """Return the fraction of the masks to use after `progress` epochs, fractions included.
 
-        dev_wers: of all finished epochs, as fractions. Masks grow from the first epoch whose dev WER is below 90 %,
+        dev_errors: WER or CER of all finished epochs, as fractions. Masks grow from the first one that is below 90 %,
         when the model no longer outputs only blanks.
         """
-        learning = next((epoch for epoch, wer in enumerate(dev_wers, 1) if wer < 0.9), None)
+        learning = next((epoch for epoch, error in enumerate(dev_errors, 1) if error < 0.9), None)
         start, growth = self.augment.mask_start, self.augment.mask_growth
         if learning is None:
             return start

@@ -24,7 +24,14 @@ FORMAT = "asr-training-state"
 FOLDER = "resume"
 PATTERN = f"{6 * '[0-9]'}-{8 * '[0-9]'}.safetensors"
 # Settings that may change when a run is resumed, because they do not affect the model.
-_FREE = ("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:")
+_FREE = (
+    *("recipe.name:", "recipe.training.device:"),
+    *("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:"),
+    # The batches per step are compared.
+    "recipe.training.accumulate:",
+    # Earlier states do not have it.
+    "recipe.training.metric:",
+)
 
 
 @dataclass
@@ -55,13 +62,13 @@ class Progress:
 
     @property
     def best(self) -> Epoch | None:
-        """Return the epoch with the lowest dev WER; of several, the one with the lowest dev loss."""
-        return min(self.rows, key=lambda row: (row.dev_wer, row.dev_loss), default=None)
+        """Return the epoch with the lowest dev WER or CER; of several, the one with the lowest dev loss."""
+        return min(self.rows, key=lambda row: (row.error, row.dev_loss), default=None)
 
     @property
     def lowest(self) -> tuple[float, float]:
-        """Return the dev WER and loss of the best model, whether of an epoch or an average."""
-        scores = [(row.dev_wer, row.dev_loss) for row in self.rows] + ([self.averaged] if self.averaged else [])
+        """Return the dev WER or CER and the loss of the best model, whether of an epoch or an average."""
+        scores = [(row.error, row.dev_loss) for row in self.rows] + ([self.averaged] if self.averaged else [])
         return min(scores, default=(math.inf, math.inf))
 
     def begin_epoch(self, epoch: int) -> None:
@@ -164,4 +171,7 @@ def restore(state: State, engine: Engine) -> None:
         if state.scaler and engine.scaler.is_enabled():
             engine.scaler.load_state_dict(state.scaler)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise TrainingError(f"{state.path}: the state of another model: {str(error).splitlines()[0]}") from error
+        raise TrainingError(
+            f"{state.path}: its weights do not fit a model of other settings of [model], [features] or the alphabet; "
+            "take these changes back, or start a new run with --overwrite"
+        ) from error

@@ -2,7 +2,7 @@
 
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,12 +23,16 @@ from asr.text import TextError
 from asr.training import batch_size, dataset, distributed, resume
 from asr.training.dataset import Dataset, DatasetSource
 from asr.training.distributed import World
+from asr.training.doctor import unreadable
 from asr.training.events import Note, OnEvent, Preparing
 from asr.training.loop import EPOCHS_FOLDER, EPOCHS_PATTERN, Run, train_epochs
 from asr.training.recipe import Recipe
 from asr.training.resume import Progress, State
 from asr.training.step import Engine, TrainingError
 from asr.version import __version__
+
+Paths = tuple[Path, ...]
+Manifests = str | Path | Sequence[str | Path]
 
 log = logging.getLogger(__name__)
 # Without a handler Python prints warnings to stderr.
@@ -48,7 +52,9 @@ class TrainOptions:
 
     `on_event`: called with each event; `should_stop`: called after each step, True saves and stops the run.
     `overwrite`: replace a run in the folder. `resume`: raise an error if there is none. `override`: resume although
-    settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape.
+    settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape. `cache`:
+    the folder of the features, in place of one beside each manifest. `skip_bad`: leave out recordings that cannot be
+    read, with a note for each.
     """
 
     on_event: OnEvent = lambda event: None
@@ -57,19 +63,24 @@ class TrainOptions:
     resume: bool = False
     override: bool = False
     start: Path | None = None
+    cache: Path | None = None
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The best model's file (None before the end of the first epoch), its epoch (0: an average) and its dev WER.
+    """The best model's file (None before the end of the first epoch), its epoch (0: an average) and its dev error.
 
-    `finished`: False if the run was stopped and can be resumed.
+    `dev_wer`: its WER, or the rate that `metric` names, "wer" or "cer", by which epochs are compared.
+    `finished`: False if the run was stopped and can be resumed. `saved`: False if it was stopped before training began.
     """
 
     model: Path | None
     epoch: int
     dev_wer: float
     finished: bool
+    saved: bool = True
+    metric: str = "wer"
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error
@@ -78,22 +89,22 @@ class _Stopped(Exception):  # noqa: N818 - not an error
 
 def train(
     recipe: Recipe,
-    train_manifest: str | Path,
-    dev_manifest: str | Path,
+    train_manifest: Manifests,
+    dev_manifest: Manifests,
     out: str | Path,
     options: TrainOptions = TrainOptions(),
 ) -> TrainResult:
-    """Train a model with the recipe, or resume the run in the folder `out`.
+    """Train a model with the recipe, or resume the run in the folder `out`. Several manifests are joined.
 
     Write best.safetensors, last.safetensors, train.jsonl (a row per epoch), training.html, and `resume`, the training
     state. The feature cache is in `.features` beside each manifest. Under torchrun the processes train together.
     Raises an AsrError that names what is wrong and where; everything that was saved stays.
     """
     out = Path(out)
-    paths = {"train": Path(train_manifest), "dev": Path(dev_manifest)}
+    paths = {"train": _paths(train_manifest), "dev": _paths(dev_manifest)}
     out.mkdir(parents=True, exist_ok=True)
     files.check_not_read(
-        [out / name for name in OUTPUTS], [*paths.values(), *([options.start] if options.start else [])]
+        [out / name for name in OUTPUTS], [*paths["train"], *paths["dev"], *([options.start] if options.start else [])]
     )
     with distributed.join_processes(choose_device(recipe.training.device)) as world:
         if not world.is_main:
@@ -104,28 +115,49 @@ def train(
             return _train(recipe, paths, out, options, world)
 
 
-def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: TrainOptions, world: World) -> TrainResult:
+def _paths(manifests: Manifests) -> tuple[Path, ...]:
+    """Return the paths of manifests. Raises TrainingError if one is given twice."""
+    paths = (manifests,) if isinstance(manifests, str | Path) else tuple(manifests)
+    resolved = [Path(path).resolve() for path in paths]
+    for path, target in zip(paths, resolved, strict=True):
+        if resolved.count(target) > 1:
+            raise TrainingError(f"{path} is given twice; give each manifest once")
+    return tuple(map(Path, paths))
+
+
+def _digest(paths: Paths) -> str:
+    digests = [files.sha256(path)[:16] for path in paths]
+    return "+".join(digests)
+
+
+def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOptions, world: World) -> TrainResult:
     state = _read_state(out, options)
     start = checkpoint.load(options.start) if options.start else None
     if start:
         recipe, changed = with_model_settings(recipe, start[1].settings)
         if changed and state is None:
             options.on_event(Note(f"as {options.start} was trained: {'; '.join(changed)}"))
-    rows = {name: manifest.read(path) for name, path in paths.items()}
+    rows = {name: manifest.join(several) for name, several in paths.items()}
     alphabet = dataset.alphabet_of(rows["train"], recipe.text)
     recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
-    identity = {"recipe": config.to_dict(recipe)} | {name: files.sha256(path)[:16] for name, path in paths.items()}
+    identity: dict[str, Any] = {"recipe": config.to_dict(recipe)} | {
+        name: _digest(several) for name, several in paths.items()
+    }
+    # A step has as many batches, however many processes share them.
+    identity["batches per step"] = world.size * recipe.training.accumulate
     if options.start:
         identity["from"] = files.sha256(options.start)[:16]
+    if state:
+        # Earlier states do not have it.
+        accumulate = state.identity["recipe"]["training"]["accumulate"]
+        state.identity.setdefault("batches per step", world.size * accumulate)
     changes = resume.changes(state, identity, options.override) if state else []
-    if not recipe.model.bidirectional and not recipe.features.streams:
-        options.on_event(Note(_NOT_STREAMING))
-    if emulates_bfloat16(world.device, autocast_dtype(world.device, recipe.training.precision)):
-        options.on_event(Note(_SLOW_BFLOAT16))
+    for message in _advice(recipe, identity, world):
+        options.on_event(Note(message))
     try:
         data = _load_all(paths, rows, recipe, world, options)
     except _Stopped:
-        return TrainResult(None, 0, 1.0, finished=False)
+        return TrainResult(None, 0, 1.0, finished=False, saved=False)
     if recipe.features.normalisation == "corpus" and not recipe.features.mean:
         recipe = replace(recipe, features=dataset.with_corpus_statistics(data["train"]))
         data = {name: replace(part, features=recipe.features) for name, part in data.items()}
@@ -157,12 +189,24 @@ def _train(recipe: Recipe, paths: dict[str, Path], out: Path, options: TrainOpti
     return _result(run, train_epochs(run))
 
 
+def _advice(recipe: Recipe, identity: dict[str, Any], world: World) -> list[str]:
+    """Return what is unusual about a run before it starts."""
+    messages = []
+    if identity["train"] == identity["dev"]:
+        messages.append("dev is the training set: the dev WER says nothing about other speech")
+    if not recipe.model.bidirectional and not recipe.features.streams:
+        messages.append(_NOT_STREAMING)
+    if emulates_bfloat16(world.device, autocast_dtype(world.device, recipe.training.precision)):
+        messages.append(_SLOW_BFLOAT16)
+    return messages
+
+
 def _result(run: Run, finished: bool) -> TrainResult:
     best, averaged = run.progress.best, run.progress.averaged
     if best is None:
         return TrainResult(None, 0, 1.0, finished)
     epoch = 0 if averaged and averaged == run.progress.lowest else best.epoch
-    return TrainResult(run.folder / "best.safetensors", epoch, run.progress.lowest[0], finished)
+    return TrainResult(run.folder / "best.safetensors", epoch, run.progress.lowest[0], finished, metric=run.metric)
 
 
 def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Recipe, list[str]]:
@@ -221,16 +265,17 @@ def _written(out: Path) -> list[tuple[Path, str]]:
 
 
 def _load_all(
-    paths: dict[str, Path], rows: dict[str, list[Utterance]], recipe: Recipe, world: World, options: TrainOptions
+    paths: dict[str, Paths], rows: dict[str, list[Utterance]], recipe: Recipe, world: World, options: TrainOptions
 ) -> dict[str, Dataset]:
     copies = {"train": dataset.copies_of(recipe.augment, rows["train"]), "dev": ((Copy(),),)}
     # One process per machine computes the missing features; then all read them.
     if world.local_rank:
         world.barrier()
     data = {}
-    for name, path in paths.items():
+    for name, several in paths.items():
+        path = several[0].with_name("+".join(path.stem for path in several) + several[0].suffix)
         # pop: the rows of a large corpus are freed once they are columns.
-        source = DatasetSource(rows.pop(name), path, copies[name], keep_all=name == "dev")
+        source = DatasetSource(rows.pop(name), path, copies[name], name == "dev", options.cache)
         data[name] = _load(source, recipe, options)
     if not world.local_rank:
         world.barrier()
@@ -244,32 +289,57 @@ def _load(source: DatasetSource, recipe: Recipe, options: TrainOptions) -> Datas
             raise _Stopped
 
     try:
-        data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, on_progress)
+        try:
+            data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, on_progress)
+        except AudioError as error:
+            source = _without_unreadable(source, recipe, options, error)
+            data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, on_progress)
     except (TextError, AudioError) as error:
         raise type(error)(f"{source.manifest}: {error}") from error
     if not data.token_counts.any():
         raise TrainingError(f"{source.manifest}: no usable utterance is left; `asr doctor` lists the reasons")
-    for ids, reason in (
-        (data.unalignable, "too few output frames for the transcript"),
-        (data.unknown, "characters outside the alphabet"),
+    # Each copy at another speed may be too short; characters are those of all copies.
+    count = len(source.utterances)
+    copies = f"{count * len(source.copies)} copies" if len(source.copies) > 1 else f"{count} utterances"
+    for ids, total, reason in (
+        (data.unalignable, copies, "too few output frames for the transcript"),
+        (data.unknown, f"{count} utterances", "characters outside the alphabet"),
     ):
         if ids:
             shown = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-            count = len(source.utterances) * len(source.copies)
             what = "scored without a loss:" if source.keep_all else "dropped"
-            message = f"{source.manifest}: {what} {len(ids)} of {count} utterances: {reason} ({shown})"
+            message = f"{source.manifest}: {what} {len(ids)} of {total}: {reason} ({shown})"
             log.warning(message)
             options.on_event(Note(message))
     return data
 
 
-def _card(recipe: Recipe, paths: dict[str, Path], data: dict[str, Dataset]) -> dict[str, Any]:
+def _without_unreadable(
+    source: DatasetSource, recipe: Recipe, options: TrainOptions, error: AudioError
+) -> DatasetSource:
+    """Return the source without the recordings that cannot be read.
+
+    Raises BadRowsError, which lists them all, unless they may be left out.
+    """
+    problems = unreadable(source.utterances, recipe.features.sample_rate)
+    messages = [f"{source.manifest}, {identity}: {problem}" for identity, problem in problems.items()]
+    if not messages:
+        raise error
+    if not options.skip_bad or len(messages) == len(source.utterances):
+        raise manifest.BadRowsError(messages, len(source.utterances))
+    for message in messages:
+        options.on_event(Note(f"left out: {message}"))
+    options.on_event(Note(f"{source.manifest}: {len(messages)} recordings that cannot be read are left out"))
+    return replace(source, utterances=[row for row in source.utterances if row.id not in problems])
+
+
+def _card(recipe: Recipe, paths: dict[str, Paths], data: dict[str, Dataset]) -> dict[str, Any]:
     packages = ("torch", "librosa", "numpy", "soundfile", "soxr")
     return {
         "recipe": config.to_dict(recipe),
         "data": {
             name: {
-                "manifest": paths[name].name,
+                "manifest": "+".join(path.name for path in paths[name]),
                 "utterances": len(part),
                 "hours": round(part.seconds / 3600, 3),
                 "unalignable": len(part.unalignable),

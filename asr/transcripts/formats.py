@@ -6,8 +6,8 @@ text, kaldi  a line for each: `ID WORD WORD …`, as Kaldi's `text` and LibriSpe
 trn          `WORD WORD … (ID)`
 ctm          a line for each word: `FILE CHANNEL START DURATION WORD [CONFIDENCE]`
 stm          a line for each segment: `FILE CHANNEL SPEAKER START END [<LABEL>] WORD WORD …`
-jsonl        a JSON object for each, with `text` and `id` (or `audio`, whose stem is the id)
-csv, tsv     a table with a header
+jsonl        a JSON object for each, with `text` and `id` (or `audio`, whose path is the id); see `columns`
+csv, tsv     a table with a header of the same names
 report       a JSON report of `asr evaluate` or `asr score`
 
 Output formats:
@@ -21,10 +21,12 @@ textgrid     tiers of segments and words for Praat
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from asr.files import read_utf8
 from asr.transcripts import json_lines, lines, nist, subtitles, tables, textgrid
+from asr.transcripts.columns import Side
 from asr.transcripts.records import FileResult
 from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, check_rows
 
@@ -38,10 +40,12 @@ _READERS: dict[str, Callable[[InputFile], list[TranscriptRow]]] = {
     "trn": lines.read_trn,
     "ctm": lambda file: nist.join_recordings(nist.read_ctm(file)),
     "stm": nist.read_stm,
+}
+# Formats whose texts have names: these return the name too.
+_COLUMN_READERS: dict[str, Callable[[InputFile, Side, str], tuple[list[TranscriptRow], str]]] = {
     "jsonl": json_lines.read_jsonl,
-    "csv": lambda file: tables.read_table(file, ","),
-    "tsv": lambda file: tables.read_table(file, "\t"),
-    "report": lambda file: json_lines.read_report(file, "reference"),
+    "csv": lambda file, side, column: tables.read_table(file, ",", side, column),
+    "tsv": lambda file, side, column: tables.read_table(file, "\t", side, column),
 }
 _FITS = {"trn": lines.fits_trn, "ctm": nist.fits_ctm, "stm": nist.fits_stm, "text": lines.fits_text}
 
@@ -63,32 +67,63 @@ MULTI_RECORDING_FORMATS = ("txt", "json", "ctm", "tsv")
 MULTI_CHANNEL_FORMATS = ("ctm", "tsv", "textgrid")
 
 
-def read(path: str | Path, format: str = "auto") -> list[TranscriptRow]:
-    """Read transcripts in the order of the file; `format` is one of INPUT_FORMATS.
+@dataclass(frozen=True)
+class Choice:
+    """How a file is read: `format` is one of INPUT_FORMATS, `column` the name of its text, or "" to find it."""
 
-    Raises OSError, EncodingError, and TranscriptError for a malformed row, an id that occurs twice, an empty file or
-    one that fits two formats.
+    format: str = "auto"
+    column: str = ""
+
+
+@dataclass(frozen=True)
+class TranscriptFile:
+    """The rows of a file in its order, its format, and the column of the text if the format has columns."""
+
+    rows: list[TranscriptRow]
+    format: str
+    column: str = ""
+
+    @property
+    def described(self) -> str:
+        """Return the format and the column for a report."""
+        return f"{self.format}, column {self.column!r}" if self.column else self.format
+
+
+def read(path: str | Path, choice: Choice = Choice(), side: Side = "reference") -> TranscriptFile:
+    """Read the transcripts of a side.
+
+    Raises OSError, EncodingError, and TranscriptError for a malformed row, an id that occurs twice, an empty file, one
+    that fits two formats or has two columns that may be the text.
     """
-    file, format = _open(path, format)
-    return check_rows(file, _READERS[format](file))
+    return _read(*_open(path, choice, side), choice, side)
 
 
 def read_hypotheses(
-    path: str | Path, references: list[TranscriptRow], format: str = "auto"
-) -> tuple[list[TranscriptRow], int]:
+    path: str | Path, references: list[TranscriptRow], choice: Choice = Choice()
+) -> tuple[TranscriptFile, int]:
     """Read the hypotheses for references; return them and the number of words outside all segments.
 
-    If the references are an STM, each word of a CTM goes to the segment that contains its middle. Raises as `read`.
+    If the references are an STM, each word of a CTM goes to a segment of it (see `join_segments`). Raises as `read`.
     """
-    file, format = _open(path, format)
-    if format == "ctm" and any(reference.recording for reference in references):
-        return nist.join_segments(nist.read_ctm(file), references)
-    if format == "report":
-        return check_rows(file, json_lines.read_report(file, "hypothesis")), 0
-    return check_rows(file, _READERS[format](file)), 0
+    file, format = _open(path, choice, "hypothesis")
+    if format == "ctm" and not choice.column and any(reference.recording for reference in references):
+        rows, outside = nist.join_segments(nist.read_ctm(file), references)
+        return TranscriptFile(check_rows(file, rows), format), outside
+    return _read(file, format, choice, "hypothesis"), 0
 
 
-def _open(path: str | Path, format: str) -> tuple[InputFile, str]:
+def _read(file: InputFile, format: str, choice: Choice, side: Side) -> TranscriptFile:
+    if choice.column and format not in _COLUMN_READERS:
+        raise TranscriptError(f"{file.name}: the format {format} has no columns; leave out --{side}-column")
+    if format in _COLUMN_READERS:
+        rows, column = _COLUMN_READERS[format](file, side, choice.column)
+        return TranscriptFile(check_rows(file, rows), format, column)
+    rows = json_lines.read_report(file, side) if format == "report" else _READERS[format](file)
+    return TranscriptFile(check_rows(file, rows), format)
+
+
+def _open(path: str | Path, choice: Choice, side: Side) -> tuple[InputFile, str]:
+    format = choice.format
     if format not in INPUT_FORMATS:
         raise TranscriptError(f"unknown format {format!r}; known are {', '.join(INPUT_FORMATS)}")
     file = InputFile(str(path), read_utf8(path))
@@ -96,22 +131,19 @@ def _open(path: str | Path, format: str) -> tuple[InputFile, str]:
         return file, format
     if json_lines.is_report(file):
         return file, "report"
-    return file, _INPUT_SUFFIXES.get(Path(path).suffix.lower()) or _guess(file)
+    return file, _INPUT_SUFFIXES.get(Path(path).suffix.lower()) or _guess(file, side, choice.column)
 
 
-def _guess(file: InputFile) -> str:
+def _guess(file: InputFile, side: Side, column: str) -> str:
     """Return the format that the whole file fits. Raises TranscriptError if it fits more than one."""
     if file.rows and all(row.startswith("{") for _, row in file.rows):
         return "jsonl"
     for delimiter, format in (("\t", "tsv"), (",", "csv")):
-        if file.rows and tables.is_header(file.rows[0][1], delimiter):
+        if file.rows and tables.is_header(file.rows[0][1], delimiter, column):
             return format
     formats = [format for format, fits in _FITS.items() if fits(file)]
     if len(formats) > 1:
-        raise TranscriptError(
-            f"{file.name}: fits the formats {' and '.join(formats)}; choose one with --reference-format or "
-            "--hypothesis-format"
-        )
+        raise TranscriptError(f"{file.name}: fits the formats {' and '.join(formats)}; choose one with --{side}-format")
     # The reader of text says what is wrong with a file that fits none.
     return formats[0] if formats else "text"
 

@@ -1,56 +1,77 @@
 """JSON: an object per line (manifests, the output of `asr transcribe` and of others), and the reports of scores."""
 
 import json
-from collections.abc import Container
 from math import isfinite
-from pathlib import PurePosixPath
 from typing import Any
 
 from asr.files import JsonLineError, parse_json_object
+from asr.transcripts.columns import (
+    AUDIO_COLUMNS,
+    ID_COLUMNS,
+    Side,
+    first_column,
+    normalise_name,
+    text_column,
+    text_columns,
+)
+from asr.transcripts.ids import audio_id
 from asr.transcripts.records import FileResult, Hypothesis, Segment, Transcript, Word
 from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, parse_seconds, quoted
 
-# The names that a field may have; the first one present is used.
-TEXT_FIELDS = ("text", "transcript", "transcription", "sentence", "hypothesis", "reference")
-ID_FIELDS = ("id", "utterance_id", "utterance", "utt_id")
-AUDIO_FIELDS = ("audio", "audio_filepath", "path", "file", "filename", "file_name", "wav")
 
+def read_jsonl(file: InputFile, side: Side = "reference", column: str = "") -> tuple[list[TranscriptRow], str]:
+    """Read JSON lines; return the rows and the key of their text.
 
-def find_field(names: tuple[str, ...], fields: Container[str]) -> str | None:
-    """Return the first of the names that is a field, or None."""
-    return next((name for name in names if name in fields), None)
-
-
-def read_jsonl(file: InputFile) -> list[TranscriptRow]:
-    """Read JSON lines; rows with an error in place of a text are left out. Raises TranscriptError."""
-    rows = []
+    Rows with an error in place of a text are left out. Raises TranscriptError.
+    """
+    objects = []
     for number, line in file.rows:
         try:
-            fields = parse_json_object(line)
+            objects.append((number, line, parse_json_object(line)))
         except JsonLineError as error:
             raise TranscriptError(f"{file.at(number)}: {error}; {quoted(line)}") from error
-        if find_field(TEXT_FIELDS, fields):
-            rows.append(row_from_fields(file.at(number), number, fields))
+    # Of one kind, whatever other texts a row may have.
+    keys = dict.fromkeys(key for _, _, fields in objects for key, value in fields.items() if _is_column(key, value))
+    present = [fields for _, _, fields in objects if "error" not in fields or text_columns(fields)]
+    if not present:
+        return [], ""
+    if not column and not text_columns(keys):
+        number, line, _ = next(item for item in objects if "error" not in item[2])
+        raise TranscriptError(
+            f"{file.at(number)}: no 'text' in {quoted(line)}; add it, or name it with --{side}-column"
+        )
+    key = text_column(file.name, keys, side, column)
+    rows = []
+    for number, line, fields in objects:
+        if key in fields:
+            rows.append(row_from_fields(file.at(number), number, fields, key))
         elif "error" not in fields:
-            raise TranscriptError(f"{file.at(number)}: no 'text' in {quoted(line)}; add it")
-    return rows
+            raise TranscriptError(f"{file.at(number)}: no {key!r} in {quoted(line)}; add it")
+    return rows, key
 
 
-def row_from_fields(location: str, number: int, fields: dict[str, Any]) -> TranscriptRow:
-    """Return the row of named fields: a text, an id or the audio, and optionally speaker, duration and confidences.
+def _is_column(key: str, value: object) -> bool:
+    return isinstance(value, str) or bool(text_columns([key]))
 
-    Without an id, the stem of the audio is the id. Raises TranscriptError.
+
+def row_from_fields(location: str, number: int, fields: dict[str, Any], text: str) -> TranscriptRow:
+    """Return the row of named fields: the text, an id or the audio, and optionally speaker, duration and confidences.
+
+    Without an id, the path of the audio without its suffix is the id, with the channel if it has one. Raises
+    TranscriptError.
     """
-    name = find_field(ID_FIELDS, fields) or find_field(AUDIO_FIELDS, fields)
+    name = first_column(ID_COLUMNS, fields) or first_column(AUDIO_COLUMNS, fields)
     if name is None:
         raise TranscriptError(f"{location}: neither 'id' nor 'audio'; add one of them")
     identity = _string(location, name, fields).strip()
     if not identity:
         raise TranscriptError(f"{location}: the {name} is empty; write it")
+    if normalise_name(name) in AUDIO_COLUMNS:
+        identity = audio_id(identity, fields.get("channel"))
     duration = fields.get("duration")
     return TranscriptRow(
-        id=identity if name in ID_FIELDS else PurePosixPath(identity.replace("\\", "/")).stem,
-        text=_string(location, find_field(TEXT_FIELDS, fields) or "text", fields),
+        id=identity,
+        text=_string(location, text, fields, numbers=False),
         row=number,
         speaker=_string(location, "speaker", fields).strip(),
         duration=0.0 if duration in (None, "") else parse_seconds(location, "duration", duration),
@@ -58,9 +79,9 @@ def row_from_fields(location: str, number: int, fields: dict[str, Any]) -> Trans
     )
 
 
-def _string(location: str, name: str, fields: dict[str, Any]) -> str:
+def _string(location: str, name: str, fields: dict[str, Any], numbers: bool = True) -> str:
     value = fields.get(name, "")
-    if isinstance(value, int) and not isinstance(value, bool) and name not in TEXT_FIELDS:
+    if numbers and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
         raise TranscriptError(f"{location}: {name} {quoted(value)} must be a string; put it in quotes")
@@ -87,7 +108,7 @@ def is_report(file: InputFile) -> bool:
     return file.text.partition("\n")[0].strip() == "{"
 
 
-def read_report(file: InputFile, side: str) -> list[TranscriptRow]:
+def read_report(file: InputFile, side: Side) -> list[TranscriptRow]:
     """Read the texts of one side, `reference` or `hypothesis`. Raises TranscriptError."""
     try:
         report = json.loads(file.text)
@@ -101,7 +122,7 @@ def read_report(file: InputFile, side: str) -> list[TranscriptRow]:
         raise TranscriptError(f"{file.name}: a damaged report; write it again with --json") from error
 
 
-def _report_row(score: dict[str, Any], number: int, side: str) -> TranscriptRow:
+def _report_row(score: dict[str, Any], number: int, side: Side) -> TranscriptRow:
     text = score.get(f"raw_{side}", score[side])
     if not isinstance(text, str) or not isinstance(score["id"], str):
         raise TypeError(number)

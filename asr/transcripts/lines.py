@@ -2,12 +2,11 @@
 
 import re
 
+from asr.transcripts.alternatives import parse_alternatives
 from asr.transcripts.records import FileResult
 from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, quoted
 
 _TRN = re.compile(r"\s*(.*?)\s*\(([^\s()]+)\)\s*")
-# "{ colour / color }": sclite accepts each of them.
-_ALTERNATIVES = re.compile(r"\{[^{}]*/[^{}]*\}")
 
 
 def fits_text(file: InputFile) -> bool:
@@ -39,19 +38,9 @@ def read_trn(file: InputFile) -> list[TranscriptRow]:
         match = _TRN.fullmatch(row)
         if match is None:
             raise TranscriptError(f"{file.at(number)}: {quoted(row)} is not of the form 'WORD WORD … (ID)'")
-        refuse_alternatives(file.at(number), match[1])
-        rows.append(TranscriptRow(match[2], match[1], number))
+        alternatives = parse_alternatives(file.at(number), match[1])
+        rows.append(TranscriptRow(match[2], match[1], number, alternatives=alternatives))
     return rows
-
-
-def refuse_alternatives(location: str, text: str) -> None:
-    """Raise TranscriptError for a text with `{ colour / color }`."""
-    alternatives = _ALTERNATIVES.search(text)
-    if alternatives:
-        raise TranscriptError(
-            f"{location}: alternatives {quoted(alternatives[0])} cannot be scored; keep one, "
-            "and list the others with --equivalents"
-        )
 
 
 def format_labelled_txt(result: FileResult) -> str:

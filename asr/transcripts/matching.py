@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from asr.transcripts.ids import same_ids
 from asr.transcripts.rows import TranscriptError, TranscriptRow, quoted
 
 # Ids that a message lists.
@@ -13,7 +14,8 @@ _LISTED_IDS = 5
 class Pair:
     """A reference and its hypothesis.
 
-    `duration` in seconds, 0 where unknown; `confidences` of the words of the hypothesis.
+    `duration` in seconds, 0 where unknown; `confidences` of the words of the hypothesis; `alternatives` of the
+    reference as in TranscriptRow.
     """
 
     id: str
@@ -22,6 +24,7 @@ class Pair:
     speaker: str = ""
     duration: float = 0.0
     confidences: tuple[float, ...] = ()
+    alternatives: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,19 @@ def match(
 ) -> Matched:
     """Pair the references and the hypotheses of the same id, in any order; `name` of the hypotheses is for messages.
 
-    With `allow_missing`, a reference without hypothesis counts as deleted and a hypothesis without reference is left
-    out. Raises TranscriptError for such ids otherwise, and if no id is in both.
+    See `same_ids` for ids that are paths. With `allow_missing`, a reference without hypothesis counts as deleted and a
+    hypothesis without reference is left out. Raises TranscriptError for such ids otherwise, and if no id is in both.
     """
     scored = [reference for reference in references if reference.scored]
-    by_id = {hypothesis.id: hypothesis for hypothesis in hypotheses}
-    known = {reference.id for reference in references}
+    for hypothesis in hypotheses:
+        if hypothesis.alternatives:
+            raise TranscriptError(
+                f"{name}, row {hypothesis.row}: a hypothesis with alternatives {quoted(hypothesis.text)}; keep one"
+            )
+    same = same_ids([reference.id for reference in references], [hypothesis.id for hypothesis in hypotheses])
+    by_id = {same[hypothesis.id]: hypothesis for hypothesis in hypotheses if hypothesis.id in same}
     missing = tuple(reference.id for reference in scored if reference.id not in by_id)
-    extra = tuple(hypothesis.id for hypothesis in hypotheses if hypothesis.id not in known)
+    extra = tuple(hypothesis.id for hypothesis in hypotheses if hypothesis.id not in same)
     if len(missing) == len(scored):
         theirs = quoted(hypotheses[0].id) if hypotheses else "none"
         ours = quoted(scored[0].id) if scored else "none"
@@ -82,4 +90,5 @@ def _pair(reference: TranscriptRow, hypothesis: TranscriptRow | None) -> Pair:
         reference.speaker or hypothesis.speaker,
         reference.duration or hypothesis.duration,
         hypothesis.confidences,
+        reference.alternatives,
     )

@@ -5,21 +5,18 @@ CTM has a line `FILE CHANNEL START DURATION WORD [CONFIDENCE]` for each word, an
 """
 
 import re
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asr.files import below_common_folder
-from asr.transcripts.lines import refuse_alternatives
+from asr.transcripts.alternatives import parse_alternatives
 from asr.transcripts.records import FileResult
 from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, parse_number, parse_seconds, quoted
 from asr.transcripts.timed_text import format_seconds, timed_words
 
-# Speaker and text of segments that must not be scored.
-_GAP = "inter_segment_gap"
+# Text of segments that must not be scored.
 _IGNORED = "ignore_time_segment_in_scoring"
 _LABEL = re.compile(r"^<[^<>\s]*>(?:\s+|$)")
 
@@ -38,14 +35,33 @@ class CtmWord:
 
 
 def fits_ctm(file: InputFile) -> bool:
-    """Return whether a file can be a CTM.
-
-    A time must have a decimal point, or a recording more than one word: whole numbers may be words of Kaldi's text.
-    """
+    """Return whether a file can be a CTM: in its channels, increasing times and confidences too."""
     rows = [row.split() for _, row in file.uncommented_rows]
-    if not all(len(row) in (5, 6) and None not in map(parse_number, row[2:4]) for row in rows):
+    if not rows or not all(len(row) in (5, 6) and None not in map(parse_number, row[2:4]) for row in rows):
         return False
-    return any("." in row[2] + row[3] for row in rows) or len({row[0] for row in rows}) < len(rows)
+    confidences = [row[5] for row in rows if len(row) == 6 and row[5].upper() != "NA"]
+    if not all((number := parse_number(text)) is not None and number <= 1 for text in confidences):
+        return False
+    return _are_channels(row[1] for row in rows) and _increase((row[0], row[1], row[2]) for row in rows)
+
+
+def _are_channels(names: Iterable[str]) -> bool:
+    """Return whether names are A and B, or numbers from 0 or 1 without gaps: others may be words of Kaldi's text."""
+    channels = set(names)
+    numbers = {int(name) for name in channels if name.isascii() and name.isdigit()}
+    if len(numbers) == len(channels):
+        return numbers in (set(range(len(numbers))), set(range(1, len(numbers) + 1)))
+    return {name.upper() for name in channels} <= {"A", "B"}
+
+
+def _increase(rows: Iterable[tuple[str, str, str]]) -> bool:
+    """Return whether the start, the last cell, never decreases within a recording, the cells before it."""
+    last: dict[tuple[str, str], float] = {}
+    for recording, channel, start in rows:
+        if float(start) < last.get((recording, channel), 0.0):
+            return False
+        last[recording, channel] = float(start)
+    return True
 
 
 def read_ctm(file: InputFile) -> list[CtmWord]:
@@ -85,37 +101,53 @@ def join_recordings(words: list[CtmWord]) -> list[TranscriptRow]:
 
 
 def join_segments(words: list[CtmWord], segments: list[TranscriptRow]) -> tuple[list[TranscriptRow], int]:
-    """Join the words of each segment of an STM, and count the words outside all segments.
+    """Join the words of each segment of an STM as sclite does, and count the words outside all segments.
 
-    A word is in the segment that contains its middle; if segments overlap, in the one that starts last. Recordings
-    without any word are left out.
+    In the order of time, a word is in the first segment that ends after the middle of the word; a word after the last
+    segment is in the last one. So each word is scored, those between segments as insertions. Recordings without any
+    word are left out. Those without a segment are rows of their own.
     """
-    by_recording: dict[str, list[TranscriptRow]] = defaultdict(list)
+    by_recording: dict[tuple[str, str], list[TranscriptRow]] = defaultdict(list)
     for segment in sorted(segments, key=lambda segment: segment.start):
-        by_recording[segment.recording].append(segment)
-    starts = {name: [segment.start for segment in part] for name, part in by_recording.items()}
-    # The latest end of the segments up to each one: no earlier segment lasts longer.
-    ends = {
-        name: list(accumulate((segment.start + segment.duration for segment in part), max))
-        for name, part in by_recording.items()
-    }
+        if segment.recording:
+            by_recording[segment.recording].append(segment)
     joined: dict[str, list[CtmWord]] = {}
     outside = 0
-    for word in words:
-        name = f"{word.file}-{word.channel}"
-        middle = word.start + word.duration / 2
-        for segment in by_recording.get(name, ()):
-            joined.setdefault(segment.id, [])
-        index = bisect_right(starts.get(name, ()), middle) - 1
-        while index >= 0 and ends[name][index] >= middle:
-            segment = by_recording[name][index]
-            if middle <= segment.start + segment.duration:
-                joined[segment.id].append(word)
-                break
-            index -= 1
-        else:
-            outside += 1
+    for recording, spoken in _by_recording(words, by_recording).items():
+        parts = by_recording.get(recording)
+        if parts is None:
+            joined["-".join(recording)] = spoken
+            continue
+        joined |= {segment.id: [] for segment in parts}
+        index = 0
+        for word in sorted(spoken, key=lambda word: word.start):
+            middle = word.start + word.duration / 2
+            while index < len(parts) - 1 and middle >= parts[index].start + parts[index].duration:
+                index += 1
+            joined[parts[index].id].append(word)
+            outside += not parts[index].start <= middle <= parts[index].start + parts[index].duration
     return [_join(identity, words) for identity, words in joined.items()], outside
+
+
+def _by_recording(words: list[CtmWord], recordings: Container[tuple[str, str]]) -> dict[tuple[str, str], list[CtmWord]]:
+    """Return the words of each recording, under the name that the references have for it.
+
+    Channels 1 and A are the same, 2 and B too.
+    """
+    joined: dict[tuple[str, str], list[CtmWord]] = defaultdict(list)
+    for word in words:
+        spellings = ((word.file, channel) for channel in (word.channel, *_other_channels(word.channel)))
+        joined[next((name for name in spellings if name in recordings), (word.file, word.channel))].append(word)
+    return joined
+
+
+def _other_channels(channel: str) -> list[str]:
+    """Return other spellings of a channel."""
+    numbers, letters = "12345678", "ABCDEFGH"
+    if channel.upper() in letters:
+        return [channel.upper(), channel.lower(), numbers[letters.index(channel.upper())]]
+    index = numbers.find(channel)
+    return [letters[index], letters[index].lower()] if len(channel) == 1 and index >= 0 else []
 
 
 def _join(identity: str, words: list[CtmWord]) -> TranscriptRow:
@@ -130,21 +162,21 @@ def _join(identity: str, words: list[CtmWord]) -> TranscriptRow:
 
 
 def fits_stm(file: InputFile) -> bool:
-    """Return whether a file can be an STM.
-
-    Some segment must have words. A time must have a decimal point, or a recording more than one segment: whole numbers
-    may be words of Kaldi's text.
-    """
+    """Return whether a file can be an STM: in its channels and increasing times too. Some segment must have words."""
     rows = [row.split(maxsplit=5) for _, row in file.uncommented_rows]
     if not all(len(row) >= 5 and None not in map(parse_number, row[3:5]) for row in rows):
         return False
     if not all(float(row[3]) < float(row[4]) for row in rows) or not any(len(row) == 6 for row in rows):
         return False
-    return any("." in row[3] + row[4] for row in rows) or len({row[0] for row in rows}) < len(rows)
+    return _are_channels(row[1] for row in rows) and _increase((row[0], row[1], row[3]) for row in rows)
 
 
 def read_stm(file: InputFile) -> list[TranscriptRow]:
-    """Read the segments; the id is FILE-CHANNEL-START-END as they are written. Raises TranscriptError."""
+    """Read the segments.
+
+    The id is FILE-CHANNEL-START-END as they are written, with -SPEAKER if speakers speak at the same time. Alternatives
+    and optional words are parsed. Raises TranscriptError.
+    """
     rows = []
     for number, row in file.uncommented_rows:
         location = file.at(number)
@@ -159,7 +191,6 @@ def read_stm(file: InputFile) -> list[TranscriptRow]:
         if end_seconds <= start_seconds:
             raise TranscriptError(f"{location}: end {quoted(end)} is not after start {quoted(start)}")
         text = _LABEL.sub("", "".join(cells[5:]))
-        refuse_alternatives(location, text)
         rows.append(
             TranscriptRow(
                 id=f"{recording}-{channel}-{start}-{end}",
@@ -167,12 +198,14 @@ def read_stm(file: InputFile) -> list[TranscriptRow]:
                 row=number,
                 speaker=speaker,
                 duration=end_seconds - start_seconds,
-                recording=f"{recording}-{channel}",
+                recording=(recording, channel),
                 start=start_seconds,
-                scored=speaker != _GAP and _IGNORED not in text.casefold(),
+                scored=_IGNORED not in text.casefold(),
+                alternatives=parse_alternatives(location, text, optional=True),
             )
         )
-    return rows
+    counts = Counter(row.id for row in rows)
+    return [replace(row, id=f"{row.id}-{row.speaker}") if counts[row.id] > 1 else row for row in rows]
 
 
 def recording_names(paths: Sequence[Path]) -> list[str]:

@@ -18,7 +18,8 @@ class TranscriptRow:
     """A reference or a hypothesis, and the row of the file that it is in.
 
     `duration` in seconds, 0 where unknown. `confidences` of the words, from 0 to 1, or empty. For a segment of an STM,
-    `recording` is FILE-CHANNEL, `start` is in seconds and `scored` is False if it must not be scored.
+    `recording` is its file and channel, `start` is in seconds and `scored` is False if it must not be scored.
+    `alternatives`: if the text has any, its parts in order, each with the texts that it may have.
     """
 
     id: str
@@ -27,9 +28,10 @@ class TranscriptRow:
     speaker: str = ""
     duration: float = 0.0
     confidences: tuple[float, ...] = ()
-    recording: str = ""
+    recording: tuple[str, str] | None = None
     start: float = 0.0
     scored: bool = True
+    alternatives: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def test_objects_and_tables_have_the_channel(command: Command) -> None:
 
 def test_asr_score_reads_the_channels_of_a_ctm(command: Command) -> None:
     Path("call.ctm").write_text(command("call.wav", "--format", "ctm")[0])
-    rows = read(Path("call.ctm"))
+    rows = read(Path("call.ctm")).rows
     assert {row.id: row.text for row in rows} == {"call-1": "AB CA", "call-2": "BB"}
 
 

@@ -1,6 +1,7 @@
 """asr score, asr compare and the outputs of asr evaluate."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,16 @@ def test_score_prints_the_report(folder: Path, capsys: pytest.CaptureFixture[str
     assert run(folder, "score", "refs.txt", "a.txt", "--normaliser", "basic", "--worst", "1") == 0
     output = capsys.readouterr()
     values = rows(output.out.split("\n\n")[0])
-    assert list(values) == ["WER", "WER as given", "CER", "SER", "words", "utterances"]
+    assert list(values) == [
+        "WER",
+        "WER as given",
+        "CER",
+        "SER",
+        "words",
+        "utterances",
+        "reference format",
+        "hypothesis format",
+    ]
     assert values["WER"].startswith("14.29 %  (95 % interval ")
     assert values["WER as given"].startswith("42.86 %")
     assert values["SER"].startswith("33.33 %")
@@ -84,7 +94,15 @@ def test_score_writes_every_file(folder: Path, capsys: pytest.CaptureFixture[str
     assert run(folder, "score", "refs.txt", "a.txt", *wanted) == 0
     body = json.loads((folder / "out/r.json").read_text())
     assert (body["schema"], body["kind"], body["errors"]) == (2, "evaluation", 3)
-    assert set(body["facts"]) == {"references", "hypotheses", "date", "asr", "normaliser"}
+    assert set(body["facts"]) == {
+        "references",
+        "hypotheses",
+        "date",
+        "asr",
+        "normaliser",
+        "reference format",
+        "hypothesis format",
+    }
     assert (folder / "out/r.html").read_text().startswith("<!doctype html>")
     assert "id: (u1)\nScores: (#C #S #D #I) 0 3 0 0\n" in (folder / "out/r.pra").read_text()
     assert (folder / "out/r.dtl").read_text().startswith("DETAILED OVERALL REPORT FOR THE SYSTEM: a.txt\n")
@@ -121,10 +139,10 @@ def test_ctm_against_stm(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     (folder / "r.stm").write_text("r 1 ann 0 2 THE CAT\nr 1 bob 2 4 A DOG\n")
     (folder / "h.ctm").write_text("r 1 2.5 0.5 A 0.9\nr 1 0.1 0.5 THE 0.8\nr 1 1.0 0.5 BAT 0.3\nr 1 9 1 X 1\n")
     assert run(folder, "score", "r.stm", "h.ctm", "--json", str(folder / "r.json")) == 0
-    assert rows(capsys.readouterr().out)["outside"] == "1 words outside the segments, ignored"
+    assert rows(capsys.readouterr().out)["outside"] == "1 word outside the segments, counted as insertions"
     body = json.loads((folder / "r.json").read_text())
-    assert (body["substitutions"], body["deletions"], body["audio_seconds"]) == (1, 1, 4.0)
-    assert body["calibration"]["words"] == 3
+    assert (body["substitutions"], body["deletions"], body["insertions"], body["audio_seconds"]) == (2, 0, 0, 4.0)
+    assert body["calibration"]["words"] == 4
     assert [row["name"] for row in body["speakers"]] == ["ann", "bob"]
 
 
@@ -139,7 +157,7 @@ def test_numerals_are_scored_as_words(folder: Path, capsys: pytest.CaptureFixtur
 def test_format_that_cannot_be_detected_is_given(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "r.txt").write_text("THE CAT (u1)\nA DOG (u2)\n")
     assert run(folder, "score", "r.txt", "r.txt") == 1
-    assert "fits the formats trn and text; choose one with --reference-format or" in capsys.readouterr().err
+    assert "fits the formats trn and text; choose one with --reference-format" in capsys.readouterr().err
     assert run(folder, "score", "r.txt", "r.txt", "--reference-format", "trn", "--hypothesis-format", "trn") == 0
 
 
@@ -200,7 +218,7 @@ def test_two_reports_can_be_compared(folder: Path, capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert main(["compare", *(str(folder / name) for name in ("refs.txt", "a.json", "b.json"))]) == 0
     # The texts are compared as they were given, whatever the reports' normaliser.
-    assert "WER of a    42.86 %" in capsys.readouterr().out
+    assert rows(capsys.readouterr().out)["WER of a"].startswith("42.86 %")
 
 
 def test_compare_gives_systems_different_names(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,3 +266,126 @@ def test_audio_needs_a_page_and_a_manifest(folder: Path, capsys: pytest.CaptureF
     assert main(["score", *gone]) == 1
     assert capsys.readouterr().err.endswith("gone.wav: no such file\n")
     assert not (folder / "r.html").exists()
+
+
+REFERENCE, HYPOTHESIS = "THE CAT SAT ON MATS", "A BAT SAT IN MATES"
+
+
+def write_columns(path: Path, *columns: str) -> str:
+    """Write a table or JSON lines with an audio file and texts in the columns; return its path."""
+    texts = {name: HYPOTHESIS if name in ("pred_text", "hyp", "prediction", "mine") else REFERENCE for name in columns}
+    row = {"audio_filepath": "a/u1.wav", **texts}
+    lines = [",".join(row), ",".join(row.values())] if path.suffix == ".csv" else [json.dumps(row)]
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("references", "hypotheses", "read"),
+    [
+        (["text"], ["text", "pred_text"], ("text", "pred_text")),
+        (["text"], ["pred_text", "text"], ("text", "pred_text")),
+        (["text", "pred_text"], ["text", "pred_text"], ("text", "pred_text")),
+        (["reference", "hyp"], ["reference", "hyp"], ("reference", "hyp")),
+        (["sentence", "prediction"], ["prediction", "sentence"], ("sentence", "prediction")),
+    ],
+)
+def test_each_side_reads_its_own_column(
+    suffix: str,
+    references: list[str],
+    hypotheses: list[str],
+    read: tuple[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = write_columns(tmp_path / f"r.{suffix}", *references)
+    second = write_columns(tmp_path / f"h.{suffix}", *hypotheses)
+    assert main(["score", first, second]) == 0
+    values = rows(capsys.readouterr().out)
+    assert values["WER"].startswith("80.00 %")
+    assert values["reference format"] == f"{suffix}, column {read[0]!r}"
+    assert values["hypothesis format"] == f"{suffix}, column {read[1]!r}"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("columns", "side", "message"),
+    [
+        (["text", "transcript"], "reference", "the reference may be 'text' and 'transcript'; choose the column with"),
+        (["text", "sentence"], "hypothesis", "the hypothesis may be 'text' and 'sentence'; choose the column with"),
+        (["hyp", "prediction"], "hypothesis", "the hypothesis may be 'hyp' and 'prediction'; choose the column with"),
+        (["text", "raw_text"], "reference", "the reference may be 'text' and 'raw_text'; choose the column with"),
+        (["text", "whisper_hyp"], "hypothesis", "the hypothesis may be 'text' and 'whisper_hyp'; choose the column"),
+        (["reference"], "hypothesis", "no column of 'audio_filepath', 'reference' has the text of the hypothesis"),
+        (["pred_text"], "reference", "no column of 'audio_filepath', 'pred_text' has the text of the reference"),
+    ],
+)
+def test_columns_that_cannot_be_told_apart_are_refused(
+    suffix: str, columns: list[str], side: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, plain = write_columns(tmp_path / f"f.{suffix}", *columns), write_columns(tmp_path / "plain.csv", "text")
+    assert main(["score", *([file, plain] if side == "reference" else [plain, file])]) == 1
+    error = capsys.readouterr().err
+    assert message in error and f"--{side}-column" in error
+
+
+def test_columns_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = write_columns(tmp_path / "both.csv", "truth", "mine", "text")
+    assert main(["score", both, both, "--reference-column", "truth", "--hypothesis-column", "mine"]) == 0
+    assert rows(capsys.readouterr().out)["WER"].startswith("80.00 %")
+    assert main(["score", both, both, "--reference-column", "yours"]) == 1
+    assert "no column 'yours'; the columns are 'audio_filepath', 'truth', 'mine', 'text'" in capsys.readouterr().err
+    (tmp_path / "r.txt").write_text("u1 A\n")
+    assert main(["score", str(tmp_path / "r.txt"), both, "--reference-column", "text"]) == 1
+    assert "the format text has no columns; leave out --reference-column" in capsys.readouterr().err
+
+
+def test_ids_of_a_folder_match_the_output_of_transcribe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ids of `asr prepare table FOLDER` are paths below the folder."""
+    references = [("a/x", "A"), ("b/x", "B"), ("y", "C")]
+    (tmp_path / "r.jsonl").write_text(
+        "".join(
+            json.dumps({"id": name, "audio": f"/data/{name}.wav", "duration": 1, "text": text}) + "\n"
+            for name, text in references
+        )
+    )
+    hypotheses = [("corpus/a/x.wav", "A"), ("corpus/y.wav", "C"), ("corpus/b/x.wav", "X")]
+    (tmp_path / "h.jsonl").write_text(
+        "".join(json.dumps({"audio": name, "text": text}) + "\n" for name, text in hypotheses)
+    )
+    (tmp_path / "h.ctm").write_text("b/x 1 0 1 X\na/x 1 0 1 A\ny 1 0 1 C\n")
+    for name in ("h.jsonl", "h.ctm"):
+        assert main(["score", str(tmp_path / "r.jsonl"), str(tmp_path / name)]) == 0
+        assert rows(capsys.readouterr().out)["words"].startswith("1 error in 3 words: 1 substitution")
+
+
+def test_alternatives_can_be_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "r.trn").write_text("THE { COLOUR / COLOR / @ } CAT (u1)\nA DOG (u2)\n")
+    (folder / "one.trn").write_text("THE COLOR CAT (u1)\nA DOG (u2)\n")
+    (folder / "two.trn").write_text("THE CAT (u1)\nA FROG (u2)\n")
+    files = [str(folder / name) for name in ("r.trn", "one.trn", "two.trn")]
+    assert main(["compare", *files]) == 0
+    values = rows(capsys.readouterr().out)
+    assert values["WER of one"].startswith("0.00 %") and values["WER of two"].startswith("25.00 %")
+    assert main(["score", files[1], files[0]]) == 1
+    assert "row 1: a hypothesis with alternatives 'THE { COLOUR / COLOR / @ } CAT'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--json", "--report", "--pra", "--dtl"])
+def test_a_dash_is_the_standard_output(option: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "score", "refs.txt", "a.txt", option, str(folder / "file")) == 0
+    capfd.readouterr()
+    assert run(folder, "score", "refs.txt", "a.txt", option, "-") == 0
+    output = capfd.readouterr()
+
+    def without_date(text: str) -> str:
+        return re.sub(r"\d+:\d+:\d+", "", text)
+
+    assert without_date(output.out) == without_date((folder / "file").read_text())
+    assert output.err.startswith("WER ")
+
+
+def test_compare_writes_to_the_standard_output(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "compare", "refs.txt", "a.txt", "b.txt", "--json", "-") == 0
+    assert json.loads(capfd.readouterr().out)["kind"] == "comparison"

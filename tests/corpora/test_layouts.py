@@ -234,17 +234,20 @@ def test_one_channel_of_a_kaldi_recording_is_refused(tmp_path: Path) -> None:
         layouts.read(tmp_path / "data")
 
 
-def test_all_missing_files_are_listed(tmp_path: Path) -> None:
-    ljspeech(tmp_path)
-    rows = "".join(f"x{number:02d}|text|text\n" for number in range(30))
-    text(tmp_path, "metadata.csv", rows)
-    with pytest.raises(CorpusError) as caught:
-        layouts.read(tmp_path)
-    first, *others, last = str(caught.value).splitlines()
-    wavs = tmp_path / "wavs"
-    assert first == f"{tmp_path / 'metadata.csv'}, row 1: {wavs / 'x00.wav'}: no such file; 30 files are missing, also"
-    assert others == [f"  {wavs / f'x{number:02d}.wav'}" for number in range(1, 20)]
-    assert last == "  and 10 more"
+def test_all_missing_files_are_listed_and_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ljspeech(tmp_path / "lj")
+    path = text(tmp_path, "lj/metadata.csv", "x0|text|text\nLJ001-0001|good|good\nx1|text|text\n")
+    rows = ((1, "x0"), (3, "x1"))
+    missing = [f"{path}, row {row}: {path.parent / 'wavs' / name}.wav: no such file" for row, name in rows]
+    command = ["prepare", "corpus", str(tmp_path / "lj"), "--out", str(tmp_path / "out"), "-q"]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert all(message in error for message in missing)
+    assert not (tmp_path / "out" / "lj.jsonl").exists()
+    assert main([*command, "--skip-bad"]) == 0
+    error = capsys.readouterr().err
+    assert all(message in error for message in missing)
+    assert [row.id for row in manifest.read(tmp_path / "out" / "lj.jsonl")] == ["LJ001-0001"]
 
 
 BAD = [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr.cli import main
 from asr.corpora import manifest, table
 from asr.corpora.manifest import CorpusError, Utterance
 from asr.errors import AsrError
@@ -221,3 +222,62 @@ def test_folder_with_mistakes(folder: Path, tmp_path: Path) -> None:
     (folder / "nothing").mkdir()
     with pytest.raises(CorpusError, match=r"nothing: no sound files in it"):
         table.read(folder / "nothing")
+
+
+def test_start_and_end_are_a_segment(folder: Path) -> None:
+    path = write(folder, "audio,start,end,text\nclips/a.wav,0.1,0.3,A\nclips/a.wav,0.3,,B\nclips/a.wav,,0.1,C\n")
+    rows = [(row.id, row.offset, round(row.duration, 3), row.text) for row in table.read(path)]
+    assert rows == [
+        ("clips/a-0000000", 0.0, 0.1, "C"),
+        ("clips/a-0000100", 0.1, 0.2, "A"),
+        ("clips/a-0000300", 0.3, 0.2, "B"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("audio,start,end,text\nclips/a.wav,0.3,0.1,A\n", r"row 2: end 0\.1 s is not after start 0\.3 s"),
+        ("audio,end,duration,text\nclips/a.wav,1,1,A\n", "row 1: columns 'end' and 'duration' mean the same"),
+        ("audio,start,offset,text\nclips/a.wav,1,1,A\n", "row 1: columns 'offset' and 'start' mean the same"),
+        ("audio,sentence,text\nclips/a.wav,A,B\n", "row 1: columns 'text' and 'sentence' mean the same"),
+    ],
+)
+def test_columns_that_contradict_are_refused(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(CorpusError, match=message):
+        table.read(write(folder, text))
+
+
+def test_unused_columns_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(folder, "audio,text,Note,votes\nclips/a.wav,A,x,1\n")
+    assert table.unused_columns(path) == ["Note", "votes"]
+    assert main(["prepare", "table", str(path), "--out", str(folder / "out")]) == 0
+    assert "columns that are not used: Note, votes" in capsys.readouterr().err
+    assert table.unused_columns(write(folder, "clips/a.wav,A\n")) == table.unused_columns(folder) == []
+
+
+BAD = "audio,text\nclips/a.wav,A\nclips/no.wav,B\nclips/bad.wav,C\nclips/b c.wav,\nclips/a.wav,D\n"
+
+
+def test_all_bad_rows_are_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "clips" / "bad.wav").write_text("no sound")
+    command = ["prepare", "table", str(write(folder, BAD)), "--out", str(folder / "out"), "-q"]
+    assert main(command) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5
+    assert [next(row for row in ("row 3", "row 4", "row 5", "row 6") if row in line) for line in lines[:4]] == [
+        *("row 5", "row 6", "row 4", "row 3"),
+    ]
+    assert lines[4].startswith("asr: 4 of 5 utterances cannot be used (the first: ")
+    assert lines[4].endswith("; correct them, or leave them out with --skip-bad")
+    assert not (folder / "out" / "table.jsonl").exists()
+    assert main([*command, "--skip-bad"]) == 0
+    output = capsys.readouterr()
+    assert output.err.count("left out: ") == 4 and "4 left out" in output.err
+    assert [row.id for row in manifest.read(folder / "out" / "table.jsonl")] == ["clips/a"]
+
+
+def test_nothing_is_left_if_all_rows_are_bad(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(folder, "audio,text\nno.wav,A\n")
+    assert main(["prepare", "table", str(path), "--out", str(folder / "out"), "--skip-bad"]) == 1
+    assert "no.wav" in capsys.readouterr().err

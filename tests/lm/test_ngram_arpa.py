@@ -1,14 +1,17 @@
 """ARPA files: a round trip gives the same model, and errors name the line."""
 
 import gzip
+import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from asr.lm import LmError
-from asr.lm.ngram import NgramModel, arpa
+from asr.lm import LmError, load
+from asr.lm.ngram import NgramModel, arpa, binary, packed
 from asr.lm.ngram.estimate import EstimateSettings, estimate
+from tests.conftest import ROOT
 from tests.lm.samples import TINY, ngram_scores, sentences
 
 
@@ -66,7 +69,7 @@ def test_read_entry_without_its_suffix(tmp_path: Path) -> None:
         ("\\data\\", "data", 24, "without a line \\data\\"),
         ("ngram 1=5\nngram 2=4\nngram 3=2\n", "", 4, "expected counts"),
         ("ngram 2=4\n", "", 4, "the count of order 2 is missing"),
-        ("ngram 2=4", "ngram 2=5", 19, "the header says 5 entries of order 2, but there are 4"),
+        ("ngram 2=4", "ngram 2=5", 20, "the header says 5 entries of order 2, but there are 4"),
         ("ngram 2=4", "ngram 2=3", 18, "more entries than the header says"),
         ("\\2-grams:", "\\4-grams:", 14, "expected '\\\\2-grams:', not '\\\\4-grams:'"),
         ("-0.35\ta b", "-0.3.5\ta b", 16, "the log-probability '-0.3.5' is not a number"),
@@ -116,3 +119,53 @@ def test_read_truncated_file(tmp_path: Path) -> None:
     for length in range(0, len(whole), 3):
         with pytest.raises(LmError, match=r"lm.arpa:\d+: "):
             read(tmp_path, whole[:length])
+
+
+KENLM = ROOT / "tests" / "saved" / "kenlm"
+
+
+def recorded(name: str) -> list[float]:
+    """Return KenLM's total log10 probability of each of sentences.txt (see the README.md there)."""
+    return [float(total) for total in re.findall(r"Total: (\S+) ", (KENLM / name).read_text())]
+
+
+def totals(model: NgramModel) -> list[float]:
+    lines = (KENLM / "sentences.txt").read_text().splitlines()
+    return [model.perplexity([line]).log_prob / math.log(10) for line in lines]
+
+
+def test_backoffs_count_below_an_order_without_entries() -> None:
+    model = arpa.read(KENLM / "empty-order.arpa")
+    assert totals(model) == pytest.approx(recorded("empty-order.txt"), abs=1e-5)
+    assert model.counts == (5, 4, 0)
+
+
+def test_minus_infinity_is_the_logarithm_of_zero() -> None:
+    found, expected = totals(arpa.read(KENLM / "infinite.arpa")), recorded("infinite.txt")
+    finite = [index for index, value in enumerate(expected) if math.isfinite(value)]
+    assert len(finite) == 4
+    assert [found[index] for index in finite] == pytest.approx([expected[index] for index in finite], abs=1e-5)
+    assert -200 < found[1] < -99
+
+
+@pytest.mark.parametrize("name", ["lm.arpa", "lm.bin", "packed"])
+def test_an_empty_order_is_written_and_read(name: str, tmp_path: Path) -> None:
+    model = arpa.read(KENLM / "empty-order.arpa")
+    path = tmp_path / name
+    {"lm.arpa": arpa.write, "lm.bin": binary.write, "packed": packed.write}[name](path, model)
+    again = binary.load(path)
+    assert totals(again) == pytest.approx(recorded("empty-order.txt"), abs=0.05 if name == "packed" else 1e-5)
+
+
+def test_a_blank_line_does_not_move_the_lines_of_messages(tmp_path: Path) -> None:
+    text = (KENLM / "empty-order.arpa").read_text()
+    with pytest.raises(LmError, match=r"lm\.arpa:12: the log-probability 'x' is not a number"):
+        read(tmp_path, text.replace("-1.1\tcat", "x\tcat"))
+    with pytest.raises(LmError, match=r"lm\.arpa:14: the header says 6 entries of order 1, but there are 5"):
+        read(tmp_path, text.replace("ngram 1=5", "ngram 1=6"))
+
+
+def test_a_binary_file_of_kenlm_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lm.bin").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(100))
+    with pytest.raises(LmError, match=r"lm\.bin: a binary file of KenLM, which cannot be read; give the ARPA file"):
+        load(tmp_path / "lm.bin")

@@ -280,3 +280,61 @@ def test_upper_changes_text_that_is_nearly_normal(text: str) -> None:
 def test_normalise_with_unknown_name_is_refused() -> None:
     with pytest.raises(TextError, match=r"^unknown normaliser 'lower'; known are upper, none, basic"):
         normalise("a", "lower")
+
+
+# Pairs that OpenAI's EnglishTextNormalizer makes equal (run on both texts of each pair).
+SAME_FOR_WHISPER = [
+    ("$0.50", "fifty cents"),
+    ("$4.85", "four dollars and eighty five cents"),
+    ("minus five", "negative 5"),
+    ("um, I uh think hmm so", "I think so"),
+    ("[laughter] hello <unk> you (coughs)", "hello you"),
+    ("café naïve", "cafe naive"),
+    ("St. Paul", "saint paul"),
+    ("10 AM", "ten am"),
+    ("10 a.m.", "ten A M"),
+    ("Capt. Smith Jr.", "captain smith junior"),
+    ("he woulda", "he would have"),
+]
+# It makes most of these different, although they are read in the same way.
+SAME_WHEN_READ = [
+    ("10:00 AM", "ten a.m."),
+    ("10:00 AM", "ten o'clock am"),
+    ("10:30 p.m.", "ten thirty PM"),
+    ("10:00", "ten o'clock"),
+    ("$.50", "50¢"),
+    ("$4.85", "four dollars eighty five cents"),
+    ("£1.01", "one pound and one penny"),
+    ("1/2", "one half"),
+    ("3/4 of it", "three quarters of it"),
+    ("2 1/2", "two and a half"),
+    ("2½", "two and one half"),
+    ("-5", "minus five"),
+    ("−5.5", "negative five point five"),
+    ("-$5", "minus five dollars"),
+    ("5°C", "five degrees celsius"),
+    ("98.6 °F", "ninety eight point six degrees Fahrenheit"),
+    ("1°", "one degree"),
+    ("24/7", "twenty four seven"),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), SAME_FOR_WHISPER + SAME_WHEN_READ)
+def test_english_makes_texts_that_are_read_alike_equal(first: str, second: str) -> None:
+    assert NORMALISERS["english"](first) == NORMALISERS["english"](second) != ""
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("3-5", "minus five"), ("5", "-5"), ("1/2/2020", "one half"), ("St. Paul", "street Paul"), ("$0.50", "$50")],
+)
+def test_english_keeps_different_texts_different(first: str, second: str) -> None:
+    assert NORMALISERS["english"](first) != NORMALISERS["english"](second)
+
+
+def test_equivalents_can_remove_words(tmp_path: Path) -> None:
+    (tmp_path / "same.txt").write_text("uh =\nyou know =  # a filler\ncolour = color\n")
+    normalise = normaliser("basic", tmp_path / "same.txt")
+    assert normalise("Uh, you know the uh colour you knew") == "the color you knew"
+    # The normaliser may remove it first.
+    assert normaliser("english", tmp_path / "same.txt")("uh you know the colour") == "the color"

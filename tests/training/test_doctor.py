@@ -75,7 +75,7 @@ def test_unknown_characters(tmp_path: Path) -> None:
     assert ("error", "characters") in kinds(one(row))
     dropping = replace(CHECK, text=TextSettings(alphabet=" ABC", unknown="drop"))
     assert ("warning", "characters") in kinds(one(row, dropping))
-    assert not kinds(one(row, replace(CHECK, text=TextSettings(alphabet="auto"))))
+    assert kinds(one(row, replace(CHECK, text=TextSettings(alphabet="auto")))) == {("warning", "rare")}
 
 
 def test_characters_in_the_other_case(tmp_path: Path) -> None:
@@ -139,3 +139,55 @@ def test_counts_list_errors_first(tmp_path: Path) -> None:
         (("error", "characters"), 1),
         (("information", "rate"), 1),
     ]
+
+
+@pytest.fixture
+def auto() -> Check:
+    return replace(CHECK, text=TextSettings(alphabet="auto"))
+
+
+def texts(folder: Path, *lines: str) -> list[Utterance]:
+    """Return the utterances of texts, of one recording each."""
+    return [utterance(folder, spell("ABCABC", 0.3), f"u{number}", text=text) for number, text in enumerate(lines)]
+
+
+def found(diagnosis: Diagnosis, kind: str) -> list[tuple[str, str]]:
+    return [(finding.id, finding.message) for finding in diagnosis.findings if finding.kind == kind]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("AB \u041eC", "script", "'О' (CYRILLIC CAPITAL LETTER O) occurs 1 time, but most letters are Latin"),
+        ("AB ЖC", "script", "'Ж' (CYRILLIC CAPITAL LETTER ZHE) occurs 1 time, but most letters are Latin"),
+        ("AB 7", "digits", "'7' (DIGIT SEVEN) occurs 1 time; write numbers as words, as they are spoken"),
+        ("AB É", "rare", "'É' (LATIN CAPITAL LETTER E WITH ACUTE) occurs 1 time; it becomes an output that"),
+        ("<NOISE> AB", "mark", "<NOISE> would be trained as spoken words; remove it from the text"),
+        ("AB [laughter]", "mark", "[laughter] would be trained as spoken words; remove it from the text"),
+        ("", "empty", "there is no text"),
+    ],
+)
+def test_characters_of_an_automatic_alphabet_are_checked(
+    text: str, kind: str, message: str, auto: Check, tmp_path: Path
+) -> None:
+    diagnosis = diagnose({"train": texts(tmp_path, *["ABC ABC ABC"] * 5, text)}, auto)
+    findings = found(diagnosis, kind)
+    assert len(findings) == 1
+    assert findings[0][0] == "u5" and findings[0][1].startswith(message)
+
+
+def test_frequent_characters_of_one_script_are_fine(auto: Check, tmp_path: Path) -> None:
+    diagnosis = diagnose({"train": texts(tmp_path, *["ÄBC ABÖ"] * 5)}, auto)
+    assert not {kind for _, kind in kinds(diagnosis)} & {"script", "digits", "rare", "mark"}
+    japanese = diagnose({"train": texts(tmp_path, *["日本ひカ"] * 5)}, auto)
+    assert not {kind for _, kind in kinds(japanese)} & {"script", "rare"}
+
+
+def test_dev_that_is_the_training_set_is_reported(tmp_path: Path) -> None:
+    rows = texts(tmp_path, "ABC", "AB")
+    diagnosis = diagnose({"train": rows, "dev": [replace(row, id=f"d{row.id}") for row in rows]}, CHECK)
+    assert found(diagnosis, "same") == [
+        ("", "all its recordings are in train: results on it say nothing about other speech")
+    ]
+    assert found(diagnose({"train": rows, "dev": rows[:1]}, CHECK), "same")
+    assert not found(diagnose({"train": rows[:1], "dev": rows}, CHECK), "same")

@@ -11,6 +11,7 @@ import torch
 
 from asr import config, training
 from asr.corpora import manifest
+from asr.features.cache import FeatureCacheError
 from asr.files import LockedError, lock_folder
 from asr.model import checkpoint
 from asr.training import TrainingError, TrainOptions, TrainResult, loop
@@ -375,3 +376,124 @@ def test_partial_files_of_killed_processes_are_deleted(recipe: Recipe, tones: Pa
         path.write_text("half")
     train(short(recipe, epochs=2), tones, tmp_path)
     assert not any(path.exists() for path in left)
+
+
+def split(manifest_path: Path, folder: Path, sizes: tuple[int, int]) -> list[Path]:
+    """Write the first rows of a manifest as two manifests."""
+    rows = manifest.read(manifest_path)
+    paths = [folder / "one.jsonl", folder / "two.jsonl"]
+    manifest.write(paths[0], rows[: sizes[0]])
+    manifest.write(paths[1], rows[sizes[0] : sum(sizes)])
+    return paths
+
+
+def test_several_manifests_are_trained_on_together(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    paths = split(tones / "train.jsonl", tmp_path, (20, 40))
+    options = TrainOptions(cache=tmp_path / "cache")
+    joined = training.train(short(recipe), paths, [tones / "dev.jsonl"], tmp_path / "joined", options)
+    assert joined.model
+    data = checkpoint.inspect(joined.model).card["data"]["train"]
+    assert (data["manifest"], data["utterances"]) == ("one.jsonl+two.jsonl", 60)
+    train(short(recipe), tones, tmp_path / "whole")
+    assert torch.equal(weights(tmp_path / "joined"), weights(tmp_path / "whole"))
+    # The features are in the folder of one's choice alone.
+    assert not (tmp_path / ".features").exists() and len(list((tmp_path / "cache").rglob("*.f16"))) == 2
+    with pytest.raises(TrainingError, match=r"one\.jsonl is given twice; give each manifest once"):
+        training.train(short(recipe), [paths[0], paths[0]], paths[1], tmp_path / "run")
+
+
+def test_a_folder_that_cannot_be_written_needs_a_cache(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    paths = split(tones / "train.jsonl", tmp_path, (8, 8))
+    (tmp_path / ".features").write_text("a file where the folder would be")
+    with pytest.raises(FeatureCacheError, match=r"features cannot be written there .*; choose a folder with --cache"):
+        training.train(short(recipe), paths[0], paths[1], tmp_path / "run")
+    options = TrainOptions(cache=tmp_path / "cache")
+    assert training.train(short(recipe), paths[0], paths[1], tmp_path / "run", options).finished
+
+
+def test_all_recordings_that_cannot_be_read_are_listed(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    rows = manifest.read(tones / "train.jsonl")
+    bad = [tmp_path / "gone.wav", tmp_path / "bad.wav"]
+    bad[1].write_text("no sound")
+    rows[3:5] = [replace(row, audio=str(path)) for row, path in zip(rows[3:5], bad, strict=True)]
+    manifest.write(tmp_path / "train.jsonl", rows)
+    with pytest.raises(manifest.BadRowsError, match="2 of 60 utterances cannot be used") as caught:
+        training.train(short(recipe), tmp_path / "train.jsonl", tones / "dev.jsonl", tmp_path / "run")
+    assert [name in problem for name, problem in zip(("gone", "bad"), caught.value.problems, strict=True)] == [True] * 2
+    events: list[Event] = []
+    options = TrainOptions(events.append, skip_bad=True)
+    result = training.train(short(recipe), tmp_path / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", options)
+    assert result.model and checkpoint.inspect(result.model).card["data"]["train"]["utterances"] == 58
+    left_out = [note for note in notes(events) if "left out" in note]
+    assert [note.partition(": ")[0] for note in left_out[:2]] == ["left out", "left out"]
+    assert "2 recordings that cannot be read are left out" in left_out[2]
+
+
+def test_a_name_and_a_device_may_change(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe), tones, tmp_path / "cached")
+    assert not train(short(recipe), tones, tmp_path / "run", TrainOptions(should_stop=After(3))).finished
+    changed = replace(short(recipe, device="cpu"), name="other")
+    assert train(changed, tones, tmp_path / "run").finished
+
+
+def test_override_cannot_change_the_shape_of_the_model(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe), tones, tmp_path / "cached")
+    train(short(recipe), tones, tmp_path / "run", TrainOptions(should_stop=After(3)))
+    wider = replace(short(recipe), model=replace(recipe.model, hidden=64))
+    with pytest.raises(TrainingError, match=r"do not fit a model of other settings of \[model\].*--overwrite"):
+        train(wider, tones, tmp_path / "run", TrainOptions(override=True))
+
+
+def test_other_batches_per_step_are_refused(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe), tones, tmp_path / "cached")
+    train(short(recipe, accumulate=2), tones, tmp_path / "run", TrainOptions(should_stop=After(2)))
+    with pytest.raises(TrainingError, match="batches per step: 2 -> 1"):
+        train(short(recipe), tones, tmp_path / "run")
+
+
+def test_a_stop_before_training_saves_nothing(tones: Path, tmp_path: Path) -> None:
+    paths = split(tones / "train.jsonl", tmp_path, (8, 8))
+    recipe = config.read(tones / "tiny.toml", Recipe)
+    result = training.train(short(recipe), paths[0], paths[1], tmp_path / "run", TrainOptions(should_stop=After(2)))
+    assert (result.finished, result.saved, result.model) == (False, False, None)
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
+
+
+def test_dropped_utterances_are_counted(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    rows = manifest.read(tones / "train.jsonl")[:6]
+    manifest.write(tmp_path / "train.jsonl", [replace(row, text="X") for row in rows[:5]] + rows[5:])
+    dropping = replace(
+        short(recipe),
+        text=replace(recipe.text, unknown="drop"),
+        augment=replace(recipe.augment, speeds=(0.9, 1.0, 1.1)),
+    )
+    events: list[Event] = []
+    training.train(
+        dropping, tmp_path / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", TrainOptions(events.append)
+    )
+    assert any("dropped 5 of 6 utterances: characters outside the alphabet" in note for note in notes(events))
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "metric"),
+    [
+        ("auto", "ABC AB", "wer"),
+        ("auto", "ABCABCABCABCABCABC", "cer"),
+        ("wer", "ABCABCABCABCABCABC", "wer"),
+        ("cer", "A B", "cer"),
+    ],
+)
+def test_epochs_are_compared_by_cer_where_words_are_not_separated(
+    setting: str, text: str, metric: str, recipe: Recipe, tones: Path, tmp_path: Path
+) -> None:
+    rows = manifest.read(tones / "train.jsonl")[:12]
+    manifest.write(tmp_path / "train.jsonl", rows)
+    # Texts that are too long for their audio are scored too.
+    manifest.write(tmp_path / "dev.jsonl", [*rows[6:], *(replace(row, text=text) for row in rows[:6])])
+    if setting == "auto":
+        manifest.write(tmp_path / "dev.jsonl", [replace(row, text=text) for row in rows])
+    chosen = short(recipe, metric=setting, epochs=2)
+    result = training.train(chosen, tmp_path / "train.jsonl", tmp_path / "dev.jsonl", tmp_path / "run")
+    log = [json.loads(line) for line in (tmp_path / "run" / "train.jsonl").read_text().splitlines()]
+    assert {row["metric"] for row in log} == {result.metric} == {metric}
+    assert result.dev_wer == min(row[f"dev_{metric}"] for row in log)

@@ -8,7 +8,7 @@ import pytest
 
 from asr import transcripts
 from asr.errors import AsrError
-from asr.transcripts import OUTPUT_FORMATS, TranscriptError, document, documents_by_suffix
+from asr.transcripts import OUTPUT_FORMATS, Choice, TranscriptError, document, documents_by_suffix
 from asr.transcripts.records import FileResult, Word
 from tests.transcripts.examples import WORDS, timed, untimed
 
@@ -33,8 +33,12 @@ def write(folder: Path, content: str | bytes, name: str = "file") -> Path:
 @pytest.mark.parametrize("known", ["by content", "by name", "by option"])
 def test_every_format_reads_the_same_rows(form: str, known: str, tmp_path: Path) -> None:
     path = write(tmp_path, FILES[form], f"file.{form}" if known == "by name" else "file")
-    rows = transcripts.read(path, form if known == "by option" else "auto")
-    assert [(row.id, " ".join(row.text.split())) for row in rows] == [("u1", "THE CAT"), ("u2", ""), ("u3", "A DOG")]
+    rows = transcripts.read(path, Choice(form if known == "by option" else "auto")).rows
+    assert [(Path(row.id).name, " ".join(row.text.split())) for row in rows] == [
+        ("u1", "THE CAT"),
+        ("u2", ""),
+        ("u3", "A DOG"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -48,8 +52,10 @@ def test_every_format_reads_the_same_rows(form: str, known: str, tmp_path: Path)
         ("u1 A (noise)\nu2 B (noise)\n", {"u1": "A (noise)", "u2": "B (noise)"}),
         # One row that does not fit is enough, wherever it is.
         ("".join(f"u{n} 1 0.5 0.2 W\n" for n in range(60)) + "u60 A\n", {"u60": "A"}),
-        ("r A 0.5 0.2 CAT 0.9\nr A 0.0 0.4 THE 0.7\n", {"r": "THE CAT"}),
-        ("r A 1 1 CAT\nr A 0 1 THE\n", {"r": "THE CAT"}),
+        ("r A 0.0 0.4 THE 0.7\nr A 0.5 0.2 CAT 0.9\n", {"r": "THE CAT"}),
+        # A channel, times or confidences that no CTM and no STM has.
+        ("u1 4 2 1 9\nu2 0 1 0 3\n", {"u1": "4 2 1 9"}),
+        ("u1 1 2 1 9 7\nu2 1 1 3 0 2\n", {"u1": "1 2 1 9 7"}),
         ("r 1 0 1 4\nr 1 1 1 2\n", {"r": "4 2"}),
         (";; a comment\nr A s 0.00 1.00 THE CAT\n", {"r-A-0.00-1.00": "THE CAT"}),
         ("r A s 0 1 A\nr A s 1 2\n", {"r-A-0-1": "A", "r-A-1-2": ""}),
@@ -57,27 +63,30 @@ def test_every_format_reads_the_same_rows(form: str, known: str, tmp_path: Path)
     ],
 )
 def test_format_by_content(content: str, rows: dict[str, str], tmp_path: Path) -> None:
-    read = {row.id: row.text for row in transcripts.read(write(tmp_path, content))}
+    read = {row.id: row.text for row in transcripts.read(write(tmp_path, content)).rows}
     assert {identity: read.get(identity) for identity in rows} == rows
 
 
 @pytest.mark.parametrize(
     ("content", "formats"),
     [
+        # Whole numbers may be times too.
+        ("u1 1 2 1 9\nu2 1 1 0 3\n", "ctm and text"),
+        ("u1 1 2 1 9 7\nu2 1 1 0 3 2 2\n", "stm and text"),
         ("u1 1 0.5 0.2 SEVEN\nu2 1 0.1 0.4 NINE\n", "ctm and text"),
         ("u1 A s 0.5 1.2 SEVEN\nu2 A s 0.1 0.4 NINE\n", "stm and text"),
-        ("r 1 0.5 0.2 7 0.9\nr 1 0.1 0.4 9 0.9\n", "ctm and stm"),
+        ("r 1 0.1 0.4 7 0.9\nr 1 0.1 0.4 9 0.9\n", "ctm and stm"),
         ("THE CAT (u1)\nA DOG (u2)\n", "trn and text"),
     ],
 )
 def test_a_file_that_fits_two_formats_is_refused(content: str, formats: str, tmp_path: Path) -> None:
-    message = f"file: fits the formats {formats}; choose one with --reference-format or --hypothesis-format"
+    message = f"file: fits the formats {formats}; choose one with --reference-format"
     with pytest.raises(TranscriptError, match=message):
         transcripts.read(write(tmp_path, content))
 
 
 def test_byte_order_mark_and_other_scripts(tmp_path: Path) -> None:
-    [row] = transcripts.read(write(tmp_path, "\ufeffu1 ÜBER 日本 <script>\n"))
+    [row] = transcripts.read(write(tmp_path, "\ufeffu1 ÜBER 日本 <script>\n")).rows
     assert (row.id, row.text) == ("u1", "ÜBER 日本 <script>")
 
 
@@ -94,13 +103,13 @@ def test_report_has_references_and_hypotheses(tmp_path: Path) -> None:
         {"id": "b", "reference": "c", "hypothesis": "d", "speaker": "ann", "duration": None, "confidences": [0.5]},
     ]
     path = write(tmp_path, json.dumps({"kind": "evaluation", "utterance_scores": rows}, indent=1), "report.json")
-    references = transcripts.read(path)
+    references = transcripts.read(path).rows
     assert [(row.id, row.text, row.duration, row.speaker) for row in references] == [
         ("a", "A, b", 2.0, ""),
         ("b", "c", 0.0, "ann"),
     ]
     hypotheses, _ = transcripts.read_hypotheses(path, references)
-    assert [(row.text, row.confidences) for row in hypotheses] == [("A!", ()), ("d", (0.5,))]
+    assert [(row.text, row.confidences) for row in hypotheses.rows] == [("A!", ()), ("d", (0.5,))]
 
 
 @pytest.mark.parametrize(
@@ -111,13 +120,18 @@ def test_report_has_references_and_hypotheses(tmp_path: Path) -> None:
         ("a.txt", b"u1 \xe9\n", r"a\.txt, line 1: not UTF-8 \(byte 4 is 0xE9\); save the file as UTF-8"),
         ("a.txt", "u1 A\nu2 B\nu1 C\n", r"a\.txt, row 3: id 'u1' is already in row 1; remove one of them"),
         ("a.trn", "A (u1)\nB u2\n", r"row 2: 'B u2' is not of the form 'WORD WORD … \(ID\)'"),
-        ("a.trn", "A { B / C } (u1)\n", r"row 1: alternatives '{ B / C }' cannot be scored; keep one"),
-        ("a.stm", "r A s 0 1 { B / @ }\n", r"row 1: alternatives '{ B / @ }'"),
+        (
+            "a.trn",
+            "A { B / C (u1)\nA { B / C } } (u2)\n",
+            r"row 2: '}' without '{' in 'A { B / C } }'; write { A / B }",
+        ),
+        ("a.stm", "r A s 0 1 { B / { C } /\n", r"row 1: '{' without '}'; write { A / B }"),
+        ("a.stm", "r A s 0 1 " + "{ " + " ".join("{ A / B }" for _ in range(9)) + " }\n", "row 1: more than 256"),
         ("a.stm", "r A s 0\n", r"row 1: 'r A s 0' has 4 columns; an STM has FILE CHANNEL SPEAKER START END"),
         ("a.stm", "r A s x 1 A\n", r"row 1: start 'x' is not a number of seconds"),
         ("a.stm", "r A s 0 nan A\n", r"row 1: end 'nan' is not a number of seconds"),
         ("a.stm", "r A s 2 1 A\n", r"row 1: end '1' is not after start '2'"),
-        ("a.stm", "r A s 0 1 A\nr A s 0 1 A\n", r"row 2: id 'r-A-0-1' is already in row 1"),
+        ("a.stm", "r A s 0 1 A\nr A s 0 1 A\n", r"row 2: id 'r-A-0-1-s' is already in row 1"),
         ("a.ctm", "r A 0 1\n", r"row 1: 'r A 0 1' has 4 columns; a CTM has FILE CHANNEL START DURATION WORD"),
         ("a.ctm", "r A -1 1 W\n", r"row 1: start '-1' is not a number of seconds, 0 or more"),
         ("a.ctm", "r A 0 1s W\n", r"row 1: duration '1s' is not"),
@@ -159,7 +173,7 @@ def test_malformed_file_is_refused(name: str, content: str | bytes, message: str
 
 def test_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TranscriptError, match="unknown format 'doc'; known are auto, text, kaldi"):
-        transcripts.read(write(tmp_path, "u1 A\n"), "doc")
+        transcripts.read(write(tmp_path, "u1 A\n"), Choice("doc"))
 
 
 def test_separate_channels_share_a_file_if_the_format_allows_it() -> None:

@@ -18,8 +18,8 @@ def test_rows_of_manifests_and_transcripts_are_read(tmp_path: Path) -> None:
     ]
     path = tmp_path / "file"
     path.write_text("\n".join(map(json.dumps, rows)))
-    read = transcripts.read(path)
-    assert [(row.id, row.row) for row in read] == [("a", 1), ("b", 2), ("7", 4), ("e", 5)]
+    read = transcripts.read(path).rows
+    assert [(row.id, row.row) for row in read] == [("a", 1), ("clips/b", 2), ("7", 4), ("e", 5)]
     assert (read[0].speaker, read[0].duration) == ("ann", 1.5)
     assert [row.confidences for row in read] == [(), (0.5,), (0.25, 1.0), ()]
 

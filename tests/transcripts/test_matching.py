@@ -3,6 +3,7 @@
 import pytest
 
 from asr.transcripts import TranscriptError
+from asr.transcripts.ids import audio_id, same_ids
 from asr.transcripts.matching import match
 from asr.transcripts.rows import TranscriptRow
 
@@ -38,3 +39,26 @@ def test_missing_and_extra_ids_are_refused_unless_allowed() -> None:
 def test_hypotheses_without_any_id_of_the_references_are_always_refused() -> None:
     with pytest.raises(TranscriptError, match=r"no id is in the references \(its first id is 'A', theirs is 'a'\)"):
         match(rows("a"), rows("A"), "h.txt", allow_missing=True)
+
+
+@pytest.mark.parametrize(
+    ("references", "hypotheses", "same"),
+    [
+        (["a/x", "b/x"], ["b/x", "a/x"], {"a/x": "a/x", "b/x": "b/x"}),
+        (["a/x"], ["x"], {"x": "a/x"}),
+        (["x"], ["/data/a/x"], {"/data/a/x": "x"}),
+        (["x", "a/x"], ["./c/a/x", "./c/x"], {"./c/a/x": "a/x", "./c/x": "x"}),
+        # The end of a path must be whole parts, and name one utterance.
+        (["a/x"], ["ax"], {}),
+        (["a/x", "b/x"], ["x"], {}),
+        (["x"], ["a/x", "b/x"], {}),
+    ],
+)
+def test_the_end_of_a_path_is_an_id(references: list[str], hypotheses: list[str], same: dict[str, str]) -> None:
+    assert same_ids(references, hypotheses) == same
+
+
+def test_the_id_of_a_recording_is_its_path() -> None:
+    assert [audio_id("a b/x.wav"), audio_id("C:\\x.wav"), audio_id("x"), audio_id("x.wav", 2)] == [
+        *("a_b/x", "C:/x", "x", "x-2"),
+    ]

@@ -9,3 +9,4 @@ from asr.decoding.beam.decode import compiling_pays as compiling_pays
 from asr.decoding.beam.decode import search_is_compiled as search_is_compiled
 from asr.decoding.beam.fusion import LmSettings as LmSettings
 from asr.decoding.beam.fusion import Scorer as Scorer
+from asr.decoding.beam.spelling import check_spelling as check_spelling

@@ -17,6 +17,7 @@ from asr.decoding.beam.compiling import Ints, Rows, compiled, inlined
 from asr.decoding.beam.hotwords import Hotwords
 from asr.decoding.beam.lexicon import OUTSIDE, UNKNOWN
 from asr.decoding.beam.pruning import IMPOSSIBLE
+from asr.decoding.beam.spelling import check_spelling
 from asr.decoding.greedy import DecodingError
 from asr.lm.ngram import END, UNKNOWN_LOG_PROB, Arrays, NgramModel, advance, is_character_model
 from asr.lm.ngram import SPACE as VISIBLE_SPACE
@@ -202,6 +203,8 @@ class Scorer:
         characters = alphabet.characters
         if self._ngram and not self._of_characters and self._space < 0:
             raise DecodingError(f"a word language model needs a space in the alphabet {characters!r}")
+        if self._ngram:
+            check_spelling(self._ngram, alphabet)
         if self.network and self.network.alphabet.characters != characters:
             other = self.network.alphabet.characters
             raise DecodingError(f"the language model's alphabet is {other!r}, the acoustic model's {characters!r}")

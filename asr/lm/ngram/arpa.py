@@ -31,6 +31,8 @@ from asr.lm.text import BEGIN, END, LmError, read_lines
 
 # Few enough that the fields stay in the processor's cache.
 _ROWS = 1 << 11
+# The logarithm of zero in other toolkits' files, besides -inf.
+_LOG_ZERO = -99.0
 _COUNT = re.compile(rb"ngram\s+(\d{1,3})\s*=\s*(\d{1,18})")
 
 
@@ -41,11 +43,21 @@ class _Lines:
         self.path = path
         self.number = 0
         self._lines = lines
+        self._taken: list[bytes] = []
+        self._ahead: list[bytes] = []
 
     def take(self, count: int) -> list[bytes]:
-        lines = list(islice(self._lines, count))
+        lines = [*self._ahead[:count], *islice(self._lines, max(count - len(self._ahead), 0))]
+        self._ahead = self._ahead[count:]
         self.number += len(lines)
+        self._taken = lines
         return lines
+
+    def back_to(self, number: int) -> None:
+        """Return to a line among those last taken, and continue after it."""
+        keep = len(self._taken) - (self.number - number)
+        self._ahead = [*self._taken[keep:], *self._ahead]
+        self.number = number
 
     def not_blank(self) -> Iterator[bytes]:
         """Yield the stripped lines that are not blank, up to the end of the file."""
@@ -68,7 +80,10 @@ class _Section:
 
 
 def read(path: Path) -> NgramModel:
-    """Read an ARPA file, plain or gzip. Raises OSError, and LmError naming the line if the file is damaged."""
+    """Read an ARPA file, plain or gzip. Raises OSError, and LmError naming the line if the file is damaged.
+
+    -inf is read as -99. Blank lines within a section are allowed.
+    """
     with path.open("rb") as file:
         lines = _Lines(path, read_lines(path, file))
         counts, heading = _header(lines)
@@ -89,7 +104,7 @@ def read(path: Path) -> NgramModel:
     for marker in (BEGIN, END):
         if marker not in words:
             raise LmError(f"{path}: there is no unigram {marker}")
-    return assemble(words, _levels(lines, sections))
+    return assemble(words, _levels(lines, sections), keep_backoffs=True)
 
 
 def _header(lines: _Lines) -> tuple[list[int], bytes]:
@@ -125,11 +140,17 @@ def _rows(lines: _Lines, order: int, count: int) -> Iterator[tuple[int, list[lis
     while done < count:
         first = lines.number + 1
         rows = [line.split() for line in lines.take(min(_ROWS, count - done))]
-        for i, row in enumerate(rows):
-            if not row or (row[0][:1] == b"\\" and row[0][-1:] in (b":", b"\\")):
-                lines.fail(f"the header says {count} entries of order {order}, but there are {done + i}", first + i)
         if not rows:
             lines.fail(f"the file ends after {done} of {count} entries of order {order}")
+        if not all(rows):
+            # A block ends before a blank line, so that the numbers of its lines are known.
+            rows = rows[: rows.index([])]
+            lines.back_to(first + len(rows))
+        for i, row in enumerate(rows):
+            if row[0][:1] == b"\\" and row[0][-1:] in (b":", b"\\"):
+                lines.fail(f"the header says {count} entries of order {order}, but there are {done + i}", first + i)
+        if not rows:
+            continue
         yield first, rows
         done += len(rows)
 
@@ -185,14 +206,19 @@ def _numbers(lines: _Lines, first: int, rows: list[list[bytes]], order: int, hig
     """Return the log-probabilities and back-off weights of rows."""
     valid = set(map(len, rows)) <= {order + 1, order + 2}
     try:
-        log_probs = np.array([float(row[0]) for row in rows])
-        backoffs = np.array([float(row[order + 1]) if len(row) == order + 2 else 0.0 for row in rows])
+        log_probs = _finite(np.array([float(row[0]) for row in rows]))
+        backoffs = _finite(np.array([float(row[order + 1]) if len(row) == order + 2 else 0.0 for row in rows]))
         valid &= bool(np.isfinite(log_probs).all() and np.isfinite(backoffs).all() and (log_probs <= 0).all())
     except ValueError:
         valid = False
     if not valid or (highest and backoffs.any()):
         lines.fail(*next((text, first + i) for i, row in enumerate(rows) if (text := _problem(row, order, highest))))
     return log_probs * LOG_10, backoffs * LOG_10
+
+
+def _finite(numbers: Doubles) -> Doubles:
+    """Return the numbers with _LOG_ZERO for -inf, which a weight of 0 would turn into NaN."""
+    return np.where(np.isneginf(numbers), _LOG_ZERO, numbers)
 
 
 def _problem(row: list[bytes], order: int, highest: bool) -> str | None:
@@ -204,7 +230,7 @@ def _problem(row: list[bytes], order: int, highest: bool) -> str | None:
             number = float(text)
         except ValueError:
             number = math.nan
-        if not math.isfinite(number):
+        if not math.isfinite(number) and number != -math.inf:
             return f"the {name} {_repr(text)} is not a number"
         if name == "log-probability" and number > 0:
             return f"the log-probability {_repr(text)} is positive"

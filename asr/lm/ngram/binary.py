@@ -25,6 +25,8 @@ from asr.lm.text import LmError
 
 MAGIC = b"asr-ngram\n"
 FORMAT = 1
+# How the files of KenLM's build_binary begin, in each of its versions.
+_KENLM = b"mmap lm http://kheafield.com/code"
 _PREFIX = struct.Struct("<10sIII")
 _ALIGNMENT = 64
 # The order and types of the arrays in the file, little-endian.
@@ -45,11 +47,13 @@ def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramMod
     `on_build` is called with its path before the ARPA file is read. Raises OSError and LmError.
     """
     with path.open("rb") as file:
-        head = file.read(len(packed.MAGIC))
+        head = file.read(max(len(packed.MAGIC), len(_KENLM)))
     if head.startswith(MAGIC):
         return read(path)
-    if head == packed.MAGIC:
+    if head.startswith(packed.MAGIC):
         return packed.read(path)
+    if head.startswith(_KENLM):
+        raise LmError(f"{path}: a binary file of KenLM, which cannot be read; give the ARPA file that it was made from")
     target = beside(path)
     try:
         model, source = _open(target)

@@ -77,7 +77,7 @@ def read(path: Path) -> NgramModel:
         levels = _levels(counts, step, values, len(words), ranked=number > 1)
     except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
         raise LmError(f"{path}: invalid content of a packed language model ({error})") from error
-    return trie.assemble(words, levels)
+    return trie.assemble(words, levels, keep_backoffs=True)
 
 
 def _check_sizes(counts: Sequence[int], values: Mapping[str, npt.NDArray[Any]], words: int) -> None:

@@ -59,12 +59,14 @@ def suffixes(keys: Longs, suffix: Ints, parents: Ints, words: Ints) -> Ints:
     return entries.astype(np.int32)
 
 
-def assemble(words: Sequence[str], levels: Sequence[Level]) -> NgramModel:
+def assemble(words: Sequence[str], levels: Sequence[Level], keep_backoffs: bool = False) -> NgramModel:
     """Build a model from the entries of each order; empty highest orders are dropped.
+
+    With `keep_backoffs`, one stays above entries with back-off weights, which an unknown longer n-gram needs.
 
     Raises LmError if there are too many entries for 32 bits.
     """
-    while len(levels) > 1 and not len(levels[-1].words):
+    while len(levels) > 1 and not len(levels[-1].words) and not (keep_backoffs and levels[-2].backoffs.any()):
         levels = levels[:-1]
     counts = [len(level.words) for level in levels]
     total = 1 + sum(counts)
@@ -130,7 +132,7 @@ def keep(model: NgramModel, kept: npt.NDArray[np.bool_]) -> NgramModel:
                 renumbered[suffix[entries]],
             )
         )
-    return assemble(model.words, levels)
+    return assemble(model.words, levels, keep_backoffs=not model.counts[-1])
 
 
 def reordered(model: NgramModel, order: Ints) -> NgramModel:
@@ -149,4 +151,4 @@ def reordered(model: NgramModel, order: Ints) -> NgramModel:
         levels.append(
             Level(parents[by_key], words[by_key], arrays.log_probs[old], backoffs, entries[arrays.suffix[old]])
         )
-    return assemble([model.words[i] for i in order], levels)
+    return assemble([model.words[i] for i in order], levels, keep_backoffs=True)

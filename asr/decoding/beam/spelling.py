@@ -1,0 +1,54 @@
+"""Which words of an n-gram model an alphabet can spell: no hypothesis ever has the others."""
+
+import numpy as np
+
+from asr.decoding.greedy import DecodingError
+from asr.lm.ngram import SPACE, NgramModel, is_character_model
+from asr.text import BLANK, Alphabet
+
+# The share of words that may be missing without a warning, and the examples in it.
+_TOLERATED = 0.05
+_EXAMPLES = 5
+
+
+def check_spelling(model: NgramModel, alphabet: Alphabet) -> str:
+    """Return a warning if more than 5 % of the words cannot be spelled, "" otherwise.
+
+    Raises DecodingError if none can.
+    """
+    words = [word for word in model.words if word[:1] != "<" and word != SPACE]
+    missing = _missing(words, alphabet)
+    unit = "character" if is_character_model(model) else "word"
+    if words and len(missing) == len(words):
+        raise DecodingError(
+            f"no {unit} of the language model can be spelled with the alphabet {alphabet.characters!r} "
+            f"({_examples(missing)}); {_remedy(missing, alphabet)}"
+        )
+    if len(missing) <= _TOLERATED * len(words):
+        return ""
+    return (
+        f"{len(missing):,} of {len(words):,} {unit}s of the language model cannot be spelled with the alphabet and are "
+        f"never output ({_examples(missing)}); {_remedy(missing, alphabet)}"
+    )
+
+
+def _missing(words: list[str], alphabet: Alphabet) -> list[str]:
+    if not words:
+        return []
+    ids = alphabet.ids("".join(words))
+    ends = np.cumsum([len(word) for word in words])
+    outside = np.concatenate([[0], np.cumsum(ids == BLANK)])
+    starts = np.concatenate([[0], ends[:-1]])
+    return [words[index] for index in np.flatnonzero(outside[ends] > outside[starts]).tolist()]
+
+
+def _examples(words: list[str]) -> str:
+    return ", ".join(repr(word[:40]) for word in words[:_EXAMPLES]) + (", …" if len(words) > _EXAMPLES else "")
+
+
+def _remedy(words: list[str], alphabet: Alphabet) -> str:
+    for name, change in (("upper", str.upper), ("lower", str.lower)):
+        changed = list(map(change, words))
+        if 2 * len(_missing(changed, alphabet)) < len(words):
+            return f"they differ from it in case: train the language model on {name}-case text"
+    return "train the language model on text of this language and normaliser"
