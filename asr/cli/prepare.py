@@ -144,10 +144,53 @@ def table(file: Path, out: Path, skip_bad: bool, quiet: bool) -> int:
 @_OUT
 @click.option("--name", required=True, help="Name of the new manifest, OUT/NAME.jsonl.")
 def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
-    """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, for example to train on several corpora."""
+    """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, for example to train on several corpora.
+
+    An utterance whose audio an earlier one has is left out and listed.
+    """
     from asr.corpora import manifest
 
-    _write(out, name, manifest.join(manifests))
+    joined = manifest.join_unique(manifests)
+    for message in joined.repeated:
+        click.echo(f"left out: {message}", err=True)
+    _write(out, name, joined.utterances)
+    return 0
+
+
+@prepare.command(short_help="Divide utterances into train, dev and test.")
+@click.argument("manifests", nargs=-1, required=True, type=options.FILE)
+@_OUT
+@click.option(
+    "--by",
+    type=click.Choice(["speaker", "utterance"]),
+    default="speaker",
+    show_default=True,
+    help="What is not divided: all utterances of a speaker are in one set.",
+)
+@click.option("--dev-hours", type=click.FloatRange(min=0), required=True, help="Hours of dev; 0: none.")
+@click.option("--test-hours", type=click.FloatRange(min=0), required=True, help="Hours of test; 0: none.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Random seed.")
+@click.option("--share-texts", is_flag=True, help="Allow the same texts in several sets.")
+def split(manifests: tuple[Path, ...], out: Path, **values: Any) -> int:
+    """Write OUT/train.jsonl, dev.jsonl and test.jsonl from the utterances of all MANIFESTS.
+
+    The sets share no speakers and no texts: an utterance of dev or train is left out if its text is in test, or in dev.
+    """
+    from asr.corpora import manifest
+    from asr.corpora.splitting import SplitSettings
+    from asr.corpora.splitting import split as divide
+
+    joined = manifest.join_unique(manifests)
+    result = divide(joined.utterances, SplitSettings(**values))
+    options.check_outputs(*(out / f"{name}.jsonl" for name in result.sets), read=manifests)
+    for message in joined.repeated:
+        click.echo(f"left out: {message}", err=True)
+    if result.left_out:
+        hours = sum(row.duration for row in result.left_out) / 3600
+        message = f"{len(result.left_out)} utterances, {hours:.2f} hours, left out: their texts are in another set"
+        click.echo(f"{message}; keep them with --share-texts", err=True)
+    for name, rows in result.sets.items():
+        _write(out, name, rows)
     return 0
 
 
