@@ -122,17 +122,28 @@ def corpus(root: Path, out: Path, skip_bad: bool, quiet: bool) -> int:
 @prepare.command(short_help="Write a manifest from a table or a folder of recordings.")
 @click.argument("file", type=click.Path(path_type=Path))
 @_OUT
+@click.option(
+    "--columns",
+    default="",
+    metavar="COLUMN=NAME,…",
+    help="Names in the header of audio, text, id, speaker, offset, end or duration: 'audio=Recording,text=Said'.",
+)
+@click.option("--audio-root", type=options.FOLDER, help="Folder of relative audio paths.  [default: the table's]")
 @_SKIP
 @options.quiet
-def table(file: Path, out: Path, skip_bad: bool, quiet: bool) -> int:
+def table(file: Path, out: Path, columns: str, audio_root: Path | None, skip_bad: bool, quiet: bool) -> int:
     """Write OUT/NAME.jsonl from FILE: a CSV or TSV of sound files and texts, or a folder of sound files
     and .txt files.
     """
     from asr.corpora import table as corpus
 
+    pairs = [pair.partition("=") for pair in columns.split(",") if pair]
+    if not all(name for _, _, name in pairs):
+        raise click.UsageError(f"--columns {columns!r} is not COLUMN=NAME,…, such as audio=Recording,text=Said")
+    table_options = corpus.TableOptions({column.strip(): name.strip() for column, _, name in pairs}, audio_root)
     with Display(quiet) as display:
-        rows = corpus.read(file, _files(display), _on_skip(display, skip_bad))
-        unused = corpus.unused_columns(file)
+        rows = corpus.read(file, _files(display), _on_skip(display, skip_bad), table_options)
+        unused = corpus.unused_columns(file, table_options)
         if unused:
             display.say(f"{file}: columns that are not used: {', '.join(unused)}", always=True)
     _write(out, file.resolve().name if file.is_dir() else file.stem, rows)
