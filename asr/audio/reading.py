@@ -42,7 +42,6 @@ LONGEST = 24 * 3600.0
 # Seconds by which a duration may miss the end of the file and still mean all of it.
 _ROUNDING = 0.010
 _NOT_AUDIO = "not a sound file of a supported format (WAV, FLAC, OGG, Opus, MP3, MP2, AIFF, AU, CAF, W64, NIST SPHERE)"
-_NOT_MEDIA = _NOT_AUDIO.replace("NIST SPHERE", "NIST SPHERE, M4A, MP4, WebM, Matroska, WMA, AMR and others")
 _BLOCK_SIZE = 1 << 17
 
 
@@ -354,7 +353,7 @@ def _media_parts(path: Path, track: int) -> list[Part]:
         return media.parts(path, track, LONGEST)
     except RuntimeError as error:
         damaged = f"no readable {kind} file: truncated, damaged or of another format ({error})"
-        raise AudioError(damaged if path.suffix.lower() in MEDIA_SUFFIXES else _NOT_MEDIA) from error
+        raise AudioError(damaged if path.suffix.lower() in MEDIA_SUFFIXES else _NOT_AUDIO) from error
 
 
 def _check_file(path: Path) -> None:
