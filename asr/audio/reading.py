@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from asr.audio import containers
+from asr.audio import containers, media
 from asr.audio.containers import Part
 from asr.audio.waveforms import (
     SAMPLE_RATE,
@@ -30,15 +30,14 @@ from asr.audio.waveforms import (
     to_mono,
 )
 
-SUFFIXES = {
+_SOUND_SUFFIXES = {
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc"),
     *(".au", ".caf", ".w64", ".sph"),
 }
-# Names of recordings that libsndfile does not read.
-MEDIA_SUFFIXES = {
-    *(".m4a", ".m4b", ".aac", ".ac3", ".amr", ".wma", ".ape", ".wv", ".mka", ".spx"),
-    *(".mp4", ".m4v", ".webm", ".mkv", ".mov", ".avi", ".wmv", ".flv", ".mpg", ".mpeg", ".3gp"),
-}
+MEDIA_SUFFIXES = media.SUFFIXES
+# Names of recordings that are read: with PyAV, media files too.
+SUFFIXES = _SOUND_SUFFIXES | (MEDIA_SUFFIXES if media.INSTALLED else set())
+MEDIA_HINT = "pip install 'asr[media]'"
 LONGEST = 24 * 3600.0
 # Seconds by which a duration may miss the end of the file and still mean all of it.
 _ROUNDING = 0.010
@@ -64,13 +63,16 @@ class AudioReader:
     """A sound file that is opened and checked once and read any number of times, from one thread at a time.
 
     `file`: a path, or a binary file object, which is copied from its position to its end, as headers are read back and
-    forth. `info` is the header; `block_size` the number of samples, of all channels together, that are decoded at once.
-    Files that were joined into one are read one after the other. Raises AudioError for a file that is missing, empty,
-    too long or not audio, and, if `strict`, for one that is truncated or damaged. Otherwise what can be decoded of it
-    is read, `notes` says what is missing, and `info` has the length that was read once all of it was.
+    forth. `info` is the header; `block_size` the number of samples, of all channels together, that are decoded at once,
+    and `track` the audio track of a media file, such as a film, from 1 on. Files that were joined into one are read one
+    after the other. Raises AudioError for a file that is missing, empty, too long or not audio, and, if `strict`, for
+    one that is truncated or damaged. Otherwise what can be decoded of it is read, `notes` says what is missing, and
+    `info` has the length that was read once all of it was.
     """
 
-    def __init__(self, file: str | Path | BinaryIO, block_size: int = _BLOCK_SIZE, strict: bool = True) -> None:
+    def __init__(
+        self, file: str | Path | BinaryIO, block_size: int = _BLOCK_SIZE, strict: bool = True, track: int = 1
+    ) -> None:
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         if isinstance(file, (str, os.PathLike)):
             self.path, self._name = Path(file), str(file)
@@ -93,10 +95,14 @@ class AudioReader:
                 try:
                     self._unused = containers.open_file(self.path, opened)
                 except (RuntimeError, TypeError, UnicodeError) as error:
-                    truncated = containers.is_truncated_ogg(opened)
-                    raise AudioError(containers.TRUNCATED_OGG if truncated else _not_audio(self.path)) from error
-                self._parts = self._checked(containers.parts(self.path, opened, self._unused))
-            if not self._parts[0].plain:
+                    if containers.is_truncated_ogg(opened):
+                        raise AudioError(containers.TRUNCATED_OGG) from error
+                    self._parts = self._checked(_media_parts(self.path, track))
+                else:
+                    if track != 1:
+                        raise AudioError(f"no audio track {track}; the file has 1")
+                    self._parts = self._checked(containers.parts(self.path, opened, self._unused))
+            if self._unused is not None and not self._parts[0].plain:
                 self._unused.close()
                 self._unused = None
             stack.pop_all()  # it stays open
@@ -338,11 +344,16 @@ def _errors(path: str) -> Iterator[None]:
         raise AudioError(f"{path}: cannot be decoded: {type(error).__name__}: {error}") from error
 
 
-def _not_audio(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix in MEDIA_SUFFIXES:
-        return f"{suffix[1:].upper()} files cannot be read; convert it: ffmpeg -i {path.name} {path.stem}.wav"
-    return _NOT_AUDIO
+def _media_parts(path: Path, track: int) -> list[Part]:
+    kind = path.suffix[1:].upper()
+    if not media.INSTALLED:
+        unread = f"{kind} files are read with PyAV: {MEDIA_HINT}"
+        raise AudioError(unread if path.suffix.lower() in MEDIA_SUFFIXES else _NOT_AUDIO)
+    try:
+        return media.parts(path, track, LONGEST)
+    except RuntimeError as error:
+        damaged = f"no readable {kind} file: truncated, damaged or of another format ({error})"
+        raise AudioError(damaged if path.suffix.lower() in MEDIA_SUFFIXES else _NOT_AUDIO) from error
 
 
 def _check_file(path: Path) -> None:

@@ -98,20 +98,52 @@ def an4(root: Path, out: Path, skip_bad: bool, quiet: bool) -> int:
     return 0
 
 
-@prepare.command(short_help="Write a manifest from a table or a folder of recordings.")
-@click.argument("file", type=click.Path(path_type=Path))
+@prepare.command(short_help="Write manifests for a corpus, whose layout is guessed.")
+@click.argument("root", type=click.Path(path_type=Path))
 @_OUT
 @_SKIP
 @options.quiet
-def table(file: Path, out: Path, skip_bad: bool, quiet: bool) -> int:
+def corpus(root: Path, out: Path, skip_bad: bool, quiet: bool) -> int:
+    """Write OUT/SET.jsonl for each set of the corpus in the folder ROOT, and say which layout was found.
+
+    The layouts are those of Common Voice, LJSpeech, Kaldi, Lhotse, TED-LIUM, VoxForge, MLS, FLEURS, Hugging Face audio
+    folders and NeMo. Programs in a Kaldi wav.scp are not executed: the file that sph2pipe, flac or cat would read is.
+    """
+    from asr.corpora import layouts
+
+    with Display(quiet) as display:
+        found = layouts.read(root, _files(display), _on_skip(display, skip_bad))
+    click.echo(f"{root}: layout of {found.layout}")
+    for name, rows in found.sets.items():
+        _write(out, name, rows)
+    return 0
+
+
+@prepare.command(short_help="Write a manifest from a table or a folder of recordings.")
+@click.argument("file", type=click.Path(path_type=Path))
+@_OUT
+@click.option(
+    "--columns",
+    default="",
+    metavar="COLUMN=NAME,…",
+    help="Names in the header of audio, text, id, speaker, offset, end or duration: 'audio=Recording,text=Said'.",
+)
+@click.option("--audio-root", type=options.FOLDER, help="Folder of relative audio paths.  [default: the table's]")
+@_SKIP
+@options.quiet
+def table(file: Path, out: Path, columns: str, audio_root: Path | None, skip_bad: bool, quiet: bool) -> int:
     """Write OUT/NAME.jsonl from FILE: a CSV or TSV of sound files and texts, or a folder of sound files
     and .txt files.
     """
     from asr.corpora import table as corpus
 
+    pairs = [pair.partition("=") for pair in columns.split(",") if pair]
+    if not all(name for _, _, name in pairs):
+        raise click.UsageError(f"--columns {columns!r} is not COLUMN=NAME,…, such as audio=Recording,text=Said")
+    table_options = corpus.TableOptions({column.strip(): name.strip() for column, _, name in pairs}, audio_root)
     with Display(quiet) as display:
-        rows = corpus.read(file, _files(display), _on_skip(display, skip_bad))
-        unused = corpus.unused_columns(file)
+        rows = corpus.read(file, _files(display), _on_skip(display, skip_bad), table_options)
+        unused = corpus.unused_columns(file, table_options)
         if unused:
             display.say(f"{file}: columns that are not used: {', '.join(unused)}", always=True)
     _write(out, file.resolve().name if file.is_dir() else file.stem, rows)
@@ -123,10 +155,53 @@ def table(file: Path, out: Path, skip_bad: bool, quiet: bool) -> int:
 @_OUT
 @click.option("--name", required=True, help="Name of the new manifest, OUT/NAME.jsonl.")
 def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
-    """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, for example to train on several corpora."""
+    """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, for example to train on several corpora.
+
+    An utterance whose audio an earlier one has is left out and listed.
+    """
     from asr.corpora import manifest
 
-    _write(out, name, manifest.join(manifests))
+    joined = manifest.join_unique(manifests)
+    for message in joined.repeated:
+        click.echo(f"left out: {message}", err=True)
+    _write(out, name, joined.utterances)
+    return 0
+
+
+@prepare.command(short_help="Divide utterances into train, dev and test.")
+@click.argument("manifests", nargs=-1, required=True, type=options.FILE)
+@_OUT
+@click.option(
+    "--by",
+    type=click.Choice(["speaker", "utterance"]),
+    default="speaker",
+    show_default=True,
+    help="What is not divided: all utterances of a speaker are in one set.",
+)
+@click.option("--dev-hours", type=click.FloatRange(min=0), required=True, help="Hours of dev; 0: none.")
+@click.option("--test-hours", type=click.FloatRange(min=0), required=True, help="Hours of test; 0: none.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Random seed.")
+@click.option("--share-texts", is_flag=True, help="Allow the same texts in several sets.")
+def split(manifests: tuple[Path, ...], out: Path, **values: Any) -> int:
+    """Write OUT/train.jsonl, dev.jsonl and test.jsonl from the utterances of all MANIFESTS.
+
+    The sets share no speakers and no texts: an utterance of dev or train is left out if its text is in test, or in dev.
+    """
+    from asr.corpora import manifest
+    from asr.corpora.splitting import SplitSettings
+    from asr.corpora.splitting import split as divide
+
+    joined = manifest.join_unique(manifests)
+    result = divide(joined.utterances, SplitSettings(**values))
+    options.check_outputs(*(out / f"{name}.jsonl" for name in result.sets), read=manifests)
+    for message in joined.repeated:
+        click.echo(f"left out: {message}", err=True)
+    if result.left_out:
+        hours = sum(row.duration for row in result.left_out) / 3600
+        message = f"{len(result.left_out)} utterances, {hours:.2f} hours, left out: their texts are in another set"
+        click.echo(f"{message}; keep them with --share-texts", err=True)
+    for name, rows in result.sets.items():
+        _write(out, name, rows)
     return 0
 
 

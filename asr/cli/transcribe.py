@@ -81,6 +81,14 @@ class _Formats(click.ParamType[tuple[str, ...]]):
     show_default=True,
     help="Average the channels, or transcribe each separately.",
 )
+@click.option(
+    "--audio-track",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Audio track of a media file, such as a film with several languages.",
+)
 @click.option("--strict", is_flag=True, help="Refuse a truncated or damaged recording; otherwise the rest is read.")
 @decoding
 @click.option("--stream", is_flag=True, help="Process one FILE chunk by chunk and print partial transcripts.")
@@ -172,6 +180,7 @@ class _Job:
     vad: bool
     channels: str
     strict: bool
+    audio_track: int
     batch_seconds: int | None
     device: str | None
     names: dict[Path, str] = field(default_factory=dict)
@@ -250,6 +259,7 @@ class _Job:
             split_channels=self.channels == "split",
             vad=self.vad,
             strict=self.strict,
+            audio_track=self.audio_track,
             batch_seconds=self.batch_seconds,
             threads=max(1, (os.cpu_count() or 1) // self.jobs),
         )
@@ -325,7 +335,7 @@ class _Job:
             files += [Path(name) for name in (settings.lm, settings.rescorer) if name and Path(name).exists()]
         stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         model, split = sha256(self.model), self.channels == "split"
-        parts = [__version__, model, repr(decoding), stamps, self.nbest, self.vad, split, self.strict]
+        parts = [__version__, model, repr(decoding), stamps, self.nbest, self.vad, split, self.strict, self.audio_track]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

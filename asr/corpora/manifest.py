@@ -11,13 +11,14 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from asr.errors import AsrError
-from asr.files import JsonLineError, open_atomic, parse_json_object, utf8_lines
+from asr.files import JsonLineError, open_atomic, parse_json_object, sha256, utf8_lines
 
 
 class CorpusError(AsrError):
@@ -141,6 +142,50 @@ def join(paths: Sequence[str | Path]) -> list[Utterance]:
         first |= dict.fromkeys((utterance.id for utterance in new), path)
         utterances += new
     return utterances
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The utterances of several manifests, and a message for each that repeats an earlier one and is left out."""
+
+    utterances: list[Utterance]
+    repeated: list[str]
+
+
+def join_unique(paths: Sequence[str | Path]) -> Joined:
+    """Read several manifests as one, without the utterances whose audio an earlier one has.
+
+    Audio is the same if the files are, by their content, and the segments. Raises CorpusError for an id of two
+    different recordings, and as `read`.
+    """
+    by_id: dict[str, tuple[Path, Utterance]] = {}
+    by_audio: dict[tuple[str, float, float], str] = {}
+    joined = Joined([], [])
+    manifests = [(path, read(path)) for path in map(Path, paths)]
+    digests = _digests({row.audio for _, rows in manifests for row in rows})
+    for path, new in manifests:
+        for row in new:
+            key = digests.get(row.audio, row.audio), round(row.offset, 3), round(row.duration, 3)
+            if key in by_audio:
+                path_of_first, first = by_id[by_audio[key]]
+                differs = f", whose text differs: {first.text[:60]!r}, not {row.text[:60]!r}"
+                text = "" if first.text == row.text else differs
+                joined.repeated.append(f"{path}: {row.id} has the audio of {first.id} in {path_of_first}{text}")
+            elif row.id in by_id:
+                raise CorpusError(f"{path}: id {row.id!r} is already in {by_id[row.id][0]}, of another recording")
+            else:
+                by_audio[key], by_id[row.id] = row.id, (path, row)
+                joined.utterances.append(row)
+    return joined
+
+
+def _digests(audio: Iterable[str]) -> dict[str, str]:
+    """Return the digest of each file that has the size of another one; of missing files nothing."""
+    by_size: dict[int, list[str]] = {}
+    for path in sorted(audio):
+        with suppress(OSError):
+            by_size.setdefault(Path(path).stat().st_size, []).append(path)
+    return {path: sha256(Path(path)) for paths in by_size.values() if len(paths) > 1 for path in paths}
 
 
 def write(path: str | Path, utterances: Iterable[Utterance]) -> int:

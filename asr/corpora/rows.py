@@ -1,13 +1,16 @@
 """Rows of a corpus, as its layout lists them -> utterances with unique ids and known durations."""
 
+import gzip
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from asr.audio import AudioError, info
 from asr.corpora.manifest import BadRowsError, CorpusError, Utterance
-from asr.files import utf8_lines
+from asr.files import JsonLineError, parse_json_object, utf8_lines
 
 Progress = Callable[[int, int], None]
 OnSkip = Callable[[Sequence[str]], None]
@@ -16,6 +19,7 @@ _THREADS = 16
 _FILES_PER_JOB = 32
 # Seconds by which a segment may exceed its file: rounding in a table, or the estimated length of an MP3.
 _TOLERANCE = 0.1
+_LONGEST_LINE = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,43 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     for number, line in utf8_lines(path, path.read_bytes().split(b"\n")):
         if line.strip():
             yield number, line.strip()
+
+
+def existing(folder: Path, *names: str) -> list[Path]:
+    """Return those files of a folder that exist, in the order of the names."""
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number, from 1, and the object of each line of a JSON Lines file, plain or gzip (.gz)."""
+    number = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for number, line in utf8_lines(path, iter(lambda: _line(file, path), b"")):
+                if line.strip():
+                    yield number, parse_json_object(line)
+    except JsonLineError as error:
+        raise CorpusError(f"{path}, line {number}: {error}") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise CorpusError(f"{path}: damaged or truncated gzip file: {error}") from None
+
+
+def _line(file: "BinaryIO | gzip.GzipFile", path: Path) -> bytes:
+    line = file.readline(_LONGEST_LINE + 1)
+    if len(line) > _LONGEST_LINE:
+        raise CorpusError(f"{path}: a line of more than {_LONGEST_LINE >> 20} MiB; each line needs one object")
+    return line
+
+
+def field(row: dict[str, Any], key: str, kind: type, source: str, default: Any = None) -> Any:
+    """Return a value of a JSON object, or the default if there is one and the key is missing or null."""
+    value = row.get(key)
+    if value is None and default is not None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+        expected = {str: "a string", float: "a number", list: "a list"}[kind]
+        raise CorpusError(f"{source}: {key!r} must be {expected}, not {str(value)[:40]}")
+    return value
 
 
 def utterances(

@@ -8,8 +8,8 @@ import codecs
 import math
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.audio import SUFFIXES
@@ -30,6 +30,25 @@ _COLUMNS = {
 }
 
 
+@dataclass(frozen=True)
+class TableOptions:
+    """`columns`: the name in the header of audio, text, id, speaker, offset, end or duration, where it is another one.
+
+    `audio_root`: the folder to which audio paths are relative; None: that of the table.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    audio_root: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raise CorpusError for a column that does not exist."""
+        for column in self.columns.keys() - _COLUMNS.keys():
+            raise CorpusError(f"unknown column {column!r}; known are {', '.join(_COLUMNS)}")
+
+
+_DEFAULT = TableOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     delimiter: str
@@ -38,7 +57,12 @@ class _Layout:
     first_row: int
 
 
-def read(path: str | Path, on_progress: Progress | None = None, on_skip: OnSkip | None = None) -> list[Utterance]:
+def read(
+    path: str | Path,
+    on_progress: Progress | None = None,
+    on_skip: OnSkip | None = None,
+    options: TableOptions = _DEFAULT,
+) -> list[Utterance]:
     """Read a table, or a folder in which each sound file has its text beside it as NAME.txt, in the order of the ids.
 
     Columns: audio (relative to the table's folder) and text; optional id, speaker, offset or start, and duration or end
@@ -50,20 +74,25 @@ def read(path: str | Path, on_progress: Progress | None = None, on_skip: OnSkip 
     path = Path(path)
     if not path.exists():
         raise CorpusError(f"{path}: no such table or folder")
-    rows = list(_folder_rows(path) if path.is_dir() else _table_rows(path))
-    if not rows:
+    found = list(_folder_rows(path) if path.is_dir() else _table_rows(path, options))
+    if not found:
         raise CorpusError(f"{path}: no {'sound files' if path.is_dir() else 'rows'} in it")
     remedy = "rename one of the files" if path.is_dir() else "remove one, or give each its own id in a column id"
-    return utterances(rows, remedy, on_progress, on_skip)
+    return utterances(found, remedy, on_progress, on_skip)
 
 
-def unused_columns(path: str | Path) -> list[str]:
+def rows(path: Path) -> list[Row | CorpusError]:
+    """Return the rows of a table, whose sound files need not exist. Raises CorpusError."""
+    return list(_table_rows(path, _DEFAULT))
+
+
+def unused_columns(path: str | Path, options: TableOptions = _DEFAULT) -> list[str]:
     """Return the columns of a table that are not read."""
     path = Path(path)
     if path.is_dir():
         return []
     text = _decode(path)
-    layout = _layout(path, text)
+    layout = _layout(path, text, options)
     if layout is None or layout.first_row == 1:
         return []
     _, header = next(read_cells(path, text, layout.delimiter))
@@ -91,12 +120,12 @@ def _folder_rows(folder: Path) -> Iterator[Row | CorpusError]:
             if not text:
                 yield CorpusError(f"{texts[sound.stem]}: the file has no text; write the text there")
                 continue
-            yield Row(_id(sound, folder), str(sound), text, str(sound))
+            yield Row(path_id(sound, folder), str(sound), text, str(sound))
         for stem in sorted(texts.keys() - {sound.stem for sound in sounds}):
             yield CorpusError(f"{texts[stem]}: no sound file {stem}.wav (.flac, .mp3, …) beside it; move it elsewhere")
 
 
-def _id(audio: Path, folder: Path) -> str:
+def path_id(audio: Path, folder: Path) -> str:
     """Return the path relative to the folder, without its suffix, with _ for white space."""
     relative = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
     return re.sub(r"\s", "_", (relative.parent / relative.stem).as_posix())
@@ -113,12 +142,15 @@ def _decode(path: Path) -> str:
         raise CorpusError(f"{path}: not UTF-16 (byte {error.start + 1}); save the table as 'CSV UTF-8'") from None
 
 
-def _columns(path: Path, number: int, header: list[str]) -> dict[str, int] | None:
+def _columns(path: Path, number: int, header: list[str], named: Mapping[str, str]) -> dict[str, int] | None:
     """Return the index of each column that the header names, None if audio or text is not among them."""
     names = [name.lower() for name in header]
     columns: dict[str, int] = {}
     ambiguous: list[str] = []
-    for column, synonyms in _COLUMNS.items():
+    given = {column: (name.lower(),) for column, name in named.items()}
+    if not all(name in names for (name,) in given.values()):
+        return None
+    for column, synonyms in (_COLUMNS | given).items():
         present = [name for name in synonyms if name in names]
         if present:
             columns[column] = names.index(present[0])
@@ -136,7 +168,7 @@ def _columns(path: Path, number: int, header: list[str]) -> dict[str, int] | Non
     return columns
 
 
-def _layout(path: Path, text: str) -> _Layout | None:
+def _layout(path: Path, text: str, options: TableOptions) -> _Layout | None:
     """Find the delimiter and the columns; return None for a table without rows."""
     delimiters = sorted("\t,;|", key=lambda delimiter: (delimiter == "\t") != (path.suffix.lower() in (".tsv", ".tab")))
     problem: AsrError | None = None
@@ -148,9 +180,14 @@ def _layout(path: Path, text: str) -> _Layout | None:
             continue
         if not cells:
             return None
-        columns = _columns(path, number, cells)
+        columns = _columns(path, number, cells, options.columns)
         if columns:
             return _Layout(delimiter, len(cells), columns, number + 1)
+        if options.columns:
+            wanted = ", ".join(options.columns.values())
+            has = f"has no column for the audio, the text or one of {wanted}; name them with --columns"
+            problem = problem or CorpusError(f"{path}, row {number}: the header {delimiter.join(cells)[:200]!r} {has}")
+            continue
         if len(cells) > 1 and Path(cells[0]).suffix.lower() in SUFFIXES:
             return _Layout(delimiter, 2, {"audio": 0, "text": 1}, number)
         problem = problem or CorpusError(
@@ -161,12 +198,12 @@ def _layout(path: Path, text: str) -> _Layout | None:
     raise problem or CorpusError(f"{path}: no rows")
 
 
-def _table_rows(path: Path) -> Iterator[Row | CorpusError]:
+def _table_rows(path: Path, options: TableOptions) -> Iterator[Row | CorpusError]:
     text = _decode(path)
-    layout = _layout(path, text)
+    layout = _layout(path, text, options)
     if layout is None:
         return
-    folder = path.resolve().parent
+    folder = (options.audio_root or path.parent).resolve()
     for number, cells in read_cells(path, text, layout.delimiter):
         if number >= layout.first_row:
             try:
@@ -187,7 +224,7 @@ def _row(folder: Path, layout: _Layout, cells: list[str], source: str) -> Row:
             raise ValueError(f"the {name} is empty; fill it in or remove the row")
     audio = Path(row["audio"])
     offset = _seconds("offset", row.get("offset", "")) or 0.0
-    id = row.get("id") or _id(audio, folder) + (f"-{round(offset * 1000):07d}" if "offset" in row else "")
+    id = row.get("id") or path_id(audio, folder) + (f"-{round(offset * 1000):07d}" if "offset" in row else "")
     if re.search(r"\s", id):
         raise ValueError(f"id {id!r} contains white space; write _ instead")
     duration = _seconds("duration", row.get("duration", ""))

@@ -86,7 +86,7 @@ def open_recording(index: int, source: Source, sample_rate: int, options: Transc
     with _named(source), ExitStack() as stack:
         strict = options.strict or isinstance(source, Utterance)
         file = source.audio if isinstance(source, Utterance) else source
-        reader = stack.enter_context(AudioReader(file, strict=strict))
+        reader = stack.enter_context(AudioReader(file, strict=strict, track=options.audio_track))
         recording.notes = reader.notes
         recording.duration = reader.info.duration if duration is None else duration
         channels: list[int | None] = list(range(reader.info.channels)) if options.split_channels else [None]

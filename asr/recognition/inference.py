@@ -50,6 +50,7 @@ class TranscribeOptions:
     `split_channels`: transcribe each channel by itself; otherwise channels are averaged. `vad`: leave out the parts
     in which voice activity detection finds no speech. `strict`: refuse a truncated or damaged file; otherwise what can
     be read of it is transcribed, and the transcript's notes say so. Utterances of a manifest are always read strictly.
+    `audio_track`: the audio track of a media file, such as a film with several languages, from 1 on.
 
     Recordings up to `whole` are computed and decoded whole. Longer ones are computed in windows of `window` that share
     `overlap` with the next one, and decoded in segments that end at pauses. `batch_seconds`: how much audio is computed
@@ -62,6 +63,7 @@ class TranscribeOptions:
     split_channels: bool = False
     vad: bool = True
     strict: bool = False
+    audio_track: int = 1
     whole: float = 120.0
     window: float = 60.0
     overlap: float = 10.0
@@ -71,7 +73,15 @@ class TranscribeOptions:
     def __post_init__(self) -> None:
         batch_seconds = {} if self.batch_seconds is None else {"batch_seconds": (1, 3600)}
         try:
-            check_ranges(self, nbest=(1, inf), whole=(0, 86_400), window=(1, 3600), threads=(0, inf), **batch_seconds)
+            check_ranges(
+                self,
+                nbest=(1, inf),
+                audio_track=(1, inf),
+                whole=(0, 86_400),
+                window=(1, 3600),
+                threads=(0, inf),
+                **batch_seconds,
+            )
         except ValueError as error:
             raise OptionsError(str(error)) from None
         if not 0 <= self.overlap <= self.window / 2:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from glob import escape, glob, has_magic
 from pathlib import Path
 
-from asr.audio import MEDIA_SUFFIXES, SUFFIXES
+from asr.audio import MEDIA_HINT, MEDIA_SUFFIXES, SUFFIXES
 from asr.errors import AsrError
 
 STDIN = "-"
@@ -172,15 +172,16 @@ def _walk(folder: str, inputs: Inputs) -> list[Path]:
 
 def _sounds(name: str, base: Path, paths: Sequence[Path], inputs: Inputs) -> list[Path]:
     """Return the files whose names are those of sound files, and report the others; `name` is what the user gave."""
-    sounds = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    sounds = [path for path in paths if path.suffix.lower() in SUFFIXES - MEDIA_SUFFIXES]
     # The sound of a video may have been converted already.
     converted = {path.with_suffix("") for path in sounds}
     media = [path for path in paths if path.suffix.lower() in MEDIA_SUFFIXES and path.with_suffix("") not in converted]
     named = {*sounds, *media}
     rest = [path for path in paths if path not in named]
-    if media:
-        hint = f"convert them: ffmpeg -i {media[0].name} {media[0].stem}.wav"
-        inputs.problems.append(f"{name}: {_left_out(media, base)}: their formats cannot be read; {hint}")
+    if MEDIA_SUFFIXES <= SUFFIXES:
+        sounds = [path for path in paths if path in named]
+    elif media:
+        inputs.problems.append(f"{name}: {_left_out(media, base)}: their formats are read with PyAV: {MEDIA_HINT}")
     if rest:
         inputs.notes.append(f"{name}: {_left_out(rest, base)}: their names are not those of sound files")
     return sounds

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr.audio import MEDIA_SUFFIXES, SUFFIXES
 from asr.cli import main
 from asr.cli.transcribe import FORMATS
 from asr.recognition import Recognizer
@@ -207,13 +208,14 @@ def test_what_is_missing_of_a_recording_is_a_warning(command: Command) -> None:
     assert command("cut.wav", "--out", "out", "-q", "--strict", code=1)[1] == f"asr: cut.wav: {warning}\n"
 
 
-def test_files_left_out_of_a_folder_are_named(command: Command) -> None:
+def test_files_left_out_of_a_folder_are_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asr.recognition.inputs.SUFFIXES", SUFFIXES - MEDIA_SUFFIXES)
     Path("in/b/talk.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
     Path("in/notes.txt").write_text("notes")
     output, error = command("in", code=1)
     assert output == "AB\nCAB A\nBA\n"
     lines = error.splitlines()
-    hint = "their formats cannot be read; convert them: ffmpeg -i talk.m4a talk.wav"
+    hint = "their formats are read with PyAV: pip install 'asr[media]'"
     assert lines[0] == f"asr: in: 1 file left out ({Path('b', 'talk.m4a')}): {hint}"
     assert lines[1] == "in: 1 file left out (notes.txt): their names are not those of sound files"
     assert command("in", "-q", code=1)[1].splitlines() == lines[:1]

@@ -292,3 +292,29 @@ def test_join_keeps_the_order_of_manifests(tmp_path: Path) -> None:
     assert [one.audio for one in manifest.read(tmp_path / "all.jsonl")] == [one.audio for one in both]
     with pytest.raises(CorpusError, match=r"b/m\.jsonl: id 'z' is already in .*/all\.jsonl"):
         manifest.join([tmp_path / "all.jsonl", tmp_path / "b" / "m.jsonl"])
+
+
+def test_join_leaves_out_repeated_audio(tmp_path: Path) -> None:
+    for name, content in (("a.wav", b"1"), ("copy.wav", b"1"), ("other.wav", b"2")):
+        (tmp_path / name).write_bytes(content)
+    first = [
+        Utterance("a", str(tmp_path / "a.wav"), 1.0, "A"),
+        Utterance("a2", str(tmp_path / "a.wav"), 1.0, "B", "", 1),
+    ]
+    second = [
+        Utterance("a", str(tmp_path / "a.wav"), 1.0, "A"),
+        Utterance("b", str(tmp_path / "copy.wav"), 1.0, "X"),
+        Utterance("c", str(tmp_path / "other.wav"), 1.0, "C"),
+    ]
+    paths = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    for path, utterances in zip(paths, (first, second), strict=True):
+        manifest.write(path, utterances)
+    joined = manifest.join_unique(paths)
+    assert [one.id for one in joined.utterances] == ["a", "a2", "c"]
+    assert joined.repeated == [
+        f"{paths[1]}: a has the audio of a in {paths[0]}",
+        f"{paths[1]}: b has the audio of a in {paths[0]}, whose text differs: 'A', not 'X'",
+    ]
+    manifest.write(paths[1], [Utterance("a", str(tmp_path / "other.wav"), 1.0, "C")])
+    with pytest.raises(CorpusError, match=r"2\.jsonl: id 'a' is already in .*1\.jsonl, of another recording$"):
+        manifest.join_unique(paths)

@@ -281,3 +281,27 @@ def test_nothing_is_left_if_all_rows_are_bad(folder: Path, capsys: pytest.Captur
     path = write(folder, "audio,text\nno.wav,A\n")
     assert main(["prepare", "table", str(path), "--out", str(folder / "out"), "--skip-bad"]) == 1
     assert "no.wav" in capsys.readouterr().err
+
+
+def test_columns_and_the_folder_of_the_audio_can_be_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(folder, "Recording;Said;Text;From;To\na.wav;YES;no;0.1;0.3\n", "lists.csv")
+    columns = {"audio": "Recording", "text": "said", "offset": "From", "end": "To"}
+    (row,) = table.read(path, options=table.TableOptions(columns, folder / "clips"))
+    assert (row.id, row.text, row.offset) == ("a-0000100", "YES", 0.1)
+    assert row.duration == pytest.approx(0.2)
+    assert row.audio == str(folder / "clips" / "a.wav")
+    names = ",".join(f"{column}={name}" for column, name in columns.items())
+    command = ["prepare", "table", str(path), "--audio-root", str(folder / "clips"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--columns", names]) == 0
+    assert "columns that are not used: Text\n" in capsys.readouterr().err
+    (written,) = manifest.read(tmp_path / "out" / "lists.jsonl")
+    assert (written.id, written.audio, written.text, written.offset) == (row.id, row.audio, row.text, row.offset)
+    for wrong, code, message in (
+        ("audio", 2, "--columns 'audio' is not COLUMN=NAME,…"),
+        ("sound=Recording", 1, "unknown column 'sound'; known are audio, text,"),
+        ("audio=Nothing", 1, "lists.csv, row 1: the header 'Recording;Said;Text;From;To' has no column for the audio"),
+    ):
+        assert main([*command, "--columns", wrong]) == code
+        assert message in capsys.readouterr().err

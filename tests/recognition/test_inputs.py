@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from asr.audio import MEDIA_SUFFIXES, SUFFIXES
 from asr.recognition.inputs import Inputs, ListError, find_inputs, read_list
 
 
@@ -101,13 +102,26 @@ def test_a_folder_that_cannot_be_read_is_a_problem(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["in", "in/*"])
-def test_recordings_of_other_formats_are_reported(folder: Path, name: str) -> None:
+def test_media_files_are_taken_unless_they_were_converted(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asr.recognition.inputs.SUFFIXES", {*SUFFIXES, *MEDIA_SUFFIXES})
+    make(folder, "in/x.m4a", "in/y.MP4", "in/deep/e.webm")
+    inputs = find_inputs([name])
+    # There is an MP3 file of e.webm.
+    assert sorted(outputs(inputs)) == ["c.v1", "deep/e", "x", "y"]
+    assert inputs.problems == []
+
+
+@pytest.mark.parametrize("name", ["in", "in/*"])
+def test_media_files_are_reported_without_pyav(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asr.recognition.inputs.SUFFIXES", SUFFIXES - MEDIA_SUFFIXES)
     make(folder, "in/x.m4a", "in/y.MP4", "in/deep/e.webm", "in/cover.jpg", *(f"in/{number}.txt" for number in range(5)))
     inputs = find_inputs([name])
     assert outputs(inputs) == ["c.v1", "deep/e"]
     # There is an MP3 file of e.webm.
     assert inputs.problems == [
-        f"{name}: 2 files left out (x.m4a, y.MP4): their formats cannot be read; convert them: ffmpeg -i x.m4a x.wav"
+        f"{name}: 2 files left out (x.m4a, y.MP4): their formats are read with PyAV: pip install 'asr[media]'"
     ]
     (note,) = inputs.notes
     assert re.fullmatch(rf"{re.escape(name)}: 7 files left out \(.*, …\): their names are not those of .*", note)
