@@ -472,7 +472,7 @@ def test_small_disk_raises_before_computing(
     # 3 · 10^8 s, and as much again twice as slow, of 100 frames of 5 float16.
     assert str(caught.value) == (
         f"{folder}: the features need 900.0 GB, 10.0 GB are free; "
-        "put the manifest on a larger disk, or use fewer speeds or noise copies"
+        "choose a folder on a larger disk with --cache, or use fewer speeds or noise copies"
     )
     assert (counted.times, list(folder.iterdir())) == (0, [])
 

@@ -250,7 +250,7 @@ def test_load_from_a_read_only_folder(tiny: Bundle, tones: Path) -> None:
 
 def test_bundled_files_are_small() -> None:
     folder = named_models.search_folders()[0]
-    assert 1e6 < sum(path.stat().st_size for path in folder.iterdir()) <= 25e6
+    assert 1e6 < sum(path.stat().st_size for path in folder.iterdir()) <= 60e6
 
 
 def test_the_bundled_model_transcribes_the_samples() -> None:
