@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from asr.model import checkpoint
 from asr.model.checkpoint import Contents, ModelFileSettings
 from asr.model.settings import KERNEL, ModelSettings, check_dropout
+from asr.text import BLANK, Alphabet
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -243,6 +244,16 @@ class Model(nn.Module):
                 tapped = self._log_probs(x, packing)
         following = None if self.settings.bidirectional else StreamState(front, tuple(recurrent))
         return Output(self._log_probs(x, packing), lengths, following, tapped)
+
+    def change_alphabet(self, old: Alphabet, new: Alphabet) -> None:
+        """Make an output layer for another alphabet; the blank and the characters of both keep their weights."""
+        layer = nn.Linear(self.settings.width, len(new))
+        shared = [character for character in new.characters if not old.unknown(character)]
+        rows, before = [BLANK, *new.encode("".join(shared))], [BLANK, *old.encode("".join(shared))]
+        with torch.no_grad():
+            layer.weight[rows] = self.output.weight[before]
+            layer.bias[rows] = self.output.bias[before]
+        self.output, self.tokens = layer, len(new)
 
     def _log_probs(self, x: Tensor, packing: PackedSequence | None) -> Tensor:
         logits = self.output(self.last_norm(x))

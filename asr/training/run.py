@@ -18,7 +18,7 @@ from asr.corpora import manifest
 from asr.corpora.manifest import Utterance
 from asr.features.cache import Copy
 from asr.model import network
-from asr.model.checkpoint import ModelFileSettings
+from asr.model.checkpoint import Contents, ModelFileSettings
 from asr.model.network import Model
 from asr.text import TextError
 from asr.training import batch_size, dataset, distributed, resume
@@ -53,9 +53,10 @@ class TrainOptions:
 
     `on_event`: called with each event; `should_stop`: called after each step, True saves and stops the run.
     `overwrite`: replace a run in the folder. `resume`: raise an error if there is none. `override`: resume although
-    settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape. `cache`:
-    the folder of the features, in place of one beside each manifest. `skip_bad`: leave out recordings that cannot be
-    read, with a note for each.
+    settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape; the
+    output layer is new if `text.alphabet` is auto and the texts have other characters. `cache`: the folder of the
+    features, in place of one beside each manifest. `skip_bad`: leave out recordings that cannot be read, with a note
+    for each.
     """
 
     on_event: OnEvent = lambda event: None
@@ -134,11 +135,11 @@ def _digest(paths: Paths) -> str:
 def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOptions, world: World) -> TrainResult:
     state = _read_state(out, options)
     start = network.load(options.start) if options.start else None
-    if start:
-        recipe, changed = with_model_settings(recipe, start[1].settings)
-        if changed and state is None:
-            options.on_event(Note(f"as {options.start} was trained: {'; '.join(changed)}"))
     rows = {name: manifest.join(several) for name, several in paths.items()}
+    if start:
+        recipe, notes = _continued(recipe, start[1].settings, rows["train"])
+        for message in notes if state is None else ():
+            options.on_event(Note(f"{options.start}: {message}"))
     alphabet = dataset.alphabet_of(rows["train"], recipe.text)
     recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
     identity: dict[str, Any] = {"recipe": config.to_dict(recipe)} | {
@@ -164,7 +165,7 @@ def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOpt
         data = {name: replace(part, features=recipe.features) for name, part in data.items()}
     settings = ModelFileSettings(recipe.features, recipe.text, recipe.model)
     torch.manual_seed(recipe.training.seed)
-    model: Model = start[0] if start else network.build(settings)
+    model = _network(start, settings)
     card = _card(recipe, paths, data)
     if options.start:
         card["from"] = {"file": options.start.name, "sha256": identity["from"]}
@@ -211,7 +212,7 @@ def _result(run: Run, finished: bool) -> TrainResult:
 
 
 def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Recipe, list[str]]:
-    """Return the recipe with the features, alphabet and shape of a model, and what that changed.
+    """Return the recipe with the features, text settings and shape of a model, and what that changed.
 
     Dropout and the treatment of unknown characters stay those of the recipe.
     """
@@ -222,6 +223,31 @@ def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Re
     # A recipe seldom contains these.
     implied = ("features.mean:", "features.scale:", "text.alphabet:")
     return fitted, [line for line in changed if not line.startswith(implied)]
+
+
+def _continued(recipe: Recipe, settings: ModelFileSettings, rows: Sequence[Utterance]) -> tuple[Recipe, list[str]]:
+    """Return the recipe of a run that starts from a model, and notes for the user.
+
+    With an alphabet of `auto`, texts with characters that the model does not have keep the recipe's text settings.
+    """
+    fitted, changed = with_model_settings(recipe, settings)
+    notes = [f"settings as the model was trained: {'; '.join(changed)}"] if changed else []
+    if recipe.text.alphabet == "auto":
+        new = settings.alphabet.unknown(dataset.alphabet_of(rows, recipe.text).characters)
+        if new:
+            fitted = replace(fitted, text=recipe.text)
+            notes.append(f"new output layer, as the model does not have {', '.join(map(repr, new))}")
+    return fitted, notes
+
+
+def _network(start: tuple[Model, Contents] | None, settings: ModelFileSettings) -> Model:
+    """Return the network of the model to start from, with the alphabet of the settings, or a new one."""
+    if not start:
+        return network.build(settings)
+    model, contents = start
+    if settings.text.alphabet != contents.settings.text.alphabet:
+        model.change_alphabet(contents.settings.alphabet, settings.alphabet)
+    return model
 
 
 def _read_state(out: Path, options: TrainOptions) -> State | None:

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from asr import config, training
+from asr.corpora import manifest
+from asr.errors import AsrError
 from asr.model import checkpoint, network
 from asr.training import TrainingError, TrainOptions
 from asr.training.events import Event, Note
@@ -46,9 +48,8 @@ def test_run_starts_with_the_weights_of_the_model(tones: Path, trained: Path, tm
         torch.testing.assert_close(after.state_dict()[name], value, atol=1e-6, rtol=0)
     assert now.settings == contents.settings
     assert now.card["from"]["file"] == "best.safetensors"
-    assert next(event.message for event in events if isinstance(event, Note)).endswith(
-        "was trained: model.hidden: 8 -> 32"
-    )
+    note = next(event.message for event in events if isinstance(event, Note))
+    assert note == f"{file}: settings as the model was trained: model.hidden: 8 -> 32"
 
 
 def test_resuming_without_the_model_is_refused(tones: Path, trained: Path, tmp_path: Path) -> None:
@@ -69,3 +70,48 @@ def test_run_may_start_from_an_older_model_of_its_own(tones: Path, trained: Path
     assert training.train(
         plan, tones / "train.jsonl", tones / "dev.jsonl", tmp_path / "o", TrainOptions(start=file)
     ).finished
+
+
+def test_another_alphabet_keeps_all_layers_but_the_output(tones: Path, trained: Path, tmp_path: Path) -> None:
+    file = trained / "best.safetensors"
+    rows = manifest.read(tones / "train.jsonl")
+    other = tmp_path / "train.jsonl"
+    manifest.write(other, [replace(row, text=row.text.replace("C", "Ж")) for row in rows])
+    plan = recipe(
+        tones, "training.epochs=1", "training.learning_rate=1e-12", "training.weight_decay=0", "text.alphabet=auto"
+    )
+    notes: list[str] = []
+
+    def note(event: Event) -> None:
+        notes.extend([event.message] if isinstance(event, Note) else [])
+
+    options = TrainOptions(note, start=file)
+    result = training.train(plan, other, other, tmp_path / "out", options)
+    assert f"{file}: new output layer, as the model does not have 'Ж'" in notes
+    assert result.model
+    before, contents = network.load(file)
+    after, now = network.load(result.model)
+    assert (contents.settings.text.alphabet, now.settings.text.alphabet) == (" ABC", " ABЖ")
+    old, new = before.state_dict(), after.state_dict()
+    for name in old:
+        rows_of_both = slice(0, 4) if name.startswith("output.") else slice(None)  # blank, space, A, B
+        torch.testing.assert_close(new[name][rows_of_both], old[name][rows_of_both], atol=1e-6, rtol=0)
+    assert not torch.allclose(new["output.weight"][4], old["output.weight"][4])
+    assert training.train(plan, other, other, tmp_path / "out", options).finished
+
+
+def test_an_alphabet_of_auto_within_the_models_changes_nothing(tones: Path, trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "train.jsonl"
+    rows = manifest.read(tones / "train.jsonl")
+    manifest.write(other, [row for row in rows if "C" not in row.text])
+    plan = recipe(tones, "training.epochs=1", "text.alphabet=auto")
+    options = TrainOptions(start=trained / "best.safetensors")
+    result = training.train(plan, other, tones / "dev.jsonl", tmp_path / "out", options)
+    assert result.model and checkpoint.inspect(result.model).settings.text.alphabet == " ABC"
+
+
+def test_other_characters_are_refused_with_the_remedy(tones: Path, trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "train.jsonl"
+    manifest.write(other, [replace(row, text="ÄB") for row in manifest.read(tones / "train.jsonl")])
+    with pytest.raises(AsrError, match=r"'Ä' not in the alphabet ' ABC'; .* set text.alphabet = \"auto\""):
+        training.train(recipe(tones), other, other, tmp_path / "out", TrainOptions(start=trained / "best.safetensors"))
