@@ -1,5 +1,6 @@
 """asr doctor: check manifests before training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +32,14 @@ def doctor(manifests: tuple[Path, ...], model: Path | None, recipe: Path | None,
     if len({path.resolve() for path in manifests}) < len(manifests):
         raise click.UsageError("a manifest is given twice; give each once")
     from asr.corpora import manifest
-    from asr.training.doctor import diagnose
+    from asr.training.doctor import diagnose, without_cache
 
     rows = {str(path): manifest.read(path) for path in manifests}
     with Display(quiet) as display:
         check = _check(model, recipe)
         diagnosis = diagnose(rows, check, lambda done, total: display.update("check", done, total, "rows"))
+    caches = [finding for path in manifests for finding in without_cache(path)]
+    diagnosis = replace(diagnosis, findings=(*diagnosis.findings, *caches))
     for name, count in diagnosis.rows.items():
         click.echo(f"{name}: {count} utterances, {diagnosis.hours[name]:.2f} hours")
     for kind, count in diagnosis.counts.items():

@@ -1,14 +1,16 @@
 """Checks of manifests for problems in training, for each row and between manifests."""
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from asr.audio import AudioError, AudioReader
 from asr.corpora.manifest import Utterance
-from asr.features import FeatureSettings, frame_count
+from asr.features import FeatureSettings, cache, frame_count
 from asr.model import output_length
 from asr.processes import map_processes
 from asr.text import Alphabet, TextSettings
@@ -110,6 +112,17 @@ def diagnose(
     findings += _between(manifests, check.text.normaliser)
     hours = {name: sum(row.duration for row in rows) / 3600 for name, rows in manifests.items()}
     return Diagnosis(tuple(findings), {name: len(rows) for name, rows in manifests.items()}, hours)
+
+
+def without_cache(manifest: Path) -> list[Finding]:
+    """Return a finding if the features of a manifest cannot be written beside it."""
+    folder = manifest.parent / cache.FOLDER
+    try:
+        with tempfile.TemporaryFile(dir=folder if folder.is_dir() else manifest.parent):
+            return []
+    except OSError as error:
+        message = f"features cannot be written to {folder} ({error.strerror or error}); asr train needs --cache FOLDER"
+        return [Finding("warning", "cache", str(manifest), "", message)]
 
 
 def unreadable(rows: Sequence[Utterance], sample_rate: int) -> dict[str, str]:

@@ -50,6 +50,7 @@ CONDITIONS: dict[str, Change] = {
     **{f"{seconds} s of zeros before": before(np.zeros(seconds * RATE, np.float32)) for seconds in (5, 30, 90)},
     "30 s of room noise at -70 dB before": before(room(30, -70)),
     **{f"gain of {level} dB, 16 bits": gain(level) for level in (-20, -40, -50, -60)},
+    "gain of -60 dB, floating point": lambda waveform: waveform * np.float32(1e-3),
     "-30 dB with a pop of 25 ms": pop,
     "second half 20 dB quieter": far,
 }

@@ -1,5 +1,7 @@
 """Problems that the doctor reports, and none in a healthy corpus."""
 
+import errno
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from asr.corpora import manifest
 from asr.corpora.manifest import Utterance
 from asr.features import FeatureSettings
 from asr.text import TextSettings
-from asr.training.doctor import Check, Diagnosis, diagnose
+from asr.training.doctor import Check, Diagnosis, Finding, diagnose, without_cache
 from tests.conftest import SAMPLE_RATE, spell
 
 CHECK = Check(FeatureSettings(), TextSettings(alphabet=" ABC"), 4)
@@ -191,3 +193,17 @@ def test_dev_that_is_the_training_set_is_reported(tmp_path: Path) -> None:
     ]
     assert found(diagnose({"train": rows, "dev": rows[:1]}, CHECK), "same")
     assert not found(diagnose({"train": rows[:1], "dev": rows}, CHECK), "same")
+
+
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert without_cache(tmp_path / "train.jsonl") == []
+    assert not list(tmp_path.iterdir())
+
+    def refuse(dir: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(dir))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    problem = f"features cannot be written to {tmp_path / '.features'} (Read-only file system)"
+    assert without_cache(tmp_path / "train.jsonl") == [
+        Finding("warning", "cache", f"{tmp_path / 'train.jsonl'}", "", f"{problem}; asr train needs --cache FOLDER")
+    ]
