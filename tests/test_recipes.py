@@ -90,7 +90,7 @@ def test_english_small_recipe_runs_on_a_tiny_corpus(tmp_path: Path) -> None:
     tiny = ["--epochs", "1", "--set", "model.hidden=8", "--set", "model.layers=1", "--set", "model.channels=2"]
     command = ["bash", "recipes/english-small/run.sh", str(tmp_path), str(tmp_path / "text"), "runs/tiny", *tiny]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    environment |= {"TRAIN": "train-clean-5", "PYTHONPATH": str(ROOT)}
+    environment |= {"TRAIN": "train-clean-5", "NOISE": "5", "SPELLED": "100", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     bundle = tmp_path / "runs" / "tiny" / "bundle"

@@ -9,6 +9,7 @@
 #        utterances: train-clean-5 is part of the complete train-clean-100
 #        MORE="MANIFEST..." in the environment: more training speech, as asr prepare writes its manifests (none)
 #        DEV="MANIFEST..." in the environment: sets to tune the decoder on, besides dev-clean and AN4's dev set (none)
+#        NOISE=N, SPELLED=N in the environment: clips of noise and sentences of spelled words to generate (500, 150000)
 #        TEST="SUBSET..." in the environment: the subsets to evaluate on at the end (none)
 #        CARD=FILE in the environment: the card of the model (default: a short one is written)
 set -euo pipefail
@@ -32,7 +33,7 @@ asr prepare librispeech "$root" "${train[@]}" dev-clean "${test[@]}" --out "$man
 asr prepare an4 "$root/an4" --out "$manifests/an4"
 joined=("$manifests/an4/train.jsonl")
 for subset in "${train[@]}"; do joined+=("$manifests/$subset.jsonl"); done
-python recipes/$name/noise.py "$manifests/noise"
+python recipes/$name/noise.py "$manifests/noise" "${NOISE:-500}"
 joined+=("$manifests/noise/noise.jsonl" "${more[@]}")
 asr prepare join "${joined[@]}" --out "$manifests" --name train
 data=(--train "$manifests/train.jsonl" --dev "$manifests/dev-clean.jsonl")
@@ -48,7 +49,7 @@ asr train recipes/$name/robust.toml --from "$run/second/best.safetensors" "${dat
 # count beside millions of sentences. Of 44 million words 10 million n-grams remain, 24 MB packed.
 case ${text[-1]} in *.gz) cat=zcat ;; *.bz2) cat=bzcat ;; *) cat=cat ;; esac
 $cat "${text[-1]}" | sed -n '1,30000{s/^[0-9-]* //;p}' > "$run/to-spell.txt"
-python recipes/$name/spelled.py "$run/to-spell.txt" 150000 > "$run/spelled.txt"
+python recipes/$name/spelled.py "$run/to-spell.txt" "${SPELLED:-150000}" > "$run/spelled.txt"
 an4=(); for _ in {1..10}; do an4+=("$manifests/an4/train.jsonl"); done
 asr lm train "${text[@]}" "$run/spelled.txt" "${an4[@]}" --order 4 --cutoffs 0,0,0,1 --min-count 3 --prune 1.5e-8 \
     --out "$run/words.bin"
