@@ -63,13 +63,13 @@ def serve(model: Path, host: str, port: int, decoding: DecodingOptions, device: 
     live what they send to ws://HOST:PORT/v1/stream, as Vosk's server does.
 
     The page at http://HOST:PORT/ transcribes a file or speech. /docs describes the API, /metrics has figures for
-    Prometheus, and /healthz tells whether the server runs.
+    Prometheus, and /healthz says whether the server runs.
 
     If the environment variable ASR_SERVER_TOKEN is set, clients must send it as a bearer token. Ctrl-C and SIGTERM let
     the running requests finish.
     """
     try:
-        from asr.server import ServerSettings, create_app, listen, make_server
+        from asr.server import ServerSettings, create_app, make_server, open_socket
     except ModuleNotFoundError as error:
         raise click.UsageError(f"{error.name} is missing; install the server: pip install 'asr[server]'") from error
     from asr import recognition
@@ -88,7 +88,7 @@ def serve(model: Path, host: str, port: int, decoding: DecodingOptions, device: 
         language=named.facts.get("language", "").lower() if named else "",
     )
     try:
-        bound = listen(host, port)  # before the model is loaded, which takes seconds
+        bound = open_socket(host, port)  # before the model is loaded, which takes seconds
     except OSError as error:
         raise click.UsageError(f"{host}:{port}: {error.strerror}; choose another --host or --port") from error
     with Display(quiet=False) as display:

@@ -169,27 +169,27 @@ class LiveTranscriber:
         results: list[LiveResult] = []
         while True:
             self._drop_silence()
-            speech, heard = self._speech()
-            end = self._end(speech, heard) if speech else None
+            speech, decided = self._speech()
+            end = self._end(speech, decided) if speech else None
             if end is None:
                 return results + (self._partial() if speech and partial else [])
             results.append(self._final(end))
 
     def _speech(self) -> tuple[list[FrameRange], int]:
         """Return the runs of frames with speech, and the frame up to which the others are known to have none."""
-        heard = len(self._probability)
+        decided = len(self._probability)
         speech = []
         for first, end in vad.runs(~vad.silent(self._probability)):
             if vad.is_speech(self._probability[first:end]) or (self._was_cut and first == 0):
                 speech.append(FrameRange(first, end))
-            elif end == heard and not self._ended and end - first <= self._longest:
-                heard = first  # it may become speech
-        return speech, heard
+            elif end == decided and not self._ended and end - first <= self._longest:
+                decided = first  # it may become speech
+        return speech, decided
 
     def _drop_silence(self) -> None:
         """Let the samples begin shortly before the first speech, or before what may become speech."""
-        speech, heard = self._speech()
-        silence = (speech[0].first if speech else heard) - self._padding
+        speech, decided = self._speech()
+        silence = (speech[0].first if speech else decided) - self._padding
         if silence > 0:
             self._drop(silence)
             self._was_cut = False
@@ -199,12 +199,12 @@ class LiveTranscriber:
         self._probability = self._probability[frames:]
         self._first += frames
 
-    def _end(self, speech: Sequence[FrameRange], heard: int) -> int | None:
-        """Return the frame at which the utterance ends that begins with the first frame, or None if it goes on.
+    def _end(self, speech: Sequence[FrameRange], decided: int) -> int | None:
+        """Return the frame at which the utterance ends that begins with the first frame, or None while it continues.
 
-        It may be longer than an utterance may be.
+        The utterance may exceed the longest duration; `_final` then cuts it.
         """
-        for before, after in pairwise([*speech, FrameRange(heard, heard)]):
+        for before, after in pairwise([*speech, FrameRange(decided, decided)]):
             silence = after.first - before.end
             if silence >= self._pause:
                 return before.end + min(self._padding, silence // 2)

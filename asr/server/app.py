@@ -31,7 +31,7 @@ from asr.transcripts.records import FileResult
 from asr.version import __version__
 
 _STATIC = Path(__file__).parent / "static"
-# Clients of OpenAI's API send this name unless they are told another.
+# Clients of OpenAI's API send this name unless another is given.
 ALIAS = "whisper-1"
 _RETRY_SECONDS = 1
 # The page needs its own script and style, sound that was chosen in it, and nothing else.

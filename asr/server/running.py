@@ -8,13 +8,13 @@ from fastapi import FastAPI
 from asr.server.live import MESSAGE_BYTES
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket on an address; port 0 is a free one. Raise OSError for an address that cannot be used."""
+def open_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that accepts connections; port 0 is a free one. Raise OSError for an unusable address."""
     return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 def make_server(app: FastAPI, grace: float) -> uvicorn.Server:
-    """Return a server of the application, for `server.run(sockets=[listen(host, port)])`.
+    """Return a server of the application, for `server.run(sockets=[open_socket(host, port)])`.
 
     Ctrl-C and SIGTERM end `run` once the running requests are answered, at the latest after `grace` seconds.
     """

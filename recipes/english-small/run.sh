@@ -42,7 +42,7 @@ asr train recipes/$name/recipe.toml "${data[@]}" --out "$run/first" "${@:4}"
 # The second training starts from the first, with more masks and dropout against overfitting.
 asr train recipes/$name/masks.toml --from "$run/first/best.safetensors" "${data[@]}" --out "$run/second" "${@:4}"
 
-# The third hears the speech as it is recorded in offices, rooms and on telephones.
+# The third training adds noise, reverberation, telephone bands, codecs, silence, changes of level and clicks.
 asr train recipes/$name/robust.toml --from "$run/second/best.safetensors" "${data[@]}" --out "$run" "${@:4}"
 
 # Books have no spelled words, codes and telephone numbers: generated sentences of them, and AN4's ten times, so that they

@@ -23,7 +23,7 @@ pytest.importorskip("fastapi", reason="fastapi is not installed")
 import httpx
 from fastapi.testclient import TestClient
 
-from asr.server import ServerSettings, create_app, listen, make_server
+from asr.server import ServerSettings, create_app, make_server, open_socket
 
 SAMPLE = ROOT / "data" / "samples" / "sample-01.opus"
 URL = "/v1/audio/transcriptions"
@@ -87,7 +87,7 @@ def test_verbose_json(client: TestClient, expected: Any, granularities: list[str
 @contextmanager
 def running(app: Any) -> Iterator[tuple[str, Any]]:
     """Run a server in a thread; yield its address and the server."""
-    server, bound = make_server(app, 20), listen("127.0.0.1", 0)
+    server, bound = make_server(app, 20), open_socket("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([bound],))
     thread.start()
     while not server.started:
