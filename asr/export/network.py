@@ -60,7 +60,7 @@ class NetworkGraph:
             else:
                 inside = graph.node("Less", graph.range(graph.size(x, 2)), graph.unsqueeze(lengths, 1))
                 x = graph.node("Where", graph.unsqueeze(inside, 1, 3), x, graph.number(0))
-                before, after = shape.padding(index) if shape.bidirectional else (KERNEL - 1, 0)
+                before, after = shape.padding(index)
             name = f"front.convolutions.{index}"
             weights = self._tensor(f"{name}.weight"), self._tensor(f"{name}.bias")
             x = graph.node("Conv", x, *weights, strides=[stride, 2], pads=[before, 1, after, 1])

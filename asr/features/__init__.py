@@ -1,5 +1,6 @@
 """Waveforms -> MFCC frames: settings, librosa reference, NumPy front end, block-wise form, augmentation, cache."""
 
+from asr.features.normalisation import CausalNormalisation as CausalNormalisation
 from asr.features.normalisation import Statistics as Statistics
 from asr.features.normalisation import normalise as normalise
 from asr.features.settings import Features as Features

@@ -4,6 +4,9 @@
 the loudest level that lasts, the maximum of a running median: a click does not raise it. Mean and variance are those of
 the frames above a threshold below that level, over a running window that is measured in speech, so that the length of
 pauses does not matter and a distant speaker after a close one has statistics of their own.
+
+`running` normalisation does the same for streams, from the frames so far: the level falls slowly and rises with the
+frames, and older speech counts less and less.
 """
 
 from functools import lru_cache
@@ -21,6 +24,12 @@ _SPEECH_BAND = (200.0, 4000.0)
 SPEECH_RANGE = 40.0
 # Frames of speech that are summed together, and the blocks of them before and after a block in the running window.
 BLOCK, AROUND = 50, 12
+# Of `running`: the level in dB before the first frame, and by how much a frame lowers it, 2 dB a second. A frame is as
+# loud as the quietest of so many, so that a click does not raise the level.
+_FIRST_LEVEL, _FALL, _SHORTEST = -10.0, 0.02, 3
+# Of `running`: the statistics of the training speech count as so many frames; the weight of earlier frames after one
+# frame; and the dB by which a rise of the level lowers it to a tenth: earlier frames were then hardly speech.
+_PRIOR, _KEPT, _RISE = 100.0, 1 - 1 / 400, 40.0
 # Windows whose medians are computed together.
 _ROWS = 1 << 14
 
@@ -105,6 +114,57 @@ class RunningNormalisation:
         return self._mean[blocks], self._scale[blocks]
 
 
+class CausalNormalisation:
+    """What `running` normalisation subtracts from each frame of a stream and divides it by."""
+
+    def __init__(self, settings: FeatureSettings) -> None:
+        self._settings = settings
+        self._level = _FIRST_LEVEL
+        self._loudness = [np.inf] * (_SHORTEST - 1)
+        mean = np.array(settings.mean or [0.0] * settings.dimension)
+        scale = np.array(settings.scale or [1.0] * settings.dimension)
+        # The number of frames, and the sums of the features and of their squares.
+        self._sums = _PRIOR * np.concatenate([[1.0], mean, np.square(scale) + np.square(mean)])
+
+    def __call__(self, frames: Features) -> tuple[Features, Features]:
+        """Return the mean and the scale of the next frames (T, F), each (T, F)."""
+        rows, speech, kept = self._relative(frames)
+        terms = np.concatenate([np.ones((len(rows), 1)), rows, np.square(rows)], axis=1)
+        sums, current = np.empty_like(terms), self._sums
+        for index, (term, is_speech, factor) in enumerate(zip(terms, speech.tolist(), kept.tolist(), strict=True)):
+            if is_speech:
+                current *= factor
+                current += term
+            sums[index] = current
+        mean, square = np.split(sums[:, 1:] / sums[:, :1], 2, axis=1)
+        scale = np.sqrt(np.maximum(square - np.square(mean), 1e-6))
+        # What was subtracted from the frames to make their energies relative to the level.
+        mean += frames - rows
+        return mean.astype(np.float32), scale.astype(np.float32)
+
+    def speech(self, frames: Features) -> Features:
+        """Return those of the next frames (T, F) that are speech, (n, F), their energies relative to the level."""
+        rows, speech, _ = self._relative(frames)
+        return rows[speech].astype(np.float32)
+
+    def _relative(self, frames: Features) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+        """Return frames (T, F) relative to the level, which are speech, and the weight of the sums before each."""
+        loudness = _loudness(frames, self._settings)
+        recent = np.array([*self._loudness, *loudness.tolist()])
+        self._loudness = recent[len(loudness) :].tolist()
+        lasting = np.lib.stride_tricks.sliding_window_view(recent, _SHORTEST).min(axis=1) if len(frames) else recent[:0]
+        levels, rises = np.empty(len(frames)), np.empty(len(frames))
+        level = self._level
+        for index, value in enumerate(lasting.tolist()):
+            before, level = level, max(value, level - _FALL)
+            levels[index], rises[index] = level, max(0.0, level - before)
+        self._level = level
+        rows = frames.astype(np.float64)
+        # A constant in all bands is the first coefficient alone.
+        rows[:, 0] -= np.sqrt(self._settings.mel_bands) * levels
+        return rows, loudness > levels - SPEECH_RANGE, _KEPT * 10 ** (-rises / _RISE)
+
+
 def _starts(before: int, count: int) -> list[int]:
     """Return where blocks begin among `count` frames that follow `before` others; the first may continue one."""
     return sorted({*([0] if count else []), *range(-before % BLOCK, count, BLOCK)})
@@ -134,7 +194,7 @@ def relative(decibels: Features, settings: FeatureSettings, level: float) -> Fea
 @lru_cache(maxsize=8)
 def peak_bands(settings: FeatureSettings) -> slice:
     """Return the mel bands in which `loudest` looks for the highest energy: those of speech, or all."""
-    if settings.normalisation != "speech":
+    if settings.normalisation not in ("speech", "running"):
         return slice(0, settings.mel_bands)
     low, high = _mel(settings.low_frequency), _mel(settings.highest_frequency)
     centres = low + (high - low) * np.arange(1, settings.mel_bands + 1) / (settings.mel_bands + 1)
@@ -159,15 +219,22 @@ def spectrum(settings: FeatureSettings) -> Features:
 
 def speech_frames(frames: Features, settings: FeatureSettings) -> NDArray[np.bool_]:
     """Return which of the frames (T, F), not normalised, are loud enough for speech, (T,)."""
+    return _loudness(frames, settings) > -SPEECH_RANGE
+
+
+def _loudness(frames: Features, settings: FeatureSettings) -> NDArray[np.float32]:
+    """Return the highest energy in dB of the smooth spectrum of each frame (T, F), in the bands of speech."""
     levels = frames[:, : settings.coefficients] @ spectrum(settings)
-    loud: NDArray[np.bool_] = levels.max(axis=1, initial=-np.inf) > -SPEECH_RANGE
-    return loud
+    loudness: NDArray[np.float32] = levels.max(axis=1, initial=-np.inf)
+    return loudness
 
 
 def normalisation(frames: Features, settings: FeatureSettings) -> tuple[Features, Features]:
     """Return what normalisation subtracts from frames (T, F) and what it divides them by, each (F,) or (T, F)."""
     if settings.normalisation == "corpus" and settings.mean:
         return np.array(settings.mean, np.float32), np.array(settings.scale, np.float32)
+    if settings.normalisation == "running":
+        return CausalNormalisation(settings)(frames)
     if settings.normalisation == "speech":
         running = RunningStatistics(settings)
         running.add(frames)
@@ -177,6 +244,19 @@ def normalisation(frames: Features, settings: FeatureSettings) -> tuple[Features
     statistics = Statistics(settings.dimension)
     statistics.add(frames)
     return statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
+
+
+class StreamNormalisation:
+    """Normalises the frames of a stream, part by part; the settings must not need later frames."""
+
+    def __init__(self, settings: FeatureSettings) -> None:
+        whole = normalisation(np.zeros((0, settings.dimension), np.float32), settings)
+        self._of = CausalNormalisation(settings) if settings.normalisation == "running" else lambda frames: whole
+
+    def __call__(self, frames: Features) -> Features:
+        """Normalise the next frames (T, F)."""
+        mean, scale = self._of(frames)
+        return (frames - mean) / scale
 
 
 def normalise(frames: Features, settings: FeatureSettings) -> Features:

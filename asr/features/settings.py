@@ -13,6 +13,10 @@ from asr.config import check_choices, check_ranges
 
 Features = NDArray[np.float32]
 
+NORMALISATIONS = ("speech", "running", "utterance", "corpus", "none")
+# Those that depend on no later frame.
+CAUSAL = ("running", "corpus", "none")
+
 
 @dataclass(frozen=True, eq=False)
 class Matrices:
@@ -31,9 +35,9 @@ class FeatureSettings:
     dB below that of a full-scale sample, of `speech` to 200.
 
     `normalisation`: each coefficient to mean 0 and variance 1: `speech` (over the speech around each frame, after the
-    level is set: independent of gain and silence), `utterance` (over the utterance), `corpus` (over the training
-    speech, whose `mean` and `scale` are stored in the model) or `none`. A model that transcribes streams needs `corpus`
-    or `none`, and `top_db` = 0.
+    level is set: independent of gain and silence), `running` (the same from the speech so far, at first the training
+    speech), `utterance` (over the utterance), `corpus` (over the training speech, whose `mean` and `scale` are stored
+    in the model) or `none`. A model that transcribes streams needs `running`, `corpus` or `none`, and `top_db` = 0.
     """
 
     sample_rate: int = 16_000
@@ -51,7 +55,7 @@ class FeatureSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self, sample_rate=(4_000, 96_000), mel_bands=(1, 256), top_db=(0, 1000))
-        check_choices(self, deltas=(0, 1, 2), normalisation=("speech", "utterance", "corpus", "none"))
+        check_choices(self, deltas=(0, 1, 2), normalisation=NORMALISATIONS)
         if not 1 <= self.coefficients <= self.mel_bands:
             raise ValueError(f"coefficients = {self.coefficients} is not between 1 and mel_bands ({self.mel_bands})")
         if not 0.001 <= self.hop <= self.window <= 0.2:
@@ -95,7 +99,7 @@ class FeatureSettings:
     @property
     def streams(self) -> bool:
         """Return whether a frame's features are independent of all later samples."""
-        return self.normalisation in ("corpus", "none") and not self.top_db and not self.deltas
+        return self.normalisation in CAUSAL and not self.top_db and not self.deltas
 
     @property
     def power_floor(self) -> float:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from asr.audio import AudioError
 from asr.features.frontend import DELTA_CONTEXT, Frontend
-from asr.features.normalisation import RunningStatistics, Statistics, loudest, normalisation
-from asr.features.settings import Features, FeatureSettings
+from asr.features.normalisation import RunningStatistics, Statistics, StreamNormalisation, loudest
+from asr.features.settings import CAUSAL, Features, FeatureSettings
 
 # Returns the blocks (samples,) of a waveform from the first one on, each time it is called.
 Blocks = Callable[[], Iterable[NDArray[np.float32]]]
@@ -73,7 +73,11 @@ class BlockFeatures:
 
     def frames(self, level: float) -> Iterator[Features]:
         """Yield all frames (n, F) in blocks. level: the level that `measure` returns."""
-        parts, first = self._normalisation(level), 0
+        settings, first = self._frontend.settings, 0
+        if settings.normalisation in CAUSAL:
+            yield from map(StreamNormalisation(settings), self._coefficients(level))
+            return
+        parts = self._normalisation(level)
         for frames in self._coefficients(level):
             mean, scale = parts(first, first + len(frames))
             yield (frames - mean) / scale
@@ -87,13 +91,10 @@ class BlockFeatures:
             for block in self._coefficients(level):
                 running.add(block)
             return running.finish().of
-        if settings.normalisation == "utterance":
-            statistics = Statistics(settings.dimension)
-            for block in self._coefficients(level):
-                statistics.add(block)
-            whole = statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
-        else:
-            whole = normalisation(np.zeros((0, settings.dimension), np.float32), settings)
+        statistics = Statistics(settings.dimension)
+        for block in self._coefficients(level):
+            statistics.add(block)
+        whole = statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
         return lambda first, end: whole
 
     def _coefficients(self, level: float) -> Iterator[Features]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.model.recurrence import Floats, Recurrence, State
-from asr.model.settings import KERNEL, ModelSettings
+from asr.model.settings import KERNEL, NO_STREAM, ModelSettings
 
 # As in torch.nn.LayerNorm.
 _EPSILON = 1e-5
@@ -16,7 +16,7 @@ _EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class StreamState:
-    """The state of a forward-only network in a stream.
+    """The state of a streaming network.
 
     `front`: the last input frames (channels, n, features) of each convolution; `recurrent`: of each recurrent layer.
     """
@@ -43,7 +43,8 @@ class Network:
             for index in range(len(settings.strides))
         ]
         self._layers = [
-            Recurrence(settings.cell, tensors, f"layers.{index}.recurrence") for index in range(settings.layers)
+            Recurrence(settings.cell, tensors, f"layers.{index}.recurrence", settings.chunk)
+            for index in range(settings.layers)
         ]
 
     def __call__(self, features: Sequence[Floats]) -> list[Floats]:
@@ -56,21 +57,21 @@ class Network:
     def proceed(self, features: Floats, state: StreamState | None = None) -> tuple[Floats, StreamState]:
         """Continue a stream by features (T, F), T > 0; return log-probabilities (T', V) and the state.
 
-        T is a multiple of `time_reduction` in every chunk but the last. Raises ValueError for a bidirectional network.
+        T is a multiple of `settings.step` in every part but the last. Raises ValueError if the network cannot stream.
         """
-        if self.settings.bidirectional:
-            raise ValueError("a bidirectional model needs the whole utterance: it cannot continue from a state")
+        if not self.settings.streams:
+            raise ValueError(NO_STREAM)
         rows, front = self._front(features, state.front if state else None)
         before = state.recurrent if state else [None] * len(self._layers)
         log_probs, recurrent = self._log_probs(rows, [len(rows)], before)
         return log_probs, StreamState(front, tuple(recurrent))
 
     def _front(self, frames: Floats, history: Sequence[Floats] | None = None) -> tuple[Floats, tuple[Floats, ...]]:
-        """Map (T, F) to (T', channels · F'); return the history for the next chunk of a forward-only network."""
+        """Map (T, F) to (T', channels · F'); return the history for the next part of a stream."""
         x: Floats = np.ascontiguousarray(frames, np.float32)[None]
         following: list[Floats] = []
         for index, ((kernel, bias), stride) in enumerate(zip(self._convolutions, self.settings.strides, strict=True)):
-            if self.settings.bidirectional:
+            if not self.settings.streams:
                 x = np.pad(x, ((0, 0), self.settings.padding(index), (1, 1)))
             else:
                 past = history[index] if history else np.zeros((len(x), KERNEL - 1, x.shape[2]), np.float32)

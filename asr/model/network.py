@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from asr.model import checkpoint
 from asr.model.checkpoint import Contents, ModelFileSettings
-from asr.model.settings import KERNEL, ModelSettings, check_dropout
+from asr.model.settings import KERNEL, NO_STREAM, ModelSettings, check_dropout
 from asr.text import BLANK, Alphabet
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -22,7 +22,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class StreamState:
-    """The state of a forward-only model in a stream of B utterances.
+    """The state of a streaming model in a stream of B utterances.
 
     `front`: the last input frames of each convolution; `recurrent`: h, or h and c, of each recurrent layer.
     """
@@ -33,7 +33,7 @@ class StreamState:
 
 @dataclass(frozen=True)
 class Output:
-    """`log_probs` (B, T', V), natural log; `lengths` (B,) integers; `state` of a forward-only model.
+    """`log_probs` (B, T', V), natural log; `lengths` (B,) integers; `state` of a streaming model.
 
     `tapped`: log_probs that the same output layer computes from an intermediate layer.
     """
@@ -74,13 +74,13 @@ def reverse(sequences: Tensor, lengths: Tensor) -> Tensor:
 class Front(nn.Module):
     """Two 3 x 3 convolutions with ReLU that reduce time by `time_reduction` and frequency by 4.
 
-    Each covers a frame and one neighbour on either side, or in a forward-only model the two frames before it.
+    Each covers a frame and one neighbour on either side, or in a streaming model the two frames before it.
     """
 
     def __init__(self, features: int, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.causal = not settings.bidirectional
+        self.causal = settings.streams
         sizes = (1, settings.channels, settings.channels)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(sizes[i], sizes[i + 1], KERNEL, stride=(stride, 2), padding=(0, 1))
@@ -147,14 +147,21 @@ class RecurrentLayer(nn.Module):
     def __init__(self, size: int, settings: ModelSettings) -> None:
         super().__init__()
         self.recurrence = _recurrence(size, settings)
+        self.chunk = settings.chunk
 
     def forward(self, x: Tensor, lengths: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
         """Map (B, T', size) to (B, T', H · directions) and the last state of the forward direction."""
         forward, last = self._direction(x, "", state)
         if not self.recurrence.bidirectional:
             return forward, last
+        frames = x.shape[1]
+        if self.chunk:
+            x, lengths = _chunks(x, lengths, self.chunk)
         backward, _ = self._direction(reverse(x, lengths), "_reverse", None)
-        return torch.cat([forward, reverse(backward, lengths)], dim=2), last
+        backward = reverse(backward, lengths)
+        if self.chunk:
+            backward = backward.reshape(forward.shape[0], -1, forward.shape[2])[:, :frames]
+        return torch.cat([forward, backward], dim=2), last
 
     def packed(self, x: PackedSequence, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
         """Map packed frames (frames, size) to (frames, H · directions) and the last state."""
@@ -173,6 +180,14 @@ class RecurrentLayer(nn.Module):
         function = {"GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}[network.mode]
         y, h = function(x, state if isinstance(state, Tensor) else zeros, weights, *options)
         return y, h
+
+
+def _chunks(x: Tensor, lengths: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """Cut sequences (B, T', size) into chunks (B · n, chunk, size), padded with zeros; return their lengths too."""
+    count = -(-x.shape[1] // chunk)
+    x = functional.pad(x, (0, 0, 0, count * chunk - x.shape[1]))
+    starts = chunk * torch.arange(count, device=lengths.device)
+    return x.reshape(-1, chunk, x.shape[2]), (lengths[:, None] - starts).clamp(0, chunk).flatten()
 
 
 def _recurrence(size: int, settings: ModelSettings) -> nn.RNNBase:
@@ -219,15 +234,16 @@ class Model(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor, state: StreamState | None = None, tap: int = 0) -> Output:
         """Map features (B, T, F) with lengths (B,) to `Output`; `tapped` comes from the first `tap` layers, if not 0.
 
-        A forward-only model continues a stream from the `state` of its last output: B is then 1 or all utterances of
-        the batch have the same length, a multiple of `time_reduction` in every chunk but the last. Raises ValueError
-        for a bidirectional model with a state.
+        A streaming model continues a stream from the `state` of its last output: B is then 1 or all utterances of the
+        batch have the same length, a multiple of `settings.step` in every part but the last. Raises ValueError for
+        another model with a state.
         """
-        if state is not None and self.settings.bidirectional:
-            raise ValueError("a bidirectional model needs the whole utterance: it cannot continue from a state")
+        if state is not None and not self.settings.streams:
+            raise ValueError(NO_STREAM)
         x, lengths, front = self.front(features, lengths, state.front if state else None)
         packing = None
-        if state is None and (x.is_cuda if self.use_packing is None else self.use_packing):
+        use_packing = x.is_cuda if self.use_packing is None else self.use_packing
+        if state is None and use_packing and not self.settings.chunk:
             packing = pack_padded_sequence(x, lengths.cpu(), True, enforce_sorted=False)
             x = packing.data
         recurrent, tapped = [], None
@@ -242,7 +258,7 @@ class Model(nn.Module):
             recurrent.append(last)
             if index + 1 == tap:
                 tapped = self._log_probs(x, packing)
-        following = None if self.settings.bidirectional else StreamState(front, tuple(recurrent))
+        following = StreamState(front, tuple(recurrent)) if self.settings.streams else None
         return Output(self._log_probs(x, packing), lengths, following, tapped)
 
     def change_alphabet(self, old: Alphabet, new: Alphabet) -> None:

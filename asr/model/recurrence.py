@@ -42,9 +42,13 @@ class _Direction(NamedTuple):
 class Recurrence:
     """One recurrent layer in one or two directions."""
 
-    def __init__(self, cell: str, tensors: Mapping[str, NDArray[Any]], name: str) -> None:
-        """Take the parameters of the layer `name`, as PyTorch names them."""
+    def __init__(self, cell: str, tensors: Mapping[str, NDArray[Any]], name: str, chunk: int = 0) -> None:
+        """Take the parameters of the layer `name`, as PyTorch names them.
+
+        chunk: the frames after which the backward direction begins anew; 0: at the end of a sequence only.
+        """
         self._cell = cell
+        self._chunk = chunk
         self._directions = [
             _direction(cell, {part: tensors[f"{name}.{part}{suffix}"] for part in _PARTS})
             for suffix in ("_l0", "_l0_reverse")
@@ -62,15 +66,13 @@ class Recurrence:
 
         Return the last state of the forward direction too: of one sequence, or of sequences of one length.
         """
-        steps, starts, ends = np.arange(max(lengths))[:, None], np.cumsum([0, *lengths[:-1]]), np.array(lengths)
-        inside = steps < ends
-        # Frames after the end of a sequence are any others: they follow the last one in both directions.
-        orders = starts + np.minimum(steps, ends - 1), starts + np.maximum(ends - 1 - steps, 0)
         outputs = np.empty((len(rows), len(self._directions), self.hidden), self._type)
         states = []
         # One after the other: the weights of one direction may fit into the cache of a core, those of both do not.
-        for index, (direction, order) in enumerate(zip(self._directions, orders, strict=False)):
-            values, last = self._scan(direction, direction.gates(rows)[order], state or self.zeros(len(lengths)))
+        for index, direction in enumerate(self._directions):
+            order, inside = _order(_chunk_lengths(lengths, self._chunk) if index else lengths, reverse=index == 1)
+            before = self.zeros(order.shape[1]) if index or state is None else state
+            values, last = self._scan(direction, direction.gates(rows)[order], before)
             outputs[order[inside], index] = values[inside]
             states.append(last)
         return outputs.reshape(len(rows), -1), states[0]
@@ -96,6 +98,21 @@ class Recurrence:
             h = cell(product, values, bias, h, c)
             output[:] = _joined(h)
         return outputs, State(_joined(h), None if state.cell is None else _joined(c))
+
+
+def _order(lengths: Sequence[int], reverse: bool) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the row of each step of each sequence (T, B), and which steps are inside their sequence."""
+    steps, starts, ends = np.arange(max(lengths))[:, None], np.cumsum([0, *lengths[:-1]]), np.array(lengths)
+    # Frames after the end of a sequence are any others: they follow the last one in both directions.
+    order = np.maximum(ends - 1 - steps, 0) if reverse else np.minimum(steps, ends - 1)
+    return starts + order, steps < ends
+
+
+def _chunk_lengths(lengths: Sequence[int], chunk: int) -> Sequence[int]:
+    """Return the lengths of the chunks of all sequences, one after the other."""
+    if not chunk:
+        return lengths
+    return [min(chunk, length - first) for length in lengths for first in range(0, length, chunk)]
 
 
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

@@ -20,13 +20,20 @@ KERNEL = 3
 # By `time_reduction`, the strides of the convolutions in time.
 _STRIDES = {2: (2, 1), 3: (3, 1), 4: (2, 2)}
 
+NO_STREAM = "this model needs the whole utterance: it cannot continue from a state"
+
 Shape = tuple[int, ...]
 Frames = TypeVar("Frames", int, NDArray[np.int64])
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The shape of the network. `time_reduction`: input frames for one output frame; `dropout` follows every layer."""
+    """The shape of the network. `time_reduction`: input frames for one output frame; `dropout` follows every layer.
+
+    `chunk`: the backward direction of a layer begins anew after every so many output frames, so that the network can
+    compute a stream chunk by chunk (as the latency-controlled BLSTM of Zhang et al., 2016, without frames to the right
+    of a chunk); 0: it covers the whole utterance.
+    """
 
     cell: str = "lstm"
     layers: int = 3
@@ -37,11 +44,24 @@ class ModelSettings:
     dropout: float = 0.2
     residual: bool = True
     layer_norm: bool = True
+    chunk: int = 0
 
     def __post_init__(self) -> None:
         check_choices(self, cell=CELLS, time_reduction=tuple(_STRIDES))
-        check_ranges(self, layers=(1, 32), hidden=(1, 8192), channels=(1, 1024))
+        check_ranges(self, layers=(1, 32), hidden=(1, 8192), channels=(1, 1024), chunk=(0, 10_000))
         check_dropout(self.dropout)
+        if self.chunk and not self.bidirectional:
+            raise ValueError(f"chunk = {self.chunk} needs bidirectional = true: there is no backward direction")
+
+    @property
+    def streams(self) -> bool:
+        """Return whether the network can compute a stream: whether no output depends on frames after its chunk."""
+        return not self.bidirectional or self.chunk > 0
+
+    @property
+    def step(self) -> int:
+        """Return the number of input frames of which a stream is computed in multiples."""
+        return self.time_reduction * max(self.chunk, 1)
 
     @property
     def strides(self) -> tuple[int, int]:
@@ -54,7 +74,9 @@ class ModelSettings:
         return self.hidden * (2 if self.bidirectional else 1)
 
     def padding(self, convolution: int) -> tuple[int, int]:
-        """Return how many frames of zeros a convolution of a bidirectional network sees before and after the frames."""
+        """Return how many frames of zeros a convolution sees before and after the frames."""
+        if self.streams:
+            return KERNEL - 1, 0
         # A stride of 3 starts at the first frame; otherwise it would miss the last.
         before = 0 if self.strides[convolution] == KERNEL else 1
         return before, KERNEL - 1 - before

@@ -1,8 +1,8 @@
 """Runs the network over waveforms: short ones in batches, long ones in windows.
 
 A bidirectional network needs the frames that follow, too: it gets windows that overlap, each from a zero state, and its
-outputs are joined in the middle of the overlaps, far from the edges of the windows. A forward-only network continues
-from its state, so its outputs are those of the whole recording.
+outputs are joined in the middle of the overlaps, far from the edges of the windows. A streaming network continues from
+its state, so its outputs are those of the whole recording.
 """
 
 import os
@@ -130,12 +130,15 @@ class AcousticModel:
         """
         features, settings = BlockFeatures(self.frontend, blocks), self.settings.features
         measured = features.measure()
-        overlap = options.overlap if self.settings.model.bidirectional else 0.0
+        overlap = 0.0 if self.settings.model.streams else options.overlap
         window, shared = (round(seconds / settings.hop) for seconds in (options.window, overlap))
-        windows = plan_windows(measured.frames, window, shared, self.settings.model.time_reduction)
+        model = self.settings.model
+        if model.streams:
+            window = max(window - window % model.step, model.step)
+        windows = plan_windows(measured.frames, window, shared, model.time_reduction)
         together = options.batch_seconds or max(self.batch_seconds(options), _WINDOWS * options.window)
         rows = _window_features(features.frames(measured.level), windows)
-        if self.settings.model.bidirectional:
+        if not model.streams:
             pairs = zip(windows, rows, strict=True)
             threads = min(options.threads or os.cpu_count() or 1, _THREADS) if isinstance(self.network, Network) else 1
             yield from _joined(self, pairs, round(together / settings.hop), threads)
@@ -211,7 +214,7 @@ def _joined(
 
 
 def _continued(network: "Network | DeviceNetwork", rows: Iterable[Features]) -> Iterator[LogProbs]:
-    """Compute the windows of a forward-only network one after the other, from state to state."""
+    """Compute the windows of a streaming network one after the other, from state to state."""
     state: Any = None
     for row in rows:
         log_probs, state = network.proceed(row, state)

@@ -1,4 +1,4 @@
-"""Streaming recognition: chunks of a waveform -> text that grows as they arrive, with a forward-only model.
+"""Streaming recognition: chunks of a waveform -> text that grows as they arrive, with a streaming model.
 
 Samples that do not fill a window yet, the frames that the convolutions still need and the state of the recurrent layers
 are carried from chunk to chunk. The result is therefore that of the whole waveform, whatever the sizes of the chunks.
@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from asr.audio import AudioError, Waveform, check_integers, check_rate, from_array
 from asr.decoding import LogProbs, check_log_probs
 from asr.errors import AsrError
-from asr.features.normalisation import normalise
+from asr.features.normalisation import StreamNormalisation
+from asr.features.settings import CAUSAL
 from asr.model.checkpoint import ModelFileSettings
 from asr.parallel import one_blas_thread
 from asr.recognition.inference import AcousticModel
 from asr.text import BLANK, Alphabet
 from asr.transcripts.records import Hypothesis, Transcript
 
-# Frames computed at once, a multiple of every time_reduction: it bounds the memory that a chunk of any size takes.
+# The most frames computed at once, or one step of the network: it bounds the memory that a chunk of any size takes.
 _BLOCK = 1200
 
 
@@ -48,6 +49,7 @@ class Stream:
         if sample_rate != features.sample_rate:
             self._resampler = soxr.ResampleStream(sample_rate, features.sample_rate, 1, dtype="float32")
         self._decode = decode
+        self._normalise = StreamNormalisation(features)
         self._path = _GreedyPath(acoustic.settings.alphabet)
         self._log_probs: list[LogProbs] = []
         # The first window is centred on the first sample.
@@ -72,11 +74,12 @@ class Stream:
     def latency(self) -> float:
         """Return the longest time in seconds from a sample to the output of the network that includes it.
 
-        It covers the frames of one output frame, half a window, and the delay of the resampler so far, but neither the
-        length of a chunk nor the computation.
+        It covers the frames of one step of the network, half a window, and the delay of the resampler so far, but
+        neither the length of a chunk nor the computation.
         """
-        reduction = self._acoustic.settings.model.time_reduction
-        samples = 2 * (reduction - 1) * self._features.hop_length + self._features.fft_length // 2
+        model = self._acoustic.settings.model
+        frames = model.step - 1 + model.time_reduction - 1
+        samples = frames * self._features.hop_length + self._features.fft_length // 2
         return samples / self._features.sample_rate + self._held_back
 
     @one_blas_thread()
@@ -131,19 +134,19 @@ class Stream:
             self._compute(frames)
 
     def _ready_frames(self, last: bool) -> int:
-        """Return how many frames can be computed: whole output frames, except at the end of the stream."""
+        """Return how many frames can be computed: whole steps of the network, except at the end of the stream."""
         waiting = sum(map(len, self._blocks))
         if not self._resampled or waiting < self._features.fft_length:
             return 0
         frames = 1 + (waiting - self._features.fft_length) // self._features.hop_length
-        reduction = self._acoustic.settings.model.time_reduction
-        return min(frames if last else frames - frames % reduction, _BLOCK)
+        step = self._acoustic.settings.model.step
+        return min(frames if last else frames - frames % step, max(_BLOCK - _BLOCK % step, step))
 
     def _compute(self, frames: int) -> None:
         frontend = self._acoustic.frontend
         samples = np.concatenate(self._blocks)
         end = (frames - 1) * self._features.hop_length + self._features.fft_length
-        rows = normalise(frontend.coefficients(frontend.decibels(samples[:end])), self._features)
+        rows = self._normalise(frontend.coefficients(frontend.decibels(samples[:end])))
         log_probs, self._state = self._acoustic.network.proceed(rows, self._state)
         self._blocks = [samples[frames * self._features.hop_length :].copy()]
         self._path.extend(log_probs)
@@ -178,18 +181,14 @@ def check_streams(settings: ModelFileSettings) -> None:
     """Raise StreamError if a model of these settings needs the whole recording."""
     model, features = settings.model, settings.features
     problems = [
-        *(["model.bidirectional = true"] if model.bidirectional else []),
-        *(
-            [f'features.normalisation = "{features.normalisation}"']
-            if features.normalisation in ("speech", "utterance")
-            else []
-        ),
+        *([] if model.streams else ["model.bidirectional = true", "model.chunk = 0"]),
+        *([f'features.normalisation = "{features.normalisation}"'] if features.normalisation not in CAUSAL else []),
         *([f"features.top_db = {features.top_db:g}"] if features.top_db else []),
         *([f"features.deltas = {features.deltas}"] if features.deltas else []),
     ]
     if problems:
         raise StreamError(
             f"this model was trained with {', '.join(problems)} and needs the whole recording; train a streaming model "
-            'with model.bidirectional = false, features.normalisation = "corpus" (or "none"), features.top_db = 0 and '
-            "features.deltas = 0"
+            'with model.chunk = 9 (or model.bidirectional = false), features.normalisation = "running", '
+            "features.top_db = 0 and features.deltas = 0"
         )

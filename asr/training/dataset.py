@@ -138,14 +138,17 @@ class Dataset:
 
 
 def with_corpus_statistics(data: Dataset) -> FeatureSettings:
-    """Return the feature settings with the mean and scale of the clean speech, for `normalisation` = corpus.
+    """Return the feature settings with the mean and scale of the clean speech, for `normalisation` = corpus
+    or running.
 
     At most 2000 evenly spaced utterances are read.
     """
     clean = data.caches[0][0]
     statistics = Statistics(data.features.dimension)
+    running = data.features.normalisation == "running"
     for row in np.unique(np.linspace(0, len(clean.lengths) - 1, _STATISTICS_UTTERANCES).astype(np.int64)).tolist():
-        statistics.add(clean[row])
+        frames = clean[row]
+        statistics.add(features.CausalNormalisation(data.features).speech(frames) if running else frames)
     mean, scale = (tuple(round(value, 4) for value in row.tolist()) for row in (statistics.mean, statistics.scale))
     return replace(data.features, mean=mean, scale=scale)
 

@@ -160,7 +160,7 @@ def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOpt
         data = _load_all(paths, rows, recipe, world, options)
     except _Stopped:
         return TrainResult(None, 0, 1.0, finished=False, saved=False)
-    if recipe.features.normalisation == "corpus" and not recipe.features.mean:
+    if recipe.features.normalisation in ("corpus", "running") and not recipe.features.mean:
         recipe = replace(recipe, features=dataset.with_corpus_statistics(data["train"]))
         data = {name: replace(part, features=recipe.features) for name, part in data.items()}
     settings = ModelFileSettings(recipe.features, recipe.text, recipe.model)
@@ -196,7 +196,7 @@ def _advice(recipe: Recipe, identity: dict[str, Any], world: World) -> list[str]
     messages = []
     if identity["train"] == identity["dev"]:
         messages.append("dev is the training set: the dev WER says nothing about other speech")
-    if not recipe.model.bidirectional and not recipe.features.streams:
+    if recipe.model.streams and not recipe.features.streams:
         messages.append(_NOT_STREAMING)
     if emulates_bfloat16(world.device, autocast_dtype(world.device, recipe.training.precision)):
         messages.append(_SLOW_BFLOAT16)
@@ -214,11 +214,17 @@ def _result(run: Run, finished: bool) -> TrainResult:
 def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Recipe, list[str]]:
     """Return the recipe with the features, text settings and shape of a model, and what that changed.
 
-    Dropout and the treatment of unknown characters stay those of the recipe.
+    Dropout and the treatment of unknown characters stay those of the recipe, and so do chunks and normalisation where
+    it makes a streaming model of a bidirectional one.
     """
     model = replace(settings.model, dropout=recipe.model.dropout)
+    features = settings.features
+    if recipe.model.chunk and model.bidirectional and not model.chunk:
+        model = replace(model, chunk=recipe.model.chunk)
+        normalisation, top_db = recipe.features.normalisation, recipe.features.top_db
+        features = replace(features, normalisation=normalisation, top_db=top_db, mean=(), scale=())
     text = replace(settings.text, unknown=recipe.text.unknown)
-    fitted = replace(recipe, features=settings.features, text=text, model=model)
+    fitted = replace(recipe, features=features, text=text, model=model)
     changed = config.differences(config.to_dict(recipe), config.to_dict(fitted))
     # A recipe seldom contains these.
     implied = ("features.mean:", "features.scale:", "text.alphabet:")
