@@ -5,12 +5,27 @@ onnxruntime and products in single precision are ten times less exact than NumPy
 double precision too, as in `asr.features.normalisation`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from asr.export.graph import DOUBLE, FLOAT, INT64, Graph
 from asr.features import FeatureSettings, Matrices
 from asr.features.frontend import DELTA_CONTEXT, slopes
-from asr.features.normalisation import AROUND, BLOCK, SPEECH_RANGE, median_width, peak_bands, spectrum
+from asr.features.normalisation import (
+    AROUND,
+    BLOCK,
+    FALL,
+    FIRST_LEVEL,
+    KEPT,
+    RISE,
+    SHORTEST,
+    SPEECH_RANGE,
+    median_width,
+    peak_bands,
+    prior_sums,
+    spectrum,
+)
 
 _LEAST, _MOST = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
 
@@ -37,6 +52,9 @@ class FeatureGraph:
             frames = self._with_deltas(frames, steps, lengths)
         if settings.normalisation == "speech":
             frames = self._speech_normalised(frames, steps, valid)
+        elif settings.normalisation == "running":
+            zeros = [self._zeros(frames, size) for size in self._running_state().values()]
+            frames, _ = self._running_normalised(frames, zeros)
         elif settings.normalisation == "utterance":
             frames = self._utterance_normalised(frames, lengths, valid)
         else:
@@ -45,7 +63,15 @@ class FeatureGraph:
 
     def windows(self, samples: str) -> str:
         """Add the features (1, T, F) of the complete windows of a stream's next samples (1, samples)."""
-        return self._corpus_normalised(self._coefficients(self._decibels(samples), None))
+        frames = self._coefficients(self._decibels(samples), None)
+        if self._settings.normalisation != "running":
+            return self._corpus_normalised(frames)
+        sizes = self._running_state()
+        states = [self._graph.input(name, DOUBLE, (1, size)) for name, size in sizes.items()]
+        frames, states = self._running_normalised(frames, states)
+        for (name, size), state in zip(sizes.items(), states, strict=True):
+            self._graph.output(f"next_{name}", state, DOUBLE, (1, size))
+        return frames
 
     def _decibels(self, samples: str) -> str:
         """Return the energies (B, T, mel_bands) in dB of each complete window in samples (B, n)."""
@@ -136,6 +162,75 @@ class FeatureGraph:
             return frames
         mean, scale = (graph.tensor(np.array(part, np.float32)) for part in (settings.mean, settings.scale))
         return graph.node("Div", graph.node("Sub", frames, mean), scale)
+
+    def _running_state(self) -> dict[str, int]:
+        """Return the size of each part of the state: how it differs from that before the first frame."""
+        return {"loudness": SHORTEST - 1, "level": 1, "sums": 1 + 2 * self._settings.dimension}
+
+    def _zeros(self, frames: str, size: int) -> str:
+        """Return zeros (B, size)."""
+        graph = self._graph
+        batch = graph.unsqueeze(graph.size(frames, 0), 0)
+        return graph.node(
+            "Expand", graph.tensor(np.zeros((1, size))), graph.node("Concat", batch, graph.ints(size), axis=0)
+        )
+
+    def _running_normalised(self, frames: str, states: Sequence[str]) -> tuple[str, list[str]]:
+        """Normalise by the speech so far, as `CausalNormalisation` does; return the next state too."""
+        graph, settings = self._graph, self._settings
+        part = graph.node("Slice", frames, graph.ints(0), graph.ints(settings.coefficients), graph.ints(2))
+        levels = graph.node("MatMul", part, graph.tensor(spectrum(settings)))
+        loudness = graph.cast(graph.node("ReduceMax", levels, axes=[2], keepdims=0), DOUBLE)
+        loudness = graph.node("Sub", loudness, graph.tensor(np.array(FIRST_LEVEL)))
+        recent = graph.node("Concat", states[0], loudness, axis=1)
+        count = graph.size(frames, 1)
+        ends = [graph.unsqueeze(graph.node("Add", count, graph.integer(index)), 0) for index in range(SHORTEST)]
+        lasting = graph.node(
+            "Min",
+            *(graph.node("Slice", recent, graph.ints(index), end, graph.ints(1)) for index, end in enumerate(ends)),
+        )
+        following = graph.node("Slice", recent, graph.ints(1 - SHORTEST), graph.ints(2**31 - 1), graph.ints(1))
+        # The scan is over the first axis: (T, B, 1) and (T, B, F).
+        columns = [graph.unsqueeze(graph.node("Transpose", row, perm=[1, 0]), 2) for row in (lasting, loudness)]
+        rows = graph.node("Transpose", graph.cast(frames, DOUBLE), perm=[1, 0, 2])
+        level, sums, mean, scale = graph.scan(self._running_step(), states[1:], [*columns, rows])
+        mean, scale = (graph.node("Transpose", part, perm=[1, 0, 2]) for part in (mean, scale))
+        return self._scaled(frames, mean, scale), [following, level, sums]
+
+    def _running_step(self) -> Graph:
+        """Return the graph of one frame: level (B, 1) and sums (B, 1 + 2 F), loudness twice, frame -> mean, scale."""
+        settings, step = self._settings, Graph()
+        size = settings.dimension
+        sizes = {"level": 1, "sums": 1 + 2 * size, "lasting": 1, "loudness": 1, "frame": size}
+        level, sums, lasting, loudness, frame = (
+            step.input(*entry) for entry in ((n, DOUBLE, ("batch", s)) for n, s in sizes.items())
+        )
+
+        def number(value: float) -> str:
+            return step.tensor(np.array(value))
+
+        raised = step.node("Max", lasting, step.node("Sub", level, number(FALL)))
+        rise = step.node("Max", step.node("Sub", raised, level), number(0.0))
+        factor = step.node("Mul", step.node("Exp", step.node("Mul", rise, number(-np.log(10) / RISE))), number(KEPT))
+        speech = step.node("Greater", loudness, step.node("Sub", raised, number(SPEECH_RANGE)))
+        shift = np.eye(1, size) * np.sqrt(settings.mel_bands)
+        shift_of = step.node("Mul", step.node("Add", raised, number(FIRST_LEVEL)), step.tensor(shift))
+        row = step.node("Sub", frame, shift_of)
+        one = step.node("Add", step.node("Mul", level, number(0.0)), number(1.0))
+        term = step.node("Concat", one, row, step.node("Mul", row, row), axis=1)
+        prior = step.tensor(prior_sums(settings)[None])
+        before = step.node("Add", sums, prior)
+        after = step.node("Add", step.node("Mul", before, factor), term)
+        total = step.node("Where", speech, after, before)
+        parts = step.nodes("Split", [total, step.ints(1, size, size)], 3, axis=1)
+        mean, square = (step.node("Div", part, parts[0]) for part in parts[1:])
+        variance = step.node("Sub", square, step.node("Mul", mean, mean))
+        scale = step.node("Sqrt", step.node("Max", variance, number(1e-6)))
+        step.output("level_after", raised, DOUBLE, ("batch", 1))
+        step.output("sums_after", step.node("Sub", total, prior), DOUBLE, ("batch", 1 + 2 * size))
+        step.output("mean", step.node("Add", mean, shift_of), DOUBLE, ("batch", size))
+        step.output("scale", scale, DOUBLE, ("batch", size))
+        return step
 
     def _utterance_normalised(self, frames: str, lengths: str, valid: str) -> str:
         graph = self._graph

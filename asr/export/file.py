@@ -48,7 +48,7 @@ class ExportError(AsrError):
 class ExportOptions:
     """What is exported. `features`: the input, "waveform", or "mfcc" to leave out the front end.
 
-    `quantize`: "int8" or "none". `stream`: a graph of one step of a forward-only model, with its state as inputs and
+    `quantize`: "int8" or "none". `stream`: a graph of one step of a streaming model, with its state as inputs and
     outputs.
     """
 
@@ -84,7 +84,7 @@ def _build(model: Path, contents: Contents, tensors: Tensors, options: ExportOpt
         raise ExportError(
             f"{model}: the feature matrices are missing, as an older asr wrote the file; use --features mfcc"
         )
-    if options.stream and not (settings.features.streams and not settings.model.bidirectional):
+    if options.stream and not (settings.features.streams and settings.model.streams):
         raise ExportError(f"{model}: needs the whole recording, so it has no steps; leave out --stream")
     graph = Graph()
     graph.scope = "frontend/"

@@ -81,6 +81,15 @@ class Graph:
         """Add axes of size 1."""
         return self.node("Unsqueeze", value, self.ints(*axes))
 
+    def scan(self, body: "Graph", states: Sequence[str], rows: Sequence[str]) -> list[str]:
+        """Run a graph over the first axis of rows; return its last states, and its other outputs of all steps.
+
+        The inputs and the first outputs of the body are the states, in the same order; its other inputs are one row of
+        each of `rows`.
+        """
+        graph = helper.make_graph(body._nodes, f"{self.scope}step", body._inputs, body._outputs, body._tensors)
+        return self.nodes("Scan", [*states, *rows], len(body._outputs), body=graph, num_scan_inputs=len(rows))
+
     def model(self, name: str, version: str) -> ModelProto:
         """Return the finished model."""
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._tensors)

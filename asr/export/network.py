@@ -1,5 +1,7 @@
 """The network as an ONNX graph; utterances of a batch have lengths, and padding has no effect on them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from asr.export.graph import FLOAT, INT32, INT64, Graph
@@ -15,7 +17,7 @@ _EPSILON = 1e-5
 class NetworkGraph:
     """Adds the network to a graph: features (B, T, F) and lengths (B,) -> log-probabilities and lengths.
 
-    With `stream`, the state of a forward-only network is an input and an output for each of its parts; B is then 1.
+    With `stream`, the state of a streaming network is an input and an output for each of its parts; B is then 1.
     """
 
     def __init__(self, graph: Graph, settings: ModelFileSettings, tensors: Tensors, stream: bool = False) -> None:
@@ -81,16 +83,52 @@ class NetworkGraph:
         graph, shape = self._graph, self._shape
         name = f"layers.{index}.recurrence"
         weights = [graph.tensor(value, f"{name}.{part}") for part, value in self._parameters(name).items()]
-        attributes = _attributes(shape)
+        if shape.chunk:
+            return self._chunked(x, lengths, weights, index)
+        return self._layer(x, lengths, weights, index, "bidirectional" if shape.bidirectional else "forward")
+
+    def _chunked(self, x: str, lengths: str, weights: Sequence[str], index: int) -> str:
+        """Map (T', B, size) to (T', B, 2 H); the backward direction begins anew after every `chunk` frames."""
+        graph, chunk = self._graph, self._shape.chunk
+        halves = [graph.nodes("Split", [weight, graph.ints(1, 1)], 2, axis=0) for weight in weights]
+        forward = self._layer(x, lengths, [half[0] for half in halves], index, "forward")
+        frames, batch, size = (graph.unsqueeze(graph.size(x, axis), 0) for axis in range(3))
+        count = graph.node("Div", graph.node("Add", frames, graph.ints(chunk - 1)), graph.ints(chunk))
+        missing = graph.node("Sub", graph.node("Mul", count, graph.ints(chunk)), frames)
+        pads = graph.node("Concat", graph.ints(0, 0, 0), missing, graph.ints(0, 0), axis=0)
+        # (n, chunk, B, size) -> (chunk, n · B, size), with the length of each chunk.
+        shape = graph.node("Concat", count, graph.ints(chunk), batch, size, axis=0)
+        chunks = graph.node("Reshape", graph.node("Pad", x, pads), shape)
+        chunks = graph.node("Transpose", chunks, perm=[1, 0, 2, 3])
+        chunks = graph.node("Reshape", chunks, graph.node("Concat", graph.ints(chunk, -1), size, axis=0))
+        starts = graph.range(graph.node("Squeeze", count, graph.ints(0)))
+        starts = graph.node("Mul", graph.cast(starts, INT32), graph.tensor(np.array(chunk, np.int32)))
+        inside = graph.node("Sub", lengths, graph.unsqueeze(starts, 1))
+        # A chunk after the end of an utterance has a frame of padding.
+        limits = (graph.tensor(np.array(limit, np.int32)) for limit in (1, chunk))
+        inside = graph.node("Reshape", graph.node("Clip", inside, *limits), graph.ints(-1))
+        backward = self._layer(chunks, inside, [half[1] for half in halves], index, "reverse")
+        backward = graph.node(
+            "Reshape", backward, graph.node("Concat", graph.ints(chunk), count, batch, graph.ints(-1), axis=0)
+        )
+        backward = graph.node("Transpose", backward, perm=[1, 0, 2, 3])
+        backward = graph.node(
+            "Reshape", backward, graph.node("Concat", graph.ints(-1), batch, graph.ints(self._shape.hidden), axis=0)
+        )
+        backward = graph.node("Slice", backward, graph.ints(0), frames, graph.ints(0))
+        return graph.node("Concat", forward, backward, axis=2)
+
+    def _layer(self, x: str, lengths: str, weights: Sequence[str], index: int, direction: str) -> str:
+        graph, shape = self._graph, self._shape
+        attributes = _attributes(shape, direction)
         states: list[str] = []
         parts = ("hidden", "cell")[: 2 if shape.cell == "lstm" else 1]
-        if self._stream:
+        continues = self._stream and direction == "forward"
+        if continues:
             states = [graph.input(f"{part}_{index}", FLOAT, (1, 1, shape.hidden)) for part in parts]
         kind = {"lstm": "LSTM", "gru": "GRU"}.get(shape.cell, "RNN")
-        y, *last = graph.nodes(
-            kind, [x, *weights, "" if self._stream else lengths, *states], 1 + len(parts), **attributes
-        )
-        if self._stream:
+        y, *last = graph.nodes(kind, [x, *weights, "" if continues else lengths, *states], 1 + len(parts), **attributes)
+        if continues:
             for part, value in zip(parts, last, strict=True):
                 graph.output(f"next_{part}_{index}", value, FLOAT, (1, 1, shape.hidden))
         # (T', directions, B, H)
@@ -113,12 +151,9 @@ class NetworkGraph:
         return {"weight_ih": both("weight_ih"), "weight_hh": both("weight_hh"), "bias": biases}
 
 
-def _attributes(shape: ModelSettings) -> dict[str, object]:
-    directions = 2 if shape.bidirectional else 1
-    attributes: dict[str, object] = {
-        "hidden_size": shape.hidden,
-        "direction": "bidirectional" if shape.bidirectional else "forward",
-    }
+def _attributes(shape: ModelSettings, direction: str) -> dict[str, object]:
+    directions = 2 if direction == "bidirectional" else 1
+    attributes: dict[str, object] = {"hidden_size": shape.hidden, "direction": direction}
     if shape.cell == "gru":
         attributes["linear_before_reset"] = 1
     elif shape.cell != "lstm":

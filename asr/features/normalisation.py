@@ -26,10 +26,10 @@ SPEECH_RANGE = 40.0
 BLOCK, AROUND = 50, 12
 # Of `running`: the level in dB before the first frame, and by how much a frame lowers it, 2 dB a second. A frame is as
 # loud as the quietest of so many, so that a click does not raise the level.
-_FIRST_LEVEL, _FALL, _SHORTEST = -10.0, 0.02, 3
+FIRST_LEVEL, FALL, SHORTEST = -10.0, 0.02, 3
 # Of `running`: the statistics of the training speech count as so many frames; the weight of earlier frames after one
 # frame; and the dB by which a rise of the level lowers it to a tenth: earlier frames were then hardly speech.
-_PRIOR, _KEPT, _RISE = 100.0, 1 - 1 / 400, 40.0
+PRIOR, KEPT, RISE = 100.0, 1 - 1 / 400, 40.0
 # Windows whose medians are computed together.
 _ROWS = 1 << 14
 
@@ -119,12 +119,9 @@ class CausalNormalisation:
 
     def __init__(self, settings: FeatureSettings) -> None:
         self._settings = settings
-        self._level = _FIRST_LEVEL
-        self._loudness = [np.inf] * (_SHORTEST - 1)
-        mean = np.array(settings.mean or [0.0] * settings.dimension)
-        scale = np.array(settings.scale or [1.0] * settings.dimension)
-        # The number of frames, and the sums of the features and of their squares.
-        self._sums = _PRIOR * np.concatenate([[1.0], mean, np.square(scale) + np.square(mean)])
+        self._level = FIRST_LEVEL
+        self._loudness = [FIRST_LEVEL] * (SHORTEST - 1)
+        self._sums = prior_sums(settings)
 
     def __call__(self, frames: Features) -> tuple[Features, Features]:
         """Return the mean and the scale of the next frames (T, F), each (T, F)."""
@@ -152,17 +149,24 @@ class CausalNormalisation:
         loudness = _loudness(frames, self._settings)
         recent = np.array([*self._loudness, *loudness.tolist()])
         self._loudness = recent[len(loudness) :].tolist()
-        lasting = np.lib.stride_tricks.sliding_window_view(recent, _SHORTEST).min(axis=1) if len(frames) else recent[:0]
+        lasting = np.lib.stride_tricks.sliding_window_view(recent, SHORTEST).min(axis=1) if len(frames) else recent[:0]
         levels, rises = np.empty(len(frames)), np.empty(len(frames))
         level = self._level
         for index, value in enumerate(lasting.tolist()):
-            before, level = level, max(value, level - _FALL)
+            before, level = level, max(value, level - FALL)
             levels[index], rises[index] = level, max(0.0, level - before)
         self._level = level
         rows = frames.astype(np.float64)
         # A constant in all bands is the first coefficient alone.
         rows[:, 0] -= np.sqrt(self._settings.mel_bands) * levels
-        return rows, loudness > levels - SPEECH_RANGE, _KEPT * 10 ** (-rises / _RISE)
+        return rows, loudness > levels - SPEECH_RANGE, KEPT * 10 ** (-rises / RISE)
+
+
+def prior_sums(settings: FeatureSettings) -> NDArray[np.float64]:
+    """Return the number of frames, the sums of the features and of their squares (1 + 2 F,) before the first frame."""
+    mean = np.array(settings.mean or [0.0] * settings.dimension)
+    scale = np.array(settings.scale or [1.0] * settings.dimension)
+    return PRIOR * np.concatenate([[1.0], mean, np.square(scale) + np.square(mean)])
 
 
 def _starts(before: int, count: int) -> list[int]:
