@@ -254,12 +254,12 @@ class StreamNormalisation:
     """Normalises the frames of a stream, part by part; the settings must not need later frames."""
 
     def __init__(self, settings: FeatureSettings) -> None:
-        whole = normalisation(np.zeros((0, settings.dimension), np.float32), settings)
-        self._of = CausalNormalisation(settings) if settings.normalisation == "running" else lambda frames: whole
+        self._running = CausalNormalisation(settings) if settings.normalisation == "running" else None
+        self._constant = normalisation(np.zeros((0, settings.dimension), np.float32), settings)
 
     def __call__(self, frames: Features) -> Features:
         """Normalise the next frames (T, F)."""
-        mean, scale = self._of(frames)
+        mean, scale = self._running(frames) if self._running else self._constant
         return (frames - mean) / scale
 
 

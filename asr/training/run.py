@@ -41,8 +41,8 @@ log.addHandler(logging.NullHandler())
 
 OUTPUTS = ("best.safetensors", "last.safetensors", "train.jsonl", "training.html")
 _NOT_STREAMING = (
-    "the model is forward-only, but its features depend on the whole recording; to transcribe streams it also needs "
-    'features.normalisation = "corpus" (or "none"), features.top_db = 0 and features.deltas = 0'
+    "the network can compute streams, but its features depend on the whole recording; to transcribe streams the model "
+    'also needs features.normalisation = "running" (or "corpus"), features.top_db = 0 and features.deltas = 0'
 )
 _SLOW_BFLOAT16 = "this CPU has no bfloat16 instructions: training.precision = float32 is faster"
 

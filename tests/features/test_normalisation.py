@@ -1,4 +1,6 @@
-"""`speech` normalisation: the features do not depend on gain, on silence around the speech, or on clicks."""
+"""`speech` and `running` normalisation: features do not depend on gain, silence around the speech, or clicks."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,16 @@ from numpy.typing import NDArray
 
 from asr.features import FeatureSettings, normalise
 from asr.features.frontend import Frontend
-from asr.features.normalisation import RunningStatistics, loudest, normalisation, peak_bands, relative, speech_frames
+from asr.features.normalisation import (
+    CausalNormalisation,
+    RunningStatistics,
+    StreamNormalisation,
+    loudest,
+    normalisation,
+    peak_bands,
+    relative,
+    speech_frames,
+)
 from asr.features.reference import matrices, mfcc, unnormalised
 from asr.features.streaming import BlockFeatures
 
@@ -174,3 +185,58 @@ def test_features_of_earlier_models_are_unchanged() -> None:
     frames = unnormalised(bursts(), plain)
     expected = (frames - frames.mean(axis=0, dtype=np.float64)) / frames.std(axis=0, dtype=np.float64)
     np.testing.assert_allclose(normalise(frames, plain), expected, atol=1e-4)
+
+
+# --- running ------------------------------------------------------------------------------------------------------
+
+
+def running_settings() -> FeatureSettings:
+    """Return settings with the statistics of `bursts`, as training sets them."""
+    settings = FeatureSettings(normalisation="running", top_db=0.0)
+    speech = CausalNormalisation(settings).speech(unnormalised(bursts(8.0, 9), settings))
+    return replace(settings, mean=tuple(speech.mean(axis=0).tolist()), scale=tuple(speech.std(axis=0).tolist()))
+
+
+RUNNING = running_settings()
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(st.lists(st.integers(0, 500), max_size=10))
+def test_running_normalisation_of_parts_is_that_of_the_whole(cuts: list[int]) -> None:
+    frames = unnormalised(bursts(5.0), RUNNING)
+    normalise_part = StreamNormalisation(RUNNING)
+    parts = [normalise_part(part) for part in np.split(frames, sorted(cuts))]
+    np.testing.assert_array_equal(np.concatenate(parts), normalise(frames, RUNNING))
+
+
+def test_running_normalisation_does_not_use_later_frames() -> None:
+    frames = unnormalised(bursts(5.0), RUNNING)
+    np.testing.assert_array_equal(normalise(frames[:300], RUNNING), normalise(frames, RUNNING)[:300])
+
+
+@pytest.mark.parametrize("gain", [-30.0, 20.0])
+def test_running_normalisation_forgets_the_gain(gain: float) -> None:
+    waveform = bursts(20.0)
+    changed = mfcc((waveform * 10 ** (gain / 20)).astype(np.float32), RUNNING)
+    # The level before the first frame is that of speech: a quiet recording needs seconds to be told from noise. Between
+    # the bursts, the least power that is told apart does not change with the gain.
+    later = speech_frames(unnormalised(waveform, RUNNING), RUNNING) & (np.arange(2001) > 1000)
+    assert np.abs(changed[later] - mfcc(waveform, RUNNING)[later]).mean() < 0.1
+    plain = replace(RUNNING, normalisation="corpus")
+    shifted = mfcc((waveform * 10 ** (gain / 20)).astype(np.float32), plain) - mfcc(waveform, plain)
+    assert np.abs(shifted[later]).mean() > 0.1
+
+
+def test_running_normalisation_has_the_scale_of_speech() -> None:
+    frames = unnormalised(bursts(20.0), RUNNING)
+    speech = normalise(frames, RUNNING)[speech_frames(frames, RUNNING)]
+    assert len(speech) > 500
+    np.testing.assert_allclose(speech.mean(axis=0), 0, atol=0.4)
+    np.testing.assert_allclose(speech.std(axis=0), 1, atol=0.5)
+
+
+def test_silence_does_not_change_running_statistics() -> None:
+    waveform = bursts(10.0)
+    with_pause = np.concatenate([waveform[: 5 * RATE], zeros(20.0), waveform[5 * RATE :]])
+    frames, other = mfcc(waveform, RUNNING), mfcc(with_pause, RUNNING)
+    assert np.abs(other[-480:] - frames[-480:]).mean() < 0.2

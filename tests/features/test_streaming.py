@@ -19,6 +19,7 @@ VARIANTS = {
     "normalised": {},
     "plain": {"normalisation": "none"},
     "corpus": {"normalisation": "corpus", "mean": (1.0,) * 13, "scale": (2.0,) * 13},
+    "running": {"normalisation": "running", "mean": (-9.0,) * 13, "scale": (9.0,) * 13},
     "deltas": {"deltas": 2},
     "no floor": {"top_db": 0.0},
     "a near floor": {"top_db": 20.0, "deltas": 1},

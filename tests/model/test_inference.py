@@ -19,7 +19,7 @@ SHAPES = [
     for cell, bidirectional, reduction, (residual, layer_norm) in product(
         CELLS, (True, False), (2, 3, 4), ((True, True), (False, False))
     )
-]
+] + [ModelSettings(cell, 2, 6, True, 3, 3, 0.0, chunk=chunk) for cell in CELLS for chunk in (1, 3, 8)]
 
 
 def make(shape: ModelSettings) -> tuple[Model, Network]:
@@ -62,19 +62,20 @@ def test_large_layers_are_those_of_torch(count: int) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("reduction", [2, 3, 4])
-def test_a_stream_gives_the_log_probs_of_the_whole(cell: str, reduction: int) -> None:
-    _, network = make(ModelSettings(cell, 2, 6, False, 3, reduction, 0.0))
-    (frames,) = noise(23)
-    state, parts = None, []
-    for start in range(0, 23, 2 * reduction):
-        log_probs, state = network.proceed(frames[start : start + 2 * reduction], state)
+@pytest.mark.parametrize("chunk", [0, 1, 3])
+def test_a_stream_gives_the_log_probs_of_the_whole(cell: str, reduction: int, chunk: int) -> None:
+    _, network = make(ModelSettings(cell, 2, 6, chunk > 0, 3, reduction, 0.0, chunk=chunk))
+    (frames,) = noise(41)
+    state, parts, size = None, [], 2 * network.settings.step
+    for start in range(0, 41, size):
+        log_probs, state = network.proceed(frames[start : start + size], state)
         parts.append(log_probs)
     np.testing.assert_allclose(np.concatenate(parts), network([frames])[0], atol=1e-6)
 
 
 def test_a_bidirectional_network_cannot_continue() -> None:
     _, network = make(ModelSettings("gru", 1, 4))
-    with pytest.raises(ValueError, match="a bidirectional model needs the whole utterance"):
+    with pytest.raises(ValueError, match="this model needs the whole utterance"):
         network.proceed(noise(8)[0])
 
 

@@ -336,15 +336,34 @@ def test_forward_only_output_depends_on_past_frames_only(cell: str, time_reducti
     np.testing.assert_array_equal(seen, frame <= output * time_reduction)
 
 
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("chunk", [1, 3])
 @pytest.mark.parametrize("time_reduction", REDUCTIONS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_stream_in_chunks_equals_whole_utterance(cell: str, time_reduction: int, batch: int) -> None:
-    model = make(tiny(cell, time_reduction=time_reduction, bidirectional=False, layers=3))
-    frames = 37
+def test_output_of_chunks_depends_on_frames_of_the_chunk_and_before(cell: str, time_reduction: int, chunk: int) -> None:
+    shape = tiny(cell, time_reduction=time_reduction, chunk=chunk, channels=8, hidden=8)
+    seen = sensitivity(make(shape), 28)
+    output, frame = np.indices(seen.shape)
+    last = np.minimum(output - output % chunk + chunk, len(seen)) - 1
+    np.testing.assert_array_equal(seen, frame <= last * time_reduction)
+
+
+def test_chunks_need_a_backward_direction() -> None:
+    with pytest.raises(ValueError, match="chunk = 3 needs bidirectional = true"):
+        tiny(chunk=3, bidirectional=False)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("streaming", [{"bidirectional": False}, {"chunk": 2}], ids=str)
+@pytest.mark.parametrize("time_reduction", REDUCTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_stream_in_chunks_equals_whole_utterance(
+    cell: str, time_reduction: int, streaming: dict[str, Any], batch: int
+) -> None:
+    model = make(tiny(cell, time_reduction=time_reduction, layers=3, **streaming))
+    frames, step = 37, model.settings.step
     features = torch.randn(batch, frames, FEATURES)
     whole = run(model, features, [frames] * batch)
-    for chunk in (time_reduction, 2 * time_reduction, 5 * time_reduction, 48):
+    for chunk in (step, 2 * step, 5 * step, 48):
         state, pieces, lengths = None, [], torch.zeros(batch, dtype=torch.int64)
         for piece in torch.split(features, chunk, dim=1):
             output = run(model, piece, [piece.shape[1]] * batch, state)
@@ -369,7 +388,7 @@ def test_bidirectional_model_has_no_state() -> None:
     state = run(make(tiny(bidirectional=False)), torch.randn(1, 8, FEATURES), [8]).state
     model = make(tiny())
     assert run(model, torch.randn(1, 8, FEATURES), [8]).state is None
-    with pytest.raises(ValueError, match="bidirectional model needs the whole utterance"):
+    with pytest.raises(ValueError, match="this model needs the whole utterance"):
         run(model, torch.randn(1, 8, FEATURES), [8], state)
 
 

@@ -39,11 +39,13 @@ def recognizer(streaming: Path) -> recognition.Recognizer:
     return recognition.load(streaming)
 
 
-def acoustic_model(cell: str = "gru", time_reduction: int = 4, features: dict[str, Any] | None = None) -> AcousticModel:
+def acoustic_model(
+    cell: str = "gru", time_reduction: int = 4, features: dict[str, Any] | None = None, chunk: int = 0
+) -> AcousticModel:
     """Return an untrained network of ten letters whose log-probabilities differ much."""
     shape = FeatureSettings(coefficients=13, mel_bands=40, normalisation="none", top_db=0.0)
     shape = dataclasses.replace(shape, **(features or {}))
-    small = ModelSettings(cell, 2, 16, bidirectional=False, channels=4, time_reduction=time_reduction)
+    small = ModelSettings(cell, 2, 16, chunk > 0, 4, time_reduction, chunk=chunk)
     chosen = ModelFileSettings(shape, TextSettings("upper", " ABCDEFGHI"), small)
     torch.manual_seed(3)
     tensors = {name: tensor.numpy() for name, tensor in network.build(chosen).state_dict().items()}
@@ -51,7 +53,9 @@ def acoustic_model(cell: str = "gru", time_reduction: int = 4, features: dict[st
     return AcousticModel(chosen, Frontend(shape, matrices(shape)), Network(small, tensors))
 
 
+RUNNING = {"normalisation": "running", "mean": (-20.0,) * 13, "scale": (20.0,) * 13}
 MODELS = {(cell, reduction): acoustic_model(cell, reduction) for cell in CELLS for reduction in REDUCTIONS}
+MODELS |= {("chunks", reduction): acoustic_model("lstm", reduction, RUNNING, chunk=5) for reduction in REDUCTIONS}
 
 
 def transcript_of(stream: Stream, waveform: Waveform, cuts: list[int]) -> Transcript:
@@ -66,7 +70,7 @@ def noise(samples: int, seed: int = 1) -> Waveform:
 
 
 @pytest.mark.parametrize("time_reduction", REDUCTIONS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", [*CELLS, "chunks"])
 @settings(deadline=None, derandomize=True, max_examples=25)
 @given(st.integers(1, 12_000), st.lists(st.integers(0, 2**20), max_size=12), st.integers(0, 2**31))
 def test_log_probs_of_chunks_are_those_of_the_whole(
@@ -237,8 +241,11 @@ def test_a_bidirectional_model_has_no_stream(trained: Path) -> None:
     with pytest.raises(StreamError) as caught:
         recognition.load(trained / "best.safetensors").stream()
     message = str(caught.value)
-    assert 'model.bidirectional = true, features.normalisation = "speech", features.top_db = 80 and' in message
-    assert "with model.bidirectional = false" in message
+    assert (
+        'model.bidirectional = true, model.chunk = 0, features.normalisation = "speech", features.top_db = 80 and'
+        in message
+    )
+    assert "with model.chunk = 9 (or model.bidirectional = false)" in message
 
 
 @pytest.mark.parametrize(
@@ -258,8 +265,8 @@ def test_training_notes_settings_that_prevent_streams(
     # It is stopped at once.
     options = TrainOptions(on_event=report, should_stop=lambda: True)
     training.train(recipe, tones / "train.jsonl", tones / "dev.jsonl", tmp_path / "run", options)
-    assert [note for note in notes if "to transcribe streams it also needs" in note] == notes[:noted]
-    assert any("forward-only" in note for note in notes) == noted
+    assert [note for note in notes if "to transcribe streams the model also needs" in note] == notes[:noted]
+    assert any("can compute streams" in note for note in notes) == noted
 
 
 def test_training_of_a_streaming_model_resumes(tones: Path, tmp_path: Path) -> None:

@@ -31,6 +31,20 @@ def test_recipe_takes_the_settings_of_the_model(tones: Path, trained: Path) -> N
     assert changed == ["features.mel_bands: 50 -> 40", "model.hidden: 64 -> 32"]
 
 
+def test_recipe_makes_a_streaming_model_of_a_bidirectional_one(tones: Path, trained: Path) -> None:
+    settings = checkpoint.inspect(trained / "best.safetensors").settings
+    asked = recipe(tones, "model.hidden=64", "model.chunk=5", "features.normalisation=running", "features.top_db=0")
+    fitted, changed = with_model_settings(asked, settings)
+    assert fitted.model == replace(settings.model, chunk=5)
+    assert fitted.features == replace(settings.features, normalisation="running", top_db=0.0)
+    assert changed == ["model.hidden: 64 -> 32"]
+    # The next training of the streaming model keeps its normalisation, and its statistics.
+    streaming = replace(
+        settings, features=replace(fitted.features, mean=(1.0,) * 13, scale=(2.0,) * 13), model=fitted.model
+    )
+    assert with_model_settings(asked, streaming)[0].features == streaming.features
+
+
 def test_run_starts_with_the_weights_of_the_model(tones: Path, trained: Path, tmp_path: Path) -> None:
     file = trained / "best.safetensors"
     plan = recipe(
