@@ -1,8 +1,9 @@
 """Models by name: those in the package and those in the user's cache folder.
 
 A bundle is a set of files in one folder: NAME.safetensors (the acoustic model), NAME.toml (the settings of its
-decoder, as `asr tune` writes them), the language models that they name (NAME.lm.bin, NAME.rescorer.safetensors), and
-NAME.md, its card, which may begin with facts between two lines of ---, such as `hours: 20`.
+decoder, as `asr tune` writes them), the language models that they name (NAME.lm.bin, NAME.rescorer.safetensors, or
+those of another model in the folder), and NAME.md, its card, which may begin with facts between two lines of ---, such
+as `hours: 20`.
 """
 
 import difflib
@@ -18,7 +19,8 @@ from asr.errors import AsrError
 
 DEFAULT = "english-small"
 _MODEL = ".safetensors"
-_ENDINGS = (_MODEL, ".toml", ".md", ".lm.bin", ".lm.safetensors", ".rescorer.safetensors")
+_LANGUAGE_MODELS = (".lm.bin", ".lm.safetensors", ".rescorer.safetensors")
+_ENDINGS = (_MODEL, ".toml", ".md", *_LANGUAGE_MODELS)
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -42,7 +44,8 @@ class Bundle:
     def decoder(self) -> Path | None:
         """Return the file of the decoder's settings, or None.
 
-        Raise ModelNameError if they name files outside the bundle: a bundle of unknown origin opens no other files.
+        Raise ModelNameError if they name files other than models in its folder: a bundle of unknown origin opens no
+        others.
         """
         path = self.folder / f"{self.name}.toml"
         if not path.is_file():
@@ -53,9 +56,8 @@ class Bundle:
             return path  # its reader reports the line
         for key in ("lm", "rescorer"):
             value = settings.get(key, "")
-            inside = isinstance(value, str) and value.startswith(f"{self.name}.") and not set(value) & set("/\\:")
-            if value and not inside:
-                raise ModelNameError(f"{path}: {key} = {value!r} is not a file of this bundle; pack it again")
+            if value and not _is_language_model(value):
+                raise ModelNameError(f"{path}: {key} = {value!r} is not a language model in its folder; pack it again")
         return path
 
     @property
@@ -103,6 +105,12 @@ def bundles() -> list[Bundle]:
             if is_name(path.stem):
                 named.setdefault(path.stem, Bundle(path.stem, folder))
     return list(named.values())
+
+
+def _is_language_model(value: object) -> bool:
+    """Return whether a setting names a file that a bundle has for a language model."""
+    name, dot, ending = value.partition(".") if isinstance(value, str) else ("", "", "")
+    return is_name(name) and dot + ending in _LANGUAGE_MODELS
 
 
 def is_name(text: str) -> bool:

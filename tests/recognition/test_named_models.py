@@ -18,7 +18,7 @@ from asr.model import checkpoint
 from asr.recognition import named_models
 from asr.recognition.named_models import Bundle, ModelNameError, bundles, find
 from asr.recognition.packing import Parts, pack
-from tests.conftest import ROOT
+from tests.conftest import ROOT, spell
 
 CARD = "---\nlanguage: Tones\nhours: 0.1\nwer: dev 1 %\n---\n# tiny\n\nRecognises three letters.\n"
 
@@ -215,9 +215,19 @@ def test_a_bundle_that_names_other_files_is_refused(
     settings = tiny.folder / "tiny.toml"
     settings.write_text(settings.read_text().replace('"tiny.lm.bin"', json.dumps(name)))
     assert main(["transcribe", "x.wav", "--model", "tiny"]) == 1
-    assert f"tiny.toml: lm = {name!r} is not a file of this bundle" in capsys.readouterr().err
-    with pytest.raises(ModelNameError, match="is not a file of this bundle"):
+    assert f"tiny.toml: lm = {name!r} is not a language model in its folder" in capsys.readouterr().err
+    with pytest.raises(ModelNameError, match="is not a language model in its folder"):
         asr.load("tiny")
+
+
+def test_bundles_share_a_language_model(tiny: Bundle) -> None:
+    for path in tiny.files:
+        if path.suffix != ".bin":
+            (tiny.folder / path.name.replace("tiny", "other", 1)).write_bytes(path.read_bytes())
+    other = named_models.find("other")
+    assert other and other.decoder and '"tiny.lm.bin"' in other.decoder.read_text()
+    assert [path.name for path in other.files] == ["other.md", "other.safetensors", "other.toml"]
+    assert asr.load("other").transcribe(spell("AB")).text == asr.load("tiny").transcribe(spell("AB")).text
 
 
 def test_pack_refuses_a_language_model_for_a_greedy_decoder(parts: Parts, tmp_path: Path) -> None:
