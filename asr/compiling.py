@@ -1,10 +1,12 @@
-"""Compilation of functions by numba at their first use, with a cache on disk for later processes.
+"""Compilation of functions by numba at their first call, with a cache on disk for later processes.
 
+numba is imported at the first call too, which takes half a second: no process that calls none of them waits for it.
 numba takes a cached function for current if its own source file is unchanged, although functions of other files may be
 inlined in it. So the cache folder is named after the contents of all source files. The versions of Python and numba are
 part of the name too: numba overwrites what another version has cached.
 """
 
+import dis
 import hashlib
 import os
 import platform
@@ -13,17 +15,40 @@ import time
 import types
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cached_property, wraps
+from importlib import metadata
 from pathlib import Path
+from threading import RLock
 from typing import Any, Literal, TypeVar, cast
 
-import numba
 import platformdirs
-from numba.core.caching import Cache, NullCache
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _PREFIX = "compiled-"
 # Seconds.
 _UNUSED = 30 * 86_400
+_lock = RLock()
+
+
+class Compiled:
+    """A function that numba compiles at its first call; `py_func` is its source."""
+
+    def __init__(
+        self, function: Callable[..., object], compiler: "Compiler", inline: Literal["never", "always"]
+    ) -> None:
+        self.py_func = function
+        self._compiler = compiler
+        self._inline = inline
+        wraps(function)(self)
+
+    def __call__(self, *arguments: object) -> object:
+        return self.dispatcher(*arguments)
+
+    @cached_property
+    def dispatcher(self) -> Callable[..., object]:
+        """Return numba's form of the function; the functions it calls are in that form too."""
+        with _lock:
+            return self._compiler.compile(_calling(self.py_func, lambda other: other.dispatcher), self._inline)
 
 
 class Compiler:
@@ -34,43 +59,46 @@ class Compiler:
     """
 
     def __init__(self, *folders: Path) -> None:
-        digest = hashlib.sha256(f"{platform.python_version()} {numba.__version__}".encode())
-        for source in (source for folder in folders for source in sorted(folder.glob("*.py"))):
+        self._folders = folders
+
+    @cached_property
+    def folder(self) -> Path | None:
+        """Return the cache folder, or None if later processes do not find what is compiled."""
+        digest = hashlib.sha256(f"{platform.python_version()} {metadata.version('numba')}".encode())
+        for source in (source for folder in self._folders for source in sorted(folder.glob("*.py"))):
             digest.update(source.read_bytes())
         given = [Path(os.environ["NUMBA_CACHE_DIR"])] if os.environ.get("NUMBA_CACHE_DIR") else []
-        parents = (*given, folders[0] / "__pycache__", Path(platformdirs.user_cache_dir("asr", appauthor=False)))
-        self._folder = cache_folder(digest.hexdigest()[:16], parents)
-
-    @property
-    def caches(self) -> bool:
-        """Return whether later processes find what is compiled."""
-        return self._folder is not None
+        user = Path(platformdirs.user_cache_dir("asr", appauthor=False))
+        return cache_folder(digest.hexdigest()[:16], (*given, self._folders[0] / "__pycache__", user))
 
     def compiled(self, function: Function) -> Function:
         """Compile a function for the types it is called with, to run without the interpreter's lock."""
-        return self._compile(function, "never")
+        return cast(Function, Compiled(function, self, "never"))
 
     def inlined(self, function: Function) -> Function:
         """Compile a function as part of each function that calls it."""
-        return self._compile(function, "always")
+        return cast(Function, Compiled(function, self, "always"))
 
-    def _compile(self, function: Function, inline: Literal["never", "always"]) -> Function:
+    def compile(self, function: Function, inline: Literal["never", "always"]) -> Function:
+        """Return numba's form of a function."""
+        import numba  # noqa: PLC0415
+
         # numba reads the folder once, when a function is decorated.
         config: Any = numba.config
-        before, config.CACHE_DIR = config.CACHE_DIR, str(self._folder or "")
+        before, config.CACHE_DIR = config.CACHE_DIR, str(self.folder or "")
         try:
-            decorator = numba.njit(cache=self._folder is not None, nogil=True, error_model="numpy", inline=inline)
+            decorator = numba.njit(cache=self.folder is not None, nogil=True, error_model="numpy", inline=inline)
             return cast(Function, decorator(function))
         finally:
             config.CACHE_DIR = before
 
     def is_compiled(self, function: Callable[..., object]) -> bool:
         """Return whether a function has been compiled, in this process or in the cache."""
-        # With NUMBA_DISABLE_JIT the function is the plain one.
-        if getattr(function, "overloads", True):
+        # With NUMBA_DISABLE_JIT numba's form of the function is the plain one.
+        if getattr(cast(Compiled, function).dispatcher, "overloads", True):
             return True
         name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
-        return self._folder is not None and any(self._folder.rglob(f"{name}-*.nbi"))
+        return self.folder is not None and any(self.folder.rglob(f"{name}-*.nbi"))
 
 
 def cache_folder(name: str, parents: Iterable[Path]) -> Path | None:
@@ -99,6 +127,7 @@ def make_caching_optional() -> None:
 
     numba raises a RuntimeError there when the library is imported.
     """
+    from numba.core.caching import Cache, NullCache  # noqa: PLC0415
 
     def new(cls: Any, py_func: Any) -> Any:
         try:
@@ -111,12 +140,14 @@ def make_caching_optional() -> None:
     caches.__new__ = new
 
 
-def interpreted(function: Function, done: dict[Any, Any] | None = None) -> Function:
+def interpreted(function: Function) -> Function:
     """Return a compiled function, and the functions it calls, in a form that the interpreter runs: ready, but slow."""
-    done = {} if done is None else done
-    source: Any = getattr(function, "py_func", function)
-    if source not in done:
-        names = dict(source.__globals__)
-        done[source] = types.FunctionType(source.__code__, names, source.__name__, source.__defaults__)
-        names |= {name: interpreted(value, done) for name, value in names.items() if hasattr(value, "py_func")}
-    return cast(Function, done[source])
+    return cast(Function, _calling(cast(Compiled, function).py_func, interpreted))
+
+
+def _calling(source: Callable[..., object], form: Callable[[Any], object]) -> Callable[..., object]:
+    """Return a function that calls `form` of each Compiled function instead of that function."""
+    plain = cast(types.FunctionType, source)
+    used = {each.argval for each in dis.get_instructions(plain.__code__) if each.opname == "LOAD_GLOBAL"}
+    forms = {name: form(value) for name in used if isinstance(value := plain.__globals__.get(name), Compiled)}
+    return types.FunctionType(plain.__code__, plain.__globals__ | forms, plain.__name__, plain.__defaults__)

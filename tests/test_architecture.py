@@ -27,8 +27,8 @@ ROWS = (
 ROW = {name: number for number, names in enumerate(ROWS) for name in names}
 # They import what a command or an attribute needs when it is used, so that `asr --help` starts quickly.
 LAZY = {"__init__", "cli", "server", "cluster"}
-# It imports torch only if the device is not a CPU: recognition on a CPU runs without it.
-LAZY_MODULES = {PACKAGE / "recognition/recognizer.py"}
+# torch is imported only if the device is not a CPU, and numba only if a function is compiled.
+LAZY_MODULES = {PACKAGE / "recognition/recognizer.py", PACKAGE / "compiling.py"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

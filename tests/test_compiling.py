@@ -77,6 +77,6 @@ def test_a_cache_folder_that_the_user_names_is_used(tmp_path: Path, monkeypatch:
     source.mkdir()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     for _ in range(2):
-        Compiler(source)
+        assert Compiler(source).folder
     (found,) = (tmp_path / "cache").iterdir()
     assert found.name.startswith("compiled-") and not list(source.iterdir())

@@ -151,7 +151,7 @@ def compile_search(display: Display) -> None:
         # A display is quiet without --quiet too, where the text itself goes to the terminal.
         quiet = click.get_current_context().params.get("quiet", False)
         message = "compiling the beam search, once per machine; this takes about half a minute"
-        if not beam.CACHES:
+        if not beam.caches():
             message = (
                 "compiling the beam search, about half a minute in each run: no cache folder can be written to; "
                 "set NUMBA_CACHE_DIR to one"

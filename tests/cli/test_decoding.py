@@ -175,7 +175,7 @@ def test_messages_about_compiling_respect_quiet(
     monkeypatch.setattr("asr.decoding.beam.search_is_compiled", lambda: False)
     assert main(command) == 0
     assert "compiling the beam search, once per machine" in capsys.readouterr().err
-    monkeypatch.setattr("asr.decoding.beam.CACHES", False)
+    monkeypatch.setattr("asr.decoding.beam.caches", lambda: False)
     assert main(command) == 0
     assert "in each run: no cache folder can be written to; set NUMBA_CACHE_DIR" in capsys.readouterr().err
     assert main([*command, "--quiet"]) == 0

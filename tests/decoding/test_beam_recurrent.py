@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoding import DecodingError, beam
-from asr.decoding.beam import BeamSettings, LmSettings, Scorer, recurrent
-from asr.decoding.beam.compiling import Doubles
-from asr.decoding.beam.fusion import Fusion
-from asr.decoding.beam.pruning import Pruning
-from asr.decoding.beam.search import SearchState, proceed
+from asr.decoding.beam import BeamSettings, LmSettings, Scorer
+from asr.decoding.beam.compiling import Ints
+from asr.decoding.beam.recurrent import PrefixStates
 from asr.lm.recurrent import RnnLm, RnnLmSettings
 from asr.lm.recurrent.network import RnnLmNetwork
 from asr.model import CELLS
@@ -99,12 +98,12 @@ def test_narrow_beam_scores_whole_texts(seed: int, width: int, impossible: float
 def test_prefix_that_returns_to_the_beam_keeps_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[int]] = []
 
-    def watched(state: SearchState, row: Doubles, pruning: Pruning, fusion: Fusion) -> SearchState:
-        state = proceed(state, row, pruning, fusion)
-        seen.append(set(state.beam["node"].tolist()))
-        return state
+    def watched(states: PrefixStates, nodes: Ints, parents: Ints, tokens: Ints) -> Any:
+        seen.append(set(nodes.tolist()))
+        return update(states, nodes, parents, tokens)
 
-    monkeypatch.setattr(recurrent, "proceed", watched)
+    update = PrefixStates.update
+    monkeypatch.setattr(PrefixStates, "update", watched)
     model, weights, returned = make(), LmSettings(1.0), 0
     for seed in range(6):
         seen.clear()

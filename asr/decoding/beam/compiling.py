@@ -20,5 +20,8 @@ Rows = NDArray[Any]
 
 _compiler = Compiler(Path(__file__).parent, Path(ngram.__file__).parent)
 compiled, inlined, is_compiled = _compiler.compiled, _compiler.inlined, _compiler.is_compiled
-# Whether later processes find what is compiled.
-CACHES = _compiler.caches
+
+
+def caches() -> bool:
+    """Return whether later processes find what is compiled."""
+    return _compiler.folder is not None

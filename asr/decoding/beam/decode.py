@@ -1,7 +1,8 @@
-"""CTC prefix beam search of log-probabilities, compiled where that pays.
+"""CTC prefix beam search of log-probabilities, by the extension `native` or by its reference, `search`.
 
-Compiling the search, once on a machine, takes about half a minute. Until the interpreter has spent about as much, it
-runs the same source, so that at most twice the least possible time is spent (the ski-rental rule).
+The extension is missing if asr was installed without a C++ compiler. Then numba compiles the reference where that pays:
+compiling, once on a machine, takes about half a minute. Until the interpreter has spent about as much, it runs the same
+source, so that at most twice the least possible time is spent (the ski-rental rule).
 """
 
 from dataclasses import dataclass, field
@@ -15,16 +16,21 @@ from asr.decoding.alignment import LogProbs
 from asr.decoding.beam.compiling import Doubles, is_compiled
 from asr.decoding.beam.fusion import Fusion, Scorer
 from asr.decoding.beam.pruning import Pruning
-from asr.decoding.beam.recurrent import search_with_network
+from asr.decoding.beam.recurrent import PrefixStates, search_with_network
 from asr.decoding.beam.search import SearchResult, search
 from asr.decoding.greedy import check_log_probs
+from asr.lm.recurrent import RnnLm
 from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis
+
+try:
+    from asr.decoding.beam import native
+except ImportError:
+    native = None  # type: ignore[assignment]
 
 # Frames times beam width that the interpreter searches in the time that compiling takes: 60 seconds of speech with a
 # width of 100.
 INTERPRETED_LIMIT = 200_000
-_interpreted = interpreted(search)
 _interpreted_so_far = [0]
 
 
@@ -79,7 +85,9 @@ def beam_search(
     pruning = Pruning(
         settings.beam_width, float(settings.token_threshold), beam_threshold, float(np.log(settings.blank_skip))
     )
-    if scorer.network is not None:
+    if native:
+        result = native_search(matrix, pruning, fusion, scorer.network)
+    elif scorer.network:
         result = search_with_network(scorer.network, matrix, pruning, fusion)
     else:
         result = _search(matrix, pruning, fusion)
@@ -101,14 +109,29 @@ def compiling_pays(frames: float, beam_width: int) -> bool:
     return frames * beam_width > INTERPRETED_LIMIT - _interpreted_so_far[0]
 
 
+def search_is_native() -> bool:
+    """Return whether asr was installed with the extension."""
+    return native is not None
+
+
 def search_is_compiled() -> bool:
-    """Return whether the search is compiled, in this process or in the cache."""
-    return is_compiled(search)
+    """Return whether the search is compiled, in the extension, in this process or in the cache."""
+    return search_is_native() or is_compiled(search)
 
 
 def compile_search() -> None:
-    """Compile the search or load it from the cache."""
-    search(np.zeros((1, 2)), Pruning(1, 1.0, 1.0, 0.0), Scorer(Alphabet("A")).fusion)
+    """Compile the search or load it from the cache, unless there is the extension."""
+    if not native:
+        search(np.zeros((1, 2)), Pruning(1, 1.0, 1.0, 0.0), Scorer(Alphabet("A")).fusion)
+
+
+def native_search(log_probs: Doubles, pruning: Pruning, fusion: Fusion, network: RnnLm | None = None) -> SearchResult:
+    """Search (T', V) with the extension."""
+    update = PrefixStates(network).update_buffers if network else None
+    tokens, ends, acoustic, lm = native.search(log_probs, log_probs.shape[1], pruning, fusion, update)
+    return SearchResult(
+        np.frombuffer(tokens, np.int32), np.frombuffer(ends, np.int32), np.frombuffer(acoustic), np.frombuffer(lm)
+    )
 
 
 def _search(log_probs: Doubles, pruning: Pruning, fusion: Fusion) -> SearchResult:
@@ -143,6 +166,6 @@ def interpreted_search(log_probs: Doubles, pruning: Pruning, fusion: Fusion) -> 
     arrays: Any = fusion.arrays
     arrays = arrays._replace(log_probs=_AsDoubles(arrays.log_probs), backoffs=_AsDoubles(arrays.backoffs))
     with np.errstate(all="ignore"):
-        return _interpreted(
+        return interpreted(search)(
             log_probs, pruning, fusion._replace(weights=fusion.weights._replace(**doubles), arrays=arrays)
         )

@@ -1,64 +1,76 @@
 """Beam search with a recurrent language model, which runs once a frame for all new prefixes."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from asr.decoding.beam.compiling import Doubles
+from asr.decoding.beam.compiling import Doubles, Ints
 from asr.decoding.beam.fusion import Fusion
 from asr.decoding.beam.pruning import Pruning
 from asr.decoding.beam.search import SearchResult, SearchState, begin, finish, proceed
 from asr.lm.recurrent import BOUNDARY, LmState, RnnLm
 
 
-class _PrefixStates:
+class PrefixStates:
     """The network's states of the prefixes in the beam, and its log-probabilities of the tokens after each prefix."""
 
-    def __init__(self, model: RnnLm, fusion: Fusion) -> None:
+    def __init__(self, model: RnnLm) -> None:
         self._model = model
-        self._fusion = fusion
-        self._rows = np.zeros((256, len(model.alphabet)), np.float32)
+        self._log_probs = np.zeros((256, len(model.alphabet)), np.float32)
         self._used = 0
-        # The column of each prefix in the state.
+        # The column of each prefix in the state, and its row in the log-probabilities.
         self._columns: dict[int, int] = {}
+        self._rows: dict[int, int] = {}
         self._state = model.initial_state(0)
 
-    @property
-    def fusion(self) -> Fusion:
-        """Return the data of the search with the log-probabilities so far."""
-        return self._fusion._replace(rows=self._rows)
+    def update(self, nodes: Ints, parents: Ints, tokens: Ints) -> tuple[NDArray[np.float32], Ints]:
+        """Run the network for the prefixes that are new in the beam; their parents must have been in it before.
 
-    def update(self, search: SearchState) -> None:
-        """Run the network for the new prefixes of the beam; their parents must have been in the beam before."""
-        nodes = search.beam["node"].tolist()
-        known = [node for node in nodes if node in self._columns]
-        new = [node for node in nodes if node not in self._columns]
-        kept = self._state.select([self._columns[node] for node in known])
-        self._state = kept.joined(self._new_state(search, new)) if new else kept
+        Return the log-probabilities (rows, V) and the row of each prefix of the beam.
+        """
+        is_new = np.array([node not in self._columns for node in nodes.tolist()], bool)
+        known, new = nodes[~is_new].tolist(), nodes[is_new].tolist()
+        state = self._state.select([self._columns[node] for node in known])
+        if new:
+            state = state.joined(self._new_state(new, parents[is_new].tolist(), tokens[is_new]))
+        self._state = state
         self._columns = {node: column for column, node in enumerate(known + new)}
+        return self._log_probs, np.array([self._rows[node] for node in nodes.tolist()], np.int32)
 
-    def _new_state(self, search: SearchState, new: list[int]) -> LmState:
+    def update_buffers(self, nodes: bytes, parents: bytes, tokens: bytes) -> tuple[memoryview, memoryview]:
+        """Do the same with the buffers of the extension."""
+        log_probs, rows = self.update(*(np.frombuffer(part, np.int32) for part in (nodes, parents, tokens)))
+        return log_probs.data, rows.data
+
+    def _new_state(self, new: list[int], parents: list[int], tokens: Ints) -> LmState:
         """Return the state of new prefixes and store the log-probabilities of the tokens after them."""
-        prefixes = search.prefixes
         if self._used:
-            parents = [self._columns[node] for node in prefixes["parent"][new].tolist()]
-            before, tokens = self._state.select(parents), prefixes["token"][new]
+            before = self._state.select([self._columns[node] for node in parents])
         else:
-            before, tokens = self._model.initial_state(len(new)), np.full(len(new), BOUNDARY)
+            before, tokens = self._model.initial_state(len(new)), np.full(len(new), BOUNDARY, np.int32)
         log_probs, state = self._model.step(before, tokens)
         end = self._used + len(new)
-        if end > len(self._rows):
-            self._rows = np.concatenate([self._rows, np.zeros((end, self._rows.shape[1]), np.float32)])
-        self._rows[self._used : end] = log_probs
-        prefixes["row"][new] = np.arange(self._used, end)
+        if end > len(self._log_probs):
+            more = np.zeros((end, self._log_probs.shape[1]), np.float32)
+            self._log_probs = np.concatenate([self._log_probs, more])
+        self._log_probs[self._used : end] = log_probs
+        self._rows |= zip(new, range(self._used, end), strict=True)
         self._used = end
         return state
 
 
 def search_with_network(model: RnnLm, log_probs: Doubles, pruning: Pruning, fusion: Fusion) -> SearchResult:
     """Search (T', V) with a network of the same tokens."""
-    states = _PrefixStates(model, fusion)
-    state = begin(states.fusion)
-    states.update(state)
+    states = PrefixStates(model)
+    state = begin(fusion)
+    fusion = _updated(fusion, states, state)
     for row in log_probs:
-        state = proceed(state, row, pruning, states.fusion)
-        states.update(state)
-    return finish(state, states.fusion)
+        state = proceed(state, row, pruning, fusion)
+        fusion = _updated(fusion, states, state)
+    return finish(state, fusion)
+
+
+def _updated(fusion: Fusion, states: PrefixStates, search: SearchState) -> Fusion:
+    """Return the data of the search with the log-probabilities after the prefixes of the beam."""
+    nodes, prefixes = search.beam["node"], search.prefixes
+    log_probs, prefixes["row"][nodes] = states.update(nodes, prefixes["parent"][nodes], prefixes["token"][nodes])
+    return fusion._replace(rows=log_probs)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asr.compiling import Compiler
+from asr.compiling import Compiler, interpreted
 from asr.lm.evaluation import Perplexity
 from asr.lm.text import BEGIN, END, SPACE, characters
 
@@ -131,8 +131,7 @@ class NgramModel:
         if self.order == 1:
             return EMPTY_STATE
         # Compiling takes longer than one interpreted call.
-        interpreted = getattr(shortest_state, "py_func", shortest_state)
-        return int(interpreted(self.arrays, 1 + self.vocabulary[BEGIN]))
+        return interpreted(shortest_state)(self.arrays, 1 + self.vocabulary[BEGIN])
 
     def ids(self, words: Iterable[str]) -> Longs:
         """Return the ids of words, UNKNOWN_ID for an unknown word."""

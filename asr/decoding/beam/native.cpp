@@ -1,0 +1,634 @@
+// The beam search in C++: the functions of search.py, pruning.py, fusion.py and lexicon.py, and the queries of
+// asr/lm/ngram/model.py, by the same names and with the same results. Those modules explain them and stay the reference.
+//
+// `search(log_probs, tokens, pruning, fusion, update)` takes the arrays of numpy as buffers and trusts their contents. It
+// is built for Python's stable interface, so that one file serves all versions.
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <new>
+#include <numeric>
+#include <vector>
+
+namespace {
+
+constexpr double UNLIMITED = std::numeric_limits<double>::infinity();
+constexpr double IMPOSSIBLE = -UNLIMITED;
+constexpr int BLANK = 0, OUTSIDE = -1, UNKNOWN = 0, NOT_SCORED = -1;
+constexpr int STEPS = 256;
+constexpr double SPAN = 20.0, SLACK = 1e-7;
+
+// ---- The data: what Python has as named tuples and structured arrays ----
+
+struct Buffer {
+    Py_buffer view{};
+    ~Buffer() {
+        if (view.obj) PyBuffer_Release(&view);
+    }
+    template <typename T> const T* as() const { return static_cast<const T*>(view.buf); }
+    template <typename T> int count() const { return static_cast<int>(view.len / sizeof(T)); }
+};
+
+struct Pruning {
+    int width;
+    double token_threshold, beam_threshold, blank_skip;
+};
+
+struct Weights {
+    int space;
+    double word_bonus;
+    int words, characters, network, hot;
+    double lm_weight, unknown_score, floor, unknown_word;
+    int begin, end;
+    double rise;
+};
+
+struct Ngrams {
+    Buffer words, log_probs, backoffs, first_child, suffix;
+};
+
+struct LexiconNode {
+    int32_t first_child, token, word;
+    float best;
+};
+static_assert(sizeof(LexiconNode) == 16);
+
+struct Hotwords {
+    Buffer after, gain, lookahead;
+    int begin;
+};
+
+struct Fusion {
+    Weights weights;
+    Ngrams arrays;
+    Buffer lexicon_nodes, ids, rows;
+    Hotwords hot;
+    int tokens;  // of the alphabet, with blank
+
+    const LexiconNode& lexicon(int node) const { return lexicon_nodes.as<LexiconNode>()[node]; }
+    double row(int index, int token) const { return rows.as<float>()[static_cast<size_t>(index) * tokens + token]; }
+    int hot_after(int state, int token) const { return hot.after.as<int32_t>()[state * tokens + token]; }
+};
+
+struct Prefix {
+    int32_t parent, token, child, sibling, position, state, spot, next_state, char_state, row, hot, children;
+    double word_score, score, estimate;
+};
+
+struct Kept {
+    double blank, last, total, value;
+    int32_t node, child, next;
+};
+
+struct Choice {
+    int token, spot;
+};
+
+struct Bound {
+    double lowest, floor, steps;
+    int level, above;
+    int counts[STEPS];
+};
+
+// ---- asr/lm/ngram/model.py ----
+
+int shortest_state(const Ngrams& arrays, int state) {
+    const int32_t *first_child = arrays.first_child.as<int32_t>(), *suffix = arrays.suffix.as<int32_t>();
+    while (state > 0 && first_child[state] == first_child[state + 1] && arrays.backoffs.as<float>()[state] == 0)
+        state = suffix[state];
+    return state;
+}
+
+int child_entry(const Ngrams& arrays, int entry, int word) {
+    const int32_t *words = arrays.words.as<int32_t>(), *first_child = arrays.first_child.as<int32_t>();
+    const int low = first_child[entry], high = first_child[entry + 1];
+    if (entry == 0) return low + word;
+    const int found = static_cast<int>(std::lower_bound(words + low, words + high, word) - words);
+    return found < high && words[found] == word ? found : -1;
+}
+
+double advance(const Ngrams& arrays, int state, int word, int& next_state) {
+    const int32_t* suffix = arrays.suffix.as<int32_t>();
+    double log_prob = 0.0;
+    int entry = child_entry(arrays, state, word);
+    while (entry < 0) {
+        log_prob += arrays.backoffs.as<float>()[state];
+        state = suffix[state];
+        entry = child_entry(arrays, state, word);
+    }
+    log_prob += arrays.log_probs.as<float>()[entry];
+    next_state = shortest_state(arrays, entry < arrays.backoffs.count<float>() ? entry : suffix[entry]);
+    return log_prob;
+}
+
+// ---- lexicon.py ----
+
+int descend(const Fusion& fusion, int node, int token) {
+    if (node < 0) return OUTSIDE;
+    const LexiconNode* nodes = fusion.lexicon_nodes.as<LexiconNode>();
+    const LexiconNode *low = nodes + nodes[node].first_child, *high = nodes + nodes[node + 1].first_child;
+    const auto less = [](const LexiconNode& each, int wanted) { return each.token < wanted; };
+    const LexiconNode* found = std::lower_bound(low, high, token, less);
+    return found < high && found->token == token ? static_cast<int>(found - nodes) : OUTSIDE;
+}
+
+// ---- fusion.py ----
+
+void end_word(const Fusion& fusion, Prefix& prefix) {
+    const Weights& weights = fusion.weights;
+    prefix.word_score = weights.word_bonus;
+    prefix.next_state = 0;
+    if (!weights.words) return;
+    int word = prefix.spot > 0 ? fusion.lexicon(prefix.spot).word : OUTSIDE;
+    if (word < 0) {
+        prefix.word_score += weights.unknown_score;
+        if (weights.unknown_score == IMPOSSIBLE) return;
+        word = UNKNOWN;
+    }
+    double log_prob = advance(fusion.arrays, prefix.state, word, prefix.next_state);
+    if (word == UNKNOWN) log_prob = std::max(log_prob, weights.floor);
+    prefix.word_score += weights.lm_weight * log_prob;
+}
+
+// Return the score of the likeliest word at a node of the lexicon or below it.
+double best_word(const Fusion& fusion, int spot) {
+    const Weights& weights = fusion.weights;
+    double word = weights.unknown_word;
+    if (spot >= 0) word = std::max(word, weights.lm_weight * fusion.lexicon(spot).best);
+    return word;
+}
+
+void extend(const Fusion& fusion, Prefix& prefix, int token, Prefix& extended) {
+    const Weights& weights = fusion.weights;
+    double score = prefix.score, lookahead = 0.0;
+    if (weights.characters) {
+        const int id = fusion.ids.as<int32_t>()[token];
+        score += weights.lm_weight * advance(fusion.arrays, prefix.char_state, id, extended.char_state);
+    }
+    if (weights.network) score += weights.lm_weight * fusion.row(prefix.row, token);
+    if (token == weights.space) {
+        if (prefix.next_state == NOT_SCORED) end_word(fusion, prefix);
+        extended.state = prefix.next_state;
+        score += prefix.word_score;
+    } else if (weights.words) {
+        extended.state = prefix.state;
+        lookahead += weights.word_bonus + best_word(fusion, extended.spot);
+    }
+    if (weights.hot) {
+        extended.hot = fusion.hot_after(prefix.hot, token);
+        score += fusion.hot.gain.as<double>()[extended.hot];
+        lookahead += fusion.hot.lookahead.as<double>()[extended.hot];
+    }
+    extended.next_state = NOT_SCORED;
+    extended.score = score;
+    extended.estimate = score + lookahead;
+}
+
+double final_score(const Fusion& fusion, std::vector<Prefix>& prefixes, int node) {
+    const Weights& weights = fusion.weights;
+    Prefix& prefix = prefixes[node];
+    double score = prefix.score;
+    int state = prefix.state, unused = 0;
+    if (node && weights.space >= 0) {
+        end_word(fusion, prefix);
+        score += prefix.word_score;
+        state = prefix.next_state;
+        if (weights.hot) score += fusion.hot.gain.as<double>()[fusion.hot_after(prefix.hot, weights.space)];
+    }
+    if (weights.words) score += weights.lm_weight * advance(fusion.arrays, state, weights.end, unused);
+    if (weights.characters)
+        score += weights.lm_weight * advance(fusion.arrays, prefix.char_state, weights.end, unused);
+    if (weights.network) score += weights.lm_weight * fusion.row(prefix.row, BLANK);
+    return score;
+}
+
+// ---- pruning.py ----
+
+double log_add(double left, double right) {
+    if (left < right) std::swap(left, right);
+    if (right < left - 40.0 || right == IMPOSSIBLE) return left;
+    return left + std::log1p(std::exp(right - left));
+}
+
+void count_value(Bound& bound, double value, int width) {
+    const double step = (value - bound.floor) * bound.steps;
+    if (!(step >= bound.level)) return;
+    ++bound.counts[static_cast<int>(std::min(step, STEPS - 1.0))];
+    ++bound.above;
+    while (bound.above - bound.counts[bound.level] >= width) {
+        bound.above -= bound.counts[bound.level++];
+        bound.lowest = std::max(bound.lowest, bound.floor + bound.level / bound.steps - SLACK);
+    }
+}
+
+// ---- search.py ----
+
+struct Frame {
+    const double* row;
+    std::vector<int> tokens;
+    double threshold, highest;
+    int best;
+};
+
+class Search {
+public:
+    Search(const Fusion& fusion, const Pruning& pruning)
+        : fusion(fusion), weights(fusion.weights), pruning(pruning), seen(fusion.tokens) {
+        Prefix empty{};
+        empty.parent = empty.child = empty.sibling = -1;
+        empty.state = empty.char_state = weights.begin;
+        empty.next_state = NOT_SCORED;
+        empty.hot = fusion.hot.begin;
+        prefixes.push_back(empty);
+        beam.push_back({0.0, IMPOSSIBLE, 0.0, 0.0, 0, -1, -1});
+    }
+
+    void proceed(const double* row) {
+        if (row[BLANK] >= pruning.blank_skip) {
+            for (Kept& each : beam) {
+                each.blank = each.total = each.total + row[BLANK];
+                each.last = IMPOSSIBLE;
+            }
+            return;
+        }
+        if (beam.empty()) return;
+        set_frame(row);
+        keep_prefixes();
+        const double lowest = kept_highest - pruning.beam_threshold;
+        if (frame.tokens.empty() && kept_lowest >= lowest && kept_lowest > IMPOSSIBLE) {
+            std::swap(beam, kept);
+            return;
+        }
+        extend_prefixes();
+        values.clear();
+        for (const Kept& each : kept) values.push_back(each.value);
+        for (size_t index = 0; index < lasts.size(); ++index)
+            values.push_back(lasts[index] + extended[index].estimate);
+        const double highest = *std::max_element(values.begin(), values.end());
+        choose_best(std::max({highest - pruning.beam_threshold, bound.lowest, -1e300}));
+        set_beam();
+    }
+
+    // Fill `nodes`, `acoustic` and `scores` with the texts of the beam, best first.
+    void finish() {
+        nodes.clear();
+        acoustic.clear();
+        for (const Kept& each : beam) {
+            nodes.push_back(each.node);
+            acoustic.push_back(each.total);
+        }
+        for (size_t index = 0; index < nodes.size(); ++index) {
+            const Prefix& prefix = prefixes[nodes[index]];
+            if (!nodes[index] || prefix.token != weights.space) continue;
+            nodes[index] = prefix.parent;
+            const int other = prefixes[prefix.parent].position;
+            if (other >= 0) {
+                acoustic[other] = log_add(acoustic[other], acoustic[index]);
+                acoustic[index] = IMPOSSIBLE;
+            }
+        }
+        scores.resize(nodes.size());
+        score_nodes();
+        if (!scores.empty() && *std::max_element(scores.begin(), scores.end()) == IMPOSSIBLE) {
+            for (int& node : nodes) node = without_last_word(node);
+            score_nodes();
+        }
+        std::vector<int> order(nodes.size());
+        std::iota(order.begin(), order.end(), 0);
+        const auto total = [this](int index) { return acoustic[index] + scores[index]; };
+        std::stable_sort(order.begin(), order.end(), [&](int left, int right) { return total(left) > total(right); });
+        order.erase(std::remove_if(order.begin(), order.end(), [&](int each) { return !(total(each) > IMPOSSIBLE); }),
+                    order.end());
+        spell(order);
+    }
+
+    const Fusion& fusion;
+    std::vector<Prefix> prefixes;
+    std::vector<Kept> beam;
+    std::vector<int> tokens, ends;
+    std::vector<double> best_acoustic, best_scores;
+
+private:
+    const Weights& weights;
+    const Pruning pruning;
+    Frame frame;
+    std::vector<Kept> kept;
+    double kept_lowest = 0.0, kept_highest = 0.0;
+    std::vector<Prefix> extended;
+    std::vector<double> lasts, values, sorted;
+    std::vector<int> chosen, seen, nodes;
+    std::vector<Choice> choices;
+    std::vector<double> acoustic, scores;
+    Bound bound;
+
+    void set_frame(const double* row) {
+        frame.row = row;
+        frame.tokens.clear();
+        frame.highest = IMPOSSIBLE;
+        frame.best = static_cast<int>(std::max_element(row, row + fusion.tokens) - row);
+        frame.threshold = row[frame.best] - pruning.token_threshold;
+        for (int token = 0; token < fusion.tokens; ++token) {
+            if (token == BLANK || !(row[token] >= frame.threshold)) continue;
+            frame.tokens.push_back(token);
+            frame.highest = std::max(frame.highest, row[token]);
+        }
+    }
+
+    void keep_prefixes() {
+        const double* row = frame.row;
+        const int space = weights.space;
+        kept.resize(beam.size());
+        kept_lowest = UNLIMITED;
+        kept_highest = IMPOSSIBLE;
+        for (size_t index = 0; index < beam.size(); ++index) {
+            const Kept& each = beam[index];
+            const int token = prefixes[each.node].token;
+            double last = IMPOSSIBLE;
+            if (space >= 0 && (each.node == 0 || token == space))
+                last = each.total + row[space];
+            else if (each.node)
+                last = each.last + row[token];
+            kept[index] = {each.total + row[BLANK], last, 0.0, 0.0, each.node, -1, -1};
+        }
+        for (size_t index = 0; index < beam.size(); ++index) {
+            Kept& each = kept[index];
+            const Prefix& prefix = prefixes[each.node];
+            const int before = each.node ? prefixes[prefix.parent].position : -1;
+            if (before >= 0) {
+                each.next = kept[before].child;
+                kept[before].child = static_cast<int>(index);
+                if (row[prefix.token] >= frame.threshold) {
+                    const bool repeated = prefix.parent > 0 && prefix.token == prefixes[prefix.parent].token;
+                    const double reached = repeated ? beam[before].blank : beam[before].total;
+                    each.last = log_add(each.last, reached + row[prefix.token]);
+                }
+            }
+            each.total = log_add(each.blank, each.last);
+            each.value = each.total + prefix.estimate;
+            kept_lowest = std::min(kept_lowest, each.value);
+            kept_highest = std::max(kept_highest, each.value);
+        }
+    }
+
+    double leading_value() {
+        int leader = 0;
+        double highest = IMPOSSIBLE;
+        for (size_t index = 0; index < beam.size(); ++index) {
+            const double value = beam[index].total + prefixes[beam[index].node].estimate;
+            if (value > highest) {
+                leader = static_cast<int>(index);
+                highest = value;
+            }
+        }
+        Prefix& prefix = prefixes[beam[leader].node];
+        const int token = frame.best;
+        if (token == BLANK || token == (beam[leader].node ? prefix.token : weights.space)) return IMPOSSIBLE;
+        Prefix scratch = prefix;
+        scratch.spot = descend(fusion, prefix.spot, token);
+        extend(fusion, prefix, token, scratch);
+        return beam[leader].total + frame.row[token] + scratch.estimate;
+    }
+
+    void set_bound(double top, size_t more) {
+        double lowest = top - pruning.beam_threshold;
+        if (kept.size() >= static_cast<size_t>(pruning.width)) lowest = std::max(lowest, kept_lowest);
+        const double span = std::min(SPAN, top - lowest);
+        bound.lowest = lowest - SLACK;
+        bound.level = bound.above = 0;
+        bound.floor = top - span;
+        bound.steps = span > 0 ? STEPS / span : 0.0;
+        // If all can be kept, none is counted: every comparison with NaN is false.
+        if (kept.size() + more <= static_cast<size_t>(pruning.width)) {
+            bound.floor = std::numeric_limits<double>::quiet_NaN();
+            return;
+        }
+        std::fill(bound.counts, bound.counts + STEPS, 0);
+        for (const Kept& each : kept) count_value(bound, each.value, pruning.width);
+    }
+
+    void choose_tokens(int spot, double least) {
+        const double* row = frame.row;
+        int child = 0, end = 0;
+        if (spot >= 0) {
+            child = fusion.lexicon(spot).first_child;
+            end = fusion.lexicon(spot + 1).first_child;
+        }
+        choices.clear();
+        const bool only_known = weights.words && weights.unknown_score == IMPOSSIBLE;
+        if (only_known && end - child < 2 * static_cast<int>(frame.tokens.size())) {
+            if (spot >= 0 && fusion.lexicon(spot).word >= 0 && row[weights.space] >= least)
+                choices.push_back({weights.space, 0});
+            for (int node = child; node < end; ++node) {
+                const int token = fusion.lexicon(node).token;
+                if (row[token] >= least) choices.push_back({token, node});
+            }
+            return;
+        }
+        for (const int token : frame.tokens) {
+            if (!(row[token] >= least)) continue;
+            while (child < end && fusion.lexicon(child).token < token) ++child;
+            const bool known = child < end && fusion.lexicon(child).token == token;
+            choices.push_back({token, known ? child : OUTSIDE});
+        }
+    }
+
+    void extend_prefixes() {
+        extended.clear();
+        lasts.clear();
+        bound.lowest = IMPOSSIBLE;
+        if (frame.tokens.empty()) return;
+        const int space = weights.space;
+        const bool sharp = weights.words && !weights.hot;
+        for (const int token : frame.tokens) seen[token] = -1;
+        set_bound(std::max(kept_highest, leading_value()), beam.size() * frame.tokens.size());
+        for (size_t index = 0; index < beam.size(); ++index) {
+            const Kept& each = beam[index];
+            Prefix& prefix = prefixes[each.node];
+            const double sure = prefix.score, most = prefix.estimate + weights.rise;
+            const double promising = bound.lowest - each.total - std::max(most, sure + weights.rise);
+            const double least = std::max(frame.threshold, promising);
+            if (!(frame.highest >= least)) continue;
+            const int own = each.node ? prefix.token : space;
+            for (int child = kept[index].child; child >= 0; child = kept[child].next)
+                seen[prefixes[kept[child].node].token] = static_cast<int>(index);
+            choose_tokens(prefix.spot, least);
+            for (const auto [token, spot] : choices) {
+                if (seen[token] == static_cast<int>(index) || (token == space && own == space)) continue;
+                const double score = (token == own ? each.blank : each.total) + frame.row[token];
+                double limit = most;
+                if (token == space)
+                    limit = sure + weights.rise;
+                else if (sharp)
+                    limit = sure + weights.word_bonus + best_word(fusion, spot);
+                if (score + limit < bound.lowest || score == IMPOSSIBLE) continue;
+                Prefix longer = prefix;
+                longer.spot = token != space ? spot : 0;
+                extend(fusion, prefix, token, longer);
+                const double value = score + longer.estimate;
+                if (value < bound.lowest || value == IMPOSSIBLE) continue;
+                longer.parent = each.node;
+                longer.token = token;
+                extended.push_back(longer);
+                lasts.push_back(score);
+                count_value(bound, value, pruning.width);
+            }
+        }
+    }
+
+    // Set `chosen` to the indices, ascending, of the highest values of at least `lowest`; of equal ones the first.
+    void choose_best(double lowest) {
+        chosen.clear();
+        for (size_t index = 0; index < values.size(); ++index)
+            if (values[index] >= lowest) chosen.push_back(static_cast<int>(index));
+        if (chosen.size() <= static_cast<size_t>(pruning.width)) return;
+        sorted.clear();
+        for (const int index : chosen) sorted.push_back(values[index]);
+        std::nth_element(sorted.begin(), sorted.begin() + pruning.width - 1, sorted.end(), std::greater<>());
+        const double least = sorted[pruning.width - 1];
+        const auto higher = [&](int index) { return values[index] > least; };
+        auto ties = pruning.width - std::count_if(chosen.begin(), chosen.end(), higher);
+        const auto dropped = [&](int index) { return values[index] < least || (values[index] == least && ties-- <= 0); };
+        size_t count = 0;
+        for (const int index : chosen)
+            if (!dropped(index)) chosen[count++] = index;
+        chosen.resize(count);
+    }
+
+    int child_of(int parent, int token) const {
+        if (!(prefixes[parent].children & (1 << token % 31))) return -1;
+        int child = prefixes[parent].child;
+        while (child >= 0 && prefixes[child].token != token) child = prefixes[child].sibling;
+        return child;
+    }
+
+    void set_beam() {
+        for (const Kept& each : kept) prefixes[each.node].position = -1;
+        beam.clear();
+        for (const int index : chosen) {
+            const int more = index - static_cast<int>(kept.size());
+            if (more < 0) {
+                beam.push_back(kept[index]);
+            } else {
+                Prefix& longer = extended[more];
+                int node = child_of(longer.parent, longer.token);
+                if (node < 0) {
+                    node = static_cast<int>(prefixes.size());
+                    Prefix& parent = prefixes[longer.parent];
+                    longer.child = -1;
+                    longer.sibling = parent.child;
+                    longer.children = 0;
+                    parent.child = node;
+                    parent.children |= 1 << longer.token % 31;
+                    prefixes.push_back(longer);
+                }
+                beam.push_back({IMPOSSIBLE, lasts[more], lasts[more], 0.0, node, -1, -1});
+            }
+            prefixes[beam.back().node].position = static_cast<int>(beam.size()) - 1;
+        }
+    }
+
+    void score_nodes() {
+        for (size_t index = 0; index < nodes.size(); ++index)
+            scores[index] = final_score(fusion, prefixes, nodes[index]);
+    }
+
+    int without_last_word(int node) const {
+        while (node && prefixes[node].token != weights.space) node = prefixes[node].parent;
+        return node ? prefixes[node].parent : 0;
+    }
+
+    void spell(const std::vector<int>& order) {
+        for (const int index : order) {
+            const size_t start = tokens.size();
+            for (int node = nodes[index]; node; node = prefixes[node].parent) tokens.push_back(prefixes[node].token);
+            std::reverse(tokens.begin() + start, tokens.end());
+            ends.push_back(static_cast<int>(tokens.size()));
+            best_acoustic.push_back(acoustic[index]);
+            best_scores.push_back(scores[index]);
+        }
+    }
+};
+
+// ---- The interface to Python ----
+
+template <typename T> PyObject* bytes(const std::vector<T>& values) {
+    return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+}
+
+// Call update(nodes, parents, tokens) of the beam, which returns the recurrent model's rows and the row of each prefix.
+bool update_rows(Search& search, Fusion& fusion, PyObject* update) {
+    std::vector<int32_t> nodes, parents, tokens;
+    for (const Kept& each : search.beam) {
+        nodes.push_back(each.node);
+        parents.push_back(search.prefixes[each.node].parent);
+        tokens.push_back(search.prefixes[each.node].token);
+    }
+    PyObject* result = PyObject_CallFunction(update, "NNN", bytes(nodes), bytes(parents), bytes(tokens));
+    Buffer rows, indices;
+    const bool valid = result && PyArg_ParseTuple(result, "y*y*", &rows.view, &indices.view);
+    Py_XDECREF(result);
+    if (!valid) return false;
+    std::swap(fusion.rows.view, rows.view);
+    for (size_t index = 0; index < nodes.size(); ++index)
+        search.prefixes[nodes[index]].row = indices.as<int32_t>()[index];
+    return true;
+}
+
+PyObject* search_matrix(PyObject*, PyObject* arguments) {
+    Buffer log_probs;
+    Pruning pruning;
+    Fusion fusion;
+    PyObject* update;
+    Weights& weights = fusion.weights;
+    Ngrams& arrays = fusion.arrays;
+    if (!PyArg_ParseTuple(
+            arguments, "y*i(iddd)((idppppddddiid)(y*y*y*y*y*)y*y*y*(y*y*y*i))O", &log_probs.view, &fusion.tokens,
+            &pruning.width, &pruning.token_threshold, &pruning.beam_threshold, &pruning.blank_skip, &weights.space,
+            &weights.word_bonus, &weights.words, &weights.characters, &weights.network, &weights.hot,
+            &weights.lm_weight, &weights.unknown_score, &weights.floor, &weights.unknown_word, &weights.begin,
+            &weights.end, &weights.rise, &arrays.words.view, &arrays.log_probs.view, &arrays.backoffs.view,
+            &arrays.first_child.view, &arrays.suffix.view, &fusion.lexicon_nodes.view, &fusion.ids.view,
+            &fusion.rows.view, &fusion.hot.after.view, &fusion.hot.gain.view, &fusion.hot.lookahead.view,
+            &fusion.hot.begin, &update))
+        return nullptr;
+    try {
+        Search search(fusion, pruning);
+        const double* row = log_probs.as<double>();
+        const double* end = row + log_probs.count<double>();
+        if (update != Py_None) {
+            if (!update_rows(search, fusion, update)) return nullptr;
+            for (; row < end; row += fusion.tokens) {
+                search.proceed(row);
+                if (!update_rows(search, fusion, update)) return nullptr;
+            }
+        }
+        PyThreadState* thread = PyEval_SaveThread();
+        bool enough_memory = true;
+        try {
+            for (; row < end; row += fusion.tokens) search.proceed(row);
+            search.finish();
+        } catch (const std::bad_alloc&) {
+            enough_memory = false;
+        }
+        PyEval_RestoreThread(thread);
+        if (!enough_memory) return PyErr_NoMemory();
+        return Py_BuildValue("NNNN", bytes(search.tokens), bytes(search.ends), bytes(search.best_acoustic),
+                             bytes(search.best_scores));
+    } catch (const std::bad_alloc&) {
+        return PyErr_NoMemory();
+    }
+}
+
+PyMethodDef methods[] = {{"search", search_matrix, METH_VARARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+PyModuleDef module = {PyModuleDef_HEAD_INIT, "native", nullptr, 0, methods, nullptr, nullptr, nullptr, nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit_native() { return PyModuleDef_Init(&module); }
