@@ -10,23 +10,17 @@ import dis
 import hashlib
 import os
 import platform
-import shutil
-import time
 import types
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from functools import cached_property, wraps
 from importlib import metadata
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, TypeVar, cast
 
-import platformdirs
+from asr.caching import cache_folder, user_cache
 
 Function = TypeVar("Function", bound=Callable[..., object])
-_PREFIX = "compiled-"
-# Seconds.
-_UNUSED = 30 * 86_400
 _lock = RLock()
 
 
@@ -68,8 +62,8 @@ class Compiler:
         for source in (source for folder in self._folders for source in sorted(folder.glob("*.py"))):
             digest.update(source.read_bytes())
         given = [Path(os.environ["NUMBA_CACHE_DIR"])] if os.environ.get("NUMBA_CACHE_DIR") else []
-        user = Path(platformdirs.user_cache_dir("asr", appauthor=False))
-        return cache_folder(digest.hexdigest()[:16], (*given, self._folders[0] / "__pycache__", user))
+        parents = (*given, self._folders[0] / "__pycache__", user_cache())
+        return cache_folder(f"compiled-{digest.hexdigest()[:16]}", parents)
 
     def compiled(self, function: Function) -> Function:
         """Compile a function for the types it is called with, to run without the interpreter's lock."""
@@ -99,27 +93,6 @@ class Compiler:
             return True
         name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
         return self.folder is not None and any(self.folder.rglob(f"{name}-*.nbi"))
-
-
-def cache_folder(name: str, parents: Iterable[Path]) -> Path | None:
-    """Return the cache folder `name` in the first parent that can be written to, or None if none can.
-
-    Cache folders there that no process has used for 30 days are removed.
-    """
-    for parent in parents:
-        folder = parent / (_PREFIX + name)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            os.utime(folder)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            for other in parent.glob(_PREFIX + "*"):
-                with suppress(OSError):
-                    if time.time() - other.stat().st_mtime > _UNUSED:
-                        shutil.rmtree(other)
-            return folder
-    return None
 
 
 def make_caching_optional() -> None:

@@ -11,7 +11,8 @@ PACKAGE = ROOT / "asr"
 # A package imports only from rows above its own. docs/architecture.md explains the order.
 ROWS = (
     {"errors", "version"},
-    {"files", "compute", "compiling", "parallel", "processes"},
+    {"files", "caching", "compute", "parallel", "processes"},
+    {"compiling"},
     {"config"},
     {"audio", "text", "scoring"},
     {"corpora", "transcripts"},

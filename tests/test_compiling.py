@@ -11,7 +11,8 @@ import librosa
 import pytest
 
 import asr
-from asr.compiling import Compiler, cache_folder
+from asr.caching import cache_folder
+from asr.compiling import Compiler
 
 CODE = """
 import numpy as np
@@ -27,7 +28,7 @@ print(model.perplexity(["A B"]).words, beam.beam_search(np.zeros((1, 2)), Alphab
 
 
 def test_cache_folders_of_other_versions_stay_until_unused_for_a_month(tmp_path: Path) -> None:
-    first, second = (cache_folder(name, [tmp_path]) for name in ("first", "second"))
+    first, second = (cache_folder(name, [tmp_path]) for name in ("kind-1", "kind-2"))
     assert first and second and first.is_dir() and second.is_dir()
     month_ago = time.time() - 31 * 86_400
     os.utime(first, (month_ago, month_ago))
@@ -35,9 +36,9 @@ def test_cache_folders_of_other_versions_stay_until_unused_for_a_month(tmp_path:
     other.mkdir()
     os.utime(other, (month_ago, month_ago))
     # Its use makes it recent.
-    assert cache_folder("first", [tmp_path]) == first
+    assert cache_folder("kind-1", [tmp_path]) == first
     os.utime(second, (month_ago, month_ago))
-    assert cache_folder("first", [tmp_path]) == first
+    assert cache_folder("kind-1", [tmp_path]) == first
     assert first.is_dir() and not second.exists() and other.is_dir()
 
 

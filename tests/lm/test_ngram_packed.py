@@ -1,6 +1,7 @@
 """The packed file: the same model with rounded log-probabilities, smaller, and refused when damaged."""
 
 import json
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -16,6 +17,7 @@ from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.ngram.prune import prune
 from asr.lm.ngram.trie import spans
 from tests.lm.samples import ngram_scores, sentences
+from tests.lm.test_ngram_arpa import same
 
 
 @pytest.fixture
@@ -61,6 +63,74 @@ def test_read_format_1() -> None:
     expected = estimate(sentences(20, "ab"), EstimateSettings(2))
     for text in sentences(10, "ab", seed=5):
         assert ngram_scores(model, text) == pytest.approx(ngram_scores(expected, text), abs=1e-2)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the user's cache folder, in which models of any size are unpacked."""
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(binary, "user_cache", lambda: folder)
+    monkeypatch.setattr(binary, "_WORTH_CACHING", 0)
+    return folder
+
+
+def unpacked(cache: Path) -> list[Path]:
+    return sorted(cache.glob("lm-*/lm.bin"))
+
+
+def test_the_unpacked_form_is_mapped_the_second_time(
+    model: NgramModel, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lm.bin"
+    packed.write(path, model)
+    first = binary.load(path)
+    assert len(unpacked(cache)) == 1 and len(list(cache.rglob("*"))) == 2
+    monkeypatch.setattr(packed, "read", None)
+    assert same(binary.load(path), first)
+    # A copy with another time is the same file.
+    (tmp_path / "copy.bin").write_bytes(path.read_bytes())
+    os.utime(tmp_path / "copy.bin", (1, 1))
+    assert same(binary.load(tmp_path / "copy.bin"), first)
+    assert len(unpacked(cache)) == 1
+
+
+def test_a_damaged_unpacked_form_is_written_anew(model: NgramModel, tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "lm.bin"
+    packed.write(path, model)
+    first = binary.load(path)
+    (target,) = unpacked(cache)
+    whole = target.read_bytes()
+    for damaged in (whole[:-64], whole[:-100] + b"?" + whole[-99:], b""):
+        target.write_bytes(damaged)
+        assert same(binary.load(path), first)
+        assert target.read_bytes() == whole
+
+
+def test_a_damaged_packed_file_is_refused_despite_its_unpacked_form(
+    model: NgramModel, tmp_path: Path, cache: Path
+) -> None:
+    path = tmp_path / "lm.bin"
+    packed.write(path, model)
+    binary.load(path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, (1, 1))
+    with pytest.raises(LmError, match=r"lm\.bin: damaged or truncated"):
+        binary.load(path)
+
+
+def test_nothing_is_cached_where_no_folder_can_be_written(model: NgramModel, tmp_path: Path, cache: Path) -> None:
+    packed.write(tmp_path / "lm.bin", model)
+    cache.touch()
+    assert same(binary.load(tmp_path / "lm.bin"), packed.read(tmp_path / "lm.bin"))
+
+
+def test_small_files_are_not_cached(model: NgramModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binary, "user_cache", lambda: tmp_path / "cache")
+    packed.write(tmp_path / "lm.bin", model)
+    binary.load(tmp_path / "lm.bin")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_perplexity_is_unchanged(model: NgramModel, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from asr.caching import cache_folder, user_cache
 from asr.files import open_atomic, sha256
 from asr.lm.ngram import arpa, packed
 from asr.lm.ngram.model import Arrays, NgramModel
@@ -29,6 +30,9 @@ FORMAT = 1
 _KENLM = b"mmap lm http://kheafield.com/code"
 _PREFIX = struct.Struct("<10sIII")
 _ALIGNMENT = 64
+# Bytes of a packed file from which on mapping is faster than unpacking by more than a moment.
+_WORTH_CACHING = 1 << 20
+_BLOCK = 1 << 18
 # The order and types of the arrays in the file, little-endian.
 _TYPES = {"words": "<i4", "log_probs": "<f4", "backoffs": "<f4", "first_child": "<i4", "suffix": "<i4", "names": "|u1"}
 
@@ -41,20 +45,40 @@ def beside(path: Path) -> Path:
 
 
 def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramModel:
-    """Load a binary or packed file, or an ARPA file through the binary file beside it.
+    """Load a binary file, or an ARPA or packed file through its binary form.
 
-    The binary file is written if it is missing, damaged or of another ARPA file, and if the folder is writable.
-    `on_build` is called with its path before the ARPA file is read. Raises OSError and LmError.
+    The binary form is written if it is missing, damaged or of another file, and if its folder is writable. That of an
+    ARPA file is beside it; `on_build` is called with its path before the ARPA file is read. That of a packed file is in
+    the user's cache folder. Raises OSError and LmError.
     """
     with path.open("rb") as file:
-        head = file.read(max(len(packed.MAGIC), len(_KENLM)))
+        head = file.read(max(packed.PREFIX.size, len(_KENLM)))
     if head.startswith(MAGIC):
         return read(path)
-    if head.startswith(packed.MAGIC):
-        return packed.read(path)
     if head.startswith(_KENLM):
         raise LmError(f"{path}: a binary file of KenLM, which cannot be read; give the ARPA file that it was made from")
-    target = beside(path)
+    if not head.startswith(packed.MAGIC):
+        return _load_through(beside(path), path, arpa.read, on_build)
+    target = _cached(path, head)
+    return _load_through(target, path, packed.read) if target else packed.read(path)
+
+
+def _cached(path: Path, head: bytes) -> Path | None:
+    """Return the path of the binary form of a packed file, by its size and the checksum in its head."""
+    size = path.stat().st_size
+    if size < _WORTH_CACHING:
+        return None
+    folder = cache_folder(f"lm-{head[: packed.PREFIX.size][-4:].hex()}-{size}", [user_cache()])
+    return folder and folder / "lm.bin"
+
+
+def _load_through(
+    target: Path,
+    path: Path,
+    read_source: Callable[[Path], NgramModel],
+    on_build: Callable[[Path], None] | None = None,
+) -> NgramModel:
+    """Load a file from its binary form `target`, which is written first if need be."""
     try:
         model, source = _open(target)
         if _is_from(path, source):
@@ -67,7 +91,7 @@ def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramMod
     if on_build:
         on_build(target)
     before = path.stat()
-    model = arpa.read(path)
+    model = read_source(path)
     digest = sha256(path)
     after = path.stat()
     if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
@@ -107,24 +131,31 @@ def _open(path: Path) -> tuple[NgramModel, Mapping[str, Any]]:
     """Map a file into memory and return the model and the header's source."""
     if sys.byteorder != "little":
         raise LmError(f"{path}: binary files are for little-endian machines; load the ARPA file")
-    size = path.stat().st_size
-    if size < _PREFIX.size:
-        raise LmError(f"{path}: {size} bytes are too few for a binary language model")
-    mapped = np.asarray(np.memmap(path, np.uint8, "r"))
-    magic, number, length, crc = _PREFIX.unpack(mapped[: _PREFIX.size].tobytes())
-    if magic != MAGIC:
-        raise LmError(f"{path}: not a binary language model")
-    if number != FORMAT:
-        raise LmError(f"{path}: format {number}, but this version reads format {FORMAT}")
-    start = _PREFIX.size + length
-    encoded = mapped[_PREFIX.size : start].tobytes()
-    if zlib.crc32(encoded) != crc:
-        raise LmError(f"{path}: the header is damaged")
-    header = json.loads(encoded)
-    data = mapped[start + -start % _ALIGNMENT :]
-    # Compiled code trusts the indices in the arrays, so a damaged file must not reach it.
-    if len(data) != header["size"] or zlib.crc32(data.data) != header["crc32"]:
-        raise LmError(f"{path}: damaged or truncated ({len(data)} of {header['size']} bytes of arrays)")
+    with path.open("rb", buffering=0) as file:
+        prefix = file.read(_PREFIX.size)
+        if len(prefix) < _PREFIX.size:
+            raise LmError(f"{path}: {len(prefix)} bytes are too few for a binary language model")
+        magic, number, length, crc = _PREFIX.unpack(prefix)
+        if magic != MAGIC:
+            raise LmError(f"{path}: not a binary language model")
+        if number != FORMAT:
+            raise LmError(f"{path}: format {number}, but this version reads format {FORMAT}")
+        encoded = file.read(length)
+        if zlib.crc32(encoded) != crc:
+            raise LmError(f"{path}: the header is damaged")
+        header = json.loads(encoded)
+        start = _PREFIX.size + length
+        start += -start % _ALIGNMENT
+        # Compiled code trusts the indices in the arrays, so a damaged file must not reach it. The checksum is that of
+        # the file as read: mapped pages would all count as memory of this process.
+        file.seek(start)
+        block, size, crc = bytearray(_BLOCK), 0, 0
+        while count := file.readinto(block):
+            size += count
+            crc = zlib.crc32(memoryview(block)[:count], crc)
+        if size != header["size"] or crc != header["crc32"]:
+            raise LmError(f"{path}: damaged or truncated ({size} of {header['size']} bytes of arrays)")
+        data = np.asarray(np.memmap(file, np.uint8, "r", start, shape=(size,)))
     arrays = {}
     for name, kind in _TYPES.items():
         offset, size = header["arrays"][name]

@@ -28,7 +28,7 @@ from asr.lm.text import LmError
 
 MAGIC = b"asr-ngram-packed\n"
 FORMAT = 2
-_PREFIX = struct.Struct("<17sIII")
+PREFIX = struct.Struct("<17sIII")
 # Natural log; the largest rounding error is half of it. It changed the perplexity of the English 4-gram by 0.1 %.
 STEP = 1 / 16
 _TYPES = {"words": "<u4", "log_probs": "<u4", "backoffs": "<i4", "children": "<u4", "names": "|u1"}
@@ -51,23 +51,23 @@ def write(path: Path, model: NgramModel, step: float = STEP) -> None:
     header = json.dumps({"counts": model.counts, "step": step, "arrays": sizes}).encode()
     body = b"".join([header, *parts])
     with open_atomic(path) as out:
-        out.write(_PREFIX.pack(MAGIC, FORMAT, len(header), zlib.crc32(body, len(header))) + body)
+        out.write(PREFIX.pack(MAGIC, FORMAT, len(header), zlib.crc32(body, len(header))) + body)
 
 
 def read(path: Path) -> NgramModel:
     """Read a packed file. Raises OSError, and LmError if the file is damaged."""
     content = path.read_bytes()
-    if len(content) < _PREFIX.size or not content.startswith(MAGIC):
+    if len(content) < PREFIX.size or not content.startswith(MAGIC):
         raise LmError(f"{path}: not a packed language model")
-    _, number, length, crc = _PREFIX.unpack(content[: _PREFIX.size])
+    _, number, length, crc = PREFIX.unpack(content[: PREFIX.size])
     if number not in (1, FORMAT):
         raise LmError(f"{path}: packed format {number}, but this version reads formats 1 to {FORMAT}")
     # Compiled code trusts the indices in the arrays, so a damaged file must not reach it.
-    if zlib.crc32(content[_PREFIX.size :], length) != crc:
+    if zlib.crc32(content[PREFIX.size :], length) != crc:
         raise LmError(f"{path}: damaged or truncated")
     try:
-        header = json.loads(content[_PREFIX.size : _PREFIX.size + length])
-        values, start = {}, _PREFIX.size + length
+        header = json.loads(content[PREFIX.size : PREFIX.size + length])
+        values, start = {}, PREFIX.size + length
         for name, kind in _TYPES.items():
             count, size = header["arrays"][name]
             values[name] = _from_planes(zlib.decompress(content[start : start + size]), count, kind)
