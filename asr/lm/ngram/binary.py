@@ -112,13 +112,14 @@ def write(path: Path, model: NgramModel, source: Mapping[str, Any] | None = None
     arrays = {**model.arrays._asdict(), "names": np.frombuffer("\n".join(model.words).encode(), np.uint8)}
     offset = crc = 0
     table = {}
-    blocks = []
+    blocks: list[memoryview | bytes] = []
     for name, kind in _TYPES.items():
-        data = np.ascontiguousarray(arrays[name], kind).tobytes()
-        table[name] = [offset, len(data)]
-        blocks.append(data + bytes(-len(data) % _ALIGNMENT))
-        offset += len(blocks[-1])
-        crc = zlib.crc32(blocks[-1], crc)
+        data = np.ascontiguousarray(arrays[name], kind)
+        padding = bytes(-data.nbytes % _ALIGNMENT)
+        table[name] = [offset, data.nbytes]
+        blocks += [data.data, padding]
+        offset += data.nbytes + len(padding)
+        crc = zlib.crc32(padding, zlib.crc32(data.data, crc))
     content = {"counts": model.counts, "arrays": table, "size": offset, "crc32": crc, "source": source}
     header = json.dumps(content).encode()
     with open_atomic(path) as out:

@@ -13,7 +13,8 @@ numbers are stored in planes, all lowest bytes first, and frequent words have lo
 import json
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,7 @@ import numpy.typing as npt
 
 from asr.files import open_atomic
 from asr.lm.ngram import trie
-from asr.lm.ngram.model import UNKNOWN_ID, Arrays, Longs, NgramModel
-from asr.lm.ngram.trie import Level
+from asr.lm.ngram.model import UNKNOWN_ID, Arrays, Floats, Ints, Longs, NgramModel
 from asr.lm.text import LmError
 
 MAGIC = b"asr-ngram-packed\n"
@@ -67,32 +67,21 @@ def read(path: Path) -> NgramModel:
         raise LmError(f"{path}: damaged or truncated")
     try:
         header = json.loads(content[PREFIX.size : PREFIX.size + length])
-        values, start = {}, PREFIX.size + length
-        for name, kind in _TYPES.items():
-            count, size = header["arrays"][name]
-            values[name] = _from_planes(zlib.decompress(content[start : start + size]), count, kind)
-            start += size
-        words = values["names"].tobytes().decode().split("\n")
+        sizes = {name: (int(count), int(size)) for name, (count, size) in header["arrays"].items()}
+        starts = dict(
+            zip(_TYPES, accumulate((sizes[name][1] for name in _TYPES), initial=PREFIX.size + length), strict=False)
+        )
+
+        def values(name: str) -> npt.NDArray[Any]:
+            part = content[starts[name] : starts[name] + sizes[name][1]]
+            return _from_planes(zlib.decompress(part), sizes[name][0], _TYPES[name])
+
+        words = values("names").tobytes().decode().split("\n")
         counts, step = [int(count) for count in header["counts"]], float(header["step"])
-        levels = _levels(counts, step, values, len(words), ranked=number > 1)
+        arrays = _arrays(counts, step, values, len(words), ranked=number > 1)
     except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
         raise LmError(f"{path}: invalid content of a packed language model ({error})") from error
-    return trie.assemble(words, levels, keep_backoffs=True)
-
-
-def _check_sizes(counts: Sequence[int], values: Mapping[str, npt.NDArray[Any]], words: int) -> None:
-    """Raise ValueError if the numbers form no trie: a correct checksum does not prove that `write` wrote the file."""
-    total = sum(counts)
-    sizes = {"words": total, "log_probs": total, "backoffs": total - counts[-1], "children": 1 + total - counts[-1]}
-    consistent = (
-        min(counts) >= 0 and counts[0] == words and all(len(values[name]) == size for name, size in sizes.items())
-    )
-    if consistent:
-        ends = np.cumsum([0, 1, *counts[:-1]])
-        children = np.concatenate([[0], np.cumsum(values["children"], dtype=np.int64)])
-        consistent = np.array_equal(np.diff(children[ends]), counts)
-    if not consistent:
-        raise ValueError("inconsistent numbers")
+    return NgramModel(tuple(words), tuple(counts), arrays)
 
 
 def _ranks(arrays: Arrays) -> Longs:
@@ -109,42 +98,76 @@ def _ranks(arrays: Arrays) -> Longs:
     return ranks
 
 
-def _levels(
-    counts: Sequence[int], step: float, values: Mapping[str, npt.NDArray[Any]], vocabulary: int, ranked: bool
-) -> list[Level]:
-    """Return the entries of each order with their suffixes. Raises ValueError if the numbers form no trie."""
-    _check_sizes(counts, values, vocabulary)
-    # Numbers of 32 bits only: for large models, time is spent on new memory.
-    log_probs, backoffs = (np.float32(step) * values[name].astype(np.float32) for name in ("log_probs", "backoffs"))
-    np.negative(log_probs, out=log_probs)
-    if values["words"].max(initial=0) >= 1 << 31:
+def _arrays(
+    counts: Sequence[int], step: float, values: Callable[[str], npt.NDArray[Any]], vocabulary: int, ranked: bool
+) -> Arrays:
+    """Return the trie, given the numbers in the file. Raises ValueError if they form none.
+
+    For large models, most time is spent on new memory: numbers have 32 bits, and each array is freed after its use.
+    """
+    total = 1 + sum(counts)
+    first_child = _first_child(counts, values("children"), vocabulary)
+    ranks, words, suffix = values("words"), np.full(total, -1, np.int32), np.zeros(total, np.int32)
+    if len(ranks) != total - 1 or ranks.max(initial=0) >= 1 << 31:
         raise ValueError("inconsistent numbers")
-    degrees = values["children"].astype(np.int32)
-    first_child = 1 + np.cumsum(degrees, dtype=np.int32) - degrees
-    parents = np.repeat(np.arange(len(degrees), dtype=np.int32), degrees)
-    words, suffix = np.full(1, -1, np.int32), np.zeros(1, np.int32)
-    levels: list[Level] = []
+    before = 0
     for start, end in trie.spans(counts):
-        span = slice(start - 1, end - 1)
-        ranks = values["words"][span].astype(np.int32)
-        last, shorter, absent = ranks, np.zeros(end - start, np.int32), np.empty(0, np.int64)
-        if start > 1:
-            contexts = suffix[parents[span]]
-            known = degrees[contexts] if ranked else np.zeros(end - start, np.int32)
-            absent = np.flatnonzero(ranks >= known)
-            shorter = first_child[contexts] + ranks
+        last = ranks[start - 1 : end - 1].astype(np.int32)
+        shorter, absent = np.zeros_like(last), np.empty(0, np.int64)
+        if before:
+            parents = _parents(first_child, before, start)
+            contexts = suffix[parents]
+            known = first_child[contexts + 1] - first_child[contexts] if ranked else np.zeros_like(last)
+            absent = np.flatnonzero(last >= known)
+            shorter = first_child[contexts] + last
             shorter[absent] = 0
+            own = last[absent] - known[absent]
             last = words[shorter]
-            last[absent] = ranks[absent] - known[absent]
-        if (start == 1 and not np.array_equal(last, np.arange(vocabulary))) or (last >= vocabulary).any():
+            last[absent] = own
+        if (not before and not np.array_equal(last, np.arange(vocabulary))) or (last >= vocabulary).any():
             raise ValueError("inconsistent numbers")
         if absent.size:
-            keys = trie.keys_of(parents[: start - 1], words[1:])
-            shorter[absent] = trie.suffixes(keys, suffix, parents[span][absent], last[absent])
-        words = np.concatenate([words, last])
-        suffix = np.concatenate([suffix, shorter])
-        levels.append(Level(parents[span], words[start:], log_probs[span], backoffs[span], suffix[start:]))
-    return levels
+            keys = trie.keys_of(_parents(first_child, 0, before), words[1:start])
+            shorter[absent] = trie.suffixes(keys, suffix[:start], parents[absent], own)
+        words[start:end], suffix[start:end] = last, shorter
+        before = start
+    del ranks
+    log_probs = _scaled(values("log_probs"), -step, total)
+    arrays = Arrays(words, log_probs, _scaled(values("backoffs"), step, total - counts[-1]), first_child, suffix)
+    for array in arrays:
+        array.setflags(write=False)
+    return arrays
+
+
+def _first_child(counts: Sequence[int], children: npt.NDArray[np.uint32], vocabulary: int) -> Ints:
+    """Return the index of the first child of each entry, given the numbers of children.
+
+    Raises ValueError if they form no trie: a correct checksum does not prove that `write` wrote the file.
+    """
+    if min(counts) < 0 or counts[0] != vocabulary or len(children) != 1 + sum(counts[:-1]):
+        raise ValueError("inconsistent numbers")
+    # Also if the numbers of children are too large for 32 bits.
+    ends = np.cumsum([0, 1, *counts[:-1]])
+    if [int(children[start:end].sum(dtype=np.int64)) for start, end in pairwise(ends.tolist())] != list(counts):
+        raise ValueError("inconsistent numbers")
+    first_child = np.ones(len(children) + 1, np.int32)
+    np.cumsum(children, dtype=np.int32, out=first_child[1:])
+    first_child[1:] += 1
+    return first_child
+
+
+def _parents(first_child: Ints, start: int, end: int) -> Ints:
+    """Return the parent of each child of the entries `start` to `end` (exclusive)."""
+    return np.repeat(np.arange(start, end, dtype=np.int32), np.diff(first_child[start : end + 1]))
+
+
+def _scaled(values: npt.NDArray[Any], step: float, size: int) -> Floats:
+    """Return 0 and the multiples of `step`."""
+    if len(values) != size - 1:
+        raise ValueError("inconsistent numbers")
+    scaled = np.zeros(size, np.float32)
+    np.multiply(values, np.float32(step), out=scaled[1:], dtype=np.float32, casting="unsafe")
+    return scaled
 
 
 def _planes(values: npt.NDArray[Any]) -> bytes:
