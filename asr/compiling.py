@@ -42,7 +42,9 @@ class Compiled:
     def dispatcher(self) -> Callable[..., object]:
         """Return numba's form of the function; the functions it calls are in that form too."""
         with _lock:
-            return self._compiler.compile(_calling(self.py_func, lambda other: other.dispatcher), self._inline)
+            # Another thread may have been first.
+            known: Callable[..., object] | None = vars(self).get("dispatcher")
+            return known or self._compiler.compile(_calling(self.py_func, lambda other: other.dispatcher), self._inline)
 
 
 class Compiler:

@@ -25,7 +25,7 @@ _SHOWN = 5
 def doctor(manifests: tuple[Path, ...], model: Path | None, recipe: Path | None, show_all: bool, quiet: bool) -> int:
     """Check each MANIFEST for problems that would harm training, and compare the manifests if there are several.
 
-    The exit code is 1 if training would fail.
+    Show whether this installation has the compiled beam search, too. The exit code is 1 if training would fail.
     """
     if model and recipe:
         raise click.UsageError("--model and --recipe cannot be used together; give one of them")
@@ -49,8 +49,21 @@ def doctor(manifests: tuple[Path, ...], model: Path | None, recipe: Path | None,
             click.echo(f"  {finding.manifest}{f', {finding.id}' if finding.id else ''}: {finding.message}")
         if not show_all and count > _SHOWN:
             click.echo(f"  … and {count - _SHOWN} more (--all shows them)")
-    click.echo("\ntraining would fail" if diagnosis.fatal else "\nno problem prevents training")
+    click.echo(f"\nbeam search: {_search()}")
+    click.echo("training would fail" if diagnosis.fatal else "\nno problem prevents training")
     return 1 if diagnosis.fatal else 0
+
+
+def _search() -> str:
+    """Return in words whether this installation has the compiled beam search."""
+    from asr.decoding import beam
+
+    if beam.search_is_native():
+        return "the compiled extension"
+    return (
+        "compiled by numba at its first long use, as asr was installed without a C++ compiler; "
+        "install one and reinstall asr for a faster start"
+    )
 
 
 def _check(model: Path | None, recipe: Path | None) -> "Check":

@@ -177,7 +177,9 @@ def test_prepare_writes_manifests(tones: Path, tmp_path: Path, capsys: pytest.Ca
     assert main(["prepare", "table", str(table), "--out", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'out' / 'mine.jsonl'}: 2 utterances, 0.00 hours")
     assert main(["doctor", str(tmp_path / "out" / "mine.jsonl"), "--recipe", str(tones / "tiny.toml")]) == 0
-    assert capsys.readouterr().out.endswith("no problem prevents training\n")
+    output = capsys.readouterr().out
+    assert output.endswith("no problem prevents training\n")
+    assert "\nbeam search: " in output
 
 
 def test_doctor_exits_1_when_training_would_fail(

@@ -54,8 +54,3 @@ def test_the_compiled_search_is_used_if_it_pays(monkeypatch: pytest.MonkeyPatch)
     assert not decoder.uses_compiled_search(DecoderSettings(greedy=True), np.inf)
     monkeypatch.setattr(beam, "search_is_compiled", lambda: True)
     assert decoder.uses_compiled_search(DecoderSettings(), 1)
-
-
-def test_compile_search_compiles_the_search() -> None:
-    beam.compile_search()
-    assert beam.search_is_compiled()

@@ -11,7 +11,7 @@ import asr
 from asr.audio import info
 from asr.corpora.manifest import Utterance
 from asr.decoding import beam
-from asr.decoding.beam import LmSettings, Scorer
+from asr.decoding.beam import LmSettings, Scorer, decode
 from asr.decoding.beam.compiling import Doubles
 from asr.decoding.beam.decode import native_search
 from asr.decoding.beam.pruning import Pruning
@@ -82,6 +82,17 @@ def test_the_bundled_model(hot: dict[str, float]) -> None:
         for scorer in scorers:
             matrix = np.ascontiguousarray(log_probs, np.float64)
             assert_equal(matrix, Pruning(200, 9.0, 14.0, float(np.log(0.9999))), scorer)
+
+
+@pytest.mark.parametrize("name", ["known words and hotwords", "network"])
+def test_without_the_extension_the_reference_is_used(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_probs, scorer = random_log_probs(1, 20, len(ALPHABET)), Scorer(ALPHABET, *MODELS[name])
+    expected = beam.beam_search(log_probs, ALPHABET, scorer=scorer)
+    monkeypatch.setattr(decode, "native", None)
+    assert not beam.search_is_native()
+    beam.compile_search()
+    assert beam.search_is_compiled()
+    assert beam.beam_search(log_probs, ALPHABET, scorer=scorer) == expected
 
 
 def test_an_error_of_the_network_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
