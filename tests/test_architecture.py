@@ -109,4 +109,5 @@ def test_every_module_has_a_docstring_and_a_telling_name(path: Path) -> None:
 
 def test_recipes_hold_no_python_but_a_training_and_generated_data() -> None:
     found = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.py")}
-    assert found == {f"recipes/{name}.py" for name in ("vad/train", "english-small/spelled", "english-small/noise")}
+    names = ("vad/train", "english-small/spelled", "english-small/noise", "strokes/generate")
+    assert found == {f"recipes/{name}.py" for name in names}

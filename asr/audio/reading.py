@@ -357,6 +357,8 @@ def _media_parts(path: Path, track: int) -> list[Part]:
 
 
 def _check_file(path: Path) -> None:
+    if path.suffix == ".npy":
+        raise AudioError('an array, not a sound file; only models with features.kind = "given" read it')
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise AudioError("a folder, not a sound file")

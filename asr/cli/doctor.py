@@ -38,7 +38,8 @@ def doctor(manifests: tuple[Path, ...], model: Path | None, recipe: Path | None,
     with Display(quiet) as display:
         check = _check(model, recipe)
         diagnosis = diagnose(rows, check, lambda done, total: display.update("check", done, total, "rows"))
-    caches = [finding for path in manifests for finding in without_cache(path)]
+    cached = manifests if check.features.kind == "mfcc" else ()
+    caches = [finding for path in cached for finding in without_cache(path)]
     diagnosis = replace(diagnosis, findings=(*diagnosis.findings, *caches))
     for name, count in diagnosis.rows.items():
         click.echo(f"{name}: {count} utterances, {diagnosis.hours[name]:.2f} hours")

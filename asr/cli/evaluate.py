@@ -47,6 +47,8 @@ def evaluate(
     utterances = manifests.read(manifest)
     outputs.check(utterance.audio for utterance in utterances)
     recognizer = recognition.load(model, device or "cpu")
+    if outputs.audio and recognizer.settings.features.kind == "given":
+        raise click.UsageError("--audio: given features cannot be played; leave it out")
     with Display(quiet) as display:
         duration = sum(utterance.duration for utterance in utterances)
         recognizer, decoder = decoding.apply(recognizer, display, nbest, duration)

@@ -4,6 +4,8 @@
 
 `audio` is relative to the manifest's folder, or absolute. `duration` is in seconds. `speaker` is optional, and so is
 `offset`: the start of the utterance in the file, in seconds, for segments of long recordings.
+
+Sequences other than speech name an array of features in place of a recording: `"features": "eeg/1.npy"`, (T, F).
 """
 
 import json
@@ -39,7 +41,10 @@ class BadRowsError(CorpusError):
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A recording or a segment of one: `duration` and `offset` in seconds, `audio` an absolute path."""
+    """A recording or a segment of one: `duration` and `offset` in seconds, `audio` an absolute path.
+
+    `audio` may be a feature array instead, by its suffix, `ARRAY`.
+    """
 
     id: str
     audio: str
@@ -51,18 +56,28 @@ class Utterance:
 
 _REQUIRED = {"id": str, "audio": str, "duration": float}
 _OPTIONAL = {"text": str, "speaker": str, "offset": float}
+# The suffix of feature arrays, and the key that names one.
+ARRAY, _FEATURES = ".npy", "features"
 _KINDS = {str: "a string", float: "a number"}
 
 
 def _parse(line: str, folder: str) -> Utterance:
     row = parse_json_object(line)
+    if isinstance(array := row.pop(_FEATURES, None), str):
+        if "audio" in row:
+            raise CorpusError("'audio' and 'features' are both given; a row has one of them")
+        if not array.endswith(ARRAY):
+            raise CorpusError(f"'features' must name a {ARRAY} file, not {array[:40]!r}")
+        row["audio"] = array
+    elif array is not None:
+        raise CorpusError(f"'features' must be a string, not {json.dumps(array)[:40]}")
     for key in _REQUIRED:
         if key not in row:
             raise CorpusError(f"no {key!r}; a row needs {', '.join(_REQUIRED)}")
     for key, value in row.items():
         kind = _REQUIRED.get(key) or _OPTIONAL.get(key)
         if kind is None:
-            raise CorpusError(f"unknown key {key!r}; known are {', '.join([*_REQUIRED, *_OPTIONAL])}")
+            raise CorpusError(f"unknown key {key!r}; known are {', '.join([*_REQUIRED, _FEATURES, *_OPTIONAL])}")
         number = kind is float and isinstance(value, int | float) and not isinstance(value, bool)
         if not number and not isinstance(value, kind):
             raise CorpusError(f"{key!r} must be {_KINDS[kind]}, not {json.dumps(value)[:40]}")
@@ -204,7 +219,7 @@ def write(path: str | Path, utterances: Iterable[Utterance]) -> int:
 def _line(utterance: Utterance, folder: str) -> bytes:
     row: dict[str, str | float] = {
         "id": utterance.id,
-        "audio": os.path.relpath(utterance.audio, folder),
+        _FEATURES if utterance.audio.endswith(ARRAY) else "audio": os.path.relpath(utterance.audio, folder),
         "duration": round(utterance.duration, 4),
         "text": utterance.text,
     }

@@ -80,6 +80,8 @@ def write(model: Path, out: Path, options: ExportOptions = ExportOptions()) -> P
 def _build(model: Path, contents: Contents, tensors: Tensors, options: ExportOptions) -> ModelProto:
     settings = contents.settings
     matrices = checkpoint.matrices(contents)
+    if settings.features.kind == "given" and options.features == "waveform":
+        raise ExportError(f"{model}: its features are given, not computed of a waveform; use --features mfcc")
     if matrices is None and options.features == "waveform":
         raise ExportError(
             f"{model}: the feature matrices are missing, as an older asr wrote the file; use --features mfcc"

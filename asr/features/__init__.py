@@ -3,6 +3,7 @@
 from asr.features.normalisation import CausalNormalisation as CausalNormalisation
 from asr.features.normalisation import Statistics as Statistics
 from asr.features.normalisation import normalise as normalise
+from asr.features.settings import NO_MATRICES as NO_MATRICES
 from asr.features.settings import Features as Features
 from asr.features.settings import FeatureSettings as FeatureSettings
 from asr.features.settings import Matrices as Matrices

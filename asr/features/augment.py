@@ -1,5 +1,6 @@
 """Augmentation of training speech: settings, masks and warps of features, and added noise."""
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -8,6 +9,12 @@ from scipy.fft import dct
 
 from asr.config import check_ranges
 from asr.features.settings import Features, FeatureSettings
+
+# Amounts and fractions of what can only be done to audio or mel bands, beside speeds and recorded noise.
+_OF_AUDIO = (
+    *("mel_masks", "warp", "babble", "synthetic_noise", "reverberation", "telephone", "codec", "silence", "gain"),
+    *("level_changes", "clicks"),
+)
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,13 @@ class AugmentSettings:
             raise ValueError(
                 f"babble = {self.babble} and synthetic_noise = {self.synthetic_noise}: their sum is more than 1"
             )
+
+    @property
+    def of_audio(self) -> list[str]:
+        """Return the settings in use that change audio or mel bands, as `key = value` with the value that does not."""
+        unchanged = {"speeds": (1.0,), "noise": ""} | dict.fromkeys(_OF_AUDIO, 0)
+        changed = [(name, value) for name, value in unchanged.items() if getattr(self, name) != value]
+        return [f"{name} = {json.dumps(value)}" for name, value in changed]
 
     @property
     def distorts(self) -> bool:

@@ -27,6 +27,7 @@ from asr.corpora.manifest import Utterance
 from asr.errors import AsrError
 from asr.features import reference as mfcc
 from asr.features.distortion import Distortion
+from asr.features.given import GivenFeatures, open_given
 from asr.features.settings import Features, FeatureSettings
 from asr.files import lock_file, open_atomic
 from asr.processes import map_processes
@@ -90,12 +91,17 @@ def open_caches(
     manifest: Path,
     copies: Sequence[Copy] = (Copy(),),
     on_progress: Callable[[float, float, int], None] | None = None,
-) -> list[FeatureCache]:
+) -> Sequence[FeatureCache | GivenFeatures]:
     """Return the features of a manifest's utterances, one cache per copy; compute those that are missing.
+
+    Given features are not cached.
 
     `on_progress` is called with the seconds of audio done and in total, and the bytes to be written. Raises AudioError
     for a recording that cannot be read, and FeatureCacheError if the disk is too small or the folder cannot be written.
     """
+    total = sum(utterance.duration for utterance in utterances)
+    if settings.kind == "given":
+        return [open_given(utterances, settings, lambda done: on_progress(done, total, 0) if on_progress else None)]
     # Masks need features before normalisation; `speech` sets the level of the energies, too.
     kind = "speech" if settings.normalisation == "speech" else "none"
     settings = replace(settings, normalisation=kind, mean=(), scale=())
@@ -103,7 +109,6 @@ def open_caches(
     prefix = f"{manifest.stem}-{_content(utterances)}-"
     paths = [folder / f"{prefix}{_key(settings, copy)}.f16" for copy in copies]
     missing = [index for index, path in enumerate(paths) if not _is_complete(path, settings.dimension)]
-    total = sum(utterance.duration for utterance in utterances)
     seconds = {index: total / copies[index].speed for index in missing}
     size = round(sum(seconds.values()) / settings.hop * settings.dimension * _ITEM)
     if missing:
@@ -160,7 +165,9 @@ def _content(utterances: Sequence[Utterance]) -> str:
 
 
 def _key(settings: FeatureSettings, copy: Copy) -> str:
-    digest = hashlib.sha256(json.dumps([_FORMAT, config.to_dict(settings), asdict(copy)]).encode())
+    values = config.to_dict(settings)
+    del values["kind"]  # caches of earlier versions do not have it
+    digest = hashlib.sha256(json.dumps([_FORMAT, values, asdict(copy)]).encode())
     for name in copy.distortion.noise if copy.distortion else ():
         status = Path(name).stat()
         digest.update(repr((status.st_size, status.st_mtime_ns)).encode())

@@ -26,7 +26,12 @@ class Frontend:
         self._slopes = [slopes(order) for order in range(1, settings.deltas + 1)]
 
     def __call__(self, waveform: NDArray[np.float32]) -> Features:
-        """Return the normalised features (T, F) of a waveform (samples,) at the settings' sample rate."""
+        """Return the normalised features (T, F) of a waveform (samples,) at the settings' sample rate.
+
+        Given features take the place of a waveform: (T, F).
+        """
+        if self.settings.kind == "given":
+            return normalise(waveform, self.settings)
         return normalise(self.coefficients(self.energies(waveform)), self.settings)
 
     def energies(self, waveform: NDArray[np.float32]) -> Features:

@@ -30,6 +30,8 @@ FIRST_LEVEL, FALL, SHORTEST = -10.0, 0.02, 3
 # Of `running`: the statistics of the training speech count as so many frames; the weight of earlier frames after one
 # frame; and the dB by which a rise of the level lowers it to a tenth: earlier frames were then hardly speech.
 PRIOR, KEPT, RISE = 100.0, 1 - 1 / 400, 40.0
+# The standard deviation of a constant given feature, relative to its mean.
+_CONSTANT = 1e-6
 # Windows whose medians are computed together.
 _ROWS = 1 << 14
 
@@ -37,11 +39,13 @@ _ROWS = 1 << 14
 class Statistics:
     """Running mean and variance of frames, merged block by block (Chan et al., 1979, eq. 2.1).
 
-    Double precision: the mean of a loud coefficient is a thousand times the smallest scale.
+    Double precision: the mean of a loud coefficient is a thousand times the smallest scale. Given features have any
+    scale; those that are constant are not scaled.
     """
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, given: bool = False) -> None:
         self.count = 0
+        self._given = given
         self.mean = np.zeros(dimension)
         self._squares = np.zeros(dimension)
 
@@ -58,8 +62,11 @@ class Statistics:
 
     @property
     def scale(self) -> NDArray[np.float64]:
-        """Return the standard deviation (F,), at least 0.001."""
-        return np.maximum(np.sqrt(self._squares / max(self.count, 1)), 1e-3)
+        """Return the standard deviation (F,), at least 0.001; of given features that are constant, 1."""
+        deviation = np.sqrt(self._squares / max(self.count, 1))
+        if self._given:
+            return np.where(deviation > _CONSTANT * np.abs(self.mean), deviation, 1.0)
+        return np.maximum(deviation, 1e-3)
 
 
 class RunningStatistics:
@@ -245,7 +252,7 @@ def normalisation(frames: Features, settings: FeatureSettings) -> tuple[Features
         return running.finish().of(0, len(frames))
     if settings.normalisation != "utterance" or not len(frames):
         return np.zeros(settings.dimension, np.float32), np.ones(settings.dimension, np.float32)
-    statistics = Statistics(settings.dimension)
+    statistics = Statistics(settings.dimension, settings.kind == "given")
     statistics.add(frames)
     return statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
 

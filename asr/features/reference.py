@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from asr.compiling import make_caching_optional
 from asr.features.normalisation import loudest, normalise, peak_bands, relative
-from asr.features.settings import Features, FeatureSettings, Matrices
+from asr.features.settings import NO_MATRICES, Features, FeatureSettings, Matrices
 
 # Before the first use of librosa, which imports its modules then.
 make_caching_optional()
@@ -22,6 +22,8 @@ make_caching_optional()
 
 def matrices(settings: FeatureSettings) -> Matrices:
     """Return the mel filter bank and the cosine transform, which are stored in the model file."""
+    if settings.kind == "given":
+        return NO_MATRICES
     mel = librosa.filters.mel(
         sr=settings.sample_rate,
         n_fft=settings.fft_length,

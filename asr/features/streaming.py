@@ -68,6 +68,8 @@ class BlockFeatures:
 
     def measure(self) -> Measured:
         """Read the recording once and return its level and its length."""
+        if self._frontend.settings.kind == "given":
+            return Measured(0.0, sum(map(len, self._read())))
         peaks = np.concatenate([self._frontend.peaks(decibels) for decibels in self._energies()])
         return Measured(loudest(peaks, self._frontend.settings), len(peaks))
 
@@ -91,7 +93,7 @@ class BlockFeatures:
             for block in self._coefficients(level):
                 running.add(block)
             return running.finish().of
-        statistics = Statistics(settings.dimension)
+        statistics = Statistics(settings.dimension, settings.kind == "given")
         for block in self._coefficients(level):
             statistics.add(block)
         whole = statistics.mean.astype(np.float32), statistics.scale.astype(np.float32)
@@ -99,6 +101,9 @@ class BlockFeatures:
 
     def _coefficients(self, level: float) -> Iterator[Features]:
         """Yield the frames (n, F), not normalised; deltas see the frames of neighbouring blocks."""
+        if self._frontend.settings.kind == "given":
+            yield from self._read()
+            return
         context = DELTA_CONTEXT if self._frontend.settings.deltas else 0
         waiting: Features | None = None
         done = 0

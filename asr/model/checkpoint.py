@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import AsrError
-from asr.features import FeatureSettings, Matrices
+from asr.features import NO_MATRICES, FeatureSettings, Matrices
 from asr.model import weights
 from asr.model.settings import ModelSettings, Shape
 from asr.text import Alphabet, TextSettings
@@ -38,7 +38,7 @@ class ModelFileSettings:
     @property
     def seconds_per_frame(self) -> float:
         """Return the time from one output frame to the next."""
-        return self.features.hop_length * self.model.time_reduction / self.features.sample_rate
+        return self.model.time_reduction * self.features.frame_duration
 
     def shapes(self) -> dict[str, Shape]:
         """Return the shape of each parameter of the network."""
@@ -66,13 +66,15 @@ def save(  # noqa: PLR0913 - the contents of the file
     With 16 or 8 `bits` the weights are rounded, and the file has a half or a quarter of the size.
     """
     extras = {}
-    if matrices:
+    if matrices and matrices is not NO_MATRICES:
         extras = {_MEL: matrices.mel, _DCT: matrices.dct}
     weights.write(Path(path), _KIND, network, weights.Contents(SCHEMA, settings, card, {}, extras), bits)
 
 
 def matrices(contents: Contents) -> Matrices | None:
-    """Return the matrices of the features, None if the file has none. Raises ModelFileError for wrong shapes."""
+    """Return the matrices of the features, None if the file lacks them. Raises ModelFileError for wrong shapes."""
+    if contents.settings.features.kind == "given":
+        return NO_MATRICES
     if not contents.extras:
         return None
     mel, dct = contents.extras[_MEL], contents.extras[_DCT]

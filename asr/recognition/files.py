@@ -12,7 +12,8 @@ from typing import BinaryIO, TypeVar
 
 from asr.audio import AudioError, AudioReader, SilenceError, Waveform, file_name
 from asr.corpora.manifest import Utterance
-from asr.features import batching
+from asr.features import FeatureSettings, batching
+from asr.features.given import ArrayReader, open_reader
 from asr.parallel import map_threads, prefetch
 from asr.recognition.inference import TranscribeOptions
 
@@ -38,7 +39,7 @@ class Recording:
     duration: float = 0.0
     waveforms: Sequence[Waveform | None] = ()
     channels: Sequence[int | None] = ()
-    reader: AudioReader | None = None
+    reader: AudioReader | ArrayReader | None = None
     error: str = ""
     notes: Sequence[str] = ()
 
@@ -79,14 +80,15 @@ def _named(source: Source) -> Iterator[None]:
         raise
 
 
-def open_recording(index: int, source: Source, sample_rate: int, options: TranscribeOptions) -> Recording:
+def open_recording(index: int, source: Source, settings: FeatureSettings, options: TranscribeOptions) -> Recording:
     """Open a recording, and read it unless it is long. Raise AudioError if it cannot be read."""
     recording = Recording(index, source)
     offset, duration = _part(source)
     with _named(source), ExitStack() as stack:
         strict = options.strict or isinstance(source, Utterance)
         file = source.audio if isinstance(source, Utterance) else source
-        reader = stack.enter_context(AudioReader(file, strict=strict, track=options.audio_track))
+        reader = open_reader(file, settings, strict, options.audio_track)
+        stack.callback(reader.close)
         recording.notes = reader.notes
         recording.duration = reader.info.duration if duration is None else duration
         channels: list[int | None] = list(range(reader.info.channels)) if options.split_channels else [None]
@@ -95,7 +97,7 @@ def open_recording(index: int, source: Source, sample_rate: int, options: Transc
             stack.pop_all()  # it stays open
         else:
             recording.waveforms = of_channels(
-                channels, lambda channel: reader.read(sample_rate, offset, duration, channel)
+                channels, lambda channel: reader.read(settings.sample_rate, offset, duration, channel)
             )
             recording.duration = reader.info.duration if duration is None else duration
     return recording
@@ -120,7 +122,7 @@ def of_channels(channels: Iterable[int | None], read: Callable[[int | None], Res
 class Plan:
     """How recordings are read and batched: `batch_seconds` of audio together, `jobs` batches at a time."""
 
-    sample_rate: int
+    features: FeatureSettings
     batch_seconds: float
     options: TranscribeOptions
     jobs: int = 1
@@ -157,7 +159,7 @@ class Plan:
     def _open(self, numbered: tuple[int, Source]) -> Recording:
         index, source = numbered
         try:
-            return open_recording(index, source, self.sample_rate, self.options)
+            return open_recording(index, source, self.features, self.options)
         except AudioError as error:
             return Recording(index, source, error=str(error))
 

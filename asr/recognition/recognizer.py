@@ -17,6 +17,7 @@ from asr.decoding import DecodingError, GreedyDecoder, LogProbs
 from asr.decoding.alignment import AlignmentError
 from asr.errors import DeviceError
 from asr.features.frontend import Frontend
+from asr.features.given import check_shape, finite
 from asr.features.streaming import BlockFeatures, Blocks, split, with_progress
 from asr.model import checkpoint
 from asr.model.checkpoint import ModelFileError, ModelFileSettings
@@ -27,7 +28,7 @@ from asr.recognition import segmenting, vad
 from asr.recognition.files import OnProgress, Plan, Recording, Source, of_channels, open_recording
 from asr.recognition.inference import DEFAULT_OPTIONS, AcousticModel, DeviceMemoryError, TranscribeOptions
 from asr.recognition.live import DEFAULT_LIVE, LiveOptions, LiveTranscriber
-from asr.recognition.streaming import Stream
+from asr.recognition.streaming import Stream, check_audio
 from asr.transcripts.records import FileResult, Hypothesis, Transcript
 
 if TYPE_CHECKING:
@@ -69,11 +70,16 @@ class Recognizer:
         """Transcribe a waveform (samples,) or (samples, channels); its sample rate is the model's if not given.
 
         Integers are scaled by the range of their type; floating point is in [-1, 1]. Raise AudioError if it is empty,
-        silent or not finite, and for integers of 32 or 64 bits that are samples of a narrower type.
+        silent or not finite, and for integers of 32 or 64 bits that are samples of a narrower type. A model of given
+        features takes them in place of a waveform, (T, F).
         """
-        check_integers(waveform)
-        samples = from_array(waveform, sample_rate or self.sample_rate, self.sample_rate)
-        duration = len(samples) / self.sample_rate
+        if self.settings.features.kind == "given":
+            check_shape(waveform, self.settings.features)
+            samples = finite(waveform)
+        else:
+            check_integers(waveform)
+            samples = from_array(waveform, sample_rate or self.sample_rate, self.sample_rate)
+        duration = len(samples) / self.settings.features.input_rate
         if duration > options.whole:
             return _transcript(self._decode_long(lambda: split(samples), options), duration)
         return _transcript(self._decode_short([samples], options)[0], duration)
@@ -84,7 +90,7 @@ class Recognizer:
 
         `file`: a path, or a binary file object, which is read from its position to its end. Raise AudioError.
         """
-        recording = open_recording(0, file, self.sample_rate, replace(options, split_channels=False))
+        recording = open_recording(0, file, self.settings.features, replace(options, split_channels=False))
         return self._transcribe_alone(recording, options)[0]
 
     def transcribe_files(
@@ -113,7 +119,7 @@ class Recognizer:
                     on_result(recording.index, results)
             return batch
 
-        plan = Plan(self.sample_rate, self._acoustic.batch_seconds(options), options, jobs)
+        plan = Plan(self.settings.features, self._acoustic.batch_seconds(options), options, jobs)
         yield from plan.run(sources, work)
 
     def log_probs(self, utterances: Sequence[Utterance], on_progress: OnProgress | None = None) -> list[LogProbs]:
@@ -136,7 +142,7 @@ class Recognizer:
                     on_progress(recording.index, 1.0, recording.duration)
             return batch
 
-        plan = Plan(self.sample_rate, self._acoustic.batch_seconds(DEFAULT_OPTIONS), DEFAULT_OPTIONS)
+        plan = Plan(self.settings.features, self._acoustic.batch_seconds(DEFAULT_OPTIONS), DEFAULT_OPTIONS)
         return list(plan.run(utterances, work))
 
     def stream(self, sample_rate: int | None = None, words: bool = False) -> Stream:
@@ -150,7 +156,11 @@ class Recognizer:
         return Stream(self._acoustic, sample_rate or self.sample_rate, decode)
 
     def live(self, sample_rate: int | None = None, options: LiveOptions = DEFAULT_LIVE) -> LiveTranscriber:
-        """Begin a live session of chunks at `sample_rate` Hz, the model's if not given; any model will do."""
+        """Begin a live session of chunks at `sample_rate` Hz, the model's if not given; any model of audio will do.
+
+        Raise StreamError for one of given features.
+        """
+        check_audio(self.settings)
 
         def transcribe(waveform: Waveform, words: bool) -> Transcript:
             # The session has found the speech.
@@ -224,12 +234,12 @@ class Recognizer:
         def report(done: float, total: float) -> None:
             on_progress(recording.index, (number + done / total) / count, recording.duration)
 
-        samples = round(recording.duration * self.sample_rate)
+        samples = round(recording.duration * self.settings.features.input_rate)
         passes = BlockFeatures.passes(self.settings.features) + extra_passes
         return with_progress(blocks, samples, passes, report)
 
     def _speech(self, blocks: Iterable[Waveform], options: TranscribeOptions) -> vad.Speech:
-        if options.vad:
+        if options.vad and self.settings.features.kind != "given":
             return vad.detect(blocks, self.sample_rate)
         return vad.Speech([vad.SampleRange(0, sys.maxsize)], self.sample_rate)
 

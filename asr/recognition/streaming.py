@@ -177,8 +177,15 @@ class _GreedyPath:
                 self.text += " "
 
 
+def check_audio(settings: ModelFileSettings) -> None:
+    """Raise StreamError for a model of given features."""
+    if settings.features.kind == "given":
+        raise StreamError('this model was trained with features.kind = "given": it reads arrays of features, not audio')
+
+
 def check_streams(settings: ModelFileSettings) -> None:
     """Raise StreamError if a model of these settings needs the whole recording."""
+    check_audio(settings)
     model, features = settings.model, settings.features
     problems = [
         *([] if model.streams else ["model.bidirectional = true", "model.chunk = 0"]),

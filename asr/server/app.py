@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from asr import audio
 from asr.recognition import Recognizer, TranscribeOptions
+from asr.recognition.streaming import check_audio
 from asr.server import responses
 from asr.server.batching import QueueFullError, TranscriptionQueue
 from asr.server.limits import BearerToken, BodyLimit, error_body
@@ -110,6 +111,7 @@ class _Service:
     """The handlers of the routes."""
 
     def __init__(self, recognizer: Recognizer, name: str, settings: ServerSettings) -> None:
+        check_audio(recognizer.settings)
         self._names = (name, ALIAS)
         self._settings = settings
         self.queue = TranscriptionQueue(recognizer, settings.waiting, settings.threads)

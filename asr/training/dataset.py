@@ -17,6 +17,7 @@ from asr.features import Features, FeatureSettings, Statistics
 from asr.features.augment import AugmentSettings, Masking
 from asr.features.cache import Copy, FeatureCache, open_caches, place_in
 from asr.features.distortion import Distortion, Excerpt
+from asr.features.given import GivenFeatures
 from asr.features.normalisation import normalisation
 from asr.model import output_length
 from asr.text import BLANK, Alphabet, TextError, TextSettings
@@ -76,7 +77,7 @@ class Dataset:
     trained: NDArray[np.bool_]
     tokens: Tokens
     ends: NDArray[np.int64]
-    caches: tuple[tuple[FeatureCache, ...], ...]
+    caches: tuple[tuple[FeatureCache | GivenFeatures, ...], ...]
     unalignable: tuple[str, ...]
     unknown: tuple[str, ...]
 
@@ -144,12 +145,13 @@ def with_corpus_statistics(data: Dataset) -> FeatureSettings:
     At most 2000 evenly spaced utterances are read.
     """
     clean = data.caches[0][0]
-    statistics = Statistics(data.features.dimension)
+    statistics = Statistics(data.features.dimension, data.features.kind == "given")
     running = data.features.normalisation == "running"
     for row in np.unique(np.linspace(0, len(clean.lengths) - 1, _STATISTICS_UTTERANCES).astype(np.int64)).tolist():
         frames = clean[row]
         statistics.add(features.CausalNormalisation(data.features).speech(frames) if running else frames)
-    mean, scale = (tuple(round(value, 4) for value in row.tolist()) for row in (statistics.mean, statistics.scale))
+    # Rounded to digits, not to decimals: given features have any scale.
+    mean, scale = (tuple(float(f"{x:.7g}") for x in row.tolist()) for row in (statistics.mean, statistics.scale))
     return replace(data.features, mean=mean, scale=scale)
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.audio import AudioError, AudioReader
+from asr.audio import AudioError
 from asr.corpora.manifest import Utterance
 from asr.features import FeatureSettings, cache, frame_count
+from asr.features.given import ArrayReader, open_reader
 from asr.model import output_length
 from asr.processes import map_processes
 from asr.text import Alphabet, TextSettings
@@ -91,7 +92,7 @@ def diagnose(
     done = 0
     for name, rows in manifests.items():
         unusable = set()
-        jobs = ((row, check.features.sample_rate) for row in rows)
+        jobs = ((row, check.features) for row in rows)
         for row, (problems, samples) in zip(rows, map_processes(_audio, jobs, len(rows) < _IN_PROCESS), strict=True):
             for severity, kind, message in (*problems, *_text(row, alphabet, check, samples)):
                 findings.append(Finding(severity, kind, name, row.id, message))
@@ -102,7 +103,7 @@ def diagnose(
                 on_progress(done, total)
         if len(unusable) == len(rows):
             findings.append(Finding("error", "nothing", name, "", "no row is usable for training"))
-    if check.text.alphabet == "auto":
+    if check.text.alphabet == "auto" and check.features.kind == "mfcc":
         # With another alphabet, such characters are reported as not in it.
         name = next(iter(manifests))
         findings += [
@@ -125,9 +126,9 @@ def without_cache(manifest: Path) -> list[Finding]:
         return [Finding("warning", "cache", str(manifest), "", message)]
 
 
-def unreadable(rows: Sequence[Utterance], sample_rate: int) -> dict[str, str]:
+def unreadable(rows: Sequence[Utterance], settings: FeatureSettings) -> dict[str, str]:
     """Return what is wrong with each recording that cannot be read, by the id of its utterance."""
-    jobs = ((row, sample_rate) for row in rows)
+    jobs = ((row, settings) for row in rows)
     return {
         row.id: message
         for row, (problems, _) in zip(rows, map_processes(_audio, jobs, len(rows) < _IN_PROCESS), strict=True)
@@ -136,11 +137,15 @@ def unreadable(rows: Sequence[Utterance], sample_rate: int) -> dict[str, str]:
     }
 
 
-def _audio(utterance: Utterance, sample_rate: int) -> tuple[list[Problem], int]:
-    """Return the problems of a recording, and its number of samples at `sample_rate`."""
+def _audio(utterance: Utterance, settings: FeatureSettings) -> tuple[list[Problem], int]:
+    """Return the problems of a recording, and its number of samples or given frames."""
+    sample_rate = settings.sample_rate
     try:
-        with AudioReader(utterance.audio) as reader:
-            info, waveform = reader.info, reader.read(sample_rate, utterance.offset, utterance.duration)
+        with open_reader(utterance.audio, settings) as reader:
+            waveform = reader.read(sample_rate, utterance.offset, utterance.duration)
+            if isinstance(reader, ArrayReader):
+                return [], len(waveform)
+            info = reader.info
     except AudioError as error:
         return [("error", "audio", str(error))], 0
     problems = []
@@ -167,9 +172,10 @@ def _text(row: Utterance, alphabet: Alphabet, check: Check, samples: int) -> Ite
         yield "warning", "empty", problem
     if found := marks(row):
         yield "warning", "mark", f"{found[:60]} would be trained as spoken words; remove it from the text"
-    if not _SHORTEST <= row.duration <= _LONGEST:
+    speech = check.features.kind == "mfcc"
+    if speech and not _SHORTEST <= row.duration <= _LONGEST:
         yield "warning", "duration", f"{row.duration:.2f} s long; {_SHORTEST} to {_LONGEST} s are best for training"
-    if text and not _SLOWEST <= len(text) / row.duration <= _FASTEST:
+    if speech and text and not _SLOWEST <= len(text) / row.duration <= _FASTEST:
         yield "warning", "pace", f"{len(text)} characters in {row.duration:.2f} s: check that the text is right"
     unknown = alphabet.unknown(text)
     if unknown:

@@ -93,6 +93,12 @@ class Recipe:
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
 
+    def __post_init__(self) -> None:
+        if self.features.kind == "given" and (unchanged := self.augment.of_audio):
+            raise ValueError(
+                f'features.kind = "given" has no audio to change: in [augment], set {", ".join(unchanged)}'
+            )
+
     def learning_rate(self, progress: float) -> float:
         """Return the learning rate after `progress` epochs, fractions included."""
         settings = self.training

@@ -29,8 +29,9 @@ _FREE = (
     *("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:"),
     # The batches per step are compared.
     "recipe.training.accumulate:",
-    # Earlier states do not have it.
+    # Earlier states do not have them.
     "recipe.training.metric:",
+    "recipe.features.kind: None ",
 )
 
 

@@ -196,7 +196,8 @@ def _advice(recipe: Recipe, identity: dict[str, Any], world: World) -> list[str]
     messages = []
     if identity["train"] == identity["dev"]:
         messages.append("dev is the training set: the dev WER says nothing about other speech")
-    if recipe.model.streams and not recipe.features.streams:
+    audio = recipe.features.kind == "mfcc"
+    if audio and recipe.model.streams and not recipe.features.streams:
         messages.append(_NOT_STREAMING)
     if emulates_bfloat16(world.device, autocast_dtype(world.device, recipe.training.precision)):
         messages.append(_SLOW_BFLOAT16)
@@ -219,12 +220,15 @@ def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Re
     """
     model = replace(settings.model, dropout=recipe.model.dropout)
     features = settings.features
-    if recipe.model.chunk and model.bidirectional and not model.chunk:
-        model = replace(model, chunk=recipe.model.chunk)
-        normalisation, top_db = recipe.features.normalisation, recipe.features.top_db
-        features = replace(features, normalisation=normalisation, top_db=top_db, mean=(), scale=())
     text = replace(settings.text, unknown=recipe.text.unknown)
-    fitted = replace(recipe, features=features, text=text, model=model)
+    try:
+        if recipe.model.chunk and model.bidirectional and not model.chunk:
+            model = replace(model, chunk=recipe.model.chunk)
+            normalisation, top_db = recipe.features.normalisation, recipe.features.top_db
+            features = replace(features, normalisation=normalisation, top_db=top_db, mean=(), scale=())
+        fitted = replace(recipe, features=features, text=text, model=model)
+    except ValueError as error:  # features that the recipe's settings do not fit
+        raise TrainingError(f"the recipe does not fit the model: {error}") from error
     changed = config.differences(config.to_dict(recipe), config.to_dict(fitted))
     # A recipe seldom contains these.
     implied = ("features.mean:", "features.scale:", "text.alphabet:")
@@ -354,7 +358,7 @@ def _without_unreadable(
 
     Raises BadRowsError, which lists them all, unless they may be left out.
     """
-    problems = unreadable(source.utterances, recipe.features.sample_rate)
+    problems = unreadable(source.utterances, recipe.features)
     messages = [f"{source.manifest}, {identity}: {problem}" for identity, problem in problems.items()]
     if not messages:
         raise error

@@ -166,7 +166,7 @@ def test_text_with_line_separators_stays_on_one_line(text: str, tmp_path: Path) 
         ('{"id": "a", "audio": "a.wav"}', "no 'duration'; a row needs id, audio, duration"),
         (
             GOOD.replace("text", "transcript"),
-            "unknown key 'transcript'; known are id, audio, duration, text, speaker, offset",
+            "unknown key 'transcript'; known are id, audio, duration, features, text, speaker, offset",
         ),
         (GOOD.replace('"a"', "7"), "'id' must be a string, not 7"),
         (GOOD.replace('"a"', "null"), "'id' must be a string, not null"),

@@ -23,6 +23,7 @@ from asr.features import FeatureSettings, distortion, frame_count
 from asr.features import reference as mfcc
 from asr.features.cache import Copy, FeatureCache, FeatureCacheError, open_caches
 from asr.features.distortion import Distortion
+from asr.features.given import GivenFeatures
 from asr.features.reference import unnormalised
 
 SETTINGS = FeatureSettings(coefficients=5, mel_bands=10, normalisation="utterance")
@@ -39,7 +40,7 @@ def open_cache(
     folder: Path,
     copy: Copy | float = 1.0,
     on_progress: Callable[[float, float, int], None] | None = None,
-) -> FeatureCache:
+) -> FeatureCache | GivenFeatures:
     copy = copy if isinstance(copy, Copy) else Copy(copy)
     [cache] = open_caches(utterances, settings, folder.parent / "m.jsonl", [copy], on_progress)
     return cache
@@ -531,6 +532,7 @@ def test_write_error_raises_and_leaves_nothing(
 
 BUILD = """
 import pathlib, sys, time
+from asr.features.given import GivenFeatures
 from asr.features.cache import open_caches
 from asr.features import FeatureSettings
 from asr.corpora.manifest import read
@@ -578,6 +580,7 @@ _READ_ALL = """
 import resource, sys
 from pathlib import Path
 import numpy as np
+from asr.features.given import GivenFeatures
 from asr.features.cache import FeatureCache
 
 cache = FeatureCache(Path(sys.argv[1]), 40)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from asr import FileResult, Recognizer, TranscribeOptions, recognition
 from asr.decoding.decoder import DecoderConfig, DecoderSettings
+from asr.features import FeatureSettings
 from asr.recognition.files import Plan, Recording
 from tests.conftest import SAMPLE_RATE, random_texts, spell
 
@@ -54,7 +55,7 @@ def batches(
         planned.append([recording.index for recording in recordings])
         return planned[-1]
 
-    results = list(Plan(SAMPLE_RATE, seconds, options, jobs).run(paths, work))
+    results = list(Plan(FeatureSettings(sample_rate=SAMPLE_RATE), seconds, options, jobs).run(paths, work))
     assert results == list(range(len(results)))
     return planned
 
@@ -116,7 +117,7 @@ def test_batches_begin_before_all_files_are_read(paths: list[Path]) -> None:
             taken.append(path)
             yield path
 
-    results = Plan(SAMPLE_RATE, 2, DEFAULT).run(
+    results = Plan(FeatureSettings(sample_rate=SAMPLE_RATE), 2, DEFAULT).run(
         read(), lambda recordings: [recording.index for recording in recordings]
     )
     next(results)
@@ -128,7 +129,7 @@ def test_an_error_of_the_work_stops_the_reading_threads(paths: list[Path]) -> No
         raise ValueError(recordings[0].path)
 
     threads = threading.active_count()
-    results = Plan(SAMPLE_RATE, 2, DEFAULT).run(paths * 50, fail)
+    results = Plan(FeatureSettings(sample_rate=SAMPLE_RATE), 2, DEFAULT).run(paths * 50, fail)
     with pytest.raises(ValueError, match=r"\.wav"):
         next(results)
     assert threading.active_count() == threads
