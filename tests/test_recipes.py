@@ -20,13 +20,15 @@ RECIPES = sorted(path.parent.name for path in (ROOT / "recipes").glob("*/recipe.
 
 
 def test_recipe_names() -> None:
-    assert RECIPES == ["an4", "digits", "english-small", "librispeech-100", "librispeech-960", "librispeech-mini"]
+    librispeech = ["librispeech-100", "librispeech-960", "librispeech-mini"]
+    assert [*RECIPES] == ["an4", "digits", "english-small", *librispeech, "strokes"]
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_has_its_files_and_valid_settings(name: str) -> None:
     folder = ROOT / "recipes" / name
-    own = {"english-small": {"masks.toml", "noise.py", "robust.toml", "spelled.py", "streaming.toml"}}.get(name, set())
+    small = {"masks.toml", "noise.py", "robust.toml", "spelled.py", "streaming.toml"}
+    own = {"english-small": small, "strokes": {"generate.py"}}.get(name, set())
     assert {path.name for path in folder.iterdir()} == {"RESULTS.md", "recipe.toml", "run.sh"} | own
     for path in folder.glob("*.toml"):
         assert config.read(path, Recipe).name in (name, f"{name}-{path.stem}")
@@ -97,6 +99,20 @@ def test_english_small_recipe_runs_on_a_tiny_corpus(tmp_path: Path) -> None:
     assert {"english-small.safetensors", "english-small.toml"} <= {path.name for path in bundle.iterdir()}
     body = json.loads((tmp_path / "runs" / "tiny" / "dev-clean.json").read_text())
     assert body["utterances"] == 4
+
+
+@pytest.mark.slow
+def test_strokes_recipe_runs_with_a_tiny_network(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "recipes" / "strokes", tmp_path / "recipes" / "strokes")
+    tiny = ["--epochs", "1", "--set", "model.hidden=8", "--set", "model.layers=1", "--set", "model.channels=2"]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    command = ["bash", "recipes/strokes/run.sh", *tiny, "--quiet"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "runs/strokes/report.json").read_text())["utterances"] == 200
+    assert "Dev WER" in (tmp_path / "runs/strokes/training.html").read_text()
 
 
 def rename_speakers(subset: Path, number: int) -> None:
