@@ -14,7 +14,9 @@ from asr.cli import options
 from asr.cli.progress import Display, stop_signals
 
 if TYPE_CHECKING:
+    from asr.training import TrainOptions
     from asr.training.events import Event, OnEvent
+    from asr.training.recipe import Recipe
 
 
 @click.command(cls=options.Command, short_help="Train a model from a recipe, or resume a run.")
@@ -62,6 +64,9 @@ if TYPE_CHECKING:
     help="Folder for the features.  [default: that of each manifest]",
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out recordings that cannot be read, and list them.")
+@click.option(
+    "--learning-curve", is_flag=True, help="Train on 1/8, 1/4, 1/2 and all of the data: what would more data give?"
+)
 @options.quiet
 def train(
     recipe: Path,
@@ -79,6 +84,7 @@ def train(
     start: Path | None,
     cache: Path | None,
     skip_bad: bool,
+    learning_curve: bool,
     quiet: bool,
 ) -> int:
     """Train a model from RECIPE, a TOML file. Write best.safetensors, last.safetensors, train.jsonl and training.html
@@ -87,6 +93,8 @@ def train(
     To resume a run that was stopped by Ctrl-C, SIGTERM or a crash, run the same command again; the result is the same
     as without the interruption. With --from MODEL, a new run starts from a trained model and takes its weights,
     alphabet, feature settings and architecture. Under torchrun, the processes train one model together.
+
+    With --learning-curve, OUT gets four runs, part-8 to part-1, and the report learning-curve.html.
     """
     if overwrite and (resume or override):
         raise click.UsageError("--overwrite starts a new run; --resume and --override resume one")
@@ -104,6 +112,8 @@ def train(
     compute.keep_freed_memory()
     # Only the main process of several writes to the terminal.
     is_main = os.environ.get("RANK", "0") == "0"
+    if learning_curve and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise click.UsageError("--learning-curve runs in one process, without torchrun")
     with Display(quiet or not is_main) as display, stop_signals() as should_stop, _tensorboard(out, is_main) as write:
 
         def on_event(event: "Event") -> None:
@@ -111,6 +121,8 @@ def train(
             write(event)
 
         run = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start, cache, skip_bad)
+        if learning_curve:
+            return _learning_curve(chosen, train_manifests, dev_manifests, out, run, display)
         result = training.train(chosen, train_manifests, dev_manifests, out, run)
     if not is_main:
         return 0
@@ -122,8 +134,44 @@ def train(
             click.echo("stopped before training began; nothing is saved")
             return 0
         best = f"the best model so far is {result.model}" if result.model else "no epoch is finished"
-        command = shlex.join(["asr", *sys.argv[1:]])
-        click.echo(f"stopped and saved; {best}. Resume the run with the same command:\n  {command}")
+        click.echo(f"stopped and saved; {best}. Resume the run with the same command:\n  {_command()}")
+    return 0
+
+
+def _command() -> str:
+    return shlex.join(["asr", *sys.argv[1:]])
+
+
+def _learning_curve(
+    recipe: "Recipe",
+    train_manifests: tuple[Path, ...],
+    dev_manifests: tuple[Path, ...],
+    out: Path,
+    run: "TrainOptions",
+    display: Display,
+) -> int:
+    """Train on parts of the data, score each best model on the dev set, and write the report."""
+    from asr import recognition
+    from asr.cli.outputs import facts
+    from asr.corpora import manifest
+    from asr.recognition import evaluation
+    from asr.training import learning_curve as curves
+
+    dev = manifest.join(dev_manifests)
+    parts, scores = [], []
+    for part in curves.train_parts(recipe, train_manifests, dev_manifests, out, run):
+        display.close()
+        display.say(f"{part.name} of the data, {part.hours:.3g} hours: {part.model}")
+        parts.append(part)
+        scores.append(evaluation.evaluate(recognition.load(part.model), dev).score)
+    if len(parts) < len(curves.DIVISORS):
+        click.echo(f"stopped and saved. Resume with the same command:\n  {_command()}")
+        return 0
+    curve = curves.learning_curve(parts, scores)
+    named = {"train": "+".join(map(str, train_manifests)), "dev": "+".join(map(str, dev_manifests))}
+    written = curves.write(curve, out, facts(recipe=recipe.name, **named, steps="the same for each part"))
+    display.close()
+    click.echo(f"{curve.text()}\nReport: {', '.join(map(str, written))}")
     return 0
 
 

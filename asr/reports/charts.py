@@ -233,6 +233,41 @@ def rate_chart(
     return _figure(caption, title, _RATE_HEIGHT, plot.grid(100), line, strip, *drawn, axis)
 
 
+def power_law_chart(
+    caption: str,
+    measured: Sequence[tuple[float, Mapping[str, float]]],
+    line: Sequence[tuple[float, float]],
+    expected: Mapping[str, float] | None = None,
+) -> Markup:
+    """Return rates with their intervals by size, both axes logarithmic; a rate of 0 is left out.
+
+    line: the sizes and rates of a line, which ends at the size of the `expected` rate.
+    """
+    points = [*measured, *([(line[-1][0], expected)] if expected and line else [])]
+    points = [(size, rate) for size, rate in points if rate["value"] > 0]
+    lowest = min([rate["value"] for _, rate in points], default=0.01) / 10
+    heights = [max(end(rate), lowest) for _, rate in points for end in (formats.low, formats.high)]
+    plot = _Plot(_log_ticks(heights), _RATE_RIGHT, _RATE_FLOOR, logarithmic=True)
+    sizes = [size for size, _ in points] or [1.0]
+    span = math.log(max(sizes) / min(sizes)) or 1.0
+
+    def x(size: float) -> float:
+        return plot.x(math.log(size / min(sizes)) / span, 24)
+
+    drawn, titles = [], []
+    for size, rate in points:
+        clamped = {name: max(value, plot.ticks[0]) for name, value in rate.items()}
+        titles.append(
+            f"{formats.number(size)}: {formats.percent(rate['value'])}, 95 % interval {formats.interval(rate)}"
+        )
+        if rate is expected:
+            titles[-1] += " (expected)"
+        drawn.append(_rate_point(plot, x(size), 40, titles[-1], clamped))
+        drawn.append(_tick(x(size), _RATE_FLOOR + 18, formats.number(size)))
+    path = _path("overall", _polyline([(x(size), plot.y(rate)) for size, rate in line]))
+    return _figure(caption, f"{caption}: " + "; ".join(titles), _RATE_FLOOR + 24, plot.grid(100), path, *drawn)
+
+
 def reliability_chart(calibration: Mapping[str, Any]) -> Markup:
     """Return the fraction of correct words by confidence; calibrated confidences lie on the diagonal."""
     bins = calibration["bins"]

@@ -62,7 +62,7 @@ class Dataset:
     One entry per utterance: `ids`, `lengths` (s), `ends` (utterance n ends at `ends[n]` in `tokens`); `texts` has the
     texts with characters outside the alphabet. One entry per item: `rows` (its utterance), `speed_indices` (its index
     in `speeds`), `frames`, `trained` (whether it has a loss). `caches`: for each speed the clean features and the
-    noisy copies.
+    noisy copies. `passes`: how often the items repeat, one pass after the other, in an epoch.
     """
 
     ids: tuple[str, ...]
@@ -80,6 +80,7 @@ class Dataset:
     caches: tuple[tuple[FeatureCache | GivenFeatures, ...], ...]
     unalignable: tuple[str, ...]
     unknown: tuple[str, ...]
+    passes: int = 1
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -115,6 +116,11 @@ class Dataset:
     def seconds(self) -> float:
         """Return the total duration in s."""
         return float(self.durations.sum())
+
+    @property
+    def distinct_seconds(self) -> float:
+        """Return the duration in s of the utterances, each counted once."""
+        return float(self.lengths[np.unique(self.rows)].sum())
 
     def batch(self, indices: NDArray[np.int64], variation: Variation | None = None) -> Batch:
         """Return the padded features and tokens of some items.
@@ -153,6 +159,19 @@ def with_corpus_statistics(data: Dataset) -> FeatureSettings:
     # Rounded to digits, not to decimals: given features have any scale.
     mean, scale = (tuple(float(f"{x:.7g}") for x in row.tolist()) for row in (statistics.mean, statistics.scale))
     return replace(data.features, mean=mean, scale=scale)
+
+
+def part(data: Dataset, divisor: int, seed: int) -> Dataset:
+    """Return a random one `divisor`th of the utterances, by duration, in as many passes: an epoch is as long.
+
+    A smaller part of the same seed is in a larger one.
+    """
+    order = np.random.default_rng(seed).permutation(len(data.ids))
+    seconds = np.cumsum(data.lengths[order])
+    chosen = order[: int(np.searchsorted(seconds, seconds[-1] / divisor)) + 1]
+    items = np.tile(np.flatnonzero(np.isin(data.rows, chosen)), divisor)
+    columns = {name: getattr(data, name)[items] for name in ("rows", "speed_indices", "frames", "trained")}
+    return replace(data, **columns, passes=divisor)
 
 
 def frames_needed(tokens: Sequence[int] | Tokens) -> int:

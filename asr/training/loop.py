@@ -165,7 +165,11 @@ def _train_epoch(run: Run) -> bool:
     settings = engine.recipe.training
     items, variation = _items(run)
     random = np.random.default_rng((settings.seed, progress.epoch))
-    plan = [items[batch] for batch in batching.plan(run.train.frames[items], run.longest, random)]
+    plan = [
+        part[batch]
+        for part in np.array_split(items, run.train.passes)
+        for batch in batching.plan(run.train.frames[part], run.longest, random)
+    ]
     durations, token_counts = run.train.durations, run.train.token_counts
     total = float(durations[items].sum())
     engine.model.train()

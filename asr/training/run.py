@@ -56,7 +56,7 @@ class TrainOptions:
     settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape; the
     output layer is new if `text.alphabet` is auto and the texts have other characters. `cache`: the folder of the
     features, in place of one beside each manifest. `skip_bad`: leave out recordings that cannot be read, with a note
-    for each.
+    for each. `divisor`: train on one n-th of the utterances, n times in an epoch.
     """
 
     on_event: OnEvent = lambda event: None
@@ -67,6 +67,7 @@ class TrainOptions:
     start: Path | None = None
     cache: Path | None = None
     skip_bad: bool = False
+    divisor: int = 1
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class TrainResult:
 
     `dev_wer`: its WER, or the rate that `metric` names, "wer" or "cer", by which epochs are compared.
     `finished`: False if the run was stopped and can be resumed. `saved`: False if it was stopped before training began.
+    `hours`: of training audio, each utterance counted once.
     """
 
     model: Path | None
@@ -83,6 +85,7 @@ class TrainResult:
     finished: bool
     saved: bool = True
     metric: str = "wer"
+    hours: float = 0.0
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error
@@ -142,13 +145,7 @@ def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOpt
             options.on_event(Note(f"{options.start}: {message}"))
     alphabet = dataset.alphabet_of(rows["train"], recipe.text)
     recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
-    identity: dict[str, Any] = {"recipe": config.to_dict(recipe)} | {
-        name: _digest(several) for name, several in paths.items()
-    }
-    # A step has as many batches, however many processes share them.
-    identity["batches per step"] = world.size * recipe.training.accumulate
-    if options.start:
-        identity["from"] = files.sha256(options.start)[:16]
+    identity = _identity(recipe, paths, world, options)
     if state:
         # Earlier states do not have it.
         accumulate = state.identity["recipe"]["training"]["accumulate"]
@@ -163,6 +160,8 @@ def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOpt
     if recipe.features.normalisation in ("corpus", "running") and not recipe.features.mean:
         recipe = replace(recipe, features=dataset.with_corpus_statistics(data["train"]))
         data = {name: replace(part, features=recipe.features) for name, part in data.items()}
+    if options.divisor > 1:
+        data["train"] = dataset.part(data["train"], options.divisor, recipe.training.seed)
     settings = ModelFileSettings(recipe.features, recipe.text, recipe.model)
     torch.manual_seed(recipe.training.seed)
     model = _network(start, settings)
@@ -191,6 +190,20 @@ def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOpt
     return _result(run, train_epochs(run))
 
 
+def _identity(recipe: Recipe, paths: dict[str, Paths], world: World, options: TrainOptions) -> dict[str, Any]:
+    """Return what a run depends on; a run resumes only with the same."""
+    identity: dict[str, Any] = {"recipe": config.to_dict(recipe)} | {
+        name: _digest(several) for name, several in paths.items()
+    }
+    # A step has as many batches, however many processes share them.
+    identity["batches per step"] = world.size * recipe.training.accumulate
+    if options.divisor > 1:
+        identity["part"] = options.divisor
+    if options.start:
+        identity["from"] = files.sha256(options.start)[:16]
+    return identity
+
+
 def _advice(recipe: Recipe, identity: dict[str, Any], world: World) -> list[str]:
     """Return what is unusual about a run before it starts."""
     messages = []
@@ -209,7 +222,8 @@ def _result(run: Run, finished: bool) -> TrainResult:
     if best is None:
         return TrainResult(None, 0, 1.0, finished)
     epoch = 0 if averaged and averaged == run.progress.lowest else best.epoch
-    return TrainResult(run.folder / "best.safetensors", epoch, run.progress.lowest[0], finished, metric=run.metric)
+    model, hours = run.folder / "best.safetensors", run.train.distinct_seconds / 3600
+    return TrainResult(model, epoch, run.progress.lowest[0], finished, metric=run.metric, hours=hours)
 
 
 def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Recipe, list[str]]:
@@ -377,8 +391,8 @@ def _card(recipe: Recipe, paths: dict[str, Paths], data: dict[str, Dataset]) -> 
         "data": {
             name: {
                 "manifest": "+".join(path.name for path in paths[name]),
-                "utterances": len(part),
-                "hours": round(part.seconds / 3600, 3),
+                "utterances": len(part) // part.passes,
+                "hours": round(part.seconds / part.passes / 3600, 3),
                 "unalignable": len(part.unalignable),
                 "unknown_characters": len(part.unknown),
             }
