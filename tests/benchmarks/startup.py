@@ -1,8 +1,7 @@
 """Measures `asr transcribe` of one 10 s file in new processes: seconds, processor seconds and peak memory.
 
 python tests/benchmarks/startup.py [OTHER CHECKOUT]: with another checkout, processes of both alternate, and the ratios
-are printed too. A beam search that numba compiles is compiled first, which takes up to a minute. "first use": with an
-empty cache folder. "beside busy processes": one on each core.
+are printed too. "first use": with an empty cache folder. "beside busy processes": one on each core.
 """
 
 import os
@@ -55,9 +54,6 @@ def measure(name: str, checkouts: list[Path], run: Callable[[Path], Cost]) -> No
 def main() -> None:
     """Measure with each decoder, at the first use, and beside busy processes."""
     checkouts = [ROOT, *map(Path, sys.argv[1:2])]
-    for checkout in checkouts:
-        command = [sys.executable, "-P", "-c", "from asr.decoding import beam; beam.compile_search()"]
-        subprocess.run(command, env=os.environ | {"PYTHONPATH": str(checkout)}, check=True)
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"
         parts = [soundfile.read(ROOT / f"data/samples/sample-{number:02}.opus")[0] for number in (1, 2, 3, 4)]
