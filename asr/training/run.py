@@ -265,12 +265,13 @@ def _continued(recipe: Recipe, settings: ModelFileSettings, rows: Sequence[Utter
 
 
 def _network(start: tuple[Model, Contents] | None, settings: ModelFileSettings) -> Model:
-    """Return the network of the model to start from, with the alphabet of the settings, or a new one."""
-    if not start:
-        return network.build(settings)
-    model, contents = start
-    if settings.text.alphabet != contents.settings.text.alphabet:
-        model.change_alphabet(contents.settings.alphabet, settings.alphabet)
+    """Return a network of these settings with the weights of the model to start from, or new ones."""
+    model = network.build(settings)
+    if start:
+        before, contents = start
+        if settings.text.alphabet != contents.settings.text.alphabet:
+            before.change_alphabet(contents.settings.alphabet, settings.alphabet)
+        model.load_state_dict(before.state_dict())
     return model
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import asr
 from asr import config, training
 from asr.corpora import manifest
 from asr.errors import AsrError
@@ -43,6 +44,27 @@ def test_recipe_makes_a_streaming_model_of_a_bidirectional_one(tones: Path, trai
         settings, features=replace(fitted.features, mean=(1.0,) * 13, scale=(2.0,) * 13), model=fitted.model
     )
     assert with_model_settings(asked, streaming)[0].features == streaming.features
+
+
+def test_run_trains_the_network_of_its_settings(tones: Path, trained: Path, tmp_path: Path) -> None:
+    file = trained / "best.safetensors"
+    plan = recipe(
+        tones,
+        *("training.epochs=1", "training.learning_rate=1e-12", "training.weight_decay=0", "model.dropout=0.4"),
+        *("model.chunk=2", "features.normalisation=running", "features.top_db=0"),
+    )
+    events: list[Event] = []
+    out = tmp_path / "out"
+    options = TrainOptions(events.append, start=file)
+    result = training.train(plan, tones / "train.jsonl", tones / "dev.jsonl", out, options)
+    assert result.model
+    _, contents = network.load(result.model)
+    assert (contents.settings.model.chunk, contents.settings.model.dropout) == (2, 0.4)
+    # What validated during training is what recognises now.
+    rows = manifest.read(tones / "dev.jsonl")
+    found = asr.evaluate(asr.load(result.model), rows).score.wer.value
+    assert found == pytest.approx(result.dev_wer, abs=1e-6)
+    assert found != pytest.approx(asr.evaluate(asr.load(file), rows).score.wer.value)
 
 
 def test_run_starts_with_the_weights_of_the_model(tones: Path, trained: Path, tmp_path: Path) -> None:
