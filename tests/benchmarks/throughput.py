@@ -1,6 +1,7 @@
 """How fast many short recordings are transcribed on two cores: against real time, PocketSphinx and Whisper's tiny size.
 
-Ours is a whole process, from its start to its end: `asr transcribe --greedy --jobs 2` of LibriSpeech's FLAC files.
+Ours is a whole process, from its start to its end: `asr transcribe --jobs 2` of LibriSpeech's FLAC files, greedy and
+with the decoder of the model.
 
 - PocketSphinx (its own English model, its default settings, a pip package) takes the first files of the same list, half
   of them in each of two processes of one thread. Loading is counted once, the rest by the length of the audio.
@@ -19,6 +20,7 @@ import importlib
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -62,17 +64,23 @@ def told(name: str, utterances: Sequence[Utterance], texts: Sequence[str], secon
     print(f"{name}: {minutes:.1f} minutes, {len(utterances)} files in {seconds:.1f} s, WER {wer:.1%}", flush=True)
 
 
-def ours(model: str, utterances: Sequence[Utterance]) -> float:
+def ours(name: str, model: str, options: Sequence[str], utterances: Sequence[Utterance]) -> float:
     """Return the seconds of one process that transcribes all."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as listing:
         listing.write("\n".join(one.audio for one in utterances))
         listing.flush()
         command = [sys.executable, "-m", "asr", "transcribe", "--list", listing.name, "--model", model]
-        command += ["--greedy", "--jobs", str(CORES), "--quiet"]
+        command += [*options, "--jobs", str(CORES), "--quiet"]
         begin = time.perf_counter()
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         seconds = time.perf_counter() - begin
-    told("asr", utterances, done.stdout.splitlines(), seconds)
+    told(f"asr, {name}", utterances, done.stdout.splitlines(), seconds)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    total = seconds_of(utterances)
+    print(f"RATIO {name}_times_real_time {total / seconds:.0f}")
+    print(f"RATIO {name}_seconds_per_cpu_second {total / cpu:.1f} ({cpu:.1f} CPU s)", flush=True)
     return seconds
 
 
@@ -153,8 +161,8 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     utterances = chosen(folder, subset, minutes)
     total = seconds_of(utterances)
-    seconds = ours(model, utterances)
-    print(f"RATIO greedy_times_real_time {total / seconds:.0f}", flush=True)
+    seconds = ours("greedy", model, ["--greedy"], utterances)
+    ours("default", model, [], utterances)
     try:
         importlib.import_module("pocketsphinx")
         print(f"RATIO greedy_vs_pocketsphinx {of_sphinx(first(utterances, part), total) / seconds:.1f}", flush=True)
