@@ -1,8 +1,6 @@
 """asr train: a recipe and manifests -> a model file."""
 
 import os
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asr.cli import options
+from asr.cli import experiments, options
+from asr.cli.experiments import resume_command
 from asr.cli.progress import Display, stop_signals
 
 if TYPE_CHECKING:
-    from asr.training import TrainOptions
     from asr.training.events import Event, OnEvent
-    from asr.training.recipe import Recipe
 
 
 @click.command(cls=options.Command, short_help="Train a model from a recipe, or resume a run.")
@@ -67,6 +64,9 @@ if TYPE_CHECKING:
 @click.option(
     "--learning-curve", is_flag=True, help="Train on 1/8, 1/4, 1/2 and all of the data: what would more data give?"
 )
+@click.option(
+    "--grid", type=options.FILE, help="A TOML file of settings with lists of values: train every combination."
+)
 @options.quiet
 def train(
     recipe: Path,
@@ -85,6 +85,7 @@ def train(
     cache: Path | None,
     skip_bad: bool,
     learning_curve: bool,
+    grid: Path | None,
     quiet: bool,
 ) -> int:
     """Train a model from RECIPE, a TOML file. Write best.safetensors, last.safetensors, train.jsonl and training.html
@@ -94,7 +95,8 @@ def train(
     as without the interruption. With --from MODEL, a new run starts from a trained model and takes its weights,
     alphabet, feature settings and architecture. Under torchrun, the processes train one model together.
 
-    With --learning-curve, OUT gets four runs, part-8 to part-1, and the report learning-curve.html.
+    With --learning-curve, OUT gets four runs, part-8 to part-1, and the report learning-curve.html. With --grid, it
+    gets the runs, their results in grid.json, and the best recipe, best.toml.
     """
     if overwrite and (resume or override):
         raise click.UsageError("--overwrite starts a new run; --resume and --override resume one")
@@ -108,12 +110,19 @@ def train(
     _refuse_repeated([*settings, *changes])
     chosen = config.read(recipe, Recipe, [*settings, *changes])
     from asr import training
+    from asr.training.grid import plan
 
     compute.keep_freed_memory()
     # Only the main process of several writes to the terminal.
     is_main = os.environ.get("RANK", "0") == "0"
-    if learning_curve and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise click.UsageError("--learning-curve runs in one process, without torchrun")
+    several = "--learning-curve" if learning_curve else "--grid" if grid else ""
+    if learning_curve and grid:
+        raise click.UsageError("--learning-curve and --grid cannot be used together; give one of them")
+    if several and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise click.UsageError(f"{several} runs in one process, without torchrun")
+    if grid and (resume or override or overwrite):
+        raise click.UsageError("--grid resumes runs by itself; leave out --resume, --override and --overwrite")
+    runs = plan(grid, recipe, [*settings, *changes], [*train_manifests, *dev_manifests], out) if grid else []
     with Display(quiet or not is_main) as display, stop_signals() as should_stop, _tensorboard(out, is_main) as write:
 
         def on_event(event: "Event") -> None:
@@ -121,8 +130,11 @@ def train(
             write(event)
 
         run = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start, cache, skip_bad)
+        experiment = experiments.Experiment(train_manifests, dev_manifests, out, run, display)
         if learning_curve:
-            return _learning_curve(chosen, train_manifests, dev_manifests, out, run, display)
+            return experiments.learning_curve(chosen, experiment)
+        if runs:
+            return experiments.grid(runs, experiment)
         result = training.train(chosen, train_manifests, dev_manifests, out, run)
     if not is_main:
         return 0
@@ -134,44 +146,7 @@ def train(
             click.echo("stopped before training began; nothing is saved")
             return 0
         best = f"the best model so far is {result.model}" if result.model else "no epoch is finished"
-        click.echo(f"stopped and saved; {best}. Resume the run with the same command:\n  {_command()}")
-    return 0
-
-
-def _command() -> str:
-    return shlex.join(["asr", *sys.argv[1:]])
-
-
-def _learning_curve(
-    recipe: "Recipe",
-    train_manifests: tuple[Path, ...],
-    dev_manifests: tuple[Path, ...],
-    out: Path,
-    run: "TrainOptions",
-    display: Display,
-) -> int:
-    """Train on parts of the data, score each best model on the dev set, and write the report."""
-    from asr import recognition
-    from asr.cli.outputs import facts
-    from asr.corpora import manifest
-    from asr.recognition import evaluation
-    from asr.training import learning_curve as curves
-
-    dev = manifest.join(dev_manifests)
-    parts, scores = [], []
-    for part in curves.train_parts(recipe, train_manifests, dev_manifests, out, run):
-        display.close()
-        display.say(f"{part.name} of the data, {part.hours:.3g} hours: {part.model}")
-        parts.append(part)
-        scores.append(evaluation.evaluate(recognition.load(part.model), dev).score)
-    if len(parts) < len(curves.DIVISORS):
-        click.echo(f"stopped and saved. Resume with the same command:\n  {_command()}")
-        return 0
-    curve = curves.learning_curve(parts, scores)
-    named = {"train": "+".join(map(str, train_manifests)), "dev": "+".join(map(str, dev_manifests))}
-    written = curves.write(curve, out, facts(recipe=recipe.name, **named, steps="the same for each part"))
-    display.close()
-    click.echo(f"{curve.text()}\nReport: {', '.join(map(str, written))}")
+        click.echo(f"stopped and saved; {best}. Resume the run with the same command:\n  {resume_command()}")
     return 0
 
 
