@@ -211,6 +211,16 @@ def with_set(assignment: str) -> Callable[[Place], list[str]]:
     return lambda place: place.train("--set", assignment)
 
 
+def with_grid(grid: str, *more: str) -> Callable[[Place], list[str]]:
+    return lambda place: place.train("--grid", str(place.file("grid.toml", grid)), *more)
+
+
+def features_for_audio(place: Place) -> list[str]:
+    np.save(place.folder / "a.npy", np.zeros((9, 3), np.float32))
+    row = {"id": "a", "features": "a.npy", "duration": 1.0, "text": "A"}
+    return place.evaluate(place.file("rows.jsonl", json.dumps(row)))
+
+
 def with_samples(samples: object, rate: int = SAMPLE_RATE) -> Callable[[Place], list[str]]:
     return lambda place: place.transcribe(place.wav("a.wav", samples, rate))
 
@@ -246,6 +256,8 @@ MANIFEST = [
     Mistake("duration behind the end", with_row(duration=99.0), 1, r"good\.wav: segment 0–99 s exceeds the file"),
     Mistake("lost audio", with_row(audio="/no/such.wav"), 1, r"/no/such\.wav: no such file"),
     Mistake("no words", with_row(text="…"), 1, r"the references have no words"),
+    Mistake("features and audio", with_row(features="a.npy"), 1, r"line 1: 'audio' and 'features' are both given"),
+    Mistake("features for audio", features_for_audio, 1, r"a: .*a\.npy: an array, not a sound file; only models with"),
     Mistake(
         "twice",
         lambda place: place.evaluate(place.file("rows.jsonl", place.row().read_text() * 2)),
@@ -276,6 +288,13 @@ SETTINGS = [
     Mistake("learning rate", with_set("training.learning_rate=-1"), 2, r"learning_rate = -1\.0 is not more than 0"),
     Mistake("not an assignment", with_set("epochs"), 2, r"--set epochs: not of the form section\.key=value"),
     Mistake("epochs", lambda place: place.train("--epochs", "0"), 2, r"epochs = 0 is not between 1 and"),
+    Mistake("features", with_set("features.kind=given"), 2, r"normalisation = 'speech' is for audio; with kind"),
+    Mistake("no such features", with_set("features.kind=pen"), 2, r"kind = 'pen' is not one of mfcc, given"),
+    Mistake("grid without lists", with_grid("[model]\nlayers = 1\n"), 2, r"grid\.toml: model\.layers is not a list of"),
+    Mistake("grid value", with_grid("[model]\nlayers = [1, 0]\n"), 2, r"grid\.toml: .*layers = 0 is not between"),
+    Mistake(
+        "grid of a curve", with_grid("", "--learning-curve"), 2, r"--learning-curve and --grid cannot be used together"
+    ),
     Mistake("its own manifest", own_manifest, 1, r"would overwrite the input file .*; write to another file"),
     Mistake("run again", run_again, 1, r"started with other settings or data \(training.seed: 1 -> 9\); .*--overwrite"),
     Mistake("over a model", over_a_model, 1, r"out has a model, but no training state to resume; choose another --out"),
