@@ -72,8 +72,9 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
             os.fsync(out.fileno())
         part.replace(target)
     except OSError as error:
-        # The error of a full disk names no file.
-        error.filename = error.filename or str(path)
+        # The error of a full disk names no file, that of a folder without permission the temporary one.
+        if error.filename in (None, str(part)):
+            error.filename = str(path)
         raise
     finally:
         part.unlink(missing_ok=True)

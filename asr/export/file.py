@@ -20,7 +20,7 @@ from asr import config
 from asr.config import check_choices
 from asr.errors import AsrError
 from asr.export.features import FeatureGraph
-from asr.export.graph import FLOAT, INT64, Graph
+from asr.export.graph import FLOAT, INT64, OPSET, Graph
 from asr.export.network import NetworkGraph
 from asr.files import open_atomic
 from asr.model import checkpoint
@@ -179,6 +179,9 @@ def inspect(path: Path) -> Exported:
         raise ExportError(f"{path}: an ONNX file, but not one that asr export wrote")
     if _external(proto):
         raise ExportError(f"{path}: its weights are in other files; asr export writes one file")
+    opset = max((entry.version for entry in proto.opset_import if not entry.domain), default=0)
+    if opset > OPSET:
+        raise ExportError(f"{path}: opset {opset}, but this asr reads up to {OPSET}; install a newer asr")
     try:
         schema = int(metadata["schema"])
         if schema > SCHEMA:
@@ -196,4 +199,5 @@ def inspect(path: Path) -> Exported:
 
 
 def _external(proto: ModelProto) -> bool:
-    return any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer)
+    constants = [attribute.t for node in proto.graph.node for attribute in node.attribute]
+    return any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in [*proto.graph.initializer, *constants])

@@ -111,7 +111,8 @@ def read(path: Path, kind: Kind[Settings]) -> tuple[Contents[Settings], Tensors]
             unknown = {file.get_slice(name).get_dtype() for name in names} - _TYPES
             tensors = {} if unknown else {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise kind.error(f"{path}: not a safetensors file, or a truncated one") from error
+        hint = "; give the model file, not its ONNX file" if path.suffix == ".onnx" else ""
+        raise kind.error(f"{path}: not a safetensors file, or a truncated one{hint}") from error
     if metadata.get("format") != kind.format:
         raise kind.error(f"{path}: a safetensors file, but not {kind.name}{kind.hint}")
     try:

@@ -25,13 +25,32 @@ def test_export_and_inspect(trained: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_unusable_arguments(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = str(trained / "best.safetensors")
-    (tmp_path / "file").touch()
-    assert main(["export", model, "--out", str(tmp_path / "file")]) == 2
-    assert main(["export", model, "--out", str(tmp_path / "file" / "below")]) == 1
-    assert main(["export", str(trained / "train.jsonl"), "--out", str(tmp_path)]) == 1
-    assert main(["export", model, "--out", str(tmp_path), "--stream"]) == 1
-    assert main(["inspect", str(tmp_path / "none.onnx")]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 5 and all(line.startswith("asr: ") for line in lines)
-    assert not list(tmp_path.glob("*.onnx"))
+    model, file, exported = trained / "best.safetensors", tmp_path / "file", tmp_path / "exported.onnx"
+    file.touch()
+    exported.write_bytes(b"\x08\x08")
+    (tmp_path / "best.onnx").mkdir()
+    none, other = tmp_path / "none.onnx", trained / "train.jsonl"
+    broken = "not a safetensors file, or a truncated one"
+    for code, says, arguments in [
+        (2, f"Directory '{file}' is a file; see asr export --help", ["export", model, "--out", file]),
+        (1, f"{file}/below: Not a directory", ["export", model, "--out", file / "below"]),
+        (1, f"{tmp_path}/best.onnx: Is a directory", ["export", model, "--out", tmp_path]),
+        (1, f"{other}: {broken}", ["export", other, "--out", tmp_path]),
+        (1, f"{exported}: {broken}; give the model file, not its ONNX file", ["export", exported, "--out", tmp_path]),
+        (1, f"{exported}: {broken}; give the model file, not", ["transcribe", file, "--model", exported, "--greedy"]),
+        (1, "needs the whole recording, so it has no steps;", ["export", model, "--out", tmp_path, "--stream"]),
+        (2, f"File '{none}' does not exist", ["inspect", none]),
+        (1, f"{exported}: an ONNX file, but not one that asr export wrote", ["inspect", exported]),
+    ]:
+        assert main(list(map(str, arguments))) == code
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("asr: ") and says in line
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "exported.onnx", "best.onnx"}
+
+
+@pytest.mark.skipif(not Path("/sys").is_dir(), reason="/sys, which nobody may write to, is Linux's")
+def test_a_folder_without_permission(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(trained / "best.safetensors"), "--out", "/sys"]) == 1
+    assert capsys.readouterr().err in [
+        f"asr: /sys/best.onnx: {why}\n" for why in ("Permission denied", "Read-only file system")
+    ]

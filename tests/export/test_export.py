@@ -219,7 +219,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     assert refused(tmp_path / "none.onnx") == "no such file; expected an ONNX file"
 
 
-def test_damaged_metadata_and_external_data_are_refused(tmp_path: Path) -> None:
+def test_damaged_metadata_other_opsets_and_external_data_are_refused(tmp_path: Path) -> None:
     path, _, _ = save(tmp_path)
     good = write(path, tmp_path)
     for key, value, says in (
@@ -235,11 +235,16 @@ def test_damaged_metadata_and_external_data_are_refused(tmp_path: Path) -> None:
         (tmp_path / "bad.onnx").write_bytes(proto.SerializeToString())
         assert refused(tmp_path / "bad.onnx").startswith(says)
     proto = onnx.load(good)
-    tensor = proto.graph.initializer[0]
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../../etc/passwd")
+    proto.opset_import[0].version = 99
     (tmp_path / "bad.onnx").write_bytes(proto.SerializeToString())
-    assert refused(tmp_path / "bad.onnx") == "its weights are in other files; asr export writes one file"
+    assert refused(tmp_path / "bad.onnx") == "opset 99, but this asr reads up to 17; install a newer asr"
+    for constant in (False, True):
+        proto = onnx.load(good)
+        tensor = proto.graph.node.add().attribute.add().t if constant else proto.graph.initializer[0]
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="../../etc/passwd")
+        (tmp_path / "bad.onnx").write_bytes(proto.SerializeToString())
+        assert refused(tmp_path / "bad.onnx") == "its weights are in other files; asr export writes one file"
 
 
 def test_models_that_cannot_be_exported(tmp_path: Path) -> None:
