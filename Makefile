@@ -44,7 +44,7 @@ format: $(VENV)/.installed-dev
 update:
 	rm -rf .venv-update
 	$(PYTHON) -m venv .venv-update
-	.venv-update/bin/python -m pip install --quiet '.[dev,tts,server,live,export,media]'
+	.venv-update/bin/python -m pip install --quiet '.[dev,tts,server,live,export,media,remote]'
 	{ sed -n '/^#/p' constraints.txt; .venv-update/bin/python -m pip freeze --all | grep -vE '^(asr|pip) ?[=@]'; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 	rm -rf .venv-update

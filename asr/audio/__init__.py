@@ -1,5 +1,6 @@
 """Audio: sound files and arrays -> mono float32 waveforms at the model's sample rate."""
 
+from asr.audio.reading import LONGEST as LONGEST
 from asr.audio.reading import MEDIA_HINT as MEDIA_HINT
 from asr.audio.reading import MEDIA_SUFFIXES as MEDIA_SUFFIXES
 from asr.audio.reading import SUFFIXES as SUFFIXES

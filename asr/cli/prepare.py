@@ -15,6 +15,7 @@ from asr.cli.progress import Display
 if TYPE_CHECKING:
     from asr.corpora.manifest import Utterance
     from asr.corpora.rows import OnSkip
+    from asr.corpora.shards import Shard
     from asr.corpora.synthesis import Synthesizer
 
 _SKIP = click.option("--skip-bad", is_flag=True, help="Leave out what cannot be used, and list it.")
@@ -203,6 +204,60 @@ def split(manifests: tuple[Path, ...], out: Path, **values: Any) -> int:
     for name, rows in result.sets.items():
         _write(out, name, rows)
     return 0
+
+
+@prepare.command(short_help="Write shards (WebDataset tar files) of recordings and their texts.")
+@click.argument("manifests", nargs=-1, required=True, type=options.FILE)
+@click.option("--out", "-o", type=options.FOLDER, required=True, help="Folder for the shards and shards.jsonl.")
+@click.option(
+    "--megabytes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=500.0,
+    show_default=True,
+    help="Size of a shard.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the random order.")
+@_SKIP
+@options.quiet
+def shard(manifests: tuple[Path, ...], out: Path, megabytes: float, seed: int, skip_bad: bool, quiet: bool) -> int:
+    """Write the utterances of all MANIFESTS in random order to OUT/000000.tar, 000001.tar … and their index, to
+    OUT/shards.jsonl, for asr train --train OUT.
+
+    After an interruption, the same command continues.
+    """
+    from asr.corpora import manifest, sharding
+
+    rows = manifest.join(manifests)
+    with Display(quiet) as display:
+        written = sharding.write(
+            rows,
+            out,
+            sharding.ShardSettings(megabytes, seed),
+            lambda done, total: display.update("write", done, total, "hours of audio"),
+            _on_skip(display, skip_bad),
+        )
+    _summarise_shards(out / "shards.jsonl", written)
+    return 0
+
+
+@prepare.command(short_help="Write the index of shards that exist.")
+@click.argument("shards", nargs=-1, required=True)
+@click.option("--out", "-o", type=options.OUTPUT, required=True, help="The index, such as FOLDER/shards.jsonl.")
+@options.quiet
+def index(shards: tuple[str, ...], out: Path, quiet: bool) -> int:
+    """Read all SHARDS, tar files in the layout of WebDataset or their URLs, and write their index to OUT."""
+    from asr.corpora import sharding
+
+    options.check_outputs(out, read=[url for url in shards if "://" not in url])
+    with Display(quiet) as display:
+        written = sharding.write_index(shards, out, lambda done, total: display.update("read", done, total, "shards"))
+    _summarise_shards(out, written)
+    return 0
+
+
+def _summarise_shards(path: Path, written: "Sequence[Shard]") -> None:
+    utterances, hours = sum(shard.utterances for shard in written), sum(shard.hours for shard in written)
+    click.echo(f"{path}: {len(written)} shards, {utterances} utterances, {hours:.2f} hours")
 
 
 @prepare.command(short_help="Make training utterances from text with a speech synthesizer.")
