@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Experiment:
     """What the runs share: the manifests, the output folder, the options, and where progress is shown."""
 
-    train: tuple[Path, ...]
+    train: tuple[Path | str, ...]
     dev: tuple[Path, ...]
     out: Path
     options: "TrainOptions"

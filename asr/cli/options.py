@@ -70,6 +70,17 @@ def is_stdout(path: Path | None) -> bool:
     return path is not None and open_descriptor(path) == 1
 
 
+class Corpus(click.Path):
+    """A manifest, or an index of shards, the folder or the URL of one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or the URL as a string."""
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
+CORPUS = Corpus(exists=True, path_type=Path)
+
+
 class Model(click.ParamType[Path]):
     """A model file, given by its path or by the name of a bundle, which is kept in the context of the command."""
 

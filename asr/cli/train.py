@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @click.option(
     "--train",
     "train_manifests",
-    type=options.FILE,
+    type=options.CORPUS,
     required=True,
     multiple=True,
-    help="The manifest to train on. May be repeated.",
+    help="The manifest to train on, or the folder or URL of shards. May be repeated.",
 )
 @click.option(
     "--dev",
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 @options.quiet
 def train(
     recipe: Path,
-    train_manifests: tuple[Path, ...],
+    train_manifests: tuple[Path | str, ...],
     dev_manifests: tuple[Path, ...],
     out: Path,
     epochs: int | None,
@@ -122,7 +122,10 @@ def train(
         raise click.UsageError(f"{several} runs in one process, without torchrun")
     if grid and (resume or override or overwrite):
         raise click.UsageError("--grid resumes runs by itself; leave out --resume, --override and --overwrite")
-    runs = plan(grid, recipe, [*settings, *changes], [*train_manifests, *dev_manifests], out) if grid else []
+    inputs = [Path(path) for path in (*train_manifests, *dev_manifests)]
+    if grid and not all(path.is_file() for path in inputs):
+        raise click.UsageError("--grid needs manifests, or the index of shards on this disk; give FOLDER/shards.jsonl")
+    runs = plan(grid, recipe, [*settings, *changes], inputs, out) if grid else []
     with Display(quiet or not is_main) as display, stop_signals() as should_stop, _tensorboard(out, is_main) as write:
 
         def on_event(event: "Event") -> None:

@@ -102,9 +102,7 @@ def open_caches(
     total = sum(utterance.duration for utterance in utterances)
     if settings.kind == "given":
         return [open_given(utterances, settings, lambda done: on_progress(done, total, 0) if on_progress else None)]
-    # Masks need features before normalisation; `speech` sets the level of the energies, too.
-    kind = "speech" if settings.normalisation == "speech" else "none"
-    settings = replace(settings, normalisation=kind, mean=(), scale=())
+    settings = stored_settings(settings)
     folder = manifest.parent / FOLDER
     prefix = f"{manifest.stem}-{_content(utterances)}-"
     paths = [folder / f"{prefix}{_key(settings, copy)}.f16" for copy in copies]
@@ -132,6 +130,13 @@ def open_caches(
             before += seconds[index]
         caches.append(FeatureCache(path, settings.dimension))
     return caches
+
+
+def stored_settings(settings: FeatureSettings) -> FeatureSettings:
+    """Return the settings of features as they are stored, without normalisation."""
+    # Masks need features before normalisation; `speech` sets the level of the energies, too.
+    kind = "speech" if settings.normalisation == "speech" else "none"
+    return replace(settings, normalisation=kind, mean=(), scale=())
 
 
 def place_in(folder: Path, manifest: Path) -> Path:
@@ -199,11 +204,19 @@ def _delete_stale(folder: Path, manifest: str, prefix: str) -> None:
 
 def _compute(utterance: Utterance, settings: FeatureSettings, copy: Copy) -> NDArray[np.float16]:
     waveform = audio.load(utterance.audio, settings.sample_rate, utterance.offset, utterance.duration)
+    return compute(waveform, utterance.id, settings, copy)
+
+
+def compute(waveform: NDArray[np.float32], identity: str, settings: FeatureSettings, copy: Copy) -> NDArray[np.float16]:
+    """Return the features (T, F) of a copy of the utterance `identity`, as they are stored.
+
+    waveform: (samples,), at the settings' sample rate.
+    """
     # A recording at rate r that is played at `speed` sounds like one that was sampled at rate r * speed.
     waveform = audio.resample(waveform, settings.sample_rate * copy.speed, settings.sample_rate)
     if copy.distortion:
         number = copy.distortion.number
-        random = np.random.default_rng((zlib.crc32(utterance.id.encode("utf-8", "surrogatepass")), number))
+        random = np.random.default_rng((zlib.crc32(identity.encode("utf-8", "surrogatepass")), number))
         waveform = copy.distortion(waveform, settings.sample_rate, random)
     return mfcc.unnormalised(waveform, settings).astype(np.float16)
 

@@ -55,7 +55,7 @@ def _problems(rows: Sequence[Epoch]) -> dict[str, str]:
     if last.data_wait > _MAX_DATA_WAIT:
         problems["slow data"] = (
             f"{last.data_wait:.0%} of the time was spent waiting for features. Put the manifest's folder on a faster "
-            "disk, or raise training.batch_seconds."
+            "disk, or raise training.batch_seconds. Shards need more processor cores, or a manifest with a cache."
         )
     return problems
 

@@ -5,6 +5,7 @@ import torch
 
 from asr.training.dataset import Dataset
 from asr.training.recipe import AUTO
+from asr.training.shards import Corpus
 from asr.training.step import Engine
 
 # The batch size for two CPU cores, and the first that is tried on a GPU.
@@ -15,7 +16,7 @@ _MIN_STEPS = 100
 _TRIED, _USED = 0.3, 0.8
 
 
-def batch_seconds(engine: Engine, data: Dataset) -> float:
+def batch_seconds(engine: Engine, data: Dataset | Corpus) -> float:
     """Return the seconds of audio per batch: the recipe's; for "auto" what fits on CUDA, elsewhere 60 s."""
     seconds = engine.recipe.training.batch_seconds
     if seconds != AUTO:
@@ -23,8 +24,9 @@ def batch_seconds(engine: Engine, data: Dataset) -> float:
     if engine.device.type != "cuda":
         return _SECONDS
     batches = engine.world.size * engine.recipe.training.accumulate
-    limit = max(data.seconds / _MIN_STEPS / batches, _SECONDS)
-    fitting = min(_largest_fitting(engine, data, limit), limit)
+    total = data.seconds(engine.recipe.augment.speeds) if isinstance(data, Corpus) else data.seconds
+    limit = max(total / _MIN_STEPS / batches, _SECONDS)
+    fitting = min(_largest_fitting(engine, data.sample if isinstance(data, Corpus) else data, limit), limit)
     return float(engine.world.minimum(torch.tensor([fitting]))[0])
 
 

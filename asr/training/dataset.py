@@ -18,6 +18,7 @@ from asr.features.augment import AugmentSettings, Masking
 from asr.features.cache import Copy, FeatureCache, open_caches, place_in
 from asr.features.distortion import Distortion, Excerpt
 from asr.features.given import GivenFeatures
+from asr.features.memory import MemoryCache
 from asr.features.normalisation import normalisation
 from asr.model import output_length
 from asr.text import BLANK, Alphabet, TextError, TextSettings
@@ -25,6 +26,7 @@ from asr.text.normalisers import normalise
 from asr.training.batch import Batch, pad
 
 Tokens = NDArray[np.uint8] | NDArray[np.int32]
+Cache = FeatureCache | GivenFeatures | MemoryCache
 # The utterances whose statistics stand for the corpus.
 _STATISTICS_UTTERANCES = 2000
 # The utterances that babble is made of.
@@ -52,7 +54,7 @@ class Variation:
 
     masking: Masking
     noise_share: float
-    seed: tuple[int, int]
+    seed: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Dataset:
     trained: NDArray[np.bool_]
     tokens: Tokens
     ends: NDArray[np.int64]
-    caches: tuple[tuple[FeatureCache | GivenFeatures, ...], ...]
+    caches: tuple[tuple[Cache, ...], ...]
     unalignable: tuple[str, ...]
     unknown: tuple[str, ...]
     passes: int = 1
@@ -193,7 +195,7 @@ class DatasetSource:
 
     `copies`: for each speed the clean copy, then the noisy ones; all speeds have equally many. `keep_all`: an utterance
     that cannot be trained on stays as an item without tokens, so that a score counts every utterance. `cache`: the
-    folder of the features, if not beside the manifest.
+    folder of the features, if not beside the manifest. `open_caches`: what computes the features.
     """
 
     utterances: Sequence[Utterance]
@@ -201,6 +203,7 @@ class DatasetSource:
     copies: tuple[tuple[Copy, ...], ...] = ((Copy(),),)
     keep_all: bool = False
     cache: Path | None = None
+    open_caches: Callable[..., Sequence[Cache]] = open_caches
 
 
 def copies_of(settings: AugmentSettings, utterances: Sequence[Utterance]) -> tuple[tuple[Copy, ...], ...]:
@@ -300,7 +303,7 @@ def load(
     kept = source.utterances if complete else [source.utterances[row] for row in encoded.rows.tolist()]
     place = place_in(source.cache, source.manifest) if source.cache else source.manifest
     flat = [copy for copies in source.copies for copy in copies]
-    caches = open_caches(kept, settings, place, flat, on_progress)
+    caches = source.open_caches(kept, settings, place, flat, on_progress)
     width = len(source.copies[0])
     by_speed = tuple(tuple(caches[start : start + width]) for start in range(0, len(caches), width))
     speeds = tuple(copies[0].speed for copies in source.copies)

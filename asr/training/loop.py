@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from asr.model.checkpoint import ModelFileSettings
 from asr.parallel import prefetch
 from asr.training import resume
 from asr.training.advice import advice
+from asr.training.batch import pad
 from asr.training.dataset import Dataset, Variation
 from asr.training.events import Epoch, Note, OnEvent, Step
 from asr.training.page import render
 from asr.training.recipe import AUTO, TrainingSettings
 from asr.training.resume import Progress
+from asr.training.shards import START, Buffer, Corpus, Pass
 from asr.training.step import Engine, StepBatches, TrainingError
 from asr.training.validation import validate
 
@@ -43,7 +46,7 @@ class Run:
     """A run with everything it works on. `card`: what the model file says of it; `identity`: see `resume`."""
 
     engine: Engine
-    train: Dataset
+    train: Dataset | Corpus
     dev: Dataset
     settings: ModelFileSettings
     progress: Progress
@@ -130,51 +133,144 @@ def train_epochs(run: Run) -> bool:
     return True
 
 
-def _items(run: Run) -> tuple[NDArray[np.int64], Variation]:
-    """Return the items of this epoch and their augmentation."""
+@dataclass(frozen=True)
+class _Step:
+    """The batches of a step: this process's `own`, and those that are `named` if it fails, as indices of `data`.
+
+    Of all processes together: the number of batches and of utterances, seconds of audio and characters. `final`: it is
+    known to be the last step of the epoch.
+    """
+
+    data: Dataset | None
+    own: list[NDArray[np.int64]]
+    named: list[NDArray[np.int64]]
+    batches: int
+    utterances: int
+    seconds: float
+    characters: int
+    final: bool = False
+
+
+def _augmentation(run: Run) -> tuple[tuple[float, ...], Variation]:
+    """Return the speeds of this epoch and its augmentation."""
     recipe, progress = run.engine.recipe, run.progress
     clean = progress.epoch > recipe.training.epochs - recipe.training.clean_epochs
-    items = np.arange(len(run.train))
-    if clean and 1.0 in run.train.speeds:
-        items = np.flatnonzero(run.train.speed_indices == run.train.speeds.index(1.0))
+    speeds = (1.0,) if clean and 1.0 in recipe.augment.speeds else recipe.augment.speeds
     strength = 0.0 if clean else recipe.mask_strength([row.error for row in progress.rows], progress.epoch - 1)
     masking = Masking(recipe.augment, recipe.features, strength)
     noise_share = 0.0 if clean else recipe.augment.noise_share
-    return items, Variation(masking, noise_share, (recipe.training.seed, progress.epoch))
+    return speeds, Variation(masking, noise_share, (recipe.training.seed, progress.epoch))
 
 
-def _steps(
-    run: Run, plan: list[NDArray[np.int64]], variation: Variation
-) -> Iterator[tuple[StepBatches, list[NDArray[np.int64]]]]:
-    """Yield this process's batches of each remaining step, and the indices of the step in all processes."""
-    world = run.engine.world
-    width = world.size * run.engine.recipe.training.accumulate
-    steps = [plan[start : start + width] for start in range(run.progress.position, len(plan), width)]
+def _items(data: Dataset, speeds: tuple[float, ...]) -> NDArray[np.int64]:
+    """Return the items at these speeds."""
+    return np.flatnonzero(np.isin(data.speed_indices, [data.speeds.index(speed) for speed in speeds]))
 
-    def build(step: list[NDArray[np.int64]]) -> tuple[StepBatches, list[NDArray[np.int64]]]:
-        own = step[world.rank :: world.size]
-        batches = [run.train.batch(indices, variation) for indices in own or [step[0][:1]]]
-        return StepBatches(batches, sum(map(len, step)), idle=not own), step
+
+def _plan(run: Run, data: Dataset, items: NDArray[np.int64], seed: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    random = np.random.default_rng(seed)
+    return [
+        part[batch]
+        for part in np.array_split(items, data.passes)
+        for batch in batching.plan(data.frames[part], run.longest, random)
+    ]
+
+
+def _steps(run: Run) -> Iterator[tuple[_Step, StepBatches]]:
+    """Yield the remaining steps of the epoch, with this process's batches."""
+    speeds, variation = _augmentation(run)
+    if isinstance(run.train, Dataset):
+        yield from _computed(run, _steps_of_manifest(run, run.train, speeds, variation.seed), variation)
+        return
+    corpus, world = run.train, run.engine.world
+    place = run.progress.places[world.rank] if run.progress.places else START
+    buffers = corpus.buffers(Pass(run.progress.epoch, speeds, variation.noise_share), (place[0], place[1], place[2]))
+    with closing(buffers):
+        while True:
+            buffer = next(buffers, None)
+            # Plans and masks differ between buffers and processes.
+            seed = (*variation.seed, world.rank, *(buffer.place if buffer else START))
+            steps = _steps_of_buffer(run, corpus, buffer, seed)
+            if steps is None:
+                return
+            yield from _computed(run, steps, replace(variation, seed=seed))
+
+
+def _computed(run: Run, steps: Iterable[_Step], variation: Variation) -> Iterator[tuple[_Step, StepBatches]]:
+    """Yield the steps with their batches."""
+    # For a process that has no batch of its own in a step.
+    idle = pad([np.zeros((32, run.settings.features.dimension), np.float32)], [[1]])
+
+    def build(step: _Step) -> tuple[_Step, StepBatches]:
+        batches = [step.data.batch(indices, variation) for indices in step.own] if step.data else []
+        return step, StepBatches(batches or [idle], step.utterances, idle=not batches)
 
     return prefetch(build, steps)
+
+
+def _steps_of_manifest(run: Run, data: Dataset, speeds: tuple[float, ...], seed: tuple[int, ...]) -> Iterator[_Step]:
+    """Yield the remaining steps of an epoch: all processes plan the same batches and share those of each step."""
+    world = run.engine.world
+    width = world.size * run.engine.recipe.training.accumulate
+    plan = _plan(run, data, _items(data, speeds), seed)
+    for start in range(run.progress.position, len(plan), width):
+        step = plan[start : start + width]
+        seconds, characters = _size(data, step)
+        final = start + width >= len(plan)
+        own = step[world.rank :: world.size]
+        yield _Step(data, own, step, len(step), sum(map(len, step)), seconds, characters, final)
+
+
+def _size(data: Dataset, batches: list[NDArray[np.int64]]) -> tuple[float, int]:
+    """Return the seconds of audio and the characters of batches."""
+    indices = np.concatenate(batches)
+    return float(data.durations[indices].sum()), int(data.token_counts[indices].sum())
+
+
+def _steps_of_buffer(run: Run, corpus: Corpus, buffer: Buffer | None, seed: tuple[int, ...]) -> list[_Step] | None:
+    """Return the remaining steps of a buffer, of which each process plans its own batches; None after the last one.
+
+    All processes must call it at the same time; one that has no buffer left is idle.
+    """
+    world, progress, width = run.engine.world, run.progress, run.engine.recipe.training.accumulate
+    data = buffer.data if buffer else None
+    plan = _plan(run, data, np.arange(len(data)), seed) if data else []
+    own = [plan[start : start + width] for start in range(0, len(plan), width)]
+    # Each process fills its row, so that the sum has those of all.
+    table = torch.zeros(world.size, 6, dtype=torch.float64)
+    place = buffer.place if buffer else (len(corpus.index.shards), 0, 0)
+    table[world.rank] = torch.tensor([*place, len(own), buffer is not None, buffer.dropped if buffer else 0])
+    table = world.sum(table)
+    if not bool(table[:, 4].any()):
+        return None
+    sums = torch.zeros(int(table[:, 3].max()), 4, dtype=torch.float64)
+    for number, batches in enumerate(own):
+        assert data  # noqa: S101 - the batches are of it
+        sums[number] = torch.tensor([len(batches), sum(map(len, batches)), *_size(data, batches)], dtype=torch.float64)
+    sums = world.sum(sums)
+    places = [[int(value) for value in row] for row in table[:, :3].tolist()]
+    if places != progress.places:  # else a run is resumed in this buffer
+        progress.places, progress.before = places, progress.position
+        progress.dropped += int(table[:, 5].sum())
+        for message in buffer.skipped if buffer and progress.epoch == 1 else ():
+            run.on_event(Note(f"left out: {message}"))
+    steps, position = [], progress.before
+    for number, (count, utterances, seconds, characters) in enumerate(sums.tolist()):
+        if position >= progress.position:
+            chosen = own[number] if number < len(own) else []
+            steps.append(_Step(data, chosen, chosen, int(count), int(utterances), seconds, int(characters)))
+        position += int(count)
+    return steps
 
 
 def _train_epoch(run: Run) -> bool:
     """Train on the remaining batches of the epoch; return whether the run was stopped."""
     engine, progress = run.engine, run.progress
     settings = engine.recipe.training
-    items, variation = _items(run)
-    random = np.random.default_rng((settings.seed, progress.epoch))
-    plan = [
-        part[batch]
-        for part in np.array_split(items, run.train.passes)
-        for batch in batching.plan(run.train.frames[part], run.longest, random)
-    ]
-    durations, token_counts = run.train.durations, run.train.token_counts
-    total = float(durations[items].sum())
+    total = _seconds(run)
     engine.model.train()
     before = saved = time.perf_counter()
-    for batches, step in _steps(run, plan, variation):
+    for step, batches in _steps(run):
         ready = time.perf_counter()
         # Dropout depends only on the position in the run, so that a resumed run repeats it.
         seed = (settings.seed, progress.epoch, progress.position, engine.world.rank)
@@ -183,15 +279,16 @@ def _train_epoch(run: Run) -> bool:
         try:
             result = engine.step(batches, progress.learning_rate, run.should_stop())
         except TrainingError as error:
-            ids = ", ".join(run.train[int(index)].id for indices in step for index in indices)
-            raise TrainingError(f"{error} in the batch of {ids}; {_DIVERGED}") from error
-        indices = np.concatenate(step)
-        progress.position += len(step)
+            ids = [step.data[int(index)].id for indices in step.named for index in indices] if step.data else []
+            raise TrainingError(
+                f"{error} in the batch of {', '.join(ids) or 'another process'}; {_DIVERGED}"
+            ) from error
+        progress.position += step.batches
         progress.loss += result.loss
         progress.infinite += result.infinite
         progress.norms.append(result.norm)
-        progress.characters += int(token_counts[indices].sum())
-        progress.done += float(durations[indices].sum())
+        progress.characters += step.characters
+        progress.done += step.seconds
         now = time.perf_counter()
         progress.waiting += ready - before
         progress.seconds += now - before
@@ -199,12 +296,25 @@ def _train_epoch(run: Run) -> bool:
         mean = progress.loss / max(progress.characters, 1)
         waiting = progress.waiting / max(progress.seconds, 1e-9)
         run.on_event(Step(progress.epoch, settings.epochs, progress.done, total, mean, waiting))
-        if result.stop and progress.position < len(plan):
+        if result.stop and not step.final:
             return True
-        if now - saved > 60 * settings.checkpoint_minutes and progress.position < len(plan):
+        if now - saved > 60 * settings.checkpoint_minutes and not step.final:
             run.save_state()
             before = saved = time.perf_counter()
+    if not progress.norms:
+        raise TrainingError("no usable utterance is left; the texts are too long for the recordings, or unknown")
+    if progress.dropped and progress.epoch == 1:
+        why = "unreadable, too few output frames for the transcript, or characters outside the alphabet"
+        run.note(f"dropped {progress.dropped} copies of utterances: {why}")
     return False
+
+
+def _seconds(run: Run) -> float:
+    """Return the duration of this epoch in s."""
+    speeds, _ = _augmentation(run)
+    if isinstance(run.train, Dataset):
+        return float(run.train.durations[_items(run.train, speeds)].sum())
+    return run.train.seconds(speeds)
 
 
 def _finish_epoch(run: Run, start: float) -> None:
@@ -228,7 +338,7 @@ def _finish_epoch(run: Run, start: float) -> None:
         largest_norm=max(progress.norms),
         blank_share=result.blank_share,
         infinite=progress.infinite,
-        mask_strength=_items(run)[1].masking.strength,
+        mask_strength=_augmentation(run)[1].masking.strength,
         seconds=progress.seconds + time.perf_counter() - start,
         data_wait=progress.waiting / max(progress.seconds, 1e-9),
         audio_hours=progress.done / 3600,

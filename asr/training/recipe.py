@@ -30,11 +30,12 @@ class TrainingSettings:
     becomes the best model if its dev WER is lower.
 
     `checkpoint_minutes`: the interval between saves of the training state, which is also saved after every epoch; the
-    last `checkpoints` of them are kept. `precision`: of matrix products; weights and loss are always float32. bfloat16
-    needs CUDA or a CPU with bfloat16 instructions, float16 needs CUDA. `deterministic`: use only operations whose
-    results are reproducible, even if a GPU has faster ones. `metric`: the rate of the dev set by which epochs are
-    compared, for the best model, `patience` and the growth of the masks: "wer", "cer", or "auto": the CER if the words
-    of the language are not separated.
+    last `checkpoints` of them are kept. `buffer_hours`: the hours of recordings that each process shuffles at a time
+    when it trains on shards; they and the next ones are in memory. `precision`: of matrix products; weights and loss
+    are always float32. bfloat16 needs CUDA or a CPU with bfloat16 instructions, float16 needs CUDA. `deterministic`:
+    use only operations whose results are reproducible, even if a GPU has faster ones. `metric`: the rate of the dev
+    set by which epochs are compared, for the best model, `patience` and the growth of the masks: "wer", "cer", or
+    "auto": the CER if the words of the language are not separated.
     """
 
     epochs: int = 30
@@ -57,6 +58,7 @@ class TrainingSettings:
     precision: str = "float32"
     deterministic: bool = False
     metric: str = AUTO
+    buffer_hours: float = 2.0
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -72,7 +74,7 @@ class TrainingSettings:
         )
         if isinstance(self.batch_seconds, str) and self.batch_seconds != AUTO:
             raise ValueError(f'batch_seconds = {self.batch_seconds!r} is neither a number nor "auto"')
-        for name in ("batch_seconds", "learning_rate", "clip"):
+        for name in ("batch_seconds", "learning_rate", "clip", "buffer_hours"):
             if getattr(self, name) != AUTO and not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)} is not more than 0")
         for name in ("weight_decay", "warmup_epochs", "patience", "checkpoint_minutes"):

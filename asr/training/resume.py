@@ -41,7 +41,8 @@ class Progress:
 
     Sums over the steps of this epoch: `loss` (nats), `characters`, `done` (s of audio), `waiting` and `seconds` (s of
     wall-clock time), `infinite`; `norms`: their gradient norms. `minutes`: wall-clock time of the run. `averaged`: dev
-    WER and loss of the average of several epochs, if it is the best model.
+    WER and loss of the average of several epochs, if it is the best model. On shards, `places`: where the current
+    buffer of each process begins; `before`: the batches before these buffers; `dropped`: utterances left out.
     """
 
     epoch: int = 1
@@ -57,6 +58,9 @@ class Progress:
     batch_seconds: float = 0.0
     finished: bool = False
     averaged: tuple[float, float] | None = None
+    places: list[list[int]] = field(default_factory=list)
+    before: int = 0
+    dropped: int = 0
     norms: list[float] = field(default_factory=list)
     rows: list[Epoch] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -76,7 +80,8 @@ class Progress:
         """Reset the sums and start an epoch."""
         self.epoch, self.position = epoch, 0
         self.loss = self.done = self.waiting = self.seconds = 0.0
-        self.characters = self.infinite = 0
+        self.characters = self.infinite = self.before = self.dropped = 0
+        self.places = []
         self.norms = []
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from asr.audio import AudioError
 from asr.compute import autocast_dtype, choose_device, emulates_bfloat16
 from asr.corpora import manifest
 from asr.corpora.manifest import Utterance
+from asr.corpora.shards import Index
 from asr.features.cache import Copy
 from asr.model import network
 from asr.model.checkpoint import Contents, ModelFileSettings
 from asr.model.network import Model
-from asr.text import TextError
-from asr.training import batch_size, dataset, distributed, resume
+from asr.text import Alphabet, TextError, TextSettings
+from asr.training import batch_size, dataset, distributed, resume, shards
 from asr.training.dataset import Dataset, DatasetSource
 from asr.training.distributed import World
 from asr.training.doctor import unreadable
@@ -29,6 +31,7 @@ from asr.training.events import Note, OnEvent, Preparing
 from asr.training.loop import EPOCHS_FOLDER, EPOCHS_PATTERN, Run, train_epochs
 from asr.training.recipe import Recipe
 from asr.training.resume import Progress, State
+from asr.training.shards import Corpus
 from asr.training.step import Engine, TrainingError
 from asr.version import __version__
 
@@ -88,6 +91,14 @@ class TrainResult:
     hours: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """The manifests of train and dev, or of dev if the index of shards is to train on."""
+
+    manifests: dict[str, Paths]
+    shards: Index | None
+
+
 class _Stopped(Exception):  # noqa: N818 - not an error
     """The run was stopped while features were computed."""
 
@@ -106,23 +117,29 @@ def train(
     Raises an AsrError that names what is wrong and where; everything that was saved stays.
     """
     out = Path(out)
-    paths = {"train": _paths(train_manifest), "dev": _paths(dev_manifest)}
+    index = shards.find(_sequence(train_manifest))
+    inputs = _Inputs(({} if index else {"train": _paths(train_manifest)}) | {"dev": _paths(dev_manifest)}, index)
     out.mkdir(parents=True, exist_ok=True)
     files.check_not_read(
-        [out / name for name in OUTPUTS], [*paths["train"], *paths["dev"], *([options.start] if options.start else [])]
+        [out / name for name in OUTPUTS],
+        [*chain(*inputs.manifests.values()), *([options.start] if options.start else [])],
     )
     with distributed.join_processes(choose_device(recipe.training.device)) as world:
         if not world.is_main:
-            return _train(recipe, paths, out, replace(options, on_event=lambda event: None), world)
+            return _train(recipe, inputs, out, replace(options, on_event=lambda event: None), world)
         with files.lock_folder(out):
             for folder, pattern in _written(out):
                 files.remove_partial(folder, pattern)
-            return _train(recipe, paths, out, options, world)
+            return _train(recipe, inputs, out, options, world)
+
+
+def _sequence(manifests: Manifests) -> Sequence[str | Path]:
+    return (manifests,) if isinstance(manifests, str | Path) else tuple(manifests)
 
 
 def _paths(manifests: Manifests) -> tuple[Path, ...]:
     """Return the paths of manifests. Raises TrainingError if one is given twice."""
-    paths = (manifests,) if isinstance(manifests, str | Path) else tuple(manifests)
+    paths = _sequence(manifests)
     resolved = [Path(path).resolve() for path in paths]
     for path, target in zip(paths, resolved, strict=True):
         if resolved.count(target) > 1:
@@ -135,42 +152,52 @@ def _digest(paths: Paths) -> str:
     return "+".join(digests)
 
 
-def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOptions, world: World) -> TrainResult:
+def _train(recipe: Recipe, inputs: _Inputs, out: Path, options: TrainOptions, world: World) -> TrainResult:
     state = _read_state(out, options)
     start = network.load(options.start) if options.start else None
-    rows = {name: manifest.join(several) for name, several in paths.items()}
+    rows = {name: manifest.join(several) for name, several in inputs.manifests.items()}
+
+    def alphabet_of(text: TextSettings) -> Alphabet:
+        if inputs.shards and text.alphabet == "auto":
+            return Alphabet(inputs.shards.characters(text.normaliser))
+        return dataset.alphabet_of(rows.get("train", ()), text)
+
     if start:
-        recipe, notes = _continued(recipe, start[1].settings, rows["train"])
+        recipe, notes = _continued(recipe, start[1].settings, alphabet_of)
         for message in notes if state is None else ():
             options.on_event(Note(f"{options.start}: {message}"))
-    alphabet = dataset.alphabet_of(rows["train"], recipe.text)
+    alphabet = alphabet_of(recipe.text)
     recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
-    identity = _identity(recipe, paths, world, options)
+    identity = _identity(recipe, inputs, options, world)
     if state:
         # Earlier states do not have it.
         accumulate = state.identity["recipe"]["training"]["accumulate"]
         state.identity.setdefault("batches per step", world.size * accumulate)
+        state.identity["recipe"]["training"].setdefault("buffer_hours", recipe.training.buffer_hours)
     changes = resume.changes(state, identity, options.override) if state else []
     for message in _advice(recipe, identity, world):
         options.on_event(Note(message))
     try:
-        data = _load_all(paths, rows, recipe, world, options)
+        data = _load_all(inputs.manifests, rows, recipe, world, options)
     except _Stopped:
         return TrainResult(None, 0, 1.0, finished=False, saved=False)
+    corpus = _corpus(inputs, recipe, world, options)
     if recipe.features.normalisation in ("corpus", "running") and not recipe.features.mean:
-        recipe = replace(recipe, features=dataset.with_corpus_statistics(data["train"]))
+        sample = corpus.sample if corpus else data["train"]
+        recipe = replace(recipe, features=dataset.with_corpus_statistics(sample))
         data = {name: replace(part, features=recipe.features) for name, part in data.items()}
+        corpus = _corpus(inputs, recipe, world, options)
     if options.divisor > 1:
         data["train"] = dataset.part(data["train"], options.divisor, recipe.training.seed)
     settings = ModelFileSettings(recipe.features, recipe.text, recipe.model)
     torch.manual_seed(recipe.training.seed)
     model = _network(start, settings)
-    card = _card(recipe, paths, data)
+    card = _card(recipe, inputs, data)
     if options.start:
         card["from"] = {"file": options.start.name, "sha256": identity["from"]}
     run = Run(
         engine=Engine(recipe, model, world),
-        train=data["train"],
+        train=corpus or data["train"],
         dev=data["dev"],
         settings=settings,
         progress=Progress(),
@@ -186,22 +213,34 @@ def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOpt
         for folder, pattern in _written(out):
             files.remove_files(folder, pattern)
     if not run.progress.batch_seconds:
-        run.progress.batch_seconds = batch_size.batch_seconds(run.engine, data["train"])
+        run.progress.batch_seconds = batch_size.batch_seconds(run.engine, run.train)
     return _result(run, train_epochs(run))
 
 
-def _identity(recipe: Recipe, paths: dict[str, Paths], world: World, options: TrainOptions) -> dict[str, Any]:
+def _identity(recipe: Recipe, inputs: _Inputs, options: TrainOptions, world: World) -> dict[str, Any]:
     """Return what a run depends on; a run resumes only with the same."""
     identity: dict[str, Any] = {"recipe": config.to_dict(recipe)} | {
-        name: _digest(several) for name, several in paths.items()
+        name: _digest(several) for name, several in inputs.manifests.items()
     }
     # A step has as many batches, however many processes share them.
     identity["batches per step"] = world.size * recipe.training.accumulate
     if options.divisor > 1:
         identity["part"] = options.divisor
+    if inputs.shards:
+        # The shards are divided among processes.
+        identity |= {"train": inputs.shards.digest, "processes": world.size}
     if options.start:
         identity["from"] = files.sha256(options.start)[:16]
     return identity
+
+
+def _corpus(inputs: _Inputs, recipe: Recipe, world: World, options: TrainOptions) -> Corpus | None:
+    """Return the shards to train on, if there are any."""
+    if not inputs.shards:
+        return None
+    if options.divisor > 1:
+        raise TrainingError(f"{inputs.shards.path}: a learning curve needs a manifest, not shards")
+    return Corpus(inputs.shards, recipe, world, options.skip_bad)
 
 
 def _advice(recipe: Recipe, identity: dict[str, Any], world: World) -> list[str]:
@@ -249,7 +288,9 @@ def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Re
     return fitted, [line for line in changed if not line.startswith(implied)]
 
 
-def _continued(recipe: Recipe, settings: ModelFileSettings, rows: Sequence[Utterance]) -> tuple[Recipe, list[str]]:
+def _continued(
+    recipe: Recipe, settings: ModelFileSettings, alphabet_of: Callable[[TextSettings], Alphabet]
+) -> tuple[Recipe, list[str]]:
     """Return the recipe of a run that starts from a model, and notes for the user.
 
     With an alphabet of `auto`, texts with characters that the model does not have keep the recipe's text settings.
@@ -257,7 +298,7 @@ def _continued(recipe: Recipe, settings: ModelFileSettings, rows: Sequence[Utter
     fitted, changed = with_model_settings(recipe, settings)
     notes = [f"settings as the model was trained: {'; '.join(changed)}"] if changed else []
     if recipe.text.alphabet == "auto":
-        new = settings.alphabet.unknown(dataset.alphabet_of(rows, recipe.text).characters)
+        new = settings.alphabet.unknown(alphabet_of(recipe.text).characters)
         if new:
             fitted = replace(fitted, text=recipe.text)
             notes.append(f"new output layer, as the model does not have {', '.join(map(repr, new))}")
@@ -319,7 +360,9 @@ def _written(out: Path) -> list[tuple[Path, str]]:
 def _load_all(
     paths: dict[str, Paths], rows: dict[str, list[Utterance]], recipe: Recipe, world: World, options: TrainOptions
 ) -> dict[str, Dataset]:
-    copies = {"train": dataset.copies_of(recipe.augment, rows["train"]), "dev": ((Copy(),),)}
+    copies: dict[str, tuple[tuple[Copy, ...], ...]] = {"dev": ((Copy(),),)}
+    if "train" in rows:
+        copies["train"] = dataset.copies_of(recipe.augment, rows["train"])
     # One process per machine computes the missing features; then all read them.
     if world.local_rank:
         world.barrier()
@@ -385,20 +428,23 @@ def _without_unreadable(
     return replace(source, utterances=[row for row in source.utterances if row.id not in problems])
 
 
-def _card(recipe: Recipe, paths: dict[str, Paths], data: dict[str, Dataset]) -> dict[str, Any]:
+def _card(recipe: Recipe, inputs: _Inputs, data: dict[str, Dataset]) -> dict[str, Any]:
+    index = inputs.shards
+    train = {"shards": index.path, "utterances": index.utterances, "hours": round(index.hours, 3)} if index else {}
     packages = ("torch", "librosa", "numpy", "soundfile", "soxr")
     return {
         "recipe": config.to_dict(recipe),
         "data": {
             name: {
-                "manifest": "+".join(path.name for path in paths[name]),
+                "manifest": "+".join(path.name for path in inputs.manifests[name]),
                 "utterances": len(part) // part.passes,
                 "hours": round(part.seconds / part.passes / 3600, 3),
                 "unalignable": len(part.unalignable),
                 "unknown_characters": len(part.unknown),
             }
             for name, part in data.items()
-        },
+        }
+        | ({"train": train} if index else {}),
         "versions": {"asr": __version__, "python": platform.python_version()}
         | {package: version(package) for package in packages},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -359,6 +359,24 @@ CORPORA = [
         "no line", lambda place: place.librispeech("1-2-0 A\n", "1-2-0", "1-2-1"), 1, r"1-2-1\.wav: no line for it"
     ),
     Mistake("no text", lambda place: place.librispeech("1-2-0\n", "1-2-0"), 1, r"line 1: '1-2-0' is not 'ID TEXT'"),
+    Mistake(
+        "folder without shards",
+        lambda place: place.train(train=place.folder),
+        1,
+        r"shards\.jsonl: no such file; `asr prepare index` writes the index of shards",
+    ),
+    Mistake(
+        "damaged shard",
+        lambda place: ["prepare", "index", str(place.file("a.tar", b"no tar")), *place.out("shards.jsonl")],
+        1,
+        r"a\.tar: truncated, damaged or not an uncompressed tar",
+    ),
+    Mistake(
+        "index over a shard",
+        lambda place: ["prepare", "index", str(place.file("a.tar")), *place.out("a.tar")],
+        2,
+        r"a\.tar: would overwrite the input file",
+    ),
     Mistake("no table", lambda place: ["prepare", "table", "no.csv", "--out", "o"], 1, r"no\.csv: no such table"),
     Mistake("no columns", lambda place: place.table("x,y\n1,2\n"), 1, r"table\.csv, row 1: .*neither a header"),
     Mistake(

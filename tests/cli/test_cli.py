@@ -1,6 +1,7 @@
 """Every command in-process: what it prints where, what it writes, how it ends."""
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -168,6 +169,21 @@ def test_train_writes_tensorboard_scalars(tones: Path, tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
     [events] = (tmp_path / "tensorboard").iterdir()
     assert b"dev WER" in events.read_bytes()
+
+
+def test_shards_are_written_indexed_and_trained_on(
+    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "shards"
+    command = ["prepare", "shard", str(tones / "train.jsonl"), "--out", str(folder), "--megabytes", "1", "--quiet"]
+    assert main(command) == 0
+    assert re.search(r"shards\.jsonl: \d shards, 60 utterances, 0\.02 hours", capsys.readouterr().out)
+    tars = sorted(map(str, folder.glob("*.tar")))
+    index = tmp_path / "index.jsonl"
+    assert main(["prepare", "index", *tars, "--out", str(index), "--quiet"]) == 0
+    data = ["--train", str(index), "--dev", str(tones / "dev.jsonl"), "--out", str(tmp_path / "run")]
+    assert main(["train", str(tones / "tiny.toml"), *data, "--epochs", "1", "--quiet"]) == 0
+    assert "best model: " in capsys.readouterr().out
 
 
 def test_prepare_writes_manifests(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

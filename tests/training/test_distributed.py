@@ -31,11 +31,13 @@ def corpus(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def torchrun(corpus: Path, run: Path, *settings: str, restarts: int = 0) -> subprocess.Popen[str]:
+def torchrun(
+    corpus: Path, run: Path, *settings: str, restarts: int = 0, train: Path | None = None
+) -> subprocess.Popen[str]:
     # A free port of its own: two tests may run at once.
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     command += [f"--max-restarts={restarts}", "-m", "asr", "train", str(corpus / "tiny.toml")]
-    command += ["--train", str(corpus / "train.jsonl"), "--dev", str(corpus / "dev.jsonl"), "--out", str(run)]
+    command += ["--train", str(train or corpus / "train.jsonl"), "--dev", str(corpus / "dev.jsonl"), "--out", str(run)]
     for setting in (*SETTINGS, *settings):
         command += ["--set", setting]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
