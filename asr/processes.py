@@ -1,5 +1,6 @@
 """Map a function over many arguments in worker processes, results in order."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -25,4 +26,11 @@ def map_processes(
         return
     with joblib.parallel_config("loky", n_jobs=workers, **_WORKERS):
         jobs = (joblib.delayed(function)(*args) for args in arguments)
-        yield from joblib.Parallel(return_as="generator", batch_size=8)(jobs)
+        results = joblib.Parallel(return_as="generator", batch_size=8)(jobs)
+        try:
+            for result in results:  # noqa: UP028 - `yield from` would close it with the warning
+                yield result
+        finally:
+            # joblib warns of results that are not used.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                results.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pytest
 import torch
 
@@ -232,6 +233,21 @@ def test_server_without_range_requests(sharded: Path) -> None:
         second = list(shards.verified(shard))[1]
         with pytest.raises(ShardError, match=r"000000\.tar: .*; shards need a server with range requests: nginx"):
             list(shards.verified(shard, second.offset, second.number))
+
+
+# Worker processes
+
+
+@pytest.mark.slow
+def test_stopping_in_a_buffer_is_silent(recipe: Recipe, sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asr.training.shards._IN_PROCESS", 0.0)
+    corpus = Corpus(shards.read_index(str(sharded / "shards.jsonl")), recipe, World())
+    buffers = corpus.buffers(Pass(1, (1.0,), 0.0))
+    first = next(buffers)
+    buffers.close()
+    monkeypatch.undo()
+    alone = next(corpus.buffers(Pass(1, (1.0,), 0.0)))
+    assert np.array_equal(first.data.caches[0][0][0], alone.data.caches[0][0][0])
 
 
 # Several processes
