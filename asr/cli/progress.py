@@ -159,11 +159,15 @@ class Display:
 
 
 class FileProgress:
-    """Shows how many files are done, weighted by their sizes in bytes. Its methods may be called from any thread."""
+    """Shows how many files are done, weighted by their sizes in bytes. Its methods may be called from any thread.
 
-    def __init__(self, display: Display, sizes: Sequence[int]) -> None:
+    `where` returns what else to show, such as the nodes of a cluster.
+    """
+
+    def __init__(self, display: Display, sizes: Sequence[int], where: Callable[[], str] = str) -> None:
         self._display = display
         self._sizes = sizes
+        self._where = where
         self._total = sum(sizes)
         self._lock = threading.Lock()
         self._begin = time.monotonic()
@@ -201,6 +205,8 @@ class FileProgress:
         speed = seconds / max(time.monotonic() - self._begin, 1e-6)
         files = f"{self._files} of {len(self._sizes)} files"
         note = f"{files}, {seconds / 3600:.2f} hours, {speed:.0f} × real time"
+        if where := self._where():
+            note = f"{note} ({where})"
         self._display.update("transcribe", done, self._total, note=note)
 
 

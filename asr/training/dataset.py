@@ -15,7 +15,7 @@ from asr.corpora.manifest import Utterance
 from asr.errors import AsrError
 from asr.features import Features, FeatureSettings, Statistics
 from asr.features.augment import AugmentSettings, Masking
-from asr.features.cache import Copy, FeatureCache, open_caches, place_in
+from asr.features.cache import Computation, Compute, Copy, FeatureCache, open_caches, place_in
 from asr.features.distortion import Distortion, Excerpt
 from asr.features.given import GivenFeatures
 from asr.features.normalisation import normalisation
@@ -193,7 +193,7 @@ class DatasetSource:
 
     `copies`: for each speed the clean copy, then the noisy ones; all speeds have equally many. `keep_all`: an utterance
     that cannot be trained on stays as an item without tokens, so that a score counts every utterance. `cache`: the
-    folder of the features, if not beside the manifest.
+    folder of the features, if not beside the manifest. `compute`: as in `asr.features.cache.Computation`.
     """
 
     utterances: Sequence[Utterance]
@@ -201,6 +201,7 @@ class DatasetSource:
     copies: tuple[tuple[Copy, ...], ...] = ((Copy(),),)
     keep_all: bool = False
     cache: Path | None = None
+    compute: Compute | None = None
 
 
 def copies_of(settings: AugmentSettings, utterances: Sequence[Utterance]) -> tuple[tuple[Copy, ...], ...]:
@@ -300,7 +301,7 @@ def load(
     kept = source.utterances if complete else [source.utterances[row] for row in encoded.rows.tolist()]
     place = place_in(source.cache, source.manifest) if source.cache else source.manifest
     flat = [copy for copies in source.copies for copy in copies]
-    caches = open_caches(kept, settings, place, flat, on_progress)
+    caches = open_caches(kept, settings, place, flat, Computation(on_progress, source.compute))
     width = len(source.copies[0])
     by_speed = tuple(tuple(caches[start : start + width]) for start in range(0, len(caches), width))
     speeds = tuple(copies[0].speed for copies in source.copies)

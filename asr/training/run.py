@@ -16,7 +16,7 @@ from asr.audio import AudioError
 from asr.compute import autocast_dtype, choose_device, emulates_bfloat16
 from asr.corpora import manifest
 from asr.corpora.manifest import Utterance
-from asr.features.cache import Copy
+from asr.features.cache import Compute, Copy
 from asr.model import network
 from asr.model.checkpoint import Contents, ModelFileSettings
 from asr.model.network import Model
@@ -56,7 +56,8 @@ class TrainOptions:
     settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape; the
     output layer is new if `text.alphabet` is auto and the texts have other characters. `cache`: the folder of the
     features, in place of one beside each manifest. `skip_bad`: leave out recordings that cannot be read, with a note
-    for each. `divisor`: train on one n-th of the utterances, n times in an epoch.
+    for each. `divisor`: train on one n-th of the utterances, n times in an epoch. `compute`: maps a function over tuples
+    of arguments to compute features, such as `Cluster.map_each`; by default the processes of this machine do.
     """
 
     on_event: OnEvent = lambda event: None
@@ -68,6 +69,7 @@ class TrainOptions:
     cache: Path | None = None
     skip_bad: bool = False
     divisor: int = 1
+    compute: Compute | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,20 @@ def train(
             return _train(recipe, paths, out, options, world)
 
 
+def prepare_features(
+    recipe: Recipe, train_manifest: Manifests, dev_manifest: Manifests, options: TrainOptions = TrainOptions()
+) -> dict[str, Dataset]:
+    """Compute the features that `train` would compute before its first epoch; return the data of `train` and `dev`.
+
+    Raises an AsrError that names what is wrong and where.
+    """
+    paths = {"train": _paths(train_manifest), "dev": _paths(dev_manifest)}
+    rows = {name: manifest.join(several) for name, several in paths.items()}
+    start = network.load(options.start) if options.start else None
+    recipe, _ = _fitted(recipe, start, rows["train"])
+    return _load_all(paths, rows, recipe, World(), options)
+
+
 def _paths(manifests: Manifests) -> tuple[Path, ...]:
     """Return the paths of manifests. Raises TrainingError if one is given twice."""
     paths = (manifests,) if isinstance(manifests, str | Path) else tuple(manifests)
@@ -139,17 +155,18 @@ def _train(recipe: Recipe, paths: dict[str, Paths], out: Path, options: TrainOpt
     state = _read_state(out, options)
     start = network.load(options.start) if options.start else None
     rows = {name: manifest.join(several) for name, several in paths.items()}
-    if start:
-        recipe, notes = _continued(recipe, start[1].settings, rows["train"])
-        for message in notes if state is None else ():
-            options.on_event(Note(f"{options.start}: {message}"))
-    alphabet = dataset.alphabet_of(rows["train"], recipe.text)
-    recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
+    recipe, notes = _fitted(recipe, start, rows["train"])
+    for message in notes if state is None else ():
+        options.on_event(Note(f"{options.start}: {message}"))
     identity = _identity(recipe, paths, world, options)
     if state:
         # Earlier states do not have it.
         accumulate = state.identity["recipe"]["training"]["accumulate"]
-        state.identity.setdefault("batches per step", world.size * accumulate)
+        state.identity.setdefault(resume.STEP, world.size * accumulate)
+        before = state.identity.get("processes", world.size)
+        if before != world.size and state.identity[resume.STEP] == identity[resume.STEP]:
+            steps = f"each step has {identity[resume.STEP]} batches as before"
+            options.on_event(Note(f"{out}: resumed with {world.size} instead of {before} processes; {steps}"))
     changes = resume.changes(state, identity, options.override) if state else []
     for message in _advice(recipe, identity, world):
         options.on_event(Note(message))
@@ -196,7 +213,8 @@ def _identity(recipe: Recipe, paths: dict[str, Paths], world: World, options: Tr
         name: _digest(several) for name, several in paths.items()
     }
     # A step has as many batches, however many processes share them.
-    identity["batches per step"] = world.size * recipe.training.accumulate
+    identity[resume.STEP] = world.size * recipe.training.accumulate
+    identity["processes"] = world.size
     if options.divisor > 1:
         identity["part"] = options.divisor
     if options.start:
@@ -247,6 +265,15 @@ def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Re
     # A recipe seldom contains these.
     implied = ("features.mean:", "features.scale:", "text.alphabet:")
     return fitted, [line for line in changed if not line.startswith(implied)]
+
+
+def _fitted(
+    recipe: Recipe, start: tuple[Model, Contents] | None, rows: Sequence[Utterance]
+) -> tuple[Recipe, list[str]]:
+    """Return the recipe with its alphabet, and the settings of the model to start from; and notes for the user."""
+    recipe, notes = _continued(recipe, start[1].settings, rows) if start else (recipe, [])
+    alphabet = dataset.alphabet_of(rows, recipe.text)
+    return replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters)), notes
 
 
 def _continued(recipe: Recipe, settings: ModelFileSettings, rows: Sequence[Utterance]) -> tuple[Recipe, list[str]]:
@@ -327,7 +354,7 @@ def _load_all(
     for name, several in paths.items():
         path = several[0].with_name("+".join(path.stem for path in several) + several[0].suffix)
         # pop: the rows of a large corpus are freed once they are columns.
-        source = DatasetSource(rows.pop(name), path, copies[name], name == "dev", options.cache)
+        source = DatasetSource(rows.pop(name), path, copies[name], name == "dev", options.cache, options.compute)
         data[name] = _load(source, recipe, options)
     if not world.local_rank:
         world.barrier()
