@@ -101,6 +101,7 @@ class Cluster:
         self._resource, self._on_note = "GPU" if gpu else "CPU", on_note
         self._names: dict[str, str] = {}
         self._slots, self._looked = 0, -inf
+        self._text, self._shown = "", -inf
         self._stack = ExitStack()
         self._ray = _import_ray()
         try:
@@ -149,6 +150,12 @@ class Cluster:
         else:
             text = f"{len(counts)} nodes: {min(counts.values())} to {max(counts.values())} each"
         return f"{text}, {self.repeated} repeated" if self.repeated else text
+
+    def progress(self) -> str:
+        """Return `summary()`, which may be a second old: it costs more than a file if there are many nodes."""
+        if time.monotonic() - self._shown >= 1:
+            self._text, self._shown = self.summary(), time.monotonic()
+        return self._text
 
     def map(
         self,

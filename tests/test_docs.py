@@ -41,6 +41,7 @@ OTHER_OPTIONS = {
     "--nproc-per-node",
     "--strict",
     "--disable-usage-stats",
+    "--num-cpus",
 }
 
 

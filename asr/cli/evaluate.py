@@ -72,7 +72,7 @@ def evaluate(
             transcribe = partial(nodes.transcribe_files, spec)
 
         def progress(done: float, total: float) -> None:
-            display.update("transcribe", done / 60, total / 60, "minutes", nodes.summary() if nodes else "")
+            display.update("transcribe", done / 60, total / 60, "minutes", nodes.progress() if nodes else "")
 
         options = TranscribeOptions(nbest=nbest, batch_seconds=batch_seconds)
         result = evaluation.evaluate(recognizer, utterances, options, progress, transcribe)

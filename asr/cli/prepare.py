@@ -246,7 +246,7 @@ def features(
         def show(event: events.Event) -> None:
             if isinstance(event, events.Preparing):
                 title = f"features ({event.size / 1e6:.0f} MB)"
-                where = nodes.summary() if nodes else ""
+                where = nodes.progress() if nodes else ""
                 display.update(title, event.done / 3600, event.total / 3600, "hours of audio", where)
             elif isinstance(event, events.Note):
                 display.say(event.message, always=True)

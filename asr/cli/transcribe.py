@@ -274,7 +274,7 @@ class _Job:
 
         spec = self.decoding.model_spec(recognizer, self.model, self.device or "cpu", self.nbest, seconds)
         with Cluster(self.cluster, self.device == "cuda", lambda note: self.display.say(one_line(note))) as cluster:
-            self.where = cluster.summary
+            self.where = cluster.progress
             yield partial(cluster.transcribe_files, spec)
             self.display.say(f"files of each node: {cluster.summary()}")
 

@@ -89,9 +89,12 @@ def in_seconds(
         return None
     total = sum(utterance.duration for utterance in utterances)
     done = [0.0] * len(utterances)
+    in_all = 0.0
 
     def report(index: int, share: float, duration: float) -> None:
+        nonlocal in_all
+        in_all += share * duration - done[index]
         done[index] = share * duration
-        on_progress(sum(done), total)
+        on_progress(in_all, total)
 
     return report
