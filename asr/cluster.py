@@ -286,9 +286,8 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _absolute(source: Source) -> Source:
-    if isinstance(source, Utterance):
-        return replace(source, audio=str(Path(source.audio).absolute()))
-    return source.absolute()
+    # The paths of a manifest are absolute.
+    return source if isinstance(source, Utterance) else source.absolute()
 
 
 def _seconds(source: Source) -> float:

@@ -56,8 +56,8 @@ class TrainOptions:
     settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape; the
     output layer is new if `text.alphabet` is auto and the texts have other characters. `cache`: the folder of the
     features, in place of one beside each manifest. `skip_bad`: leave out recordings that cannot be read, with a note
-    for each. `divisor`: train on one n-th of the utterances, n times in an epoch. `compute`: maps a function over tuples
-    of arguments to compute features, such as `Cluster.map_each`; by default the processes of this machine do.
+    for each. `divisor`: train on one n-th of the utterances, n times in an epoch. `compute`: maps a function over
+    tuples of arguments to compute features, such as `Cluster.map_each`; by default the processes of this machine do.
     """
 
     on_event: OnEvent = lambda event: None
