@@ -33,7 +33,7 @@ def test_recipe_names() -> None:
 def test_recipe_has_its_files_and_valid_settings(name: str) -> None:
     folder = ROOT / "recipes" / name
     small = {"masks.toml", "noise.py", "robust.toml", "spelled.py", "streaming.toml"}
-    own = {"english-small": small, "strokes": {"generate.py"}}.get(name, set())
+    own = {"english-small": small, "strokes": {"generate.py"}, "librispeech-960": {"slurm.sh"}}.get(name, set())
     assert {path.name for path in folder.iterdir()} == {"RESULTS.md", "recipe.toml", "run.sh"} | own
     for path in folder.glob("*.toml"):
         assert config.read(path, Recipe).name in (name, f"{name}-{path.stem}")
