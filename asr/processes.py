@@ -1,15 +1,26 @@
 """Map a function over many arguments in worker processes, results in order."""
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import Any, TypeVar
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 
+from asr.parallel import Limits, in_order
+
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-# Each worker has one core, so its BLAS must not start threads; an idle worker exits.
-_WORKERS = {"inner_max_num_threads": 1, "idle_worker_timeout": 10}
+# Arguments that are sent to a worker together, and those that are in progress or waiting, for each worker.
+_TOGETHER, _WAITING = 8, 2
+# Each worker has one core, so its BLAS must not start threads.
+_LIMITED = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMEXPR", "NUMBA")
+_ENVIRONMENT = {f"{library}_NUM_THREADS": "1" for library in _LIMITED}
+# Seconds after which an idle worker exits.
+_IDLE = 10
 
 
 def map_processes(
@@ -19,18 +30,33 @@ def map_processes(
 
     workers: the number of processes, -1 for one per core.
 
-    The function must be importable and its arguments picklable. Exceptions of the function are raised here.
+    The function must be importable and its arguments picklable. Exceptions of the function are raised here, and
+    WorkerLostError if a worker ends while it computes, and again when this is repeated.
     """
     if in_process:
         yield from (function(*args) for args in arguments)
         return
-    with joblib.parallel_config("loky", n_jobs=workers, **_WORKERS):
-        jobs = (joblib.delayed(function)(*args) for args in arguments)
-        results = joblib.Parallel(return_as="generator", batch_size=8)(jobs)
-        try:
-            for result in results:  # noqa: UP028 - `yield from` would close it with the warning
-                yield result
-        finally:
-            # joblib warns of results that are not used.
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
-                results.close()
+    if workers < 0:
+        workers = joblib.cpu_count()
+
+    def submit(task: Sequence[tuple[Any, ...]]) -> Future[Sequence[Result]]:
+        # It starts new workers if one of the old ones has ended.
+        executor = get_reusable_executor(workers, timeout=_IDLE, env=_ENVIRONMENT)
+        future: Future[Sequence[Result]] = executor.submit(_call, function, task)
+        return future
+
+    limits = Limits(
+        lambda: _WAITING * workers, ahead=4 * _WAITING * workers * _TOGETHER, lost=BrokenProcessPool, retries=2
+    )
+    yield from in_order(submit, grouped(arguments, _TOGETHER), limits)
+
+
+def grouped(arguments: Iterable[Argument], size: int) -> Iterator[list[Argument]]:
+    """Yield the arguments in lists of `size`; the last may be shorter."""
+    remaining = iter(arguments)
+    while group := list(islice(remaining, size)):
+        yield group
+
+
+def _call(function: Callable[..., Result], task: Sequence[tuple[Any, ...]]) -> list[Result]:
+    return [function(*args) for args in task]

@@ -11,8 +11,8 @@ PACKAGE = ROOT / "asr"
 # A package imports only from rows above its own. docs/architecture.md explains the order.
 ROWS = (
     {"errors", "version"},
-    {"files", "caching", "compute", "parallel", "processes"},
-    {"compiling"},
+    {"files", "caching", "compute", "parallel"},
+    {"compiling", "processes"},
     {"config"},
     {"audio", "text", "scoring"},
     {"corpora", "transcripts"},

@@ -32,8 +32,17 @@ LINKED = [*PAGES, CARD, ROOT / "data/README.md", ROOT / "CHANGELOG.md", *RESULTS
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 SEPARATORS = {"|", "||", "&&", ";", "&", "(", ")"}
 REDIRECTIONS = {">", ">>", "<"}
-# Options of the asr program itself, and of torchrun and mypy.
-OTHER_OPTIONS = {"--help", "--version", "--max-restarts", "--standalone", "--nproc-per-node", "--strict"}
+# Options of the asr program itself, and of torchrun, Ray and mypy.
+OTHER_OPTIONS = {
+    "--help",
+    "--version",
+    "--max-restarts",
+    "--standalone",
+    "--nproc-per-node",
+    "--strict",
+    "--disable-usage-stats",
+    "--num-cpus",
+}
 
 
 def read(path: Path) -> str:

@@ -6,11 +6,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 import soundfile
+from torch.distributed.run import get_args_parser
 
 from asr import config
+from asr.cli.prepare import features
+from asr.cli.train import train
 from asr.training.recipe import Recipe
 from tests.conftest import SAMPLE_RATE, random_texts, spell
 from tests.corpora.test_an4 import write_set
@@ -28,7 +33,7 @@ def test_recipe_names() -> None:
 def test_recipe_has_its_files_and_valid_settings(name: str) -> None:
     folder = ROOT / "recipes" / name
     small = {"masks.toml", "noise.py", "robust.toml", "spelled.py", "streaming.toml"}
-    own = {"english-small": small, "strokes": {"generate.py"}}.get(name, set())
+    own = {"english-small": small, "strokes": {"generate.py"}, "librispeech-960": {"slurm.sh"}}.get(name, set())
     assert {path.name for path in folder.iterdir()} == {"RESULTS.md", "recipe.toml", "run.sh"} | own
     for path in folder.glob("*.toml"):
         assert config.read(path, Recipe).name in (name, f"{name}-{path.stem}")
@@ -78,6 +83,38 @@ def test_librispeech_recipe_runs_on_a_tiny_corpus(
     for subset in testing:
         body = json.loads((tmp_path / "runs" / "tiny" / f"{subset}.json").read_text())
         assert body["utterances"] == 4
+
+
+def parse(command: click.Command, arguments: list[str]) -> dict[str, Any]:
+    """Return the values of the arguments as they are given. Raises click.UsageError for unknown ones."""
+    values, rest, _ = command.make_parser(click.Context(command)).parse_args(arguments)
+    assert not rest
+    return dict(values)
+
+
+def test_slurm_script_runs_commands_that_exist(tmp_path: Path) -> None:
+    """srun and scontrol are scripts here, and the commands that srun is given are parsed."""
+    script = ROOT / "recipes/librispeech-960/slurm.sh"
+    for name, body in (("srun", 'printf "%s\\n" "$@" --end-- >> srun.log'), ("scontrol", "printf 'one\\ntwo\\n'")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_NODELIST": "one,two", "SLURM_JOB_ID": "7"}
+    environment |= {"SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "8"}
+    arguments = ["train.jsonl", "dev.jsonl", "runs/many", "--epochs", "3"]
+    subprocess.run(["bash", "-n", script], check=True)
+    subprocess.run(["bash", script, *arguments], cwd=tmp_path, env=environment, check=True)
+    prepared, trained, _ = (tmp_path / "srun.log").read_text().split("--end--\n")
+    *slurm, command, first, second = (words := prepared.splitlines())[:5]
+    assert (slurm, command, first, second) == (["--nodes=1", "--ntasks=1"], "asr", "prepare", "features")
+    assert parse(features, words[5:])["train_manifests"] == ["train.jsonl"]
+    torchrun, *words = trained.splitlines()
+    options = get_args_parser().parse_args(words)
+    assert (torchrun, options.nnodes, options.nproc_per_node) == ("torchrun", "2", "8")
+    assert (options.rdzv_endpoint, options.module, options.training_script) == ("one:29400", True, "asr")
+    assert options.training_script_args[0] == "train"
+    values = parse(train, options.training_script_args[1:])
+    assert values["recipe"] == "recipes/librispeech-960/recipe.toml" and (ROOT / values["recipe"]).exists()
+    assert (values["out"], values["epochs"]) == ("runs/many", "3")
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from asr.cli.options import FILE, bundle
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
+    from asr.cluster import ModelSpec
     from asr.decoding.decoder import DecoderSettings, LanguageModels
     from asr.recognition import Recognizer
     from asr.text import Alphabet
@@ -58,28 +59,44 @@ class DecodingOptions:
         If decoding `seconds` of audio uses the compiled search, it is compiled first. Without options the decoder is
         that of the model's card, or greedy if that needs language models. `count` hypotheses need a search.
         """
-        if self.greedy or (self.is_default and count == 1 and not self.bundled and "decoder" not in recognizer.card):
+        if self._is_greedy(recognizer.card, count):
             # Without importing the search and its compiler.
             return recognizer, "greedy"
         from asr.decoding import decoder
-        from asr.text.normalisers import normalise
 
         settings = self._settings(recognizer.card, count)
         if settings.greedy:
             return recognizer, "greedy"
-        normaliser = recognizer.settings.text.normaliser
-        models = open_models(
-            settings,
-            display,
-            recognizer.settings.alphabet,
-            {normalise(phrase, normaliser): weight for phrase, weight in self.hotwords},
-        )
+        models = open_models(settings, display, recognizer.settings.alphabet, self._normalised(recognizer))
         if self.known_words and not models.has_word_ngrams:
             raise click.UsageError("--known-words needs an n-gram model of words: --lm FILE")
         recognizer = recognizer.with_decoder(decoder.DecoderConfig(settings, models))
         if decoder.uses_compiled_search(settings, seconds / recognizer.settings.seconds_per_frame):
             compile_search(display)
         return recognizer, describe(settings)
+
+    def model_spec(self, recognizer: "Recognizer", model: Path, device: str, count: int, seconds: float) -> "ModelSpec":
+        """Return what the nodes of a cluster load to decode `seconds` of audio as `apply` says."""
+        from asr.cluster import model_spec
+
+        if self._is_greedy(recognizer.card, count):
+            return model_spec(model, device)
+        from asr.decoding import decoder
+
+        settings = self._settings(recognizer.card, count)
+        if settings.greedy:
+            return model_spec(model, device)
+        compiled = decoder.uses_compiled_search(settings, seconds / recognizer.settings.seconds_per_frame)
+        return model_spec(model, device, settings, tuple(self._normalised(recognizer).items()), compiled)
+
+    def _is_greedy(self, card: Mapping[str, Any], count: int) -> bool:
+        return self.greedy or (self.is_default and count == 1 and not self.bundled and "decoder" not in card)
+
+    def _normalised(self, recognizer: "Recognizer") -> dict[str, float]:
+        from asr.text.normalisers import normalise
+
+        normaliser = recognizer.settings.text.normaliser
+        return {normalise(phrase, normaliser): weight for phrase, weight in self.hotwords}
 
     def _settings(self, card: Mapping[str, Any], count: int) -> "DecoderSettings":
         from asr.decoding import decoder

@@ -1,6 +1,9 @@
 """asr evaluate: transcribe a manifest with a model and report the word error rate."""
 
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +11,11 @@ from asr.cli import options
 from asr.cli.decoding import DecodingOptions, decoding
 from asr.cli.outputs import Outputs, equivalents, facts, normaliser, outputs
 from asr.cli.progress import Display
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from asr.transcripts.records import FileResult
 
 
 @click.command(cls=options.Command, short_help="Score a model on a manifest: WER, CER and SER.")
@@ -20,6 +28,7 @@ from asr.cli.progress import Display
     "--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Also report the oracle WER of N-best lists."
 )
 @decoding
+@options.cluster
 @options.batch_seconds
 @options.device
 @options.quiet
@@ -31,6 +40,7 @@ def evaluate(
     outputs: Outputs,
     nbest: int,
     decoding: DecodingOptions,
+    cluster: str | None,
     batch_seconds: int | None,
     device: str | None,
     quiet: bool,
@@ -46,18 +56,28 @@ def evaluate(
 
     utterances = manifests.read(manifest)
     outputs.check(utterance.audio for utterance in utterances)
-    recognizer = recognition.load(model, device or "cpu")
+    recognizer = recognition.load(model, "cpu" if cluster else device or "cpu")
     if outputs.audio and recognizer.settings.features.kind == "given":
         raise click.UsageError("--audio: given features cannot be played; leave it out")
-    with Display(quiet) as display:
+    with Display(quiet) as display, ExitStack() as stack:
         duration = sum(utterance.duration for utterance in utterances)
-        recognizer, decoder = decoding.apply(recognizer, display, nbest, duration)
+        recognizer, decoder = decoding.apply(recognizer, display, nbest, 0.0 if cluster else duration)
+        transcribe: Callable[..., Iterator[list[FileResult]]] = recognizer.transcribe_files
+        nodes = None
+        if cluster:
+            from asr.cluster import Cluster
+
+            spec = decoding.model_spec(recognizer, model, device or "cpu", nbest, duration)
+            nodes = stack.enter_context(Cluster(cluster, device == "cuda", display.say))
+            transcribe = partial(nodes.transcribe_files, spec)
 
         def progress(done: float, total: float) -> None:
-            display.update("transcribe", done / 60, total / 60, "minutes")
+            display.update("transcribe", done / 60, total / 60, "minutes", nodes.progress() if nodes else "")
 
         options = TranscribeOptions(nbest=nbest, batch_seconds=batch_seconds)
-        result = evaluation.evaluate(recognizer, utterances, options, progress)
+        result = evaluation.evaluate(recognizer, utterances, options, progress, transcribe)
+        if nodes:
+            display.say(f"utterances of each node: {nodes.summary()}")
     pairs = [
         Pair(
             utterance.id,

@@ -141,6 +141,12 @@ batch_seconds: Decorator = click.option(
     metavar="N",
     help="Seconds of audio in a batch; transcripts do not depend on it.  [default: 120, or 600 on a GPU]",
 )
+cluster: Decorator = click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Compute on a Ray cluster: HOST:PORT of its head node, auto on one of its nodes, or local for one on this "
+    "machine.",
+)
 quiet: Decorator = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 model: Decorator = click.option(
     "--model", "-m", type=MODEL, required=True, help="A model file, or the name of a model (see asr models)."
@@ -157,6 +163,34 @@ device: Decorator = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     help="Device to compute on; auto uses a GPU if there is one.",
+)
+train_manifests: Decorator = click.option(
+    "--train",
+    "train_manifests",
+    type=FILE,
+    required=True,
+    multiple=True,
+    help="The manifest to train on. May be repeated.",
+)
+dev_manifests: Decorator = click.option(
+    "--dev",
+    "dev_manifests",
+    type=FILE,
+    required=True,
+    multiple=True,
+    help="The manifest on which the best epoch is selected. May be repeated.",
+)
+settings: Decorator = click.option(
+    "--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe."
+)
+start: Decorator = click.option(
+    "--from",
+    "start",
+    type=MODEL,
+    help="Start from the weights, alphabet, features and architecture of this model.",
+)
+cache: Decorator = click.option(
+    "--cache", type=FOLDER, help="Folder for the features.  [default: that of each manifest]"
 )
 normaliser: Decorator = click.option(
     "--normaliser", metavar="NAME", help="Normaliser of the texts: upper (capital letters) or none.  [default: upper]"

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,6 +259,61 @@ def index(shards: tuple[str, ...], out: Path, quiet: bool) -> int:
 def _summarise_shards(path: Path, written: "Sequence[Shard]") -> None:
     utterances, hours = sum(shard.utterances for shard in written), sum(shard.hours for shard in written)
     click.echo(f"{path}: {len(written)} shards, {utterances} utterances, {hours:.2f} hours")
+
+
+@prepare.command(short_help="Compute the features of training, here or on a cluster.")
+@click.argument("recipe", type=options.FILE)
+@options.train_manifests
+@options.dev_manifests
+@options.settings
+@options.start
+@options.cache
+@options.cluster
+@click.option("--skip-bad", is_flag=True, help="Leave out recordings that cannot be read, and list them.")
+@options.quiet
+def features(
+    recipe: Path,
+    train_manifests: tuple[Path, ...],
+    dev_manifests: tuple[Path, ...],
+    settings: tuple[str, ...],
+    start: Path | None,
+    cache: Path | None,
+    cluster: str | None,
+    skip_bad: bool,
+    quiet: bool,
+) -> int:
+    """Compute the features that asr train with the same RECIPE, manifests and options needs, which then starts at once.
+
+    With --cluster, the recordings are divided among the nodes of a Ray cluster, which need them under the same paths.
+    """
+    from asr import config, training
+    from asr.training import events
+    from asr.training.recipe import Recipe
+
+    chosen = config.read(recipe, Recipe, settings)
+    with Display(quiet) as display, ExitStack() as stack:
+        nodes = None
+        if cluster:
+            from asr.cluster import Cluster
+
+            nodes = stack.enter_context(Cluster(cluster, on_note=display.say))
+
+        def show(event: events.Event) -> None:
+            if isinstance(event, events.Preparing):
+                title = f"features ({event.size / 1e6:.0f} MB)"
+                where = nodes.progress() if nodes else ""
+                display.update(title, event.done / 3600, event.total / 3600, "hours of audio", where)
+            elif isinstance(event, events.Note):
+                display.say(event.message, always=True)
+
+        compute = nodes.map_each if nodes else None
+        run = training.TrainOptions(show, start=start, cache=cache, skip_bad=skip_bad, compute=compute)
+        data = training.prepare_features(chosen, train_manifests, dev_manifests, run)
+        if nodes and nodes.files:
+            display.say(f"copies of utterances of each node: {nodes.summary()}")
+    for name, part in data.items():
+        click.echo(f"{name}: features of {len(part.ids)} utterances, {part.seconds / 3600:.2f} hours")
+    return 0
 
 
 @prepare.command(short_help="Make training utterances from text with a speech synthesizer.")

@@ -159,16 +159,20 @@ class Display:
 
 
 class FileProgress:
-    """Shows how many files are done, weighted by their sizes in bytes. Its methods may be called from any thread."""
+    """Shows how many files are done, weighted by their sizes in bytes. Its methods may be called from any thread.
 
-    def __init__(self, display: Display, sizes: Sequence[int]) -> None:
+    `where` returns what else to show, such as the nodes of a cluster.
+    """
+
+    def __init__(self, display: Display, sizes: Sequence[int], where: Callable[[], str] = str) -> None:
         self._display = display
         self._sizes = sizes
+        self._where = where
         self._total = sum(sizes)
         self._lock = threading.Lock()
         self._begin = time.monotonic()
         self._files = 0
-        # The bytes and the seconds of audio that are done, and those of the files in progress.
+        # The bytes and the seconds of audio that are done, and those of each file in progress.
         self._done = self._seconds = 0.0
         self._parts: dict[int, tuple[float, float]] = {}
         self._closed = False
@@ -177,15 +181,15 @@ class FileProgress:
     def update(self, index: int, share: float, duration: float) -> None:
         """Show that a share (0 to 1) of a file of this duration (s) is done."""
         with self._lock:
-            self._parts[index] = share * self._sizes[index], share * duration
+            self._set(index, share * self._sizes[index], share * duration)
             self._show()
 
     def finish(self, index: int) -> None:
         """Show that a file is done."""
         with self._lock:
             self._files += 1
-            self._done += self._sizes[index]
-            self._seconds += self._parts.pop(index, (0.0, 0.0))[1]
+            self._set(index, self._sizes[index], self._parts.get(index, (0.0, 0.0))[1])
+            del self._parts[index]
             self._show()
 
     def close(self) -> None:
@@ -193,15 +197,22 @@ class FileProgress:
         with self._lock:
             self._closed = True
 
+    def _set(self, index: int, size: float, seconds: float) -> None:
+        # Without a sum over all files, of which a cluster may have many in progress.
+        before = self._parts.get(index, (0.0, 0.0))
+        self._parts[index] = size, seconds
+        self._done += size - before[0]
+        self._seconds += seconds - before[1]
+
     def _show(self) -> None:
         if self._closed:
             return
-        done = self._done + sum(size for size, _ in self._parts.values())
-        seconds = self._seconds + sum(part for _, part in self._parts.values())
-        speed = seconds / max(time.monotonic() - self._begin, 1e-6)
+        speed = self._seconds / max(time.monotonic() - self._begin, 1e-6)
         files = f"{self._files} of {len(self._sizes)} files"
-        note = f"{files}, {seconds / 3600:.2f} hours, {speed:.0f} × real time"
-        self._display.update("transcribe", done, self._total, note=note)
+        note = f"{files}, {self._seconds / 3600:.2f} hours, {speed:.0f} × real time"
+        if where := self._where():
+            note = f"{note} ({where})"
+        self._display.update("transcribe", self._done, self._total, note=note)
 
 
 def _number(value: float) -> str:

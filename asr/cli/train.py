@@ -26,14 +26,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="The manifest to train on, or the folder or URL of shards. May be repeated.",
 )
-@click.option(
-    "--dev",
-    "dev_manifests",
-    type=options.FILE,
-    required=True,
-    multiple=True,
-    help="The manifest on which the best epoch is selected. May be repeated.",
-)
+@options.dev_manifests
 @click.option(
     "--out", "-o", type=options.FOLDER, required=True, help="The folder of the run: models, log and training page."
 )
@@ -45,21 +38,12 @@ if TYPE_CHECKING:
     help="Short for --set training.metric=…, by which epochs are compared.",
 )
 @options.device
-@click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe.")
+@options.settings
 @click.option("--resume", is_flag=True, help="Resume the run in OUT; fail if there is none.")
 @click.option("--override", is_flag=True, help="Resume the run in OUT even if settings or data have changed.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in OUT.")
-@click.option(
-    "--from",
-    "start",
-    type=options.MODEL,
-    help="Start from the weights, alphabet, features and architecture of this model.",
-)
-@click.option(
-    "--cache",
-    type=options.FOLDER,
-    help="Folder for the features.  [default: that of each manifest]",
-)
+@options.start
+@options.cache
 @click.option("--skip-bad", is_flag=True, help="Leave out recordings that cannot be read, and list them.")
 @click.option(
     "--learning-curve", is_flag=True, help="Train on 1/8, 1/4, 1/2 and all of the data: what would more data give?"

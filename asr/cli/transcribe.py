@@ -6,11 +6,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from asr.recognition.output_folder import OutputFolder
     from asr.transcripts.records import FileResult
 
+# Takes paths, options, and the callbacks of progress and results; yields the results of each file in order.
+_Transcriber = Callable[..., "Iterator[list[FileResult]]"]
 # Those of asr.transcripts, which --help does not wait for.
 FORMATS = ("txt", "json", "srt", "vtt", "ctm", "tsv", "textgrid")
 _GPU_JOBS = 8
@@ -91,6 +94,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 )
 @click.option("--strict", is_flag=True, help="Refuse a truncated or damaged recording; otherwise the rest is read.")
 @decoding
+@options.cluster
 @click.option("--stream", is_flag=True, help="Process one FILE chunk by chunk and print partial transcripts.")
 @click.option(
     "--raw-rate",
@@ -125,7 +129,12 @@ def transcribe(
     with "channel" (json), or with --out files that end in .1.txt and .2.txt.
 
     With --stream, one FILE is processed chunk by chunk by a streaming model.
+
+    With --cluster, the files are divided among the nodes of a Ray cluster, which need the files and the model under the
+    same paths; outputs are written here.
     """
+    if values["cluster"] and (stream or values["jobs"]):
+        raise click.UsageError(f"--cluster cannot be used with {'--stream' if stream else '--jobs'}")
     if stream:
         from asr.cli import stream as command
 
@@ -183,6 +192,9 @@ class _Job:
     audio_track: int
     batch_seconds: int | None
     device: str | None
+    cluster: str | None
+    where: Callable[[], str] = str
+    stdout: TextIO = field(default_factory=lambda: sys.stdout)
     names: dict[Path, str] = field(default_factory=dict)
     done: int = 0
     failed: int = 0
@@ -190,9 +202,13 @@ class _Job:
 
     def check(self) -> None:
         """Raise UsageError for options that exclude each other."""
+        from asr.recognition.inputs import STDIN, is_open_pipe
         from asr.transcripts import MULTI_RECORDING_FORMATS
 
         count, form = len(self.inputs.files), self.formats[0]
+        for file in self.inputs.files if self.cluster else ():
+            if str(file.path) == STDIN or is_open_pipe(file.path):
+                raise click.UsageError(f"--cluster reads files that every node can open; {file.path} is none")
         if self.nbest > 1 and "json" not in self.formats:
             raise click.UsageError("--nbest needs --format json; the other formats have one text")
         if self.out is not None:
@@ -233,13 +249,14 @@ class _Job:
 
             # Cores and threads are divided among the recordings that are left, not among those that are up to date.
             self.jobs = min(self.jobs, len(pending))
-            recognizer = load(self.model, self.device or "cpu")
+            recognizer = load(self.model, "cpu" if self.cluster else self.device or "cpu")
             # An estimate is enough to decide whether to compile the search; the headers would have to be read twice.
             seconds = sum(_size(file.path) for file in pending) / _BYTES_PER_SECOND
-            recognizer, _ = self.decoding.apply(recognizer, self.display, self.nbest, seconds)
+            here = 0.0 if self.cluster else seconds
+            recognizer, _ = self.decoding.apply(recognizer, self.display, self.nbest, here)
             try:
-                with _readable(pending) as paths:
-                    self._transcribe(recognizer, pending, paths, folder)
+                with _readable(pending) as paths, self._transcriber(recognizer, seconds) as transcriber:
+                    self._transcribe(transcriber, pending, paths, folder)
             except KeyboardInterrupt:
                 return self._stopped(len(pending), folder)
             finally:
@@ -247,8 +264,22 @@ class _Job:
                     folder.close()
         return self._finished(current)
 
+    @contextmanager
+    def _transcriber(self, recognizer: "Recognizer", seconds: float) -> Iterator[_Transcriber]:
+        """Yield what transcribes files, here or on the cluster."""
+        if self.cluster is None:
+            yield lambda paths, settings, *report: recognizer.transcribe_files(paths, settings, self.jobs, *report)
+            return
+        from asr.cluster import Cluster
+
+        spec = self.decoding.model_spec(recognizer, self.model, self.device or "cpu", self.nbest, seconds)
+        with Cluster(self.cluster, self.device == "cuda", lambda note: self.display.say(one_line(note))) as cluster:
+            self.where = cluster.progress
+            yield partial(cluster.transcribe_files, spec)
+            self.display.say(f"files of each node: {cluster.summary()}")
+
     def _transcribe(
-        self, recognizer: "Recognizer", pending: "list[InputFile]", paths: list[Path], folder: "OutputFolder | None"
+        self, transcriber: _Transcriber, pending: "list[InputFile]", paths: list[Path], folder: "OutputFolder | None"
     ) -> None:
         from asr.recognition import TranscribeOptions
         from asr.transcripts import document
@@ -263,13 +294,13 @@ class _Job:
             batch_seconds=self.batch_seconds,
             threads=max(1, (os.cpu_count() or 1) // self.jobs),
         )
-        progress = FileProgress(self.display, [_size(path) for path in paths])
+        progress = FileProgress(self.display, [_size(path) for path in paths], self.where)
 
         def save(index: int, results: "list[FileResult]") -> None:
             if folder and results[0].transcript:
                 folder.save(pending[index], self._named(results, pending[index], paths[index]))
 
-        transcribed = recognizer.transcribe_files(paths, settings, self.jobs, progress.update, save)
+        transcribed = transcriber(paths, settings, progress.update, save)
         try:
             for index, results in enumerate(transcribed):
                 results = self._named(results, pending[index], paths[index])  # noqa: PLW2901
@@ -281,7 +312,8 @@ class _Job:
                     self.seconds += results[0].transcript.duration
                     self._warn(results)
                 if folder is None:
-                    click.echo(document(results, self.formats[0], header=index == 0), nl=False)
+                    # sys.stdout is not ours while a cluster is connected.
+                    click.echo(document(results, self.formats[0], header=index == 0), self.stdout, nl=False)
                 progress.finish(index)
         finally:
             progress.close()

@@ -15,9 +15,11 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +57,22 @@ class Copy:
     distortion: Distortion | None = None
 
 
+# Maps a function over tuples of arguments; yields the results in order.
+Compute = Callable[[Callable[..., NDArray[np.float16]], Iterable[tuple[Any, ...]]], Iterator[NDArray[np.float16]]]
+
+
+@dataclass(frozen=True)
+class Computation:
+    """How missing features are computed.
+
+    `on_progress` is called with the seconds of audio done and in total, and the bytes to be written. `compute`: None
+    stands for the processes of this machine.
+    """
+
+    on_progress: Callable[[float, float, int], None] | None = None
+    compute: Compute | None = None
+
+
 class FeatureCache:
     """The features of utterances, indexed as the list that the cache was opened with."""
 
@@ -90,18 +108,17 @@ def open_caches(
     settings: FeatureSettings,
     manifest: Path,
     copies: Sequence[Copy] = (Copy(),),
-    on_progress: Callable[[float, float, int], None] | None = None,
+    computation: Computation = Computation(),
 ) -> Sequence[FeatureCache | GivenFeatures]:
     """Return the features of a manifest's utterances, one cache per copy; compute those that are missing.
 
-    Given features are not cached.
-
-    `on_progress` is called with the seconds of audio done and in total, and the bytes to be written. Raises AudioError
-    for a recording that cannot be read, and FeatureCacheError if the disk is too small or the folder cannot be written.
+    Given features are not cached. Raises AudioError for a recording that cannot be read, and FeatureCacheError if the
+    disk is too small or the folder cannot be written.
     """
     total = sum(utterance.duration for utterance in utterances)
     if settings.kind == "given":
-        return [open_given(utterances, settings, lambda done: on_progress(done, total, 0) if on_progress else None)]
+        report_given = computation.on_progress or (lambda done, total, size: None)
+        return [open_given(utterances, settings, lambda done: report_given(done, total, 0))]
     settings = stored_settings(settings)
     folder = manifest.parent / FOLDER
     prefix = f"{manifest.stem}-{_content(utterances)}-"
@@ -123,10 +140,11 @@ def open_caches(
         if index in seconds:
 
             def report(done: float, before: float = before, share: float = seconds[index] / (total or 1)) -> None:
-                if on_progress:
-                    on_progress(before + done * share, sum(seconds.values()), size)
+                if computation.on_progress:
+                    computation.on_progress(before + done * share, sum(seconds.values()), size)
 
-            _write(path, utterances, settings, copies[index], report)
+            compute = computation.compute or partial(map_processes, in_process=total < _IN_PROCESS)
+            _write(path, utterances, settings, copies[index], compute, report)
             before += seconds[index]
         caches.append(FeatureCache(path, settings.dimension))
     return caches
@@ -221,19 +239,19 @@ def compute(waveform: NDArray[np.float32], identity: str, settings: FeatureSetti
     return mfcc.unnormalised(waveform, settings).astype(np.float16)
 
 
-def _write(
+def _write(  # noqa: PLR0913, PLR0917 - what is computed, how, and where it goes
     path: Path,
     utterances: Sequence[Utterance],
     settings: FeatureSettings,
     copy: Copy,
+    compute: Compute,
     on_progress: Callable[[float], None],
 ) -> None:
     done, lengths = 0.0, []
-    in_process = sum(utterance.duration for utterance in utterances) < _IN_PROCESS
     jobs = ((utterance, settings, copy) for utterance in utterances)
     try:
         with open_atomic(path) as out:
-            for utterance, frames in zip(utterances, map_processes(_compute, jobs, in_process), strict=True):
+            for utterance, frames in zip(utterances, compute(_compute, jobs), strict=True):
                 out.write(frames.tobytes())
                 lengths.append(len(frames))
                 done += utterance.duration

@@ -1,7 +1,7 @@
 """Scores a model on a manifest."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from asr import scoring
@@ -11,7 +11,7 @@ from asr.decoding.tuning import DevSet
 from asr.recognition.inference import DEFAULT_OPTIONS, TranscribeOptions
 from asr.recognition.recognizer import Recognizer
 from asr.text.normalisers import normalise
-from asr.transcripts.records import Transcript
+from asr.transcripts.records import FileResult, Transcript
 
 OnProgress = Callable[[float, float], None]
 
@@ -36,11 +36,13 @@ def evaluate(
     utterances: Sequence[Utterance],
     options: TranscribeOptions = DEFAULT_OPTIONS,
     on_progress: OnProgress | None = None,
+    transcribe: Callable[..., Iterator[list[FileResult]]] | None = None,
 ) -> Evaluation:
     """Transcribe utterances and score them against their texts, normalised as the model's training texts were.
 
-    `on_progress` is called with the seconds of audio done and in all. Raise AudioError if a recording cannot be used,
-    and ScoringError if the texts have no words.
+    `on_progress` is called with the seconds of audio done and in all. `transcribe` is `recognizer.transcribe_files` or
+    does the same on a cluster. Raise AudioError if a recording cannot be used, and ScoringError if the texts have no
+    words.
     """
     normaliser = recognizer.settings.text.normaliser
     references = [normalise(utterance.text, normaliser) for utterance in utterances]
@@ -50,7 +52,8 @@ def evaluate(
     transcripts = []
     options = replace(options, words=True, split_channels=False)
     progress = in_seconds(utterances, on_progress)
-    for (result,) in recognizer.transcribe_files(utterances, options, on_progress=progress):
+    transcribe = transcribe or recognizer.transcribe_files
+    for (result,) in transcribe(utterances, options, on_progress=progress):
         if result.transcript is None:
             raise AudioError(result.error)
         transcripts.append(result.transcript)
@@ -86,9 +89,12 @@ def in_seconds(
         return None
     total = sum(utterance.duration for utterance in utterances)
     done = [0.0] * len(utterances)
+    in_all = 0.0
 
     def report(index: int, share: float, duration: float) -> None:
+        nonlocal in_all
+        in_all += share * duration - done[index]
         done[index] = share * duration
-        on_progress(sum(done), total)
+        on_progress(in_all, total)
 
     return report

@@ -15,7 +15,7 @@ from asr.corpora.manifest import Utterance
 from asr.errors import AsrError
 from asr.features import Features, FeatureSettings, Statistics
 from asr.features.augment import AugmentSettings, Masking
-from asr.features.cache import Copy, FeatureCache, open_caches, place_in
+from asr.features.cache import Computation, Compute, Copy, FeatureCache, open_caches, place_in
 from asr.features.distortion import Distortion, Excerpt
 from asr.features.given import GivenFeatures
 from asr.features.memory import MemoryCache
@@ -195,7 +195,8 @@ class DatasetSource:
 
     `copies`: for each speed the clean copy, then the noisy ones; all speeds have equally many. `keep_all`: an utterance
     that cannot be trained on stays as an item without tokens, so that a score counts every utterance. `cache`: the
-    folder of the features, if not beside the manifest. `open_caches`: what computes the features.
+    folder of the features, if not beside the manifest. `open_caches`: what computes the features. `compute`: as in
+    `asr.features.cache.Computation`.
     """
 
     utterances: Sequence[Utterance]
@@ -204,6 +205,7 @@ class DatasetSource:
     keep_all: bool = False
     cache: Path | None = None
     open_caches: Callable[..., Sequence[Cache]] = open_caches
+    compute: Compute | None = None
 
 
 def copies_of(settings: AugmentSettings, utterances: Sequence[Utterance]) -> tuple[tuple[Copy, ...], ...]:
@@ -303,7 +305,7 @@ def load(
     kept = source.utterances if complete else [source.utterances[row] for row in encoded.rows.tolist()]
     place = place_in(source.cache, source.manifest) if source.cache else source.manifest
     flat = [copy for copies in source.copies for copy in copies]
-    caches = source.open_caches(kept, settings, place, flat, on_progress)
+    caches = source.open_caches(kept, settings, place, flat, Computation(on_progress, source.compute))
     width = len(source.copies[0])
     by_speed = tuple(tuple(caches[start : start + width]) for start in range(0, len(caches), width))
     speeds = tuple(copies[0].speed for copies in source.copies)

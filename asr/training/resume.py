@@ -23,15 +23,16 @@ from asr.training.step import Engine, TrainingError
 FORMAT = "asr-training-state"
 FOLDER = "resume"
 PATTERN = f"{6 * '[0-9]'}-{8 * '[0-9]'}.safetensors"
+# The batches of all processes in a step of the optimiser.
+STEP = "batches per step"
 # Settings that may change when a run is resumed, because they do not affect the model.
 _FREE = (
     *("recipe.name:", "recipe.training.device:"),
     *("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:"),
     # The batches per step are compared.
     "recipe.training.accumulate:",
-    # Earlier states do not have them.
-    "recipe.training.metric:",
-    "recipe.features.kind: None ",
+    # Earlier states do not have these.
+    *("recipe.training.metric:", "recipe.features.kind: None ", "processes:"),
 )
 
 
@@ -154,13 +155,29 @@ def _read(path: Path) -> State:
 def changes(state: State, identity: dict[str, Any], override: bool) -> list[str]:
     """Return what differs between the run that was saved and this one. Raises TrainingError unless `override`."""
     differing = [line for line in config.differences(state.identity, identity) if not line.startswith(_FREE)]
-    changed = [line.removeprefix("recipe.") for line in differing]
+    changed = [
+        _step_change(state.identity, identity) if line.startswith(STEP) else line.removeprefix("recipe.")
+        for line in differing
+    ]
     if changed and not override:
         raise TrainingError(
             f"{state.path.parent.parent}: the run was started with other settings or data ({'; '.join(changed)}); "
             "resume it with the same ones, accept the changes with --override, or replace it with --overwrite"
         )
     return changed
+
+
+def _step_change(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Say how the steps change with the number of processes and `training.accumulate`, and how they stay the same."""
+    old, new, processes = before[STEP], now[STEP], now["processes"]
+    if old % processes:
+        mend = f"with {processes} processes the steps cannot stay the same"
+    else:
+        mend = f"training.accumulate={old // processes} keeps the steps the same"
+    return (
+        f"{STEP}: {old} -> {new}, so that each step processes {new / old:g} times as much audio at the same learning "
+        f"rate; {mend}"
+    )
 
 
 def restore(state: State, engine: Engine) -> None:

@@ -18,7 +18,7 @@ from asr.compute import autocast_dtype, choose_device, emulates_bfloat16
 from asr.corpora import manifest
 from asr.corpora.manifest import Utterance
 from asr.corpora.shards import Index
-from asr.features.cache import Copy
+from asr.features.cache import Compute, Copy
 from asr.model import network
 from asr.model.checkpoint import Contents, ModelFileSettings
 from asr.model.network import Model
@@ -59,7 +59,8 @@ class TrainOptions:
     settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape; the
     output layer is new if `text.alphabet` is auto and the texts have other characters. `cache`: the folder of the
     features, in place of one beside each manifest. `skip_bad`: leave out recordings that cannot be read, with a note
-    for each. `divisor`: train on one n-th of the utterances, n times in an epoch.
+    for each. `divisor`: train on one n-th of the utterances, n times in an epoch. `compute`: maps a function over
+    tuples of arguments to compute features, such as `Cluster.map_each`; by default the processes of this machine do.
     """
 
     on_event: OnEvent = lambda event: None
@@ -71,6 +72,7 @@ class TrainOptions:
     cache: Path | None = None
     skip_bad: bool = False
     divisor: int = 1
+    compute: Compute | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,20 @@ def _sequence(manifests: Manifests) -> Sequence[str | Path]:
     return (manifests,) if isinstance(manifests, str | Path) else tuple(manifests)
 
 
+def prepare_features(
+    recipe: Recipe, train_manifest: Manifests, dev_manifest: Manifests, options: TrainOptions = TrainOptions()
+) -> dict[str, Dataset]:
+    """Compute the features that `train` would compute before its first epoch; return the data of `train` and `dev`.
+
+    Raises an AsrError that names what is wrong and where.
+    """
+    paths = {"train": _paths(train_manifest), "dev": _paths(dev_manifest)}
+    rows = {name: manifest.join(several) for name, several in paths.items()}
+    start = network.load(options.start) if options.start else None
+    recipe, _ = _fitted(recipe, start, lambda text: dataset.alphabet_of(rows["train"], text))
+    return _load_all(paths, rows, recipe, World(), options)
+
+
 def _paths(manifests: Manifests) -> tuple[Path, ...]:
     """Return the paths of manifests. Raises TrainingError if one is given twice."""
     paths = _sequence(manifests)
@@ -162,18 +178,19 @@ def _train(recipe: Recipe, inputs: _Inputs, out: Path, options: TrainOptions, wo
             return Alphabet(inputs.shards.characters(text.normaliser))
         return dataset.alphabet_of(rows.get("train", ()), text)
 
-    if start:
-        recipe, notes = _continued(recipe, start[1].settings, alphabet_of)
-        for message in notes if state is None else ():
-            options.on_event(Note(f"{options.start}: {message}"))
-    alphabet = alphabet_of(recipe.text)
-    recipe = replace(recipe, text=replace(recipe.text, alphabet=alphabet.characters))
+    recipe, notes = _fitted(recipe, start, alphabet_of)
+    for message in notes if state is None else ():
+        options.on_event(Note(f"{options.start}: {message}"))
     identity = _identity(recipe, inputs, options, world)
     if state:
         # Earlier states do not have it.
         accumulate = state.identity["recipe"]["training"]["accumulate"]
-        state.identity.setdefault("batches per step", world.size * accumulate)
+        state.identity.setdefault(resume.STEP, world.size * accumulate)
         state.identity["recipe"]["training"].setdefault("buffer_hours", recipe.training.buffer_hours)
+        before = state.identity.get("processes", world.size)
+        if before != world.size and state.identity[resume.STEP] == identity[resume.STEP]:
+            steps = f"each step has {identity[resume.STEP]} batches as before"
+            options.on_event(Note(f"{out}: resumed with {world.size} instead of {before} processes; {steps}"))
     changes = resume.changes(state, identity, options.override) if state else []
     for message in _advice(recipe, identity, world):
         options.on_event(Note(message))
@@ -223,12 +240,12 @@ def _identity(recipe: Recipe, inputs: _Inputs, options: TrainOptions, world: Wor
         name: _digest(several) for name, several in inputs.manifests.items()
     }
     # A step has as many batches, however many processes share them.
-    identity["batches per step"] = world.size * recipe.training.accumulate
+    identity[resume.STEP] = world.size * recipe.training.accumulate
+    identity["processes"] = world.size
     if options.divisor > 1:
         identity["part"] = options.divisor
     if inputs.shards:
-        # The shards are divided among processes.
-        identity |= {"train": inputs.shards.digest, "processes": world.size}
+        identity |= {"train": inputs.shards.digest, "processes that share the shards": world.size}
     if options.start:
         identity["from"] = files.sha256(options.start)[:16]
     return identity
@@ -286,6 +303,14 @@ def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Re
     # A recipe seldom contains these.
     implied = ("features.mean:", "features.scale:", "text.alphabet:")
     return fitted, [line for line in changed if not line.startswith(implied)]
+
+
+def _fitted(
+    recipe: Recipe, start: tuple[Model, Contents] | None, alphabet_of: Callable[[TextSettings], Alphabet]
+) -> tuple[Recipe, list[str]]:
+    """Return the recipe with its alphabet, and the settings of the model to start from; and notes for the user."""
+    recipe, notes = _continued(recipe, start[1].settings, alphabet_of) if start else (recipe, [])
+    return replace(recipe, text=replace(recipe.text, alphabet=alphabet_of(recipe.text).characters)), notes
 
 
 def _continued(
@@ -370,7 +395,9 @@ def _load_all(
     for name, several in paths.items():
         path = several[0].with_name("+".join(path.stem for path in several) + several[0].suffix)
         # pop: the rows of a large corpus are freed once they are columns.
-        source = DatasetSource(rows.pop(name), path, copies[name], name == "dev", options.cache)
+        source = DatasetSource(
+            rows.pop(name), path, copies[name], name == "dev", options.cache, compute=options.compute
+        )
         data[name] = _load(source, recipe, options)
     if not world.local_rank:
         world.barrier()

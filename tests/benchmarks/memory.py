@@ -109,6 +109,7 @@ def make_large(folder: Path, count: int) -> None:
         utterances: Sequence[Utterance],
         settings: FeatureSettings,
         copy: Copy,
+        compute: cache.Compute,
         on_progress: Callable[[float], None],
     ) -> None:
         path.parent.mkdir(exist_ok=True)

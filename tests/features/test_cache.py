@@ -21,7 +21,7 @@ from asr.audio import AudioError
 from asr.corpora.manifest import Utterance, read, write
 from asr.features import FeatureSettings, distortion, frame_count
 from asr.features import reference as mfcc
-from asr.features.cache import Copy, FeatureCache, FeatureCacheError, open_caches
+from asr.features.cache import Computation, Copy, FeatureCache, FeatureCacheError, open_caches
 from asr.features.distortion import Distortion
 from asr.features.given import GivenFeatures
 from asr.features.reference import unnormalised
@@ -42,7 +42,7 @@ def open_cache(
     on_progress: Callable[[float, float, int], None] | None = None,
 ) -> FeatureCache | GivenFeatures:
     copy = copy if isinstance(copy, Copy) else Copy(copy)
-    [cache] = open_caches(utterances, settings, folder.parent / "m.jsonl", [copy], on_progress)
+    [cache] = open_caches(utterances, settings, folder.parent / "m.jsonl", [copy], Computation(on_progress))
     return cache
 
 
@@ -370,7 +370,9 @@ def test_copies_in_order_and_only_new_ones_computed(
     reported: list[tuple[float, float, int]] = []
     open_caches(utterances, SETTINGS, folder.parent / "m.jsonl", [Copy(0.9)])
     copies = [Copy(1.1), Copy(0.9), Copy(1.0, distorted(noises, 5, 5))]
-    caches = open_caches(utterances, SETTINGS, folder.parent / "m.jsonl", copies, lambda *now: reported.append(now))
+    caches = open_caches(
+        utterances, SETTINGS, folder.parent / "m.jsonl", copies, Computation(lambda *now: reported.append(now))
+    )
     assert counted.times == 9
     assert [cache.lengths[0] for cache in caches] == [46, 56, 51]
     seconds = sum(LENGTHS) / 16_000
@@ -533,7 +535,7 @@ def test_write_error_raises_and_leaves_nothing(
 BUILD = """
 import pathlib, sys, time
 from asr.features.given import GivenFeatures
-from asr.features.cache import open_caches
+from asr.features.cache import Computation, open_caches
 from asr.features import FeatureSettings
 from asr.corpora.manifest import read
 utterances = read(sys.argv[1])
@@ -546,7 +548,7 @@ def slowly(*_):
     time.sleep(0.05)
 settings = FeatureSettings(coefficients=5, mel_bands=10, normalisation="utterance")
 [cache] = open_caches(utterances, settings, pathlib.Path(sys.argv[2]),
-                      on_progress=slowly)
+                      computation=Computation(slowly))
 print(sum(float(abs(cache[index]).sum()) for index in range(len(utterances))))
 """
 

@@ -1,6 +1,7 @@
 """Training states: saving, reading, restoring, and failed writes."""
 
 import errno
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,21 @@ def test_begin_epoch_resets_the_sums() -> None:
     progress = Progress(2, 5, 1.0, 2, 3.0, 4.0, 5.0, 6, norms=[1.0], rows=[ROW], notes=["n"], minutes=3.0)
     progress.begin_epoch(3)
     assert progress == Progress(3, rows=[ROW], notes=["n"], minutes=3.0)
+
+
+@pytest.mark.parametrize(
+    ("processes", "now", "mend"),
+    [
+        (8, "16 -> 8, so that each step processes 0.5 times", "training.accumulate=2 keeps the steps the same"),
+        (32, "16 -> 32, so that each step processes 2 times", "with 32 processes the steps cannot stay the same"),
+    ],
+)
+def test_another_number_of_processes_says_how_the_steps_change(processes: int, now: str, mend: str) -> None:
+    before = IDENTITY | {"batches per step": 16, "processes": 16}
+    state = resume.State(Path("run/resume/000001-00000003.safetensors"), PROGRESS, before, {}, {})
+    after = IDENTITY | {"batches per step": processes, "processes": processes}
+    expected = f"batches per step: {now} as much audio at the same learning rate; {mend}"
+    assert resume.changes(state, after, override=True) == [expected]
+    with pytest.raises(TrainingError, match=re.escape(expected)):
+        resume.changes(state, after, override=False)
+    assert not resume.changes(state, before | {"processes": 8}, override=False)

@@ -277,7 +277,7 @@ def test_two_processes_resume_with_the_same_weights(sharded: Path, tmp_path: Pat
     assert torch.equal(weights(tmp_path / "whole"), weights(tmp_path / "resumed"))
     assert checkpoint.inspect(tmp_path / "whole/last.safetensors").card["processes"] == 2
     recipe = config.read(sharded / "tiny.toml", Recipe, settings)
-    with pytest.raises(TrainingError, match=r"\(.*processes: "):
+    with pytest.raises(TrainingError, match=r"\(.*processes that share the shards: "):
         train(recipe, sharded, tmp_path / "whole")
 
 
