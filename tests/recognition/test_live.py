@@ -1,6 +1,7 @@
 """Live sessions: partial results while someone speaks, final ones at pauses, with any model."""
 
 import pickle
+import tracemalloc
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -185,6 +186,22 @@ def test_memory_is_bounded_over_hours(minutes: int) -> None:
     assert count == 4 * minutes
     # Samples as float32, and their probabilities.
     assert max(sizes) < 22 * 4 * SAMPLE_RATE
+
+
+def test_memory_of_a_streaming_model_is_bounded(streaming: Path) -> None:
+    config = DecoderConfig(DecoderSettings(search=BeamSettings(8)))
+    live = asr.load(streaming).with_decoder(config).live()
+    waveform = np.concatenate([spell("AB CAB A CC B") for _ in range(6)] + [silence(2)])
+    tracemalloc.start()
+    try:
+        sizes = []
+        for _ in range(5):
+            for start in range(0, len(waveform), SAMPLE_RATE):
+                live.feed(waveform[start : start + SAMPLE_RATE])
+            sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert max(sizes) < sizes[0] + 200_000
 
 
 def live_size(live: LiveTranscriber) -> int:
