@@ -1,7 +1,8 @@
 """Fuzz the HTTP service from its OpenAPI description: python tests/benchmarks/fuzz_server.py [EXAMPLES] [OPTION ...]
 
 Needs `pip install schemathesis`. Starts `asr serve --greedy` on a free port of this machine and runs schemathesis on
-each operation with EXAMPLES (100) requests a phase, and with its further options. The exit code is schemathesis'.
+each operation with EXAMPLES (100) requests a phase, and with its further options. One check is left out: that requests
+which fit the description are accepted, since it cannot say what a sound file is. The exit code is schemathesis'.
 """
 
 import re
@@ -19,7 +20,8 @@ def main() -> None:
     while not address:
         line = server.stderr.readline() if server.stderr else ""
         address = "".join(re.findall(r"http://\S+", line)).rstrip("/")
-    command = ["schemathesis.cli", "run", f"{address}/openapi.json", "--max-examples", examples, "--checks", "all"]
+    checks = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
+    command = ["schemathesis.cli", "run", f"{address}/openapi.json", "--max-examples", examples, *checks]
     try:
         code = subprocess.run([sys.executable, "-m", *command, *options], check=False).returncode
         print(f"the server runs: {server.poll() is None}")
