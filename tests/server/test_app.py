@@ -208,6 +208,15 @@ def test_limits(recognizer: Recognizer, tmp_path: Path) -> None:
         assert (response.status_code, message(response)) == (400, "file: longer than 60 s: 70 s")
 
 
+def test_the_description_has_all_responses_and_choices(client: TestClient) -> None:
+    description = client.get("/openapi.json").json()
+    responses = description["paths"][URL]["post"]["responses"]
+    assert set(responses) == {"200", "4XX", "5XX"}
+    assert set(responses["200"]["content"]) == {"application/json", "text/plain"}
+    fields = next(one for name, one in description["components"]["schemas"].items() if "TranscriptionRequest" in name)
+    assert fields["properties"]["response_format"]["enum"] == ["json", "text", "srt", "verbose_json", "vtt"]
+
+
 def test_token(recognizer: Recognizer) -> None:
     with TestClient(create_app(recognizer, "english-small", replace(SETTINGS, token="sécret"))) as client:
         assert client.get("/healthz").status_code == client.get("/").status_code == 200
