@@ -15,7 +15,9 @@ import pytest
 import soundfile
 
 import asr
+from asr.model.checkpoint import ModelFileSettings
 from asr.recognition import Recognizer, TranscribeOptions
+from asr.text import TextSettings
 from asr.transcripts.records import FileResult
 from tests.conftest import ROOT
 
@@ -245,6 +247,8 @@ def test_pages_of_other_origins_are_refused_unless_named(recognizer: Recognizer,
 
 class Slow:
     """Stands in for a recognizer that waits, and notes which files it was given together."""
+
+    settings = ModelFileSettings(text=TextSettings("upper", " A"))
 
     def __init__(self) -> None:
         self.go, self.started = threading.Event(), threading.Event()
