@@ -2,7 +2,7 @@
 
 python tests/benchmarks/live.py memory FILE [HOURS]
     Feed a recording (mono, 16 kHz) over and over to one session, as fast as it goes, for 24 simulated HOURS, with a
-    tiny model and a beam search. Prints the memory of the process and of the session after each hour.
+    tiny model and a beam search. Prints the memory of the process after each hour.
 python tests/benchmarks/live.py streams FILE [STREAMS] [SECONDS] [LAYERS] [HIDDEN]
     Start `asr serve` on a free port and send a recording to STREAMS (20) sessions in real time for SECONDS (60), in
     chunks of 100 ms. Prints the delays between the sending of a chunk and its answer, of those that change the partial
@@ -62,14 +62,14 @@ def endless(path: str, hours: float) -> None:
         write_model(Path(folder) / "model.safetensors", 1, 16)
         recognizer = asr.load(Path(folder) / "model.safetensors")
     live = recognizer.with_decoder(DecoderConfig(DecoderSettings(search=BeamSettings(8)))).live()
-    begin, finals, words, printed = time.process_time(), 0, 0, 0
+    begin, finals, words, due = time.process_time(), 0, 0, 0
     while live.seconds < 3600 * hours:
         for start in range(0, len(samples), CHUNK):
             for result in live.feed(samples[start : start + CHUNK]):
                 finals += result.final
                 words += len(result.transcript.words)
-        if live.seconds >= 3600 * (printed + 1) or not printed or live.seconds >= 3600 * hours:
-            printed += 1
+        if live.seconds >= 3600 * min(due, hours):
+            due += 1
             took = time.process_time() - begin
             print(
                 f"{live.seconds / 3600:6.2f} h: {memory():7.1f} MiB, {finals} finals, {words} words, {took:.0f} CPU s"

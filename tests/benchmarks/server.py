@@ -4,7 +4,7 @@ Starts `asr serve` with the options on a free port of this machine. In each of R
 sound files of FOLDER one after the other for SECONDS (100), then `asr transcribe` with the same options transcribes
 those that were answered, as often. Prints failures, seconds of audio per second and per processor second of both (the
 model is loaded in each run of `asr transcribe`, before the first request in the server), their ratios, latencies, and
-the server's memory after the first round and at the end.
+the server's memory after each round.
 """
 
 import itertools
@@ -119,7 +119,7 @@ def main() -> None:
         served, alone = sums["audio"] / sums[f"served{name}"], sums["audio"] / sums[f"alone{name}"]
         print(f"RATIO served_over_transcribe{name} {served / alone:.3f}  ({served:.1f} and {alone:.1f} s per {unit})")
     print(f"latency: median {latencies[len(latencies) // 2]:.2f} s, 95 % {latencies[int(0.95 * len(latencies))]:.2f} s")
-    print(f"RATIO memory_late_over_early {sizes[-1] / sizes[0]:.3f}  ({sizes[0]:.0f} and {sizes[-1]:.0f} MiB)")
+    print(f"RATIO memory_late_over_early {sizes[-1] / sizes[0]:.3f}  (MiB:", *(f"{size:.0f}" for size in sizes), ")")
 
 
 def children_seconds() -> float:
