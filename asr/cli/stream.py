@@ -46,7 +46,7 @@ def stream(
 
     recognizer = recognition.load(model, device or "cpu")
     with Display(quiet or sys.stdout.isatty()) as display:
-        recognizer, decoder = decoding.apply(recognizer, display)
+        recognizer, _ = decoding.apply(recognizer, display)
     if raw_rate:
         rate = raw_rate
         chunks: Any = _RawSamples(rate)
@@ -59,7 +59,7 @@ def stream(
         size = round(CHUNK * rate)
         chunks = (waveform[start : start + size] for start in range(0, len(waveform), size))
     audio_stream = recognizer.stream(rate)
-    times = _feed(audio_stream, chunks, _Writer(sys.stdout.isatty(), grows=decoder == "greedy"))
+    times = _feed(audio_stream, chunks, _Writer(sys.stdout.isatty()))
     if not quiet:
         click.echo(_latency(audio_stream, times), err=True)
     if not audio_stream.seconds:
@@ -111,7 +111,7 @@ def _feed(stream: "Stream", chunks: "Iterable[NDArray[Any]]", writer: "_Writer")
             begin = time.perf_counter()
             text = stream.feed(chunk)
             times.append(time.perf_counter() - begin)
-            writer.partial(text)
+            writer.partial(text, stream.stable)
     finally:
         # After Ctrl-C, the text so far is printed.
         writer.final(stream.finish())
@@ -120,27 +120,21 @@ def _feed(stream: "Stream", chunks: "Iterable[NDArray[Any]]", writer: "_Writer")
 
 @dataclass
 class _Writer:
-    """Prints a growing text: in place on a terminal, elsewhere one word a line.
-
-    If the final text may differ from the partial text (`grows` is False), partial texts are shown on a terminal only.
-    """
+    """Prints a growing text: in place on a terminal, elsewhere each word on a line once it does not change."""
 
     terminal: bool
-    grows: bool
     shown: str = field(default="", init=False)
 
-    def partial(self, text: str) -> None:
-        """Print the text so far."""
-        if text == self.shown:
-            return
-        if self.terminal:
+    def partial(self, text: str, stable: str) -> None:
+        """Print the text so far, of which the words `stable` do not change."""
+        if self.terminal and text != self.shown:
             # The cursor cannot return to a previous line.
             width = get_terminal_size().columns - 1
             click.echo(_CLEAR + text[-width:], nl=False)
             self.shown = text
-        elif self.grows and (words := text[len(self.shown) :].rpartition(" ")[0]):
-            click.echo(words.lstrip())
-            self.shown = text[: len(self.shown) + len(words)]
+        elif not self.terminal and stable != self.shown:
+            click.echo(stable[len(self.shown) :].strip())
+            self.shown = stable
 
     def final(self, transcript: "Transcript") -> None:
         """Print the rest of the text, or the whole text on a terminal."""

@@ -6,5 +6,6 @@ The beam decoder, which needs numba and the language models, is imported from `a
 from asr.decoding.alignment import LogProbs as LogProbs
 from asr.decoding.greedy import DecodingError as DecodingError
 from asr.decoding.greedy import GreedyDecoder as GreedyDecoder
+from asr.decoding.greedy import GreedyPath as GreedyPath
 from asr.decoding.greedy import best_path as best_path
 from asr.decoding.greedy import check_log_probs as check_log_probs

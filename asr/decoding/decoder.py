@@ -13,7 +13,7 @@ import tomli_w
 from asr import config, lm
 from asr.decoding import beam
 from asr.decoding.alignment import LogProbs
-from asr.decoding.beam import BeamSettings, LmSettings, Scorer
+from asr.decoding.beam import BeamSearch, BeamSettings, LmSettings, Scorer
 from asr.decoding.confidence import confidences
 from asr.decoding.greedy import DecodingError, GreedyDecoder, add_words
 from asr.lm.ngram import NgramModel, is_character_model
@@ -141,7 +141,18 @@ class Decoder:
 
         With `words` the best one has its words with their times and confidences. Raises DecodingError.
         """
-        hypotheses = self.rescore(self.search(log_probs, count, words))
+        search = self.begin()
+        search.extend(log_probs)
+        return self.finish(search, log_probs, count, words)
+
+    def begin(self) -> BeamSearch:
+        """Begin to decode log-probabilities that arrive in parts; `finish` ends it."""
+        rescored = bool(self._rescore_texts and self.settings.rescorer_weight)
+        return BeamSearch(self._alphabet, self.settings.search, self._scorer, rescored)
+
+    def finish(self, search: BeamSearch, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
+        """Return the hypotheses of a search of (T', V) as `decode` does."""
+        hypotheses = self.rescore(self._candidates(search, count, words))
         if not words:
             return hypotheses[:count]
         best = add_words(hypotheses[0], log_probs, self._alphabet, self._seconds_per_frame)
@@ -160,9 +171,14 @@ class Decoder:
 
     def search(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> Candidates:
         """Search (T', V), and score the texts with the rescorer if its weight is not 0. Raises DecodingError."""
+        search = self.begin()
+        search.extend(log_probs)
+        return self._candidates(search, count, words)
+
+    def _candidates(self, search: BeamSearch, count: int, words: bool) -> Candidates:
         score_texts = self._rescore_texts if self.settings.rescorer_weight else None
         limit = max(count, _RESCORED) if score_texts else None if words else count
-        hypotheses = beam.beam_search(log_probs, self._alphabet, self.settings.search, self._scorer, limit)
+        hypotheses = search.hypotheses(limit)
         if not score_texts:
             return Candidates(hypotheses)
         texts = [hypothesis.text for hypothesis in hypotheses]

@@ -8,7 +8,7 @@ import numpy as np
 from asr.decoding import alignment
 from asr.decoding.alignment import LogProbs
 from asr.errors import AsrError
-from asr.text import Alphabet
+from asr.text import BLANK, Alphabet
 from asr.transcripts.records import Hypothesis
 
 # Words are aligned with at least this log-probability for every token: the text of a hypothesis has no double spaces,
@@ -51,6 +51,39 @@ def add_words(hypothesis: Hypothesis, log_probs: LogProbs, alphabet: Alphabet, s
     return replace(hypothesis, words=tuple(alignment.words(aligned, hypothesis.text, alphabet, seconds_per_frame)))
 
 
+class GreedyPath:
+    """The best path of log-probabilities that arrive in parts. Its text only grows."""
+
+    def __init__(self, alphabet: Alphabet) -> None:
+        self.score = 0.0
+        self._text = ""
+        self._alphabet = alphabet
+        self._last = BLANK
+
+    @property
+    def text(self) -> str:
+        """Return the text so far; its last word may be unfinished."""
+        return self._text.rstrip()
+
+    @property
+    def stable(self) -> str:
+        """Return the complete words, which do not change."""
+        return self._text.rpartition(" ")[0]
+
+    def extend(self, log_probs: LogProbs) -> None:
+        """Append the best path of (T', V). Raises DecodingError."""
+        check_log_probs(log_probs, self._alphabet)
+        best = log_probs.argmax(axis=1)
+        changes = best != np.concatenate([[self._last], best[:-1]])
+        self._last = int(best[-1])
+        self.score += float(log_probs.max(axis=1).sum())
+        for character in self._alphabet.decode(best[changes].tolist()):
+            if not character.isspace():
+                self._text += character
+            elif self._text and not self._text.endswith(" "):
+                self._text += " "
+
+
 class GreedyDecoder:
     """Decodes the best path. `seconds_per_frame` is the distance of the model's output frames."""
 
@@ -61,6 +94,15 @@ class GreedyDecoder:
     def decode(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
         """Return the one hypothesis of (T', V), with its words if `words`; `count` is ignored. Raises DecodingError."""
         hypothesis = best_path(log_probs, self._alphabet)
+        return [add_words(hypothesis, log_probs, self._alphabet, self._seconds_per_frame) if words else hypothesis]
+
+    def begin(self) -> GreedyPath:
+        """Begin to decode log-probabilities that arrive in parts; `finish` ends it."""
+        return GreedyPath(self._alphabet)
+
+    def finish(self, path: GreedyPath, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
+        """Return the one hypothesis of (T', V) as `decode` does."""
+        hypothesis = Hypothesis(path.text, path.score)
         return [add_words(hypothesis, log_probs, self._alphabet, self._seconds_per_frame) if words else hypothesis]
 
     def decode_batch(

@@ -1,7 +1,8 @@
-"""Live recognition with any model: chunks of a waveform -> partial results while someone speaks, final ones at pauses.
+"""Live recognition: chunks of a waveform -> partial results while someone speaks, final ones at pauses.
 
-Voice activity detection follows the stream. What was said since the last pause is decoded again as it grows, so a model
-need not run forward in time only. Only the samples since the last final result are kept.
+Voice activity detection follows the stream and divides it into utterances. With a streaming model an utterance is
+computed and decoded once, while it grows. With any other model it is transcribed again as it grows. Only the samples
+since the last final result are kept.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,20 +16,22 @@ from asr.audio import AudioError, Waveform, block_resampler, check_integers, che
 from asr.config import check_ranges
 from asr.recognition import vad
 from asr.recognition.inference import FrameRange, OptionsError
-from asr.recognition.streaming import StreamError
+from asr.recognition.streaming import Stream, StreamError
 from asr.transcripts.records import Transcript
 
-# Seconds of new audio after which speech and pauses are looked for, and speech is decoded.
-_STEP = 0.5
-# A partial result is computed once an utterance has grown by this share, so that long ones do not take all the time.
+# An utterance is transcribed again once it has grown by this share, so that long ones do not take all the time.
 _GROWTH = 0.1
+# From this share of the longest duration on, half of the pause ends an utterance that has been decoded already.
+_LATE = 0.75
 
 
 @dataclass(frozen=True)
 class LiveOptions:
     """Options of a live session, in seconds.
 
-    `pause`: silence that ends an utterance. `longest`: an utterance that lasts longer is cut at its longest silence.
+    `pause`: silence that ends an utterance. `longest`: the longest duration of an utterance. With a streaming model,
+    half the pause ends an utterance that has reached three quarters of it, and a longer one is cut there. With other
+    models, a longer utterance is cut at its longest silence.
     """
 
     pause: float = 0.8
@@ -49,8 +52,9 @@ class LiveResult:
     """What was said between two times, in seconds since the beginning of the session.
 
     A final result does not change, and its transcript has words with the times of the session. A partial result
-    (`final` is False) is the text so far of the utterance that follows the last final result; `stable` are the words at
-    its beginning that the partial result before it had too.
+    (`final` is False) is the text so far of the utterance that follows the last final result. `stable` are words at its
+    beginning: with a streaming model those in which all hypotheses agree, so that they do not change any more; with
+    other models those that the partial result before it had too, which may still change.
     """
 
     start: float
@@ -65,6 +69,70 @@ class LiveResult:
         return self.transcript.text
 
 
+class Repeated:
+    """The utterances of any model: each is transcribed again as it grows.
+
+    `transcribe` returns the transcript of a waveform, with or without words.
+    """
+
+    # Seconds of new audio after which speech and pauses are looked for.
+    step = 0.5
+    # Samples of the utterance that have been decoded for good: it cannot end before them.
+    decoded = 0
+
+    def __init__(self, transcribe: Callable[[Waveform, bool], Transcript]) -> None:
+        self._transcribe = transcribe
+        self._shown = 0  # samples of the last partial result
+        self._words: list[str] = []
+
+    def partial(self, waveform: Waveform, wanted: bool) -> tuple[str, str] | None:
+        """Return the text so far and its stable words; None if it is not wanted, or if there is little new."""
+        if not wanted or len(waveform) - self._shown < _GROWTH * len(waveform):
+            return None
+        words = self._transcribe(waveform, False).text.split() if waveform.any() else []
+        pairs = takewhile(lambda pair: pair[0] == pair[1], zip(words, self._words, strict=False))
+        stable = " ".join(word for word, _ in pairs)
+        self._shown, self._words = len(waveform), words
+        return " ".join(words), stable
+
+    def final(self, waveform: Waveform) -> Transcript:
+        """Return the transcript of an utterance, with words; the next one begins."""
+        self._shown, self._words = 0, []
+        return self._transcribe(waveform, True) if waveform.any() else Transcript("")
+
+
+class Continued:
+    """The utterances of a streaming model: each is a stream that `begin` begins, computed and decoded once."""
+
+    step = 0.2
+
+    def __init__(self, begin: Callable[[], Stream]) -> None:
+        self._begin = begin
+        self._stream = begin()
+        self._shown = "", ""
+        self.decoded = 0
+
+    def partial(self, waveform: Waveform, wanted: bool) -> tuple[str, str] | None:
+        """Return the text so far and its stable words; None if it is not wanted, or if nothing is new."""
+        self._feed(waveform)
+        found = self._stream.text, self._stream.stable
+        if not wanted or found == self._shown:
+            return None
+        self._shown = found
+        return found
+
+    def final(self, waveform: Waveform) -> Transcript:
+        """Return the transcript of an utterance, with words; the next one begins."""
+        self._feed(waveform)
+        transcript = self._stream.finish()
+        self._stream, self._shown, self.decoded = self._begin(), ("", ""), 0
+        return transcript
+
+    def _feed(self, waveform: Waveform) -> None:
+        self._stream.feed(waveform[self.decoded :])
+        self.decoded = len(waveform)
+
+
 class LiveTranscriber:
     """One live session. `asr.Recognizer.live` makes it.
 
@@ -73,14 +141,14 @@ class LiveTranscriber:
 
     def __init__(
         self,
-        transcribe: Callable[[Waveform, bool], Transcript],
+        utterances: Repeated | Continued,
         sample_rate: int,
         model_rate: int,
         options: LiveOptions = DEFAULT_LIVE,
     ) -> None:
-        """`transcribe` returns the transcript of a waveform at `model_rate` Hz, with or without words."""
+        """`sample_rate`: of the chunks. `model_rate`: of the utterances' waveforms."""
         check_rate(sample_rate)
-        self._transcribe = transcribe
+        self._utterances = utterances
         self._sample_rate = sample_rate
         self._hop = round(vad.HOP * model_rate)
         self._frame = self._hop / model_rate
@@ -88,7 +156,7 @@ class LiveTranscriber:
             round(seconds / self._frame) for seconds in (options.pause, options.longest, vad.PADDING)
         )
         # Audio is processed in steps of a fixed length, whatever the length of a chunk.
-        self._step = round(_STEP * sample_rate)
+        self._step = round(utterances.step * sample_rate)
         self._chunks: list[Waveform] = []
         self._received = self._processed = 0
         self._resample = block_resampler(sample_rate, model_rate)
@@ -100,8 +168,6 @@ class LiveTranscriber:
         self._first = 0
         # Whether the utterance before was cut, so that even the shortest rest of it is speech.
         self._was_cut = False
-        self._shown = 0  # the end, in frames, of the last partial result
-        self._words: list[str] = []  # of the last partial result
         self._ended = False
 
     @property
@@ -112,7 +178,7 @@ class LiveTranscriber:
     def feed(self, chunk: NDArray[np.generic], partial: bool = True) -> list[LiveResult]:
         """Process the next chunk (samples,) of any length; return the results that it completes.
 
-        Integers are scaled by the range of their type. Without `partial`, only final results are computed, for a
+        Integers are scaled by the range of their type. Without `partial`, only final results are returned, for a
         program that is behind its audio. Raise AudioError if samples are NaN, infinite or absurdly large; nothing of
         the chunk is processed then. Raise StreamError after the end.
         """
@@ -172,7 +238,7 @@ class LiveTranscriber:
             speech, decided = self._speech()
             end = self._end(speech, decided) if speech else None
             if end is None:
-                return results + (self._partial() if speech and partial else [])
+                return results + (self._partial(speech[-1].end, partial) if speech else [])
             results.append(self._final(end))
 
     def _speech(self) -> tuple[list[FrameRange], int]:
@@ -204,55 +270,57 @@ class LiveTranscriber:
 
         The utterance may exceed the longest duration; `_final` then cuts it.
         """
+        frames, decoded = len(self._probability), self._utterances.decoded // self._hop
+        pause = self._pause // 2 if decoded > _LATE * self._longest else self._pause
         for before, after in pairwise([*speech, FrameRange(decided, decided)]):
             silence = after.first - before.end
-            if silence >= self._pause:
-                return before.end + min(self._padding, silence // 2)
-        frames = len(self._probability)
+            end = before.end + min(self._padding, max(silence, self._pause) // 2)
+            if silence >= pause and end >= decoded:
+                return end
         return frames if self._ended or frames > self._longest else None
 
     def _final(self, end: int) -> LiveResult:
         """Return the result of the utterance that ends at a frame, or that is cut before it because it is too long."""
         self._was_cut = end > self._longest
         if self._was_cut:
-            end = _cut(self._probability[: self._longest])
-        result = self._result(self._samples[: end * self._hop], final=True)
+            decoded = self._utterances.decoded // self._hop
+            end = _cut(self._probability[: self._longest], max(self._longest // 4, decoded))
+        waveform = self._samples[: end * self._hop]
+        result = self._result(waveform, self._utterances.final(waveform))
         self._drop(end)
-        self._words = []
         return result
 
-    def _partial(self) -> list[LiveResult]:
-        """Return the text so far of the utterance that begins with the first sample."""
-        frames = len(self._samples) // self._hop
-        if self._first + frames - self._shown < _GROWTH * frames:
-            return []
-        self._shown = self._first + frames
-        result = self._result(self._samples, final=False)
-        words = result.text.split()
-        pairs = takewhile(lambda pair: pair[0] == pair[1], zip(words, self._words, strict=False))
-        stable = [word for word, _ in pairs]
-        self._words = words
-        return [replace(result, stable=" ".join(stable))]
+    def _partial(self, end: int, wanted: bool) -> list[LiveResult]:
+        """Return the text so far of the utterance that begins with the first sample and whose speech ends at a frame.
 
-    def _result(self, waveform: Waveform, final: bool) -> LiveResult:
+        Of a pause, only what belongs to the utterance in any case is decoded.
+        """
+        end = min(end + min(self._padding, self._pause // 2), self._longest, len(self._samples) // self._hop)
+        waveform = self._samples[: end * self._hop]
+        found = self._utterances.partial(waveform, wanted)
+        if found is None:
+            return []
+        text, stable = found
+        return [replace(self._result(waveform, Transcript(text)), final=False, stable=stable)]
+
+    def _result(self, waveform: Waveform, transcript: Transcript) -> LiveResult:
+        """Return the result of the utterance's waveform, from its transcript."""
         start = self._first * self._frame
         end = start + len(waveform) / self._hop * self._frame
-        found = self._transcribe(waveform, final) if waveform.any() else Transcript("")
-        words = tuple(replace(word, start=word.start + start, end=word.end + start) for word in found.words)
-        return LiveResult(start, end, replace(found, words=words, duration=end), final)
+        words = tuple(replace(word, start=word.start + start, end=word.end + start) for word in transcript.words)
+        return LiveResult(start, end, replace(transcript, words=words, duration=end), final=True)
 
 
-def _cut(probability: NDArray[np.float32]) -> int:
-    """Return the middle of the longest silence of an utterance after its first quarter.
+def _cut(probability: NDArray[np.float32], first: int) -> int:
+    """Return the middle of the longest silence of an utterance after a frame.
 
     Without silence, it is the frame that is least like speech.
     """
-    first = len(probability) // 4
     silences = [FrameRange(*run) for run in vad.runs(vad.silent(probability)) if sum(run) // 2 > first]
-    if not silences:
-        return first + int(probability[first:].argmin())
-    longest = max(silences, key=lambda silence: silence.end - silence.first)
-    return (longest.first + longest.end) // 2
+    if silences:
+        longest = max(silences, key=lambda silence: silence.end - silence.first)
+        return (longest.first + longest.end) // 2
+    return first + int(probability[first:].argmin()) if first < len(probability) else first
 
 
 def joined(finals: Sequence[LiveResult], duration: float) -> Transcript:

@@ -27,8 +27,8 @@ from asr.parallel import one_blas_thread
 from asr.recognition import segmenting, vad
 from asr.recognition.files import OnProgress, Plan, Recording, Source, of_channels, open_recording
 from asr.recognition.inference import DEFAULT_OPTIONS, AcousticModel, DeviceMemoryError, TranscribeOptions
-from asr.recognition.live import DEFAULT_LIVE, LiveOptions, LiveTranscriber
-from asr.recognition.streaming import Stream, check_audio
+from asr.recognition.live import DEFAULT_LIVE, Continued, LiveOptions, LiveTranscriber, Repeated
+from asr.recognition.streaming import Stream, StreamError, check_audio
 from asr.transcripts.records import FileResult, Hypothesis, Transcript
 
 if TYPE_CHECKING:
@@ -151,9 +151,11 @@ class Recognizer:
         With `words`, the final transcript has words with their times. Raise StreamError if the model needs the whole
         recording.
         """
-        greedy = isinstance(self._decoder, GreedyDecoder) and not words
-        decode = None if greedy else lambda log_probs: self._decoder.decode(log_probs, 1, words)[0]
-        return Stream(self._acoustic, sample_rate or self.sample_rate, decode)
+        decoder: Any = self._decoder
+        path = decoder.begin()
+        greedy = isinstance(decoder, GreedyDecoder) and not words
+        decode = None if greedy else lambda log_probs: decoder.finish(path, log_probs, 1, words)[0]
+        return Stream(self._acoustic, sample_rate or self.sample_rate, decode, path)
 
     def live(self, sample_rate: int | None = None, options: LiveOptions = DEFAULT_LIVE) -> LiveTranscriber:
         """Begin a live session of chunks at `sample_rate` Hz, the model's if not given; any model of audio will do.
@@ -166,7 +168,11 @@ class Recognizer:
             # The session has found the speech.
             return self.transcribe(waveform, options=TranscribeOptions(words=words, vad=False))
 
-        return LiveTranscriber(transcribe, sample_rate or self.sample_rate, self.sample_rate, options)
+        try:
+            utterances: Continued | Repeated = Continued(lambda: self.stream(words=True))
+        except StreamError:
+            utterances = Repeated(transcribe)
+        return LiveTranscriber(utterances, sample_rate or self.sample_rate, self.sample_rate, options)
 
     def _transcribe_batch(
         self, recordings: list[Recording], options: TranscribeOptions, on_progress: OnProgress | None

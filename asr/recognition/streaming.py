@@ -1,26 +1,30 @@
 """Streaming recognition: chunks of a waveform -> text that grows as they arrive, with a streaming model.
 
-Samples that do not fill a window yet, the frames that the convolutions still need and the state of the recurrent layers
-are carried from chunk to chunk. The result is therefore that of the whole waveform, whatever the sizes of the chunks.
+Samples that do not fill a window yet, the frames that the convolutions still need, and the states of the recurrent
+layers and of the decoder are carried from chunk to chunk. The result is therefore that of the whole waveform, whatever
+the sizes of the chunks.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
 from asr.audio import AudioError, Waveform, check_integers, check_rate, from_array
-from asr.decoding import LogProbs, check_log_probs
+from asr.decoding import GreedyPath, LogProbs
 from asr.errors import AsrError
 from asr.features.normalisation import StreamNormalisation
 from asr.features.settings import CAUSAL
 from asr.model.checkpoint import ModelFileSettings
 from asr.parallel import one_blas_thread
 from asr.recognition.inference import AcousticModel
-from asr.text import BLANK, Alphabet
 from asr.transcripts.records import Hypothesis, Transcript
+
+if TYPE_CHECKING:
+    # It imports numba, which greedy decoding does not need.
+    from asr.decoding.beam import BeamSearch
 
 # The most frames computed at once, or one step of the network: it bounds the memory that a chunk of any size takes.
 _BLOCK = 1200
@@ -33,13 +37,18 @@ class StreamError(AsrError):
 class Stream:
     """One stream of audio. `asr.Recognizer.stream` makes it.
 
-    The text so far is that of the greedy decoder and only grows. With words or a beam decoder, the final transcript is
-    decoded from the log-probabilities of the whole stream, which are kept (3 kB for a second).
+    What a beam search keeps grows with the stream, and so do the log-probabilities that words need: for speech without
+    end there is `asr.Recognizer.live`.
     """
 
     def __init__(
-        self, acoustic: AcousticModel, sample_rate: int, decode: Callable[[LogProbs], Hypothesis] | None = None
+        self,
+        acoustic: AcousticModel,
+        sample_rate: int,
+        decode: Callable[[LogProbs], Hypothesis] | None = None,
+        path: "GreedyPath | BeamSearch | None" = None,
     ) -> None:
+        """`path` decodes what arrives. `decode` returns the result of all log-probabilities, which are then kept."""
         check_streams(acoustic.settings)
         check_rate(sample_rate)
         self._acoustic = acoustic
@@ -50,7 +59,7 @@ class Stream:
             self._resampler = soxr.ResampleStream(sample_rate, features.sample_rate, 1, dtype="float32")
         self._decode = decode
         self._normalise = StreamNormalisation(features)
-        self._path = _GreedyPath(acoustic.settings.alphabet)
+        self._path = path or GreedyPath(acoustic.settings.alphabet)
         self._log_probs: list[LogProbs] = []
         # The first window is centred on the first sample.
         self._padding = np.zeros(features.fft_length // 2, np.float32)
@@ -62,8 +71,13 @@ class Stream:
 
     @property
     def text(self) -> str:
-        """Return the text so far."""
-        return self._path.text.rstrip()
+        """Return the text so far. With a beam search it is the most probable one and may change."""
+        return self._path.text
+
+    @property
+    def stable(self) -> str:
+        """Return the words at its beginning that do not change any more, nor do they in the final transcript."""
+        return self._path.stable
 
     @property
     def seconds(self) -> float:
@@ -105,7 +119,8 @@ class Stream:
         self._process(np.zeros(0, np.float32), last=True)
         self._ended = True
         if not self._decode or not self._log_probs:
-            return Transcript(self.text, acoustic_score=self._path.score, duration=self.seconds)
+            score = self._path.score if isinstance(self._path, GreedyPath) else 0.0
+            return Transcript(self.text, acoustic_score=score, duration=self.seconds)
         return Transcript.from_hypotheses([self._decode(np.concatenate(self._log_probs))], self.seconds)
 
     def _mono(self, chunk: NDArray[np.generic]) -> Waveform:
@@ -152,29 +167,6 @@ class Stream:
         self._path.extend(log_probs)
         if self._decode:
             self._log_probs.append(log_probs)
-
-
-class _GreedyPath:
-    """The text of the best path so far."""
-
-    def __init__(self, alphabet: Alphabet) -> None:
-        self.text = ""
-        self.score = 0.0
-        self._alphabet = alphabet
-        self._last = BLANK
-
-    def extend(self, log_probs: LogProbs) -> None:
-        """Append the best path of (T', V). Raise DecodingError."""
-        check_log_probs(log_probs, self._alphabet)
-        best = log_probs.argmax(axis=1)
-        changes = best != np.concatenate([[self._last], best[:-1]])
-        self._last = int(best[-1])
-        self.score += float(log_probs.max(axis=1).sum())
-        for character in self._alphabet.decode(best[changes].tolist()):
-            if not character.isspace():
-                self.text += character
-            elif self.text and not self.text.endswith(" "):
-                self.text += " "
 
 
 def check_audio(settings: ModelFileSettings) -> None:

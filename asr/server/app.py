@@ -71,12 +71,39 @@ class TranscriptionRequest(BaseModel):
 
     file: UploadFile = Field(description="A sound file")
     model: str = Field(description=f"The served model, or {ALIAS} for the same")
-    response_format: str = Field("json", description=", ".join(responses.FORMATS))
-    granularities: list[str] = Field([], alias="timestamp_granularities[]", description="segment (default), word")
-    stream: bool = Field(False, description="Only false")
+    response_format: str = Field("json", json_schema_extra={"enum": list(responses.FORMATS)})
+    granularities: list[str] = Field(
+        [],
+        alias="timestamp_granularities[]",
+        description="segment (default), word",
+        json_schema_extra={"items": {"type": "string", "enum": list(responses.GRANULARITIES)}},
+    )
+    stream: bool = Field(False, description="Only false", json_schema_extra={"enum": [False]})
     language: str = Field("", description="Accepted; a model has one language")
     prompt: str = Field("", description="Accepted; has no effect")
     temperature: float = Field(0.0, description="Accepted; has no effect")
+
+
+class ErrorDetails(BaseModel):
+    """Why a request failed; `param` is the field at fault."""
+
+    message: str
+    type: str
+    param: str | None
+    code: None
+
+
+class ErrorBody(BaseModel):
+    """An error, as OpenAI's API writes it."""
+
+    error: ErrorDetails
+
+
+# What the API's description says of errors.
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "The request is wrong"},
+    "5XX": {"model": ErrorBody, "description": "The server is busy, or the request took too long"},
+}
 
 
 class RequestError(HTTPException):
@@ -228,8 +255,14 @@ def create_app(recognizer: Recognizer, name: str, settings: ServerSettings = Ser
     app.add_api_route("/", service.page, include_in_schema=False)
     app.add_api_route("/healthz", service.health)
     app.add_api_route("/metrics", service.prometheus, response_class=PlainTextResponse)
-    app.add_api_route("/v1/models", service.models)
-    app.add_api_route("/v1/audio/transcriptions", service.transcriptions, methods=["POST"], response_model=None)
+    app.add_api_route("/v1/models", service.models, responses=_RESPONSES)
+    app.add_api_route(
+        "/v1/audio/transcriptions",
+        service.transcriptions,
+        methods=["POST"],
+        response_model=None,
+        responses=_RESPONSES | {200: {"description": "The transcript", "content": {"text/plain": {}}}},
+    )
     app.add_api_websocket_route("/v1/stream", service.stream)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app

@@ -27,8 +27,8 @@ class _Job:
 class TranscriptionQueue:
     """Transcribes files on `threads` threads; at most `limit` files wait.
 
-    A thread takes the next file and all others with the same options, which are computed in one batch. Texts do not
-    depend on what is computed together.
+    A thread takes the next file, and its share of the others with the same options, which are computed in one batch.
+    Texts do not depend on what is computed together.
     """
 
     def __init__(self, recognizer: Recognizer, limit: int, threads: int) -> None:
@@ -74,7 +74,9 @@ class TranscriptionQueue:
             if not self._waiting:
                 return []
             options = self._waiting[0].options
-            jobs = [job for job in self._waiting if job.options == options][:_TOGETHER]
+            jobs = [job for job in self._waiting if job.options == options]
+            # Its share: one large batch would leave the other threads idle.
+            jobs = jobs[: min(-(-len(jobs) // len(self._threads)), _TOGETHER)]
             for job in jobs:
                 self._waiting.remove(job)
             return jobs

@@ -3,12 +3,15 @@
 import asyncio
 import base64
 import secrets
+import time
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# Bytes per second of a body, on average.
+_SLOWEST = 1000
 # Paths that need no token.
 _OPEN = ("/healthz",)
 # The subprotocol of live sessions. Pages cannot set headers of a WebSocket: they send the token as a second one, after
@@ -22,7 +25,10 @@ def error_body(message: str, kind: str = "invalid_request_error", param: str | N
 
 
 class BodyLimit:
-    """Refuses bodies of more than `size` bytes (413), and those of which nothing arrives for `pause` seconds (408)."""
+    """Refuses bodies of more than `size` bytes (413), and slow ones (408).
+
+    Those are bodies of which nothing arrives for `pause` seconds, or less than 1 kB for each second after these.
+    """
 
     def __init__(self, app: ASGIApp, size: int, pause: float) -> None:
         self._app, self._size, self._pause = app, size, pause
@@ -36,16 +42,17 @@ class BodyLimit:
         if not length.isdecimal() or int(length) > self._size:
             await self._too_large()(scope, receive, send)
             return
-        received, complete = 0, False
+        begin, received, complete = time.monotonic(), 0, False
 
         async def limited() -> Message:
             nonlocal received, complete
             if complete:
                 return await receive()
+            left = begin + self._pause + received / _SLOWEST - time.monotonic()
             try:
-                message = await asyncio.wait_for(receive(), self._pause)
+                message = await asyncio.wait_for(receive(), min(self._pause, left))
             except TimeoutError:
-                raise HTTPException(408, f"no data for {self._pause:g} seconds") from None
+                raise HTTPException(408, f"no data for {self._pause:g} seconds, or too little") from None
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if received > self._size:

@@ -247,3 +247,16 @@ def test_infinity() -> None:
     log_probs[2, 1] = np.inf
     with pytest.raises(DecodingError, match=r"NaN or \+inf"):
         beam_search(log_probs, LETTERS)
+
+
+def test_a_word_is_stable_once_all_prefixes_agree() -> None:
+    certain = np.full((8, len(WORDS)), -30.0)
+    certain[range(8), WORDS.encode("AB AB AB")] = 0.0
+    search, found = beam.BeamSearch(WORDS), []
+    for row in certain:
+        search.extend(row[None])
+        found.append((search.text, search.stable))
+    assert found == [
+        *(("A", ""), ("AB", ""), ("AB", "AB"), ("AB A", "AB"), ("AB AB", "AB")),
+        *(("AB AB", "AB AB"), ("AB AB A", "AB AB"), ("AB AB AB", "AB AB")),
+    ]

@@ -88,6 +88,28 @@ def noisy(text: str, probability: float) -> Matrix:
     return path(text, LETTERS, probability)
 
 
+@pytest.mark.parametrize("weights", [None, *CASES], ids=str)
+def test_parts_give_the_result_of_the_whole_and_stable_words_stay(
+    weights: LmSettings | None, model: NgramModel
+) -> None:
+    scorer = Scorer(LETTERS, weights, model) if weights else Scorer(LETTERS)
+    seen = set()
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        log_probs = random_log_probs(seed, 40, 4) * random.choice([1.0, 4.0])
+        limits = BeamSettings(int(random.integers(1, 30)))
+        search, stable = beam.BeamSearch(LETTERS, limits, scorer), ""
+        for part in np.split(log_probs, np.sort(random.integers(0, 41, 8))):
+            search.extend(part)
+            for text in (search.text, search.stable, search.hypotheses(1)[0].text):
+                assert text.split()[: len(search.stable.split())] == search.stable.split()
+            assert search.stable.split()[: len(stable.split())] == stable.split()
+            stable = search.stable
+            seen.add(stable)
+        assert search.hypotheses() == beam.beam_search(log_probs, LETTERS, limits, scorer)
+    assert len(seen) > 3
+
+
 def test_model_word_wins_over_slightly_better_acoustics(model: NgramModel) -> None:
     log_probs = noisy("A-B-B-", 0.96)
     log_probs[4, :] = np.log([0.40, 0.02, 0.08, 0.50])

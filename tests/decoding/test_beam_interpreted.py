@@ -5,9 +5,9 @@ import pytest
 
 from asr.decoding import beam, decoder
 from asr.decoding.beam import LmSettings, Scorer, decode
-from asr.decoding.beam.decode import interpreted_search
+from asr.decoding.beam.decode import interpreted_finish, interpreted_search
 from asr.decoding.beam.pruning import Pruning
-from asr.decoding.beam.search import SearchResult, search
+from asr.decoding.beam.search import SearchResult, begin, finish, search
 from asr.decoding.decoder import DecoderSettings
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.text import Alphabet
@@ -36,7 +36,9 @@ def test_interpreted_and_compiled_search_agree(pruning: Pruning, hot: dict[str, 
     for seed in range(5):
         fusion = Scorer(ALPHABET, LmSettings(0.7, 1.0), model, hot).fusion
         matrix = log_probs(12, seed)
-        assert same(interpreted_search(matrix, pruning, fusion), search(matrix, pruning, fusion))
+        slow = interpreted_search(begin(fusion), matrix, pruning, fusion)
+        fast = search(begin(fusion), matrix, pruning, fusion)
+        assert same(interpreted_finish(slow, fusion), finish(fast, fusion))
 
 
 def test_compiling_pays_for_long_audio_and_wide_beams(monkeypatch: pytest.MonkeyPatch) -> None:

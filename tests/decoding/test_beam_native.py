@@ -13,10 +13,8 @@ from asr.corpora.manifest import Utterance
 from asr.decoding import beam
 from asr.decoding.beam import LmSettings, Scorer, decode
 from asr.decoding.beam.compiling import Doubles
-from asr.decoding.beam.decode import native_search
+from asr.decoding.beam.decode import NativeSearch, ReferenceSearch
 from asr.decoding.beam.pruning import Pruning
-from asr.decoding.beam.recurrent import search_with_network
-from asr.decoding.beam.search import search
 from asr.lm.ngram import NgramModel
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.recurrent import RnnLm
@@ -42,13 +40,23 @@ MODELS: Mapping[str, tuple[LmSettings, NgramModel | RnnLm | None, dict[str, floa
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled() -> None:
+    """Compile the reference: what is interpreted is rounded otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "native", None)
+        beam.compile_search()
+
+
 def assert_equal(matrix: Doubles, pruning: Pruning, scorer: Scorer) -> None:
-    if scorer.network:
-        expected = search_with_network(scorer.network, matrix, pruning, scorer.fusion)
-    else:
-        expected = search(matrix, pruning, scorer.fusion)
-    found = native_search(matrix, pruning, scorer.fusion, scorer.network)
-    assert [values.tolist() for values in found] == [values.tolist() for values in expected]
+    native, reference = (kind(pruning, scorer.fusion, scorer.network) for kind in (NativeSearch, ReferenceSearch))
+    for part in np.split(matrix, [len(matrix) // 3, len(matrix) // 2]):
+        native.extend(part)
+        reference.extend(part)
+        for rescored in (False, True):
+            (found, count), (tokens, words) = native.leading(rescored), reference.leading(rescored)
+            assert (found.tolist(), count) == (tokens.tolist(), words)
+    assert [values.tolist() for values in native.finish()] == [values.tolist() for values in reference.finish()]
 
 
 @pytest.mark.parametrize("pruning", [Pruning(8, 9.0, 12.0, BLANK_SKIP), Pruning(300, np.inf, np.inf, np.inf)])

@@ -15,7 +15,9 @@ import pytest
 import soundfile
 
 import asr
+from asr.model.checkpoint import ModelFileSettings
 from asr.recognition import Recognizer, TranscribeOptions
+from asr.text import TextSettings
 from asr.transcripts.records import FileResult
 from tests.conftest import ROOT
 
@@ -163,6 +165,38 @@ def test_digital_silence_is_no_speech_or_a_clear_error(client: TestClient) -> No
     assert response.status_code == 400 and "digital silence" in message(response)
 
 
+def declare(flac: bytes, samples: int) -> bytes:
+    """Return a FLAC file with another number of samples in its header (RFC 9639, section 8.2)."""
+    fields = int.from_bytes(flac[18:26], "big")
+    return flac[:18] + (fields >> 36 << 36 | samples).to_bytes(8, "big") + flac[26:]
+
+
+@pytest.mark.parametrize(
+    ("samples", "text"),
+    [
+        (0, "file: longer than 60 s: 120 s"),  # unknown: it is the rest of the file
+        (80_000, "digital silence"),  # less than there is: the rest is not read
+        (2**36 - 1, "hours long; the limit is 24 hours"),
+        (8000 * 3600, "file: longer than 60 s: 3600 s"),
+    ],
+)
+def test_lengths_that_are_not_those_of_the_file(recognizer: Recognizer, samples: int, text: str) -> None:
+    with TestClient(create_app(recognizer, "english-small", replace(SETTINGS, seconds=60))) as client:
+        response = post(client, declare(silence(120), samples), "quiet.flac")
+        assert response.status_code == 400 and text in message(response)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("samples", [0, 8000 * 3 * 3600, 8000 * 10])
+def test_three_hours_of_silence_take_neither_memory_nor_long(client: TestClient, samples: int) -> None:
+    content = declare(silence(3 * 3600), samples)
+    assert len(content) < 1_000_000
+    begin = time.thread_time()
+    response = post(client, content, "quiet.flac")
+    assert response.status_code == 400 and "digital silence" in message(response)
+    assert time.thread_time() - begin < 60
+
+
 def test_limits(recognizer: Recognizer, tmp_path: Path) -> None:
     settings = replace(SETTINGS, megabytes=0.01, seconds=60)
     with TestClient(create_app(recognizer, "english-small", settings)) as client:
@@ -174,6 +208,15 @@ def test_limits(recognizer: Recognizer, tmp_path: Path) -> None:
         assert response.status_code == 413
         response = post(client, silence(70), "long.flac")
         assert (response.status_code, message(response)) == (400, "file: longer than 60 s: 70 s")
+
+
+def test_the_description_has_all_responses_and_choices(client: TestClient) -> None:
+    description = client.get("/openapi.json").json()
+    responses = description["paths"][URL]["post"]["responses"]
+    assert set(responses) == {"200", "4XX", "5XX"}
+    assert set(responses["200"]["content"]) == {"application/json", "text/plain"}
+    fields = next(one for name, one in description["components"]["schemas"].items() if "TranscriptionRequest" in name)
+    assert fields["properties"]["response_format"]["enum"] == ["json", "text", "srt", "verbose_json", "vtt"]
 
 
 def test_token(recognizer: Recognizer) -> None:
@@ -204,6 +247,8 @@ def test_pages_of_other_origins_are_refused_unless_named(recognizer: Recognizer,
 
 class Slow:
     """Stands in for a recognizer that waits, and notes which files it was given together."""
+
+    settings = ModelFileSettings(text=TextSettings("upper", " A"))
 
     def __init__(self) -> None:
         self.go, self.started = threading.Event(), threading.Event()

@@ -86,6 +86,20 @@ def test_a_client_that_stops_sending_is_refused(address: str) -> None:
     assert works(address)
 
 
+def test_a_client_that_sends_too_slowly_is_refused(address: str) -> None:
+    host, _, port = address.removeprefix("http://").partition(":")
+    answer = b""
+    with socket.create_connection((host, int(port)), timeout=0.1) as connection:
+        connection.sendall(head("Content-Length: 5000") + b"--xx\r\n")
+        for _ in range(100):
+            connection.sendall(b"a")
+            with suppress(TimeoutError):
+                answer = connection.recv(65536)
+                break
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert works(address)
+
+
 def test_a_client_that_leaves_costs_nothing(address: str, tmp_path: Path) -> None:
     host, _, port = address.removeprefix("http://").partition(":")
     for _ in range(20):

@@ -2,6 +2,7 @@
 
 from asr.decoding.beam.compiling import caches as caches
 from asr.decoding.beam.decode import EXACT as EXACT
+from asr.decoding.beam.decode import BeamSearch as BeamSearch
 from asr.decoding.beam.decode import BeamSettings as BeamSettings
 from asr.decoding.beam.decode import beam_search as beam_search
 from asr.decoding.beam.decode import compile_search as compile_search

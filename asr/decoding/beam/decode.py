@@ -6,6 +6,7 @@ source, so that at most twice the least possible time is spent (the ski-rental r
 """
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 
 from asr.compiling import interpreted
 from asr.decoding.alignment import LogProbs
-from asr.decoding.beam.compiling import Doubles, is_compiled
+from asr.decoding.beam import search
+from asr.decoding.beam.compiling import Doubles, Ints, is_compiled
 from asr.decoding.beam.fusion import Fusion, Scorer
 from asr.decoding.beam.pruning import Pruning
-from asr.decoding.beam.recurrent import PrefixStates, search_with_network
-from asr.decoding.beam.search import SearchResult, search
+from asr.decoding.beam.recurrent import PrefixStates, RecurrentSearch
+from asr.decoding.beam.search import SearchResult, SearchState
 from asr.decoding.greedy import check_log_probs
 from asr.lm.recurrent import RnnLm
 from asr.text import Alphabet
@@ -31,6 +33,7 @@ except ImportError:
 # Frames times beam width that the interpreter searches in the time that compiling takes: 60 seconds of speech with a
 # width of 100.
 INTERPRETED_LIMIT = 200_000
+_interpreted: Any = cache(interpreted)
 _interpreted_so_far = [0]
 
 
@@ -62,6 +65,128 @@ class BeamSettings:
 EXACT = BeamSettings(100, np.inf, np.inf, np.inf)
 
 
+class NativeSearch:
+    """A search by the extension."""
+
+    def __init__(self, pruning: Pruning, fusion: Fusion, network: RnnLm | None = None) -> None:
+        update = PrefixStates(network).update_buffers if network else None
+        self._state = native.begin(fusion.rows.shape[1], pruning, fusion, update)
+
+    def extend(self, log_probs: Doubles) -> None:
+        """Search the next frames (T', V)."""
+        native.extend(self._state, log_probs)
+
+    def leading(self, rescored: bool) -> tuple[Ints, int]:
+        """Do what `search.leading` does."""
+        tokens, words = native.leading(self._state, rescored)
+        return np.frombuffer(tokens, np.int32), words
+
+    def finish(self) -> SearchResult:
+        """Return the texts of the beam."""
+        tokens, ends, acoustic, lm = native.finish(self._state)
+        return SearchResult(
+            np.frombuffer(tokens, np.int32), np.frombuffer(ends, np.int32), np.frombuffer(acoustic), np.frombuffer(lm)
+        )
+
+
+class ReferenceSearch:
+    """A search by the reference, compiled if it has been or if that pays; the results are the same."""
+
+    def __init__(self, pruning: Pruning, fusion: Fusion, network: RnnLm | None = None) -> None:
+        self._pruning, self._fusion = pruning, fusion
+        self._network = RecurrentSearch(network, pruning, fusion) if network else None
+        self._state = search.begin(fusion)
+
+    def extend(self, log_probs: Doubles) -> None:
+        """Search the next frames (T', V)."""
+        if self._network:
+            self._network.extend(log_probs)
+            self._state, self._fusion = self._network.state, self._network.fusion
+        elif is_compiled(search.search) or compiling_pays(len(log_probs), self._pruning.width):
+            self._state = search.search(self._state, log_probs, self._pruning, self._fusion)
+        else:
+            _interpreted_so_far[0] += len(log_probs) * self._pruning.width
+            self._state = interpreted_search(self._state, log_probs, self._pruning, self._fusion)
+
+    def leading(self, rescored: bool) -> tuple[Ints, int]:
+        """Do what `search.leading` does."""
+        leading = search.leading if is_compiled(search.search) else _interpreted(search.leading)
+        tokens, words = leading(self._state, self._fusion.weights, rescored)
+        return tokens, words
+
+    def finish(self) -> SearchResult:
+        """Return the texts of the beam."""
+        if self._network or is_compiled(search.search):
+            return search.finish(self._state, self._fusion)
+        return interpreted_finish(self._state, self._fusion)
+
+
+class BeamSearch:
+    """A search of log-probabilities that arrive in parts. The results are those of all frames at once."""
+
+    def __init__(
+        self,
+        alphabet: Alphabet,
+        settings: BeamSettings = BeamSettings(),
+        scorer: Scorer | None = None,
+        rescored: bool = False,
+    ) -> None:
+        """Begin a search; `scorer` is made for the same alphabet. `rescored`: any hypothesis may win in the end."""
+        scorer = scorer or Scorer(alphabet)
+        fusion = scorer.fusion
+        self._alphabet, self._rescored = alphabet, rescored
+        # The look-ahead of a hotword may be taken back, so it must not prune other prefixes.
+        beam_threshold = float(settings.beam_threshold) + float(fusion.hot.lookahead.max())
+        pruning = Pruning(
+            settings.beam_width, float(settings.token_threshold), beam_threshold, float(np.log(settings.blank_skip))
+        )
+        kind = NativeSearch if native else ReferenceSearch
+        self._search = kind(pruning, fusion, scorer.network)
+        self._best: tuple[str, int] | None = None
+        self._words = 0
+
+    def extend(self, log_probs: LogProbs) -> None:
+        """Search the next frames (T', V). Raises DecodingError."""
+        check_log_probs(log_probs, self._alphabet)
+        self._search.extend(np.ascontiguousarray(log_probs, dtype=np.float64))
+        self._best = None
+
+    @property
+    def text(self) -> str:
+        """Return the most probable text so far; its last word may be unfinished."""
+        return self._leading[0]
+
+    @property
+    def stable(self) -> str:
+        """Return the words at its beginning that are final: all prefixes that can still win begin with them."""
+        text, words = self._leading
+        return " ".join(text.split(" ")[:words])
+
+    def hypotheses(self, count: int | None = None) -> list[Hypothesis]:
+        """Return the `count` best hypotheses, as `beam_search` does."""
+        result = self._search.finish()
+        ends = [0, *result.ends[:count].tolist()]
+        scores = zip(result.acoustic[:count].tolist(), result.lm[:count].tolist(), strict=True)
+        hypotheses = [
+            Hypothesis(self._alphabet.decode(result.tokens[start:end].tolist()), acoustic, lm)
+            for start, end, (acoustic, lm) in zip(ends, ends[1:], scores, strict=False)
+        ]
+        # Texts can be equal after their unfinished last words were dropped: keep the best one.
+        different: dict[str, Hypothesis] = {}
+        for hypothesis in hypotheses:
+            different.setdefault(hypothesis.text, hypothesis)
+        return list(different.values()) or [Hypothesis("", float("-inf"))]
+
+    @property
+    def _leading(self) -> tuple[str, int]:
+        if self._best is None:
+            tokens, words = self._search.leading(self._rescored)
+            # Sums may bring a beaten prefix nearer, but not so near that it wins.
+            self._words = max(words, self._words)
+            self._best = self._alphabet.decode(tokens.tolist()).rstrip(), self._words
+        return self._best
+
+
 def beam_search(
     log_probs: LogProbs,
     alphabet: Alphabet,
@@ -76,32 +201,9 @@ def beam_search(
     is what `scorer`, made for the same alphabet, adds. Impossible texts are left out; if all are, the result is an
     empty text with a score of -inf. Raises DecodingError.
     """
-    check_log_probs(log_probs, alphabet)
-    matrix = np.ascontiguousarray(log_probs, dtype=np.float64)
-    scorer = scorer or Scorer(alphabet)
-    fusion = scorer.fusion
-    # The look-ahead of a hotword may be taken back, so it must not prune other prefixes.
-    beam_threshold = float(settings.beam_threshold) + float(fusion.hot.lookahead.max())
-    pruning = Pruning(
-        settings.beam_width, float(settings.token_threshold), beam_threshold, float(np.log(settings.blank_skip))
-    )
-    if native:
-        result = native_search(matrix, pruning, fusion, scorer.network)
-    elif scorer.network:
-        result = search_with_network(scorer.network, matrix, pruning, fusion)
-    else:
-        result = _search(matrix, pruning, fusion)
-    ends = [0, *result.ends[:count].tolist()]
-    scores = zip(result.acoustic[:count].tolist(), result.lm[:count].tolist(), strict=True)
-    hypotheses = [
-        Hypothesis(alphabet.decode(result.tokens[start:end].tolist()), acoustic, lm)
-        for start, end, (acoustic, lm) in zip(ends, ends[1:], scores, strict=False)
-    ]
-    # Texts can be equal after their unfinished last words were dropped: keep the best one.
-    different: dict[str, Hypothesis] = {}
-    for hypothesis in hypotheses:
-        different.setdefault(hypothesis.text, hypothesis)
-    return list(different.values()) or [Hypothesis("", float("-inf"))]
+    beam = BeamSearch(alphabet, settings, scorer)
+    beam.extend(log_probs)
+    return beam.hypotheses(count)
 
 
 def compiling_pays(frames: float, beam_width: int) -> bool:
@@ -116,30 +218,19 @@ def search_is_native() -> bool:
 
 def search_is_compiled() -> bool:
     """Return whether the search is compiled, in the extension, in this process or in the cache."""
-    return search_is_native() or is_compiled(search)
+    return search_is_native() or is_compiled(search.search)
 
 
 def compile_search() -> None:
     """Compile the search or load it from the cache, unless there is the extension."""
-    if not native:
-        search(np.zeros((1, 2)), Pruning(1, 1.0, 1.0, 0.0), Scorer(Alphabet("A")).fusion)
-
-
-def native_search(log_probs: Doubles, pruning: Pruning, fusion: Fusion, network: RnnLm | None = None) -> SearchResult:
-    """Search (T', V) with the extension."""
-    update = PrefixStates(network).update_buffers if network else None
-    tokens, ends, acoustic, lm = native.search(log_probs, log_probs.shape[1], pruning, fusion, update)
-    return SearchResult(
-        np.frombuffer(tokens, np.int32), np.frombuffer(ends, np.int32), np.frombuffer(acoustic), np.frombuffer(lm)
-    )
-
-
-def _search(log_probs: Doubles, pruning: Pruning, fusion: Fusion) -> SearchResult:
-    """Search (T', V) with compiled code if there is some or if compiling pays; the result is the same."""
-    if search_is_compiled() or compiling_pays(len(log_probs), pruning.width):
-        return search(log_probs, pruning, fusion)
-    _interpreted_so_far[0] += len(log_probs) * pruning.width
-    return interpreted_search(log_probs, pruning, fusion)
+    if native:
+        return
+    fusion = Scorer(Alphabet("A")).fusion
+    state = search.begin(fusion)
+    # The search last: it stands for all.
+    search.leading(state, fusion.weights, False)
+    search.finish(state, fusion)
+    search.search(state, np.zeros((1, 2)), Pruning(1, 1.0, 1.0, 0.0), fusion)
 
 
 class _AsDoubles:
@@ -155,17 +246,25 @@ class _AsDoubles:
         return np.float64(self._values[index])
 
 
-def interpreted_search(log_probs: Doubles, pruning: Pruning, fusion: Fusion) -> SearchResult:
-    """Search (T', V) without compiling.
+def interpreted_search(state: SearchState, log_probs: Doubles, pruning: Pruning, fusion: Fusion) -> SearchState:
+    """Return the state after the next frames (T', V), without compiling."""
+    with np.errstate(all="ignore"):
+        after: SearchState = _interpreted(search.search)(state, log_probs, pruning, _as_doubles(fusion))
+    return after
 
-    For numpy a float32 and a Python float give a float32, for compiled code a float64. So all floats are made float64.
-    """
+
+def interpreted_finish(state: SearchState, fusion: Fusion) -> SearchResult:
+    """Return the texts of the beam, without compiling."""
+    with np.errstate(all="ignore"):
+        result: SearchResult = _interpreted(search.finish)(state, _as_doubles(fusion))
+    return result
+
+
+def _as_doubles(fusion: Fusion) -> Fusion:
+    """Return data with float64 only: for numpy a float32 and a Python float give a float32, for compiled code not."""
     doubles: dict[str, Any] = {
         name: np.float64(value) for name, value in fusion.weights._asdict().items() if isinstance(value, float)
     }
     arrays: Any = fusion.arrays
     arrays = arrays._replace(log_probs=_AsDoubles(arrays.log_probs), backoffs=_AsDoubles(arrays.backoffs))
-    with np.errstate(all="ignore"):
-        return interpreted(search)(
-            log_probs, pruning, fusion._replace(weights=fusion.weights._replace(**doubles), arrays=arrays)
-        )
+    return fusion._replace(weights=fusion.weights._replace(**doubles), arrays=arrays)

@@ -1,8 +1,9 @@
 // The beam search in C++: the functions of search.py, pruning.py, fusion.py and lexicon.py, and the queries of
 // asr/lm/ngram/model.py, by the same names and with the same results. Those modules explain them and stay the reference.
 //
-// `search(log_probs, tokens, pruning, fusion, update)` takes the arrays of numpy as buffers and trusts their contents. It
-// is built for Python's stable interface, so that one file serves all versions.
+// `begin(tokens, pruning, fusion, update)` takes the arrays of numpy as buffers, trusts their contents, and returns a
+// search for `extend(search, log_probs)`, `leading(search, rescored)` and `finish(search)`. It is built for Python's
+// stable interface, so that one file serves all versions.
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
@@ -13,8 +14,10 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <new>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 namespace {
@@ -24,6 +27,7 @@ constexpr double IMPOSSIBLE = -UNLIMITED;
 constexpr int BLANK = 0, OUTSIDE = -1, UNKNOWN = 0, NOT_SCORED = -1;
 constexpr int STEPS = 256;
 constexpr double SPAN = 20.0, SLACK = 1e-7;
+const double FAR_BETTER = std::log(16.0);
 
 // ---- The data: what Python has as named tuples and structured arrays ----
 
@@ -276,10 +280,38 @@ public:
         set_beam();
     }
 
+    // Set `best` to the tokens of the best prefix; return how many complete words at its beginning are final.
+    int leading(bool rescored, std::vector<int>& best) const {
+        int leader = 0, shared = -1, words = 0;
+        double highest = IMPOSSIBLE;
+        for (const Kept& each : beam) {
+            int node = each.node;
+            const double value = each.total + prefixes[node].estimate;
+            if (value > highest) {
+                leader = node;
+                highest = value;
+            }
+            if (!rescored && is_beaten(each)) continue;
+            if (shared < 0) shared = node;
+            while (node != shared) {
+                int& later = node > shared ? node : shared;
+                later = prefixes[later].parent;
+            }
+        }
+        for (; shared > 0; shared = prefixes[shared].parent) words += prefixes[shared].token == weights.space;
+        for (; leader; leader = prefixes[leader].parent) best.push_back(prefixes[leader].token);
+        std::reverse(best.begin(), best.end());
+        return words;
+    }
+
     // Fill `nodes`, `acoustic` and `scores` with the texts of the beam, best first.
     void finish() {
         nodes.clear();
         acoustic.clear();
+        tokens.clear();
+        ends.clear();
+        best_acoustic.clear();
+        best_scores.clear();
         for (const Kept& each : beam) {
             nodes.push_back(each.node);
             acoustic.push_back(each.total);
@@ -327,6 +359,19 @@ private:
     std::vector<Choice> choices;
     std::vector<double> acoustic, scores;
     Bound bound;
+
+    bool is_beaten(const Kept& each) const {
+        const Prefix& prefix = prefixes[each.node];
+        const double blank = each.blank + prefix.score, last = each.last + prefix.score;
+        return std::any_of(beam.begin(), beam.end(), [&](const Kept& other) {
+            const Prefix& better = prefixes[other.node];
+            return other.blank + better.score >= blank + FAR_BETTER && other.last + better.score >= last + FAR_BETTER &&
+                   better.token == prefix.token && !weights.network &&
+                   !(weights.words && (better.state != prefix.state || better.spot != prefix.spot)) &&
+                   !(weights.characters && better.char_state != prefix.char_state) &&
+                   !(weights.hot && better.hot != prefix.hot);
+        });
+    }
 
     void set_frame(const double* row) {
         frame.row = row;
@@ -562,35 +607,65 @@ template <typename T> PyObject* bytes(const std::vector<T>& values) {
     return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
 }
 
-// Call update(nodes, parents, tokens) of the beam, which returns the recurrent model's rows and the row of each prefix.
-bool update_rows(Search& search, Fusion& fusion, PyObject* update) {
-    std::vector<int32_t> nodes, parents, tokens;
-    for (const Kept& each : search.beam) {
-        nodes.push_back(each.node);
-        parents.push_back(search.prefixes[each.node].parent);
-        tokens.push_back(search.prefixes[each.node].token);
+// A search with its data, as Python holds it.
+struct Session {
+    Fusion fusion;
+    Pruning pruning;
+    PyObject* update = nullptr;
+    std::optional<Search> search;
+    ~Session() { Py_XDECREF(update); }
+
+    // Call update(nodes, parents, tokens) of the beam, which returns the recurrent model's rows and the row of each
+    // prefix. Return whether it has raised no error.
+    bool update_rows() {
+        std::vector<int32_t> nodes, parents, tokens;
+        for (const Kept& each : search->beam) {
+            nodes.push_back(each.node);
+            parents.push_back(search->prefixes[each.node].parent);
+            tokens.push_back(search->prefixes[each.node].token);
+        }
+        PyObject* result = PyObject_CallFunction(update, "NNN", bytes(nodes), bytes(parents), bytes(tokens));
+        Buffer rows, indices;
+        const bool valid = result && PyArg_ParseTuple(result, "y*y*", &rows.view, &indices.view);
+        Py_XDECREF(result);
+        if (!valid) return false;
+        std::swap(fusion.rows.view, rows.view);
+        for (size_t index = 0; index < nodes.size(); ++index)
+            search->prefixes[nodes[index]].row = indices.as<int32_t>()[index];
+        return true;
     }
-    PyObject* result = PyObject_CallFunction(update, "NNN", bytes(nodes), bytes(parents), bytes(tokens));
-    Buffer rows, indices;
-    const bool valid = result && PyArg_ParseTuple(result, "y*y*", &rows.view, &indices.view);
-    Py_XDECREF(result);
-    if (!valid) return false;
-    std::swap(fusion.rows.view, rows.view);
-    for (size_t index = 0; index < nodes.size(); ++index)
-        search.prefixes[nodes[index]].row = indices.as<int32_t>()[index];
-    return true;
+};
+
+constexpr const char* SESSION = "asr.decoding.beam.native.Session";
+
+Session* session_of(PyObject* capsule) { return static_cast<Session*>(PyCapsule_GetPointer(capsule, SESSION)); }
+
+void destroy(PyObject* capsule) { delete session_of(capsule); }
+
+// Run a function without the interpreter's lock. Return whether there was enough memory; if not, raise MemoryError.
+template <typename Function> bool unlocked(Function function) {
+    PyThreadState* thread = PyEval_SaveThread();
+    bool enough_memory = true;
+    try {
+        function();
+    } catch (const std::bad_alloc&) {
+        enough_memory = false;
+    }
+    PyEval_RestoreThread(thread);
+    if (!enough_memory) PyErr_NoMemory();
+    return enough_memory;
 }
 
-PyObject* search_matrix(PyObject*, PyObject* arguments) {
-    Buffer log_probs;
-    Pruning pruning;
-    Fusion fusion;
-    PyObject* update;
+PyObject* begin(PyObject*, PyObject* arguments) try {
+    auto session = std::make_unique<Session>();
+    Pruning& pruning = session->pruning;
+    Fusion& fusion = session->fusion;
     Weights& weights = fusion.weights;
     Ngrams& arrays = fusion.arrays;
+    PyObject* update;
     if (!PyArg_ParseTuple(
-            arguments, "y*i(iddd)((idppppddddiid)(y*y*y*y*y*)y*y*y*(y*y*y*i))O", &log_probs.view, &fusion.tokens,
-            &pruning.width, &pruning.token_threshold, &pruning.beam_threshold, &pruning.blank_skip, &weights.space,
+            arguments, "i(iddd)((idppppddddiid)(y*y*y*y*y*)y*y*y*(y*y*y*i))O", &fusion.tokens, &pruning.width,
+            &pruning.token_threshold, &pruning.beam_threshold, &pruning.blank_skip, &weights.space,
             &weights.word_bonus, &weights.words, &weights.characters, &weights.network, &weights.hot,
             &weights.lm_weight, &weights.unknown_score, &weights.floor, &weights.unknown_word, &weights.begin,
             &weights.end, &weights.rise, &arrays.words.view, &arrays.log_probs.view, &arrays.backoffs.view,
@@ -598,35 +673,66 @@ PyObject* search_matrix(PyObject*, PyObject* arguments) {
             &fusion.rows.view, &fusion.hot.after.view, &fusion.hot.gain.view, &fusion.hot.lookahead.view,
             &fusion.hot.begin, &update))
         return nullptr;
-    try {
-        Search search(fusion, pruning);
-        const double* row = log_probs.as<double>();
-        const double* end = row + log_probs.count<double>();
-        if (update != Py_None) {
-            if (!update_rows(search, fusion, update)) return nullptr;
-            for (; row < end; row += fusion.tokens) {
-                search.proceed(row);
-                if (!update_rows(search, fusion, update)) return nullptr;
-            }
-        }
-        PyThreadState* thread = PyEval_SaveThread();
-        bool enough_memory = true;
-        try {
-            for (; row < end; row += fusion.tokens) search.proceed(row);
-            search.finish();
-        } catch (const std::bad_alloc&) {
-            enough_memory = false;
-        }
-        PyEval_RestoreThread(thread);
-        if (!enough_memory) return PyErr_NoMemory();
-        return Py_BuildValue("NNNN", bytes(search.tokens), bytes(search.ends), bytes(search.best_acoustic),
-                             bytes(search.best_scores));
-    } catch (const std::bad_alloc&) {
-        return PyErr_NoMemory();
+    session->search.emplace(fusion, pruning);
+    if (update != Py_None) {
+        Py_INCREF(update);
+        session->update = update;
+        if (!session->update_rows()) return nullptr;
     }
+    PyObject* capsule = PyCapsule_New(session.get(), SESSION, destroy);
+    if (capsule) session.release();
+    return capsule;
+} catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
 }
 
-PyMethodDef methods[] = {{"search", search_matrix, METH_VARARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+PyObject* extend_search(PyObject*, PyObject* arguments) try {
+    PyObject* capsule;
+    Buffer log_probs;
+    if (!PyArg_ParseTuple(arguments, "Oy*", &capsule, &log_probs.view)) return nullptr;
+    Session* session = session_of(capsule);
+    if (!session) return nullptr;
+    const double* row = log_probs.as<double>();
+    const double* end = row + log_probs.count<double>();
+    const int tokens = session->fusion.tokens;
+    for (; session->update && row < end; row += tokens) {
+        session->search->proceed(row);
+        if (!session->update_rows()) return nullptr;
+    }
+    const bool done = unlocked([&] {
+        for (; row < end; row += tokens) session->search->proceed(row);
+    });
+    if (!done) return nullptr;
+    Py_RETURN_NONE;
+} catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
+}
+
+PyObject* leading(PyObject*, PyObject* arguments) {
+    PyObject* capsule;
+    int rescored;
+    if (!PyArg_ParseTuple(arguments, "Op", &capsule, &rescored)) return nullptr;
+    Session* session = session_of(capsule);
+    if (!session) return nullptr;
+    std::vector<int> best;
+    int words = 0;
+    if (!unlocked([&] { words = session->search->leading(rescored, best); })) return nullptr;
+    return Py_BuildValue("Ni", bytes(best), words);
+}
+
+PyObject* finish(PyObject*, PyObject* capsule) {
+    Session* session = session_of(capsule);
+    if (!session || !unlocked([&] { session->search->finish(); })) return nullptr;
+    const Search& search = *session->search;
+    return Py_BuildValue("NNNN", bytes(search.tokens), bytes(search.ends), bytes(search.best_acoustic),
+                         bytes(search.best_scores));
+}
+
+PyMethodDef methods[] = {{"begin", begin, METH_VARARGS, nullptr},
+                         {"extend", extend_search, METH_VARARGS, nullptr},
+                         {"leading", leading, METH_VARARGS, nullptr},
+                         {"finish", finish, METH_O, nullptr},
+                         {nullptr, nullptr, 0, nullptr}};
 PyModuleDef module = {PyModuleDef_HEAD_INIT, "native", nullptr, 0, methods, nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from asr.decoding.beam.compiling import Doubles, Ints
 from asr.decoding.beam.fusion import Fusion
 from asr.decoding.beam.pruning import Pruning
-from asr.decoding.beam.search import SearchResult, SearchState, begin, finish, proceed
+from asr.decoding.beam.search import begin, proceed
 from asr.lm.recurrent import BOUNDARY, LmState, RnnLm
 
 
@@ -58,19 +58,23 @@ class PrefixStates:
         return state
 
 
-def search_with_network(model: RnnLm, log_probs: Doubles, pruning: Pruning, fusion: Fusion) -> SearchResult:
-    """Search (T', V) with a network of the same tokens."""
-    states = PrefixStates(model)
-    state = begin(fusion)
-    fusion = _updated(fusion, states, state)
-    for row in log_probs:
-        state = proceed(state, row, pruning, fusion)
-        fusion = _updated(fusion, states, state)
-    return finish(state, fusion)
+class RecurrentSearch:
+    """A search with a network of the same tokens: `state` and `fusion` after the frames so far."""
 
+    def __init__(self, model: RnnLm, pruning: Pruning, fusion: Fusion) -> None:
+        self._states, self._pruning = PrefixStates(model), pruning
+        self.state = begin(fusion)
+        self.fusion = self._updated(fusion)
 
-def _updated(fusion: Fusion, states: PrefixStates, search: SearchState) -> Fusion:
-    """Return the data of the search with the log-probabilities after the prefixes of the beam."""
-    nodes, prefixes = search.beam["node"], search.prefixes
-    log_probs, prefixes["row"][nodes] = states.update(nodes, prefixes["parent"][nodes], prefixes["token"][nodes])
-    return fusion._replace(rows=log_probs)
+    def extend(self, log_probs: Doubles) -> None:
+        """Search the next frames (T', V)."""
+        for row in log_probs:
+            self.state = proceed(self.state, row, self._pruning, self.fusion)
+            self.fusion = self._updated(self.fusion)
+
+    def _updated(self, fusion: Fusion) -> Fusion:
+        """Return the data of the search with the log-probabilities after the prefixes of the beam."""
+        nodes, prefixes = self.state.beam["node"], self.state.prefixes
+        update = self._states.update(nodes, prefixes["parent"][nodes], prefixes["token"][nodes])
+        log_probs, prefixes["row"][nodes] = update
+        return fusion._replace(rows=log_probs)

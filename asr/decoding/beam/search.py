@@ -28,6 +28,10 @@ KEPT = np.dtype(
 # by token: the index of the last prefix whose extension by that token is in the beam.
 CHOICE = np.dtype([(name, np.int32) for name in ("token", "spot", "seen")])
 
+# Paths of a prefix, and of shorter ones in the beam that grow into it, are summed later. It cannot win if each has
+# a counterpart that is better by this many nats, unless there are more than 16 of them.
+_FAR_BETTER = float(np.log(16))
+
 
 class SearchState(NamedTuple):
     """The search after some frames: the `prefixes`, of which the first `used` are valid, and the `beam`."""
@@ -70,19 +74,17 @@ class Extended(NamedTuple):
 
 
 @compiled
-def search(log_probs: Doubles, pruning: Pruning, fusion: Fusion) -> SearchResult:
-    """Search (T', V)."""
-    state = begin(fusion)
+def search(state: SearchState, log_probs: Doubles, pruning: Pruning, fusion: Fusion) -> SearchState:
+    """Return the state after the next frames (T', V)."""
     for frame in range(len(log_probs)):
         blank = log_probs[frame, BLANK]
         if blank >= pruning.blank_skip:
             _add_blank(state.beam, blank)
         else:
             state = proceed(state, log_probs[frame], pruning, fusion)
-    return finish(state, fusion)
+    return state
 
 
-@compiled
 def begin(fusion: Fusion) -> SearchState:
     """Return the state before the first frame: the empty prefix."""
     prefixes, beam = np.empty(1024, PREFIX), np.empty(1, KEPT)
@@ -329,8 +331,58 @@ def _next_state(state: SearchState, unextended: Rows, more: Extended, kept: NDAr
 
 
 @compiled
+def leading(state: SearchState, weights: Weights, rescored: bool) -> tuple[Ints, int]:
+    """Return the tokens of the best prefix, and how many complete words at its beginning are final.
+
+    Later prefixes extend those of the beam. So they begin with the words that all of these begin with, apart from those
+    that cannot win any more; if texts are `rescored`, any of them can.
+    """
+    prefixes, beam = state.prefixes, state.beam
+    best, highest, shared, words = 0, IMPOSSIBLE, -1, 0
+    for index in range(len(beam)):
+        node = int(beam[index]["node"])
+        value = beam[index]["total"] + prefixes[node]["estimate"]
+        if value > highest:
+            best, highest = node, value
+        if not rescored and _is_beaten(state, index, weights):
+            continue
+        shared = node if shared < 0 else shared
+        # A prefix has a higher index than its parent.
+        while node != shared:
+            if node > shared:
+                node = int(prefixes[node]["parent"])
+            else:
+                shared = int(prefixes[shared]["parent"])
+    while shared > 0:
+        words += int(prefixes[shared]["token"] == weights.space)
+        shared = int(prefixes[shared]["parent"])
+    return _spell(prefixes, np.array([best]))[0], words
+
+
+@compiled
+def _is_beaten(state: SearchState, index: int, weights: Weights) -> bool:
+    """Return whether another prefix, whose score changes as this one's with the tokens to come, is far better."""
+    prefixes, beam = state.prefixes, state.beam
+    prefix = prefixes[beam[index]["node"]]
+    blank, last = beam[index]["blank"] + prefix["score"], beam[index]["last"] + prefix["score"]
+    for row in range(len(beam)):
+        other = prefixes[beam[row]["node"]]
+        if (
+            beam[row]["blank"] + other["score"] >= blank + _FAR_BETTER
+            and beam[row]["last"] + other["score"] >= last + _FAR_BETTER
+            and other["token"] == prefix["token"]
+            and not weights.network
+            and not (weights.words and (other["state"] != prefix["state"] or other["spot"] != prefix["spot"]))
+            and not (weights.characters and other["char_state"] != prefix["char_state"])
+            and not (weights.hot and other["hot"] != prefix["hot"])
+        ):
+            return True
+    return False
+
+
+@compiled
 def finish(state: SearchState, fusion: Fusion) -> SearchResult:
-    """Return the texts of the beam after the last frame."""
+    """Return the texts of the beam after the last frame; the search can continue."""
     prefixes, beam = state.prefixes, state.beam
     nodes, acoustic, scores = np.empty(len(beam), np.int64), np.empty(len(beam)), np.empty(len(beam))
     for index in range(len(beam)):
