@@ -27,6 +27,9 @@ from asr.transcripts.records import Hypothesis
 
 try:
     from asr.decoding.beam import native
+
+    if not hasattr(native, "begin"):
+        raise ImportError("an editable install has the extension of an older version")
 except ImportError:
     native = None  # type: ignore[assignment]
 
