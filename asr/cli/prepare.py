@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asr.corpora.manifest import Utterance
     from asr.corpora.rows import OnSkip
     from asr.corpora.shards import Shard
-    from asr.corpora.synthesis import Synthesizer
+    from asr.corpora.synthesis import Skipped, Synthesizer
 
 _SKIP = click.option("--skip-bad", is_flag=True, help="Leave out what cannot be used, and list it.")
 _OUT = click.option("--out", "-o", type=options.FOLDER, required=True, help="Folder for the manifests.")
@@ -390,18 +390,28 @@ def synthesize(text: Path, out: Path, quiet: bool, ids: bool | None, **values: A
     jobs = values["jobs"] or os.cpu_count() or 1
     settings = SynthesisSettings(**{name: values[name] for name in names}, jobs=jobs)
     synthesizer = _synthesizer(values)
-    begin, first = time.monotonic(), None
+    begin, first, latest = time.monotonic(), None, 0.0
     with Display(quiet) as display:
 
         def show(done: float, hours: float) -> None:
-            nonlocal first
-            first = done if first is None else first
+            nonlocal first, latest
+            first, latest = done if first is None else first, done
             speed = (done - first) * 3600 / max(time.monotonic() - begin, 1e-6)
             display.update("synthesize", done, hours, note=f"{done:.2f} of {hours:g} hours, {speed:.1f} × real time")
 
-        result = run(list(reader), out, synthesizer, settings, (show, lambda line: display.say(line, always=True)))
+        try:
+            result = run(list(reader), out, synthesizer, settings, (show, lambda line: display.say(line, always=True)))
+        except KeyboardInterrupt:
+            if latest:
+                hint = "the same command continues, fewer --hours write the manifest of what is there"
+                display.say(f"{latest:.3f} hours are done; {hint}", always=True)
+            raise
+    limits: dict[Skipped, str] = {
+        "too short": f"shorter than {settings.min_duration:g} s (--min-duration)",
+        "too long": f"longer than {settings.max_duration:g} s (--max-duration)",
+    }
     for reason, number in result.skipped.items():
-        click.echo(f"{number} skipped: {reason}", err=True)
+        click.echo(f"{number} skipped: {limits.get(reason, reason)}", err=True)
     _summarise(out / "manifest.jsonl", result.utterances)
     return 0
 

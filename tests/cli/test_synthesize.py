@@ -1,6 +1,7 @@
 """asr prepare synthesize, run in-process: files, output, exit codes; and that it needs the extra for Kokoro only."""
 
 import gzip
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,15 @@ from asr.corpora import manifest
 from tests.conftest import ROOT
 
 SPEAK = """
-import sys, wave
+import os, signal, sys, wave
 text = sys.stdin.read()
 if "tree" in text:
     sys.exit("no such word")
+if "Stop" in text:
+    os.kill(os.getppid(), signal.SIGINT)
 with wave.open(sys.stdout.buffer, "wb") as out:
     out.setparams((1, 2, 8000, 0, "NONE", ""))
-    out.writeframes(bytes(ord(text[i % len(text)]) for i in range(32000)))
+    out.writeframes(bytes(ord(text[i % len(text)]) for i in range(16000 if "short" in text else 32000)))
 """
 
 
@@ -54,6 +57,26 @@ def test_manifest_and_summary(arguments: list[str], tmp_path: Path, capsys: pyte
         line == f"'A TREE': {Path(sys.executable).stem}: exit code 1: no such word" for line in failures
     )
     assert {first, second} == {"1 skipped: text too long", f"{len(failures)} skipped: failed"}
+
+
+def test_skipped_utterances_name_the_option(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.txt.gz").write_bytes(gzip.compress(b"A bird.\nA short one."))
+    assert main([*arguments, "-q"]) == 0
+    assert re.fullmatch(r"\d skipped: shorter than 2 s \(--min-duration\)\n", capsys.readouterr().err)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to a process there")
+def test_interrupted_run_continues(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.txt.gz").write_bytes(gzip.compress(b"Stop.\nA bird.\nA cat."))
+    assert main([*arguments, "-q", "--jobs", "1"]) == 130
+    hint = r"0\.00\d hours are done; the same command continues, .*--hours .*\s+asr: stopped\n"
+    assert re.search(hint, capsys.readouterr().err)
+    assert not (tmp_path / "out" / "manifest.jsonl").exists()
+    (tmp_path / "speak.py").write_text(SPEAK.replace("Stop", "Never"))
+    assert main([*arguments, "-q", "--jobs", "1"]) == 0
+    assert len(manifest.read(tmp_path / "out" / "manifest.jsonl")) == 4
 
 
 def test_help_names_the_extra(capsys: pytest.CaptureFixture[str]) -> None:
