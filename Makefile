@@ -7,8 +7,6 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The versions that the tests have run with, so that an install gives tomorrow what it gives today.
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
-# What the tests of docs/web/ and of docs/export.md's JavaScript run on.
-NPM := npm install --prefix tests/export --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
 
 .PHONY: demo train-demo test test-all format update clean
 
@@ -58,10 +56,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt tests/export/package.json | $(BIN)/python
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing asr and the development tools into $(VENV). torch is large: this takes a few minutes, once."
 	$(INSTALL) --editable '.[dev]'
-	@! command -v npm > /dev/null || $(NPM) || echo "make: npm has not installed onnxruntime; the tests that need it are skipped"
 	@touch $@ $(VENV)/.installed
 
 clean:

@@ -30,7 +30,7 @@ BUNDLED = ROOT / "asr/recognition/bundled/english-small.safetensors"
 SAMPLES = ROOT / "data/samples"
 NODE_MODULES = Path(__file__).parent / "node_modules"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-INSTALL = "is not installed: npm install --prefix tests/export"
+INSTALL = "is not installed: npm install --prefix tests/export --no-package-lock"
 
 
 def program(language: str) -> str:
