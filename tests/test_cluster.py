@@ -20,6 +20,7 @@ from asr.cluster import Cluster, ClusterError, divide, model_spec
 from asr.corpora import manifest
 from asr.features import FeatureSettings
 from asr.features.cache import Computation, open_caches
+from asr.model import checkpoint
 from asr.parallel import WorkerLostError
 from asr.recognition import TranscribeOptions
 from asr.transcripts.records import FileResult
@@ -165,6 +166,24 @@ def test_prepared_features_are_found_by_training(address: str, tones: Path, tmp_
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*")}
     assert run("train", *data, "--out", tmp_path / "run", "--epochs", "1")[0] == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*")} == before
+
+
+@needs_ray
+def test_runs_of_a_grid_are_those_of_this_machine(address: str, tones: Path, tmp_path: Path) -> None:
+    grid = tmp_path / "grid.toml"
+    grid.write_text("[model]\nhidden = [8, 12]\n")
+    command = ["train", tones / "tiny.toml", "--train", tones / "train.jsonl", "--dev", tones / "dev.jsonl"]
+    command += ["--epochs", "1", "--grid", grid]
+    code, there, said = run(*command, "--out", tmp_path / "there", "--cluster", address)
+    assert code == 0, said
+    assert "2 of 2 runs: model.hidden = " in said
+    code, here, _ = run(*command, "--out", tmp_path / "here")
+    assert code == 0
+    assert there.splitlines()[:-1] == here.splitlines()[:-1]
+    for path in (tmp_path / "here").glob("run-*/best.safetensors"):
+        _, weights = checkpoint.read(path)
+        _, other = checkpoint.read(tmp_path / "there" / path.relative_to(tmp_path / "here"))
+        assert all(np.array_equal(weights[name], other[name]) for name in weights)
 
 
 @needs_ray

@@ -2,7 +2,9 @@
 
 import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,38 +59,87 @@ def learning_curve(recipe: "Recipe", experiment: Experiment) -> int:
     return 0
 
 
-def grid(runs: "list[GridRun]", experiment: Experiment) -> int:
-    """Train the runs that are not finished, one after the other, and write the results and the best recipe."""
-    from asr.corpora import manifest
+def grid(runs: "list[GridRun]", experiment: Experiment, cluster: str | None) -> int:
+    """Train the runs that are not finished, and write the results and the best recipe.
+
+    The runs are trained one after the other, or as tasks on a Ray cluster.
+    """
     from asr.training import grid as grids
 
-    dev, display = manifest.join(experiment.dev), experiment.display
-    for number, run in enumerate(runs, 1):
-        if grids.read_result(run):
-            continue
-        display.close()
-        display.say(f"run {number} of {len(runs)}: {grids.described(run.settings)}")
-        if not _train_one(run, experiment, dev):
-            return _stopped()
-    display.close()
+    missing = [run for run in runs if not grids.read_result(run)]
+    if not (_on_cluster(missing, experiment, cluster) if cluster and missing else _in_turn(missing, experiment)):
+        return _stopped()
+    experiment.display.close()
     results = [(run, result) for run in runs if (result := grids.read_result(run))]
     written = grids.write(experiment.out, results)
     click.echo(f"{grids.table(results)}\nWritten: {', '.join(map(str, written))}")
     return 0
 
 
-def _train_one(run: "GridRun", experiment: Experiment, dev: "list[Utterance]") -> bool:
+def _in_turn(runs: "list[GridRun]", experiment: Experiment) -> bool:
+    """Train runs one after the other; return False if one was stopped."""
+    from asr.training.grid import described
+
+    display = experiment.display
+    for number, run in enumerate(runs, 1):
+        display.close()
+        display.say(f"run {number} of {len(runs)}: {described(run.settings)}")
+        if not _train_one(experiment.train, experiment.dev, experiment.options, run):
+            return False
+    return True
+
+
+def _on_cluster(runs: "list[GridRun]", experiment: Experiment, address: str) -> bool:
+    """Train runs as tasks on a Ray cluster; return False if the command was stopped."""
+    from asr.cluster import Cluster
+    from asr.training import TrainOptions
+    from asr.training.grid import described
+
+    given, display = experiment.options, experiment.display
+    # What the nodes need: a task cannot report its progress.
+    sent = TrainOptions(start=_absolute(given.start), cache=_absolute(given.cache), skip_bad=given.skip_bad)
+    runs = [replace(run, folder=run.folder.absolute()) for run in runs]
+    train = tuple(path.absolute() if isinstance(path, Path) else path for path in experiment.train)
+    work = partial(_train_each, train, tuple(path.absolute() for path in experiment.dev), sent)
+    gpu = any(run.recipe.training.device == "cuda" for run in runs)
+    done = 0
+    with Cluster(address, gpu, display.say) as nodes:
+
+        def report(index: int, _: bool) -> None:
+            nonlocal done
+            done += 1
+            display.say(f"{done} of {len(runs)} runs: {described(runs[index].settings)}")
+
+        # A run that another node began continues from its last checkpoint.
+        for _ in nodes.map(work, [[run] for run in runs], report):
+            if given.should_stop():
+                return False
+    return True
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.absolute() if path else None
+
+
+def _train_each(
+    train: "Sequence[Path | str]", dev: "Sequence[Path]", chosen: "TrainOptions", runs: "Sequence[GridRun]"
+) -> list[bool]:
+    return [_train_one(train, dev, chosen, run) for run in runs]
+
+
+def _train_one(train: "Sequence[Path | str]", dev: "Sequence[Path]", chosen: "TrainOptions", run: "GridRun") -> bool:
     """Train one run and write its result; return False if it was stopped. It depends on no other run."""
     from asr import training
+    from asr.corpora import manifest
     from asr.training import grid as grids
 
     try:
-        result = training.train(run.recipe, experiment.train, experiment.dev, run.folder, experiment.options)
+        result = training.train(run.recipe, train, dev, run.folder, chosen)
     except training.TrainingError as error:
         raise training.TrainingError(f"{grids.described(run.settings)}: {error}") from error
     if not result.finished or result.model is None:
         return False
-    score = _score(result.model, dev)
+    score = _score(result.model, manifest.join(dev))
     rate = score.cer if result.metric == "cer" else score.wer
     grids.write_result(run, grids.GridResult(result.metric, rate))
     return True

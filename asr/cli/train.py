@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--grid", type=options.FILE, help="A TOML file of settings with lists of values: train every combination."
 )
+@options.cluster
 @options.quiet
 def train(
     recipe: Path,
@@ -70,6 +71,7 @@ def train(
     skip_bad: bool,
     learning_curve: bool,
     grid: Path | None,
+    cluster: str | None,
     quiet: bool,
 ) -> int:
     """Train a model from RECIPE, a TOML file. Write best.safetensors, last.safetensors, train.jsonl and training.html
@@ -80,7 +82,8 @@ def train(
     alphabet, feature settings and architecture. Under torchrun, the processes train one model together.
 
     With --learning-curve, OUT gets four runs, part-8 to part-1, and the report learning-curve.html. With --grid, it
-    gets the runs, their results in grid.json, and the best recipe, best.toml.
+    gets the runs, their results in grid.json, and the best recipe, best.toml; with --cluster, each run is a task on a
+    Ray cluster, whose nodes need OUT, the manifests and the recordings under the same paths.
     """
     if overwrite and (resume or override):
         raise click.UsageError("--overwrite starts a new run; --resume and --override resume one")
@@ -104,6 +107,8 @@ def train(
         raise click.UsageError("--learning-curve and --grid cannot be used together; give one of them")
     if several and os.environ.get("WORLD_SIZE", "1") != "1":
         raise click.UsageError(f"{several} runs in one process, without torchrun")
+    if cluster and not grid:
+        raise click.UsageError("--cluster trains the runs of --grid; for one run on several machines, use torchrun")
     if grid and (resume or override or overwrite):
         raise click.UsageError("--grid resumes runs by itself; leave out --resume, --override and --overwrite")
     inputs = [Path(path) for path in (*train_manifests, *dev_manifests)]
@@ -121,7 +126,7 @@ def train(
         if learning_curve:
             return experiments.learning_curve(chosen, experiment)
         if runs:
-            return experiments.grid(runs, experiment)
+            return experiments.grid(runs, experiment, cluster)
         result = training.train(chosen, train_manifests, dev_manifests, out, run)
     if not is_main:
         return 0

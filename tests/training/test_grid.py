@@ -77,4 +77,6 @@ def test_command_trains_each_run_once(tones: Path, tmp_path: Path, capsys: pytes
     assert "model.hidden" in capsys.readouterr().out
     assert main([*arguments, "--learning-curve"]) == 2
     assert "cannot be used together" in capsys.readouterr().err
+    assert main([*arguments[:-2], "--cluster", "local"]) == 2
+    assert "use torchrun" in capsys.readouterr().err
     assert main([*arguments, "--overwrite"]) == 2
