@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +71,12 @@ def test_skipped_utterances_name_the_option(
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to a process there")
 def test_interrupted_run_continues(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.txt.gz").write_bytes(gzip.compress(b"Stop.\nA bird.\nA cat."))
-    assert main([*arguments, "-q", "--jobs", "1"]) == 130
+    # A shell in the background ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main([*arguments, "-q", "--jobs", "1"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     hint = r"0\.00\d hours are done; the same command continues, .*--hours .*\s+asr: stopped\n"
     assert re.search(hint, capsys.readouterr().err)
     assert not (tmp_path / "out" / "manifest.jsonl").exists()

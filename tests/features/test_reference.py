@@ -295,7 +295,10 @@ def test_deltas_equal_librosa() -> None:
         ),
         ({"deltas": 3}, "deltas = 3 is not one of 0, 1, 2"),
         ({"deltas": -1}, "deltas = -1 is not one of 0, 1, 2"),
-        ({"normalisation": "global"}, "normalisation = 'global' is not one of speech, utterance, corpus, none"),
+        (
+            {"normalisation": "global"},
+            "normalisation = 'global' is not one of speech, running, utterance, corpus, none",
+        ),
     ],
 )
 def test_invalid_settings_raise_value_error(changed: dict[str, Any], message: str) -> None:

@@ -46,6 +46,7 @@ def open_page(recognizer: Any, tmp_path: Path, token: str = "") -> Iterator[Any]
     with running(app) as (address, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         page = browser.new_page()
+        page.set_default_timeout(90_000)
         # Chromium itself logs an answer of 400, which a file without sound has.
         page.on("console", lambda one: problems.extend([] if "status of 400" in one.text else [one.text]))
         page.on("pageerror", lambda error: problems.append(str(error)))
