@@ -75,8 +75,8 @@ def test_a_file_is_transcribed_played_and_saved(tab: Any, recognizer: Any) -> No
 def test_speech_has_live_captions_and_is_transcribed(tab: Any) -> None:
     tab.click("#speak")
     tab.wait_for_selector("#saying:has-text('THE LAST')")
-    # At the pause after the speech, the caption is final.
-    tab.wait_for_selector("#said:has-text('THE LAST TRAIN TO')")
+    # At the pause after the speech, the caption is final. Where the recording begins varies, and so does the text.
+    tab.wait_for_selector("#said:has-text('THE LAST TRAIN')")
     if "ASR_SCREENSHOTS" in os.environ:
         tab.screenshot(path=Path(os.environ["ASR_SCREENSHOTS"]) / "captions.png")
     assert tab.is_visible("#captions") and tab.is_hidden("#result")
