@@ -59,16 +59,26 @@ def learning_curve(recipe: "Recipe", experiment: Experiment) -> int:
     return 0
 
 
-def grid(runs: "list[GridRun]", experiment: Experiment, cluster: str | None) -> int:
-    """Train the runs that are not finished, and write the results and the best recipe.
-
-    The runs are trained one after the other, or as tasks on a Ray cluster.
-    """
+def grid(runs: "list[GridRun]", experiment: Experiment) -> int:
+    """Train the runs that are not finished, one after the other, and write the results and the best recipe."""
     from asr.training import grid as grids
 
     missing = [run for run in runs if not grids.read_result(run)]
-    if not (_on_cluster(missing, experiment, cluster) if cluster and missing else _in_turn(missing, experiment)):
-        return _stopped()
+    return _write_grid(runs, experiment) if _in_turn(missing, experiment) else _stopped()
+
+
+def grid_on_cluster(runs: "list[GridRun]", experiment: Experiment, address: str) -> int:
+    """Do the same with each run as a task on a Ray cluster."""
+    from asr.training import grid as grids
+
+    if missing := [run for run in runs if not grids.read_result(run)]:
+        _on_cluster(missing, experiment, address)
+    return _write_grid(runs, experiment)
+
+
+def _write_grid(runs: "list[GridRun]", experiment: Experiment) -> int:
+    from asr.training import grid as grids
+
     experiment.display.close()
     results = [(run, result) for run in runs if (result := grids.read_result(run))]
     written = grids.write(experiment.out, results)
@@ -89,15 +99,12 @@ def _in_turn(runs: "list[GridRun]", experiment: Experiment) -> bool:
     return True
 
 
-def _on_cluster(runs: "list[GridRun]", experiment: Experiment, address: str) -> bool:
-    """Train runs as tasks on a Ray cluster; return False if the command was stopped."""
+def _on_cluster(runs: "list[GridRun]", experiment: Experiment, address: str) -> None:
     from asr.cluster import Cluster
-    from asr.training import TrainOptions
     from asr.training.grid import described
 
     given, display = experiment.options, experiment.display
-    # What the nodes need: a task cannot report its progress.
-    sent = TrainOptions(start=_absolute(given.start), cache=_absolute(given.cache), skip_bad=given.skip_bad)
+    sent = replace(given, start=_absolute(given.start), cache=_absolute(given.cache))
     runs = [replace(run, folder=run.folder.absolute()) for run in runs]
     train = tuple(path.absolute() if isinstance(path, Path) else path for path in experiment.train)
     work = partial(_train_each, train, tuple(path.absolute() for path in experiment.dev), sent)
@@ -112,9 +119,7 @@ def _on_cluster(runs: "list[GridRun]", experiment: Experiment, address: str) -> 
 
         # A run that another node began continues from its last checkpoint.
         for _ in nodes.map(work, [[run] for run in runs], report):
-            if given.should_stop():
-                return False
-    return True
+            pass
 
 
 def _absolute(path: Path | None) -> Path | None:

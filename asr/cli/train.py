@@ -102,19 +102,19 @@ def train(
     compute.keep_freed_memory()
     # Only the main process of several writes to the terminal.
     is_main = os.environ.get("RANK", "0") == "0"
-    several = "--learning-curve" if learning_curve else "--grid" if grid else ""
-    if learning_curve and grid:
-        raise click.UsageError("--learning-curve and --grid cannot be used together; give one of them")
-    if several and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise click.UsageError(f"{several} runs in one process, without torchrun")
-    if cluster and not grid:
-        raise click.UsageError("--cluster trains the runs of --grid; for one run on several machines, use torchrun")
+    _check_several(learning_curve, grid, cluster)
     if grid and (resume or override or overwrite):
         raise click.UsageError("--grid resumes runs by itself; leave out --resume, --override and --overwrite")
     inputs = [Path(path) for path in (*train_manifests, *dev_manifests)]
     if grid and not all(path.is_file() for path in inputs):
         raise click.UsageError("--grid needs manifests, or the index of shards on this disk; give FOLDER/shards.jsonl")
     runs = plan(grid, recipe, [*settings, *changes], inputs, out) if grid else []
+    if cluster:
+        sent = training.TrainOptions(start=start, cache=cache, skip_bad=skip_bad)
+        # Ctrl-C ends the tasks at once; they continue from their checkpoints.
+        with Display(quiet) as display:
+            experiment = experiments.Experiment(train_manifests, dev_manifests, out, sent, display)
+            return experiments.grid_on_cluster(runs, experiment, cluster)
     with Display(quiet or not is_main) as display, stop_signals() as should_stop, _tensorboard(out, is_main) as write:
 
         def on_event(event: "Event") -> None:
@@ -126,7 +126,7 @@ def train(
         if learning_curve:
             return experiments.learning_curve(chosen, experiment)
         if runs:
-            return experiments.grid(runs, experiment, cluster)
+            return experiments.grid(runs, experiment)
         result = training.train(chosen, train_manifests, dev_manifests, out, run)
     if not is_main:
         return 0
@@ -140,6 +140,17 @@ def train(
         best = f"the best model so far is {result.model}" if result.model else "no epoch is finished"
         click.echo(f"stopped and saved; {best}. Resume the run with the same command:\n  {resume_command()}")
     return 0
+
+
+def _check_several(learning_curve: bool, grid: Path | None, cluster: str | None) -> None:
+    """Refuse options for several runs that cannot be used together."""
+    if learning_curve and grid:
+        raise click.UsageError("--learning-curve and --grid cannot be used together; give one of them")
+    if (learning_curve or grid) and os.environ.get("WORLD_SIZE", "1") != "1":
+        option = "--grid" if grid else "--learning-curve"
+        raise click.UsageError(f"{option} runs in one process, without torchrun")
+    if cluster and not grid:
+        raise click.UsageError("--cluster trains the runs of --grid; for one run on several machines, use torchrun")
 
 
 def _refuse_repeated(settings: list[str]) -> None:
