@@ -22,6 +22,8 @@ SIDE_COLUMNS: dict[Side, tuple[str, ...]] = {
 }
 ID_COLUMNS = ("id", "utterance_id", "utterance", "utt_id", "utt")
 AUDIO_COLUMNS = ("audio", "audio_filepath", "path", "file", "filename", "file_name", "wav")
+# The start of a segment of a recording, in seconds.
+START_COLUMNS = ("start", "offset", "start_time", "begin")
 _KNOWN = {*TEXT_COLUMNS, *SIDE_COLUMNS["reference"], *SIDE_COLUMNS["hypothesis"]}
 # Other names that may be those of a text too, such as `normalized_text` or `whisper_hyp`, and endings that are not.
 _TEXT_LIKE = re.compile(r"(^|_)(text|transcri|hyp|pred|ref(_|erence|$))")

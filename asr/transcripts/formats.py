@@ -117,7 +117,8 @@ def _read(file: InputFile, format: str, choice: Choice, side: Side) -> Transcrip
         raise TranscriptError(f"{file.name}: the format {format} has no columns; leave out --{side}-column")
     if format in _COLUMN_READERS:
         rows, column = _COLUMN_READERS[format](file, side, choice.column)
-        return TranscriptFile(check_rows(file, rows), format, column)
+        hint = "; segments that are named by their recording need a column 'start', in seconds"
+        return TranscriptFile(check_rows(file, rows, hint), format, column)
     rows = json_lines.read_report(file, side) if format == "report" else _READERS[format](file)
     return TranscriptFile(check_rows(file, rows), format)
 

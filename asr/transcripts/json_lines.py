@@ -1,6 +1,8 @@
 """JSON: an object per line (manifests, the output of `asr transcribe` and of others), and the reports of scores."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -8,6 +10,7 @@ from asr.files import JsonLineError, parse_json_object
 from asr.transcripts.columns import (
     AUDIO_COLUMNS,
     ID_COLUMNS,
+    START_COLUMNS,
     Side,
     first_column,
     normalise_name,
@@ -47,7 +50,7 @@ def read_jsonl(file: InputFile, side: Side = "reference", column: str = "") -> t
             rows.append(row_from_fields(file.at(number), number, fields, key))
         elif "error" not in fields:
             raise TranscriptError(f"{file.at(number)}: no {key!r} in {quoted(line)}; add it")
-    return rows, key
+    return join_segments(file, rows), key
 
 
 def _is_column(key: str, value: object) -> bool:
@@ -57,8 +60,8 @@ def _is_column(key: str, value: object) -> bool:
 def row_from_fields(location: str, number: int, fields: dict[str, Any], text: str) -> TranscriptRow:
     """Return the row of named fields: the text, an id or the audio, and optionally speaker, duration and confidences.
 
-    Without an id, the path of the audio without its suffix is the id, with the channel if it has one. Raises
-    TranscriptError.
+    Without an id, the path of the audio without its suffix is the id, with the channel if it has one, and the row may
+    be a segment with a start. Raises TranscriptError.
     """
     name = first_column(ID_COLUMNS, fields) or first_column(AUDIO_COLUMNS, fields)
     if name is None:
@@ -66,8 +69,11 @@ def row_from_fields(location: str, number: int, fields: dict[str, Any], text: st
     identity = _string(location, name, fields).strip()
     if not identity:
         raise TranscriptError(f"{location}: the {name} is empty; write it")
+    start = None
     if normalise_name(name) in AUDIO_COLUMNS:
         identity = audio_id(identity, fields.get("channel"))
+        column = first_column(START_COLUMNS, fields)
+        start = fields[column] if column else None
     duration = fields.get("duration")
     return TranscriptRow(
         id=identity,
@@ -76,6 +82,47 @@ def row_from_fields(location: str, number: int, fields: dict[str, Any], text: st
         speaker=_string(location, "speaker", fields).strip(),
         duration=0.0 if duration in (None, "") else parse_seconds(location, "duration", duration),
         confidences=_confidences(location, fields),
+        start=0.0 if start in (None, "") else parse_seconds(location, "start", start),
+        is_part=start not in (None, ""),
+    )
+
+
+def join_segments(file: InputFile, rows: Sequence[TranscriptRow]) -> list[TranscriptRow]:
+    """Return the rows with the segments of each recording as one, whose texts are in the order of time.
+
+    So segments can be compared with other segments of the recording, or with its whole text. Raises TranscriptError if
+    two begin at the same time.
+    """
+    segments: dict[str, dict[float, TranscriptRow]] = {}
+    joined: dict[int, TranscriptRow] = {}
+    for row in rows:
+        if not row.is_part:
+            joined[row.row] = row
+            continue
+        others = segments.setdefault(row.id, {})
+        if row.start in others:
+            raise TranscriptError(
+                f"{file.at(row.row)}: the segment of {quoted(row.id)} at {row.start:g} s is already in row "
+                f"{others[row.start].row}; remove one of them"
+            )
+        others[row.start] = row
+    for parts in segments.values():
+        first = min(parts.values(), key=lambda row: row.row)
+        joined[first.row] = _joined(first, [parts[start] for start in sorted(parts)])
+    return [joined[number] for number in sorted(joined)]
+
+
+def _joined(first: TranscriptRow, parts: Sequence[TranscriptRow]) -> TranscriptRow:
+    if len(parts) == 1:
+        return first
+    durations = [part.duration for part in parts]
+    complete = all(len(part.confidences) == len(part.text.split()) for part in parts)
+    return replace(
+        first,
+        text=" ".join(part.text for part in parts if part.text),
+        speaker=first.speaker if len({part.speaker for part in parts}) == 1 else "",
+        duration=sum(durations) if all(durations) else 0.0,
+        confidences=tuple(value for part in parts for value in part.confidences) if complete else (),
     )
 
 

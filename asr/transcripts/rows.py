@@ -19,6 +19,7 @@ class TranscriptRow:
 
     `duration` in seconds, 0 where unknown. `confidences` of the words, from 0 to 1, or empty. For a segment of an STM,
     `recording` is its file and channel, `start` is in seconds and `scored` is False if it must not be scored.
+    `is_part`: whether it is a segment that has the id of its recording.
     `alternatives`: if the text has any, its parts in order, each with the texts that it may have.
     """
 
@@ -30,6 +31,7 @@ class TranscriptRow:
     confidences: tuple[float, ...] = ()
     recording: tuple[str, str] | None = None
     start: float = 0.0
+    is_part: bool = False
     scored: bool = True
     alternatives: tuple[tuple[str, ...], ...] = ()
 
@@ -80,15 +82,15 @@ def parse_seconds(location: str, name: str, value: Any) -> float:
     return number
 
 
-def check_rows(file: InputFile, rows: Iterable[TranscriptRow]) -> list[TranscriptRow]:
-    """Return the rows. Raises TranscriptError if there are none or two have the same id."""
+def check_rows(file: InputFile, rows: Iterable[TranscriptRow], hint: str = "") -> list[TranscriptRow]:
+    """Return the rows. Raises TranscriptError, with a hint, if two have the same id, and if there are none."""
     checked: dict[str, TranscriptRow] = {}
     for row in rows:
         first = checked.setdefault(row.id, row)
         if first is not row:
             raise TranscriptError(
                 f"{file.at(row.row)}: id {quoted(row.id)} is already in row {first.row}; "
-                "remove one of them or give it another id"
+                f"remove one of them or give it another id{hint}"
             )
     if not checked:
         raise TranscriptError(f"{file.name}: no transcripts")

@@ -13,7 +13,7 @@ from asr.transcripts.columns import (
     text_column,
     text_columns,
 )
-from asr.transcripts.json_lines import row_from_fields
+from asr.transcripts.json_lines import join_segments, row_from_fields
 from asr.transcripts.lines import escape_name
 from asr.transcripts.records import FileResult
 from asr.transcripts.rows import InputFile, TranscriptError, TranscriptRow, quoted
@@ -43,6 +43,8 @@ def read_table(
 ) -> tuple[list[TranscriptRow], str]:
     """Read a table with a header; return the rows and the column of their text. Other columns are ignored.
 
+    Segments of a recording are joined, see `join_segments`.
+
     Raises TranscriptError and TableError.
     """
     rows = []
@@ -68,7 +70,7 @@ def read_table(
             for name, cell in zip(names, cells, strict=True)
         }
         rows.append(row_from_fields(location, number, fields, text))
-    return rows, text
+    return join_segments(file, rows), text
 
 
 def _refuse_repeated(location: str, names: list[str], text: str) -> None:

@@ -38,6 +38,17 @@ def rows(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in lines}
 
 
+def test_segments_of_a_table_are_scored_against_whole_texts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = folder / "a.tsv"
+    table.write_text(
+        "audio\tstart\tend\tconfidence\ttext\nu1.wav\t0\t1\t\tTHE CAT\nu1.wav\t1\t2\t\tSAT\n"
+        "u2.wav\t0\t1\t\tA DOG\nu3.wav\t4\t5\t\tSING\nu3.wav\t0\t1\t\tBIRDS\n"
+    )
+    assert main(["score", str(folder / "refs.txt"), str(table)]) == 0
+    values = rows(capsys.readouterr().out.split("\n\n")[0])
+    assert values["words"].startswith("0 errors in 7 words") and values["utterances"].startswith("0 of 3")
+
+
 def test_score_prints_the_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "score", "refs.txt", "a.txt", "--normaliser", "basic", "--worst", "1") == 0
     output = capsys.readouterr()

@@ -85,6 +85,46 @@ def test_a_file_that_fits_two_formats_is_refused(content: str, formats: str, tmp
         transcripts.read(write(tmp_path, content))
 
 
+SEGMENTS = (
+    ("a.tsv", "audio\tstart\ttext\nx.wav\t2.5\tC\ny.wav\t0\tD\nx.wav\t0\tA B\n"),
+    ("a.csv", "file,offset,text,duration\nx.wav,2.5,C,1\ny.wav,,D,2\nx.wav,0,A B,2\n"),
+    (
+        "a.jsonl",
+        '{"audio": "x.wav", "start": 2.5, "text": "C"}\n{"audio": "y.wav", "text": "D"}\n'
+        '{"audio": "x.wav", "start": 0, "text": "A B"}\n',
+    ),
+)
+
+
+@pytest.mark.parametrize(("name", "content"), SEGMENTS)
+def test_segments_of_a_recording_are_joined_in_the_order_of_time(name: str, content: str, tmp_path: Path) -> None:
+    read = transcripts.read(write(tmp_path, content, name)).rows
+    assert [(row.id, row.text) for row in read] == [("x", "A B C"), ("y", "D")]
+    assert [row.duration for row in read] == ([3.0, 2.0] if name == "a.csv" else [0.0, 0.0])
+
+
+def test_segments_with_ids_are_not_joined(tmp_path: Path) -> None:
+    path = write(tmp_path, "id,audio,start,text\nu1,x.wav,0,A\nu2,x.wav,1,B\n", "a.csv")
+    assert [row.id for row in transcripts.read(path).rows] == ["u1", "u2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("audio,start,text\nx.wav,1,A\nx.wav,1.0,B\n", r"row 3: the segment of 'x' at 1 s is already in row 2; remove"),
+        ("audio,start,text\nx.wav,soon,A\n", r"row 2: start 'soon' is not a number of seconds"),
+        (
+            "audio,text\nx.wav,A\nx.wav,B\n",
+            r"row 3: id 'x' is already in row 2; remove one of them or give it another id; segments that are named by "
+            r"their recording need a column 'start', in seconds$",
+        ),
+    ],
+)
+def test_segments_that_cannot_be_joined(content: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(TranscriptError, match=message):
+        transcripts.read(write(tmp_path, content, "a.csv"))
+
+
 def test_byte_order_mark_and_other_scripts(tmp_path: Path) -> None:
     [row] = transcripts.read(write(tmp_path, "\ufeffu1 ÜBER 日本 <script>\n")).rows
     assert (row.id, row.text) == ("u1", "ÜBER 日本 <script>")
