@@ -5,8 +5,9 @@ PyAV is optional: its wheel, 36 MB, carries FFmpeg.
 
 import importlib
 import importlib.util
+import struct
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,10 @@ _FORMATS = "mov,mp4,m4a,3gp,matroska,webm,asf,aac,ac3,eac3,amr,ape,avi,flv,mpeg,
 # PyAV reads the file itself; FFmpeg must open nothing else.
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
 _BUFFER = 1 << 17
+# The object of an ASF header with, after its size and the id of the file: the size of the file, its date, the number of
+# packets, the duration (100 ns, with the preroll), that of sending, the preroll (ms) and flags.
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_FIELDS = struct.Struct("<6QI")
 # Seconds by which the samples may fall short of the announced duration: it is rounded, and codecs have delays.
 _TOLERANCE = 0.5
 
@@ -44,6 +49,9 @@ class MediaFile:
 
     def __init__(self, path: Path, track: int = 1, frames: int = 0) -> None:
         self._av: Any = importlib.import_module("av")
+        self._path = path
+        # The end of the last packet of all tracks, in seconds.
+        self._end = 0.0
         self._file = path.open("rb")
         try:
             self._container: InputContainer = self._av.open(self._file, buffer_size=_BUFFER, options=_OPTIONS)
@@ -77,7 +85,11 @@ class MediaFile:
         self._file.close()
 
     def seekable(self) -> bool:
-        """Return False: the times of packets are not exact enough to find a sample."""
+        """Return False: a decoder that starts at another packet may return other samples.
+
+        An AAC decoder replaces noise by random numbers whose state no seek restores, and Opus needs half a second to
+        give the same samples again; in Matroska files, times are rounded to milliseconds.
+        """
         return False
 
     def read(self, count: int, **_: object) -> NDArray[np.float32]:
@@ -94,15 +106,27 @@ class MediaFile:
             count -= len(chunks[-1])
         return np.concatenate(chunks) if chunks else np.zeros((0, self.channels), np.float32)
 
-    def announced(self) -> float:
-        """Return the duration of the track that the header states, in seconds; 0 if it states none."""
+    def missing(self, decoded: float) -> str:
+        """Return what the file lacks at its end, after `decoded` seconds of the track were read to the end."""
         if self._container.format.name in ("aac", "amr", "ac3", "eac3", "mpeg"):
-            return 0.0  # estimated from the bit rate
-        if self._stream.duration:
-            return float(self._stream.duration * self._stream.time_base)
-        # That of Matroska files is that of the longest track.
-        alone = len(self._container.streams) == 1
-        return (self._container.duration or 0) / self._av.time_base if alone else 0.0
+            return ""  # the duration is estimated from the bit rate
+        if self._container.format.name == "avi":
+            # FFmpeg knows only what is there.
+            with self._path.open("rb") as file:
+                announced_size = 8 + int.from_bytes(file.read(8)[4:], "little")
+            size = self._path.stat().st_size
+            message = f"truncated: the header announces {announced_size} bytes, the file has {size}"
+            return message if announced_size > size else ""
+        if self._container.format.name == "asf":
+            announced, decoded = _asf_duration(self._path), max(decoded, self._end)
+        elif self._stream.duration:
+            announced = float(self._stream.duration * self._stream.time_base)
+        else:
+            # That of the longest track, which may be another one.
+            announced, decoded = (self._container.duration or 0) / self._av.time_base, max(decoded, self._end)
+        if announced <= decoded + _TOLERANCE:
+            return ""
+        return f"truncated: the header announces {announced:.1f} s, the file has {decoded:.1f} s"
 
     def _select(self, track: int) -> Any:
         tracks = self._container.streams.audio
@@ -120,7 +144,7 @@ class MediaFile:
 
     def _decode(self) -> Iterator[NDArray[np.float32]]:
         self.samplerate = channels = 0
-        packets = self._container.demux(self._stream)
+        packets: Any = self._container.demux()
         while True:
             try:
                 packet = next(packets, None)
@@ -129,6 +153,10 @@ class MediaFile:
                 return
             if packet is None:
                 return
+            if packet.pts is not None and packet.time_base:
+                self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream.index != self._stream.index:
+                continue
             try:
                 decoded = packet.decode()
             except self._av.EOFError:
@@ -150,6 +178,21 @@ class MediaFile:
                     yield samples
 
 
+def _asf_duration(path: Path) -> float:
+    """Return the duration that the header of an ASF file states, in seconds; 0 if it states none.
+
+    FFmpeg estimates another one if the file has not the size that the header states.
+    """
+    with path.open("rb") as file:
+        header = file.read(_BUFFER)
+    place = header.find(_ASF_FILE_PROPERTIES)
+    if place < 0 or len(header) < place + 40 + _ASF_FIELDS.size:
+        return 0.0
+    *_, duration, _, preroll, flags = _ASF_FIELDS.unpack_from(header, place + 40)
+    is_broadcast = flags & 1
+    return 0.0 if is_broadcast else float(duration / 1e7 - preroll / 1e3)
+
+
 def _to_float(frame: "AudioFrame") -> NDArray[np.float32]:
     array: NDArray[Any] = frame.to_ndarray()
     array = array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
@@ -164,6 +207,13 @@ def parts(path: Path, track: int, longest: float) -> list[Part]:
 
     `longest`: the number of seconds after which decoding ends. Raises RuntimeError for other files, and AudioError.
     """
+    status = path.stat()
+    return [_part(path, track, longest, status.st_size, status.st_mtime_ns)]
+
+
+# A file with many segments is opened for each of them.
+@lru_cache(maxsize=256)
+def _part(path: Path, track: int, longest: float, size: int, modified: int) -> Part:
     fault, length = "", 0
     with MediaFile(path, track) as file:
         try:
@@ -174,7 +224,7 @@ def parts(path: Path, track: int, longest: float) -> list[Part]:
         decoded = length / file.samplerate
         if file.damaged:
             fault = f"damaged: {file.damaged} packets cannot be decoded"
-        elif not fault and decoded <= longest and file.announced() > decoded + _TOLERANCE:
-            fault = f"truncated: the header announces {file.announced():.1f} s, the file has {decoded:.1f} s"
+        elif not fault and decoded <= longest:
+            fault = file.missing(decoded)
         opened = partial(MediaFile, path, track, length)
-        return [Part(opened, file.samplerate, file.channels, length, fault)]
+        return Part(opened, file.samplerate, file.channels, length, fault)
