@@ -82,7 +82,8 @@ class _Section:
 def read(path: Path) -> NgramModel:
     """Read an ARPA file, plain or gzip. Raises OSError, and LmError naming the line if the file is damaged.
 
-    -inf is read as -99. Blank lines within a section are allowed.
+    -inf is read as -99, which SRILM writes for it; KenLM keeps it, and refuses it as a back-off weight. Blank lines
+    within a section are allowed.
     """
     with path.open("rb") as file:
         lines = _Lines(path, read_lines(path, file))
