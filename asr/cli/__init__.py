@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from asr.cli.progress import one_line
+from asr.cli.progress import first_lines, one_line
 from asr.config import ConfigError
 from asr.errors import AsrError
 from asr.version import __version__
@@ -79,7 +79,7 @@ def _exit_code(error: Exception, arguments: Sequence[str]) -> int:
         extra = f"'asr[{_EXTRAS[package]}]'" if package in _EXTRAS else "asr"
         return _fail(f"this command needs the package {package}, which is not installed: pip install {extra}", 1)
     if isinstance(error, AsrError):
-        for problem in getattr(error, "problems", ()):
+        for problem in first_lines(getattr(error, "problems", ()), "--skip-bad lists all of them"):
             click.echo(f"asr: {one_line(problem)}", err=True)
         return _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
     raise error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asr.cli import options
-from asr.cli.progress import Display
+from asr.cli.progress import Display, first_lines
 
 if TYPE_CHECKING:
     from asr.training.doctor import Check
@@ -46,10 +46,9 @@ def doctor(manifests: tuple[Path, ...], model: Path | None, recipe: Path | None,
     for kind, count in diagnosis.counts.items():
         click.echo(f"\n{kind[0]}: {kind[1]}, {count} {'row' if count == 1 else 'rows'}")
         findings = [finding for finding in diagnosis.findings if (finding.severity, finding.kind) == kind]
-        for finding in findings if show_all else findings[:_SHOWN]:
-            click.echo(f"  {finding.manifest}{f', {finding.id}' if finding.id else ''}: {finding.message}")
-        if not show_all and count > _SHOWN:
-            click.echo(f"  … and {count - _SHOWN} more (--all shows them)")
+        lines = [f"{one.manifest}{f', {one.id}' if one.id else ''}: {one.message}" for one in findings]
+        for line in lines if show_all else first_lines(lines, "--all shows them", _SHOWN):
+            click.echo(f"  {line}")
     click.echo(f"\nbeam search: {_search()}")
     click.echo("training would fail" if diagnosis.fatal else "\nno problem prevents training")
     return 1 if diagnosis.fatal else 0

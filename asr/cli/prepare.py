@@ -11,7 +11,7 @@ import click
 
 from asr.cli import options
 from asr.cli.outputs import NORMALISERS
-from asr.cli.progress import Display
+from asr.cli.progress import Display, first_lines
 
 if TYPE_CHECKING:
     from asr.corpora.manifest import Utterance
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from asr.corpora.synthesis import Skipped, Synthesizer
 
 _SKIP = click.option("--skip-bad", is_flag=True, help="Leave out what cannot be used, and list it.")
+_ALL = click.option("--all", "show_all", is_flag=True, help="List all utterances whose audio is repeated, not only 10.")
 _OUT = click.option("--out", "-o", type=options.FOLDER, required=True, help="Folder for the manifests.")
 
 
@@ -52,6 +53,11 @@ def _on_skip(display: Display, skip: bool) -> "OnSkip | None":
         display.say(f"{len(problems)} left out", always=True)
 
     return on_skip if skip else None
+
+
+def _list_repeated(repeated: Sequence[str], show_all: bool) -> None:
+    for message in repeated if show_all else first_lines(repeated, "--all shows them"):
+        click.echo(f"left out: {message}", err=True)
 
 
 def _files(display: Display) -> Callable[[int, int], None]:
@@ -156,7 +162,8 @@ def table(file: Path, out: Path, columns: str, audio_root: Path | None, skip_bad
 @click.argument("manifests", nargs=-1, required=True, type=options.FILE)
 @_OUT
 @click.option("--name", required=True, help="Name of the new manifest, OUT/NAME.jsonl.")
-def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
+@_ALL
+def join(manifests: tuple[Path, ...], out: Path, name: str, show_all: bool) -> int:
     """Write OUT/NAME.jsonl with the utterances of all MANIFESTS, for example to train on several corpora.
 
     An utterance whose audio an earlier one has is left out and listed.
@@ -164,8 +171,7 @@ def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
     from asr.corpora import manifest
 
     joined = manifest.join_unique(manifests)
-    for message in joined.repeated:
-        click.echo(f"left out: {message}", err=True)
+    _list_repeated(joined.repeated, show_all)
     _write(out, name, joined.utterances)
     return 0
 
@@ -184,7 +190,8 @@ def join(manifests: tuple[Path, ...], out: Path, name: str) -> int:
 @click.option("--test-hours", type=click.FloatRange(min=0), required=True, help="Hours of test; 0: none.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Random seed.")
 @click.option("--share-texts", is_flag=True, help="Allow the same texts in several sets.")
-def split(manifests: tuple[Path, ...], out: Path, **values: Any) -> int:
+@_ALL
+def split(manifests: tuple[Path, ...], out: Path, show_all: bool, **values: Any) -> int:
     """Write OUT/train.jsonl, dev.jsonl and test.jsonl from the utterances of all MANIFESTS.
 
     The sets share no speakers and no texts: an utterance of dev or train is left out if its text is in test, or in dev.
@@ -196,8 +203,7 @@ def split(manifests: tuple[Path, ...], out: Path, **values: Any) -> int:
     joined = manifest.join_unique(manifests)
     result = divide(joined.utterances, SplitSettings(**values))
     options.check_outputs(*(out / f"{name}.jsonl" for name in result.sets), read=manifests)
-    for message in joined.repeated:
-        click.echo(f"left out: {message}", err=True)
+    _list_repeated(joined.repeated, show_all)
     if result.left_out:
         hours = sum(row.duration for row in result.left_out) / 3600
         message = f"{len(result.left_out)} utterances, {hours:.2f} hours, left out: their texts are in another set"

@@ -16,11 +16,19 @@ import click
 
 # Seconds between two plain lines of one task.
 _INTERVAL = 15.0
+# The lines of a list of problems that are shown.
+_LISTED = 10
 
 
 def one_line(text: str) -> str:
     """Return a text with line ends, control and unprintable characters escaped: a file name may contain any."""
     return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in text)
+
+
+def first_lines(lines: Sequence[str], hint: str, count: int = _LISTED) -> list[str]:
+    """Return the first lines of a list, and one that says how many more there are; `hint`: what shows them."""
+    more = len(lines) - count
+    return [*lines[:count], *([f"… and {more} more ({hint})"] if more > 0 else [])]
 
 
 @contextmanager

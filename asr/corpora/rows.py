@@ -89,7 +89,8 @@ def utterances(
 
     A row that could not be read is its error. `on_progress` is called with the number of sound files read and of all.
     Raises BadRowsError for repeated ids, with `remedy` in the message, segments that exceed their files, and files that
-    are missing, empty or not audio. With `on_skip` these rows are left out, and it is called with the messages.
+    are missing, empty or not audio. With `on_skip` these rows are left out, and it is called with the messages;
+    raises CorpusError if no others are left.
     """
     by_id: dict[str, Row] = {}
     problems: list[str] = []
@@ -110,10 +111,12 @@ def utterances(
             usable.append(Utterance(row.id, row.audio, _duration(row, length), row.text, row.speaker, row.offset))
         except CorpusError as error:
             problems.append(str(error))
-    if problems and (on_skip is None or not usable):
+    if problems and on_skip is None:
         raise BadRowsError(problems, len(usable) + len(problems))
     if problems and on_skip:
         on_skip(problems)
+    if problems and not usable:
+        raise CorpusError(f"none of {len(problems)} utterances can be used")
     return usable
 
 

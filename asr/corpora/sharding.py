@@ -17,7 +17,7 @@ import soundfile
 
 from asr.audio import AudioError, AudioReader
 from asr.corpora import shards
-from asr.corpora.manifest import BadRowsError, Utterance
+from asr.corpora.manifest import BadRowsError, CorpusError, Utterance
 from asr.corpora.rows import OnSkip
 from asr.corpora.shards import INDEX, Digest, Shard, ShardError
 from asr.files import lock_folder, open_atomic, read_utf8, remove_partial, sha256
@@ -92,7 +92,7 @@ def write(
         if on_skip and problems:
             on_skip(problems)
         if not finished:
-            raise BadRowsError(problems, len(order))
+            raise CorpusError(f"none of {len(order)} utterances can be used")
         if (out / _UNFINISHED).exists():
             (out / _UNFINISHED).replace(out / INDEX)
     return list(shards.read_index(str(out / INDEX)).shards)

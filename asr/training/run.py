@@ -447,11 +447,13 @@ def _without_unreadable(
     messages = [f"{source.manifest}, {identity}: {problem}" for identity, problem in problems.items()]
     if not messages:
         raise error
-    if not options.skip_bad or len(messages) == len(source.utterances):
+    if not options.skip_bad:
         raise manifest.BadRowsError(messages, len(source.utterances))
     for message in messages:
         options.on_event(Note(f"left out: {message}"))
     options.on_event(Note(f"{source.manifest}: {len(messages)} recordings that cannot be read are left out"))
+    if len(messages) == len(source.utterances):
+        raise manifest.CorpusError(f"{source.manifest}: none of {len(messages)} utterances can be used")
     return replace(source, utterances=[row for row in source.utterances if row.id not in problems])
 
 

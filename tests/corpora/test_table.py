@@ -277,10 +277,24 @@ def test_all_bad_rows_are_listed(folder: Path, capsys: pytest.CaptureFixture[str
     assert [row.id for row in manifest.read(folder / "out" / "table.jsonl")] == ["clips/a"]
 
 
+def test_ten_of_many_bad_rows_are_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(folder, "audio,text\nclips/a.wav,A\n" + "".join(f"no-{number}.wav,B\n" for number in range(500)))
+    command = ["prepare", "table", str(path), "--out", str(folder / "out"), "-q"]
+    assert main(command) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 12 and sum("no such file" in line for line in lines[:10]) == 10
+    assert lines[10] == "asr: … and 490 more (--skip-bad lists all of them)"
+    assert lines[11].startswith("asr: 500 of 501 utterances cannot be used (the first: ")
+    assert main([*command, "--skip-bad"]) == 0
+    assert capsys.readouterr().err.count("left out: ") == 500
+
+
 def test_nothing_is_left_if_all_rows_are_bad(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(folder, "audio,text\nno.wav,A\n")
     assert main(["prepare", "table", str(path), "--out", str(folder / "out"), "--skip-bad"]) == 1
-    assert "no.wav" in capsys.readouterr().err
+    listed, count, last = capsys.readouterr().err.splitlines()
+    assert listed.startswith("left out: ") and "no.wav" in listed and count == "1 left out"
+    assert last == "asr: none of 1 utterances can be used"
 
 
 def test_columns_and_the_folder_of_the_audio_can_be_named(
