@@ -18,6 +18,7 @@ from asr.corpora import manifest, sharding, shards
 from asr.corpora.manifest import BadRowsError, Utterance
 from asr.corpora.sharding import ShardSettings
 from asr.corpora.shards import Sample, Shard, ShardError
+from tests.conftest import ROOT
 
 SMALL = ShardSettings(megabytes=0.1)
 
@@ -170,6 +171,13 @@ def test_shards_that_others_wrote(tmp_path: Path) -> None:
     assert shard.hours == pytest.approx(1.5 / 3600)
     assert json.loads((tmp_path / "index.jsonl").read_text())["shard"] == "theirs.tar"
     assert shard.characters == {"none": "ABC", "upper": "ABC"}
+
+
+def test_a_shard_of_webdataset_itself() -> None:
+    url = str(ROOT / "tests/saved/webdataset/webdataset.tar")
+    first, second = (sample.utterance for sample in shards.read(url))
+    assert first == Utterance("speaker/a", f"{url}, speaker/a.wav", 0.028, "ONE", "s1")
+    assert second == Utterance("speaker/b", f"{url}, speaker/b.wav", 0.024, "TWO")
 
 
 def test_index_of_own_shards_is_the_same(rows: list[Utterance], tmp_path: Path) -> None:
