@@ -1,4 +1,4 @@
-"""Jobs on a cluster, as Ray tasks over files: transcription, and the features of training.
+"""Jobs on a cluster, as Ray tasks over files: transcription, the features of training, the trials of tuning.
 
 Nodes share nothing but the disk. This process submits tasks, each with the paths of some files, and takes their
 results; `asr.parallel.in_order` bounds the tasks in progress, restores the order and repeats the tasks of lost nodes.
@@ -29,7 +29,9 @@ from asr.version import __version__
 
 if TYPE_CHECKING:
     # It imports numba and the language models, which greedy decoding does not need.
-    from asr.decoding.decoder import DecoderSettings
+    from asr.decoding.alignment import LogProbs
+    from asr.decoding.decoder import DecoderSettings, LanguageModels
+    from asr.decoding.tuning import DevSet, Trial
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -238,6 +240,38 @@ class Cluster:
         work = partial(_transcribe, spec, replace(options, threads=1))
         yield from self.map(work, divide(absolute, seconds, most), take, give_up)
 
+    def try_settings(
+        self,
+        spec: ModelSpec,
+        dev: "DevSet",
+        settings: "Sequence[DecoderSettings]",
+        on_progress: Callable[[float], None] = lambda share: None,
+    ) -> "list[Trial]":
+        """Try decoder settings on a dev set, as `TrialRunner.run_all` does with one thread.
+
+        A task tries all settings on some utterances, so that a slow node is slow for all of them and the times remain
+        comparable. `on_progress` is called with the share that is done.
+        """
+        from asr.decoding.tuning import Trial  # noqa: PLC0415
+
+        done = 0
+
+        def report(index: int, result: object) -> None:
+            nonlocal done
+            done += 1
+            on_progress(done / len(dev.texts))
+
+        utterances = list(zip(dev.rows, dev.texts, strict=True))
+        seconds = [len(row) * dev.seconds_per_frame * len(settings) for row in dev.rows]
+        most = min(_TASK_SECONDS, sum(seconds) / (_SHARES * self.slots))
+        work = partial(_try_settings, spec, dev.seconds_per_frame, settings)
+        columns = zip(*self.map(work, divide(utterances, seconds, most), report), strict=True)
+        trials = []
+        for one, column in zip(settings, columns, strict=True):
+            errors, times = zip(*column, strict=True)
+            trials.append(Trial(one, errors, sum(times), dev.words))
+        return trials
+
 
 def divide(arguments: Sequence[Argument], seconds: Sequence[float], most: float) -> Iterator[list[Argument]]:
     """Yield arguments in tasks of up to `most` seconds of audio, or of one argument."""
@@ -336,6 +370,26 @@ def _each(function: Callable[..., Result], task: Sequence[tuple[Any, ...]]) -> l
 @lru_cache(maxsize=1)
 def _recognizer(spec: ModelSpec) -> Recognizer:
     """Load a model, once in each worker process. Raise ClusterError if this node lacks one of its files."""
+    _check_files(spec)
+    recognizer = load(spec.files[0][0], spec.device)
+    if spec.decoder is None:
+        return recognizer
+    from asr.decoding.decoder import DecoderConfig  # noqa: PLC0415
+
+    return recognizer.with_decoder(DecoderConfig(spec.decoder, _language_models(spec)))
+
+
+@lru_cache(maxsize=1)
+def _language_models(spec: ModelSpec) -> "LanguageModels":
+    from asr.decoding import beam  # noqa: PLC0415
+    from asr.decoding.decoder import NO_MODELS, open_models  # noqa: PLC0415
+
+    if spec.compiled:
+        beam.compile_search()
+    return open_models(spec.decoder, dict(spec.hotwords)) if spec.decoder else NO_MODELS
+
+
+def _check_files(spec: ModelSpec) -> None:
     for path, size in spec.files:
         try:
             found = Path(path).stat().st_size
@@ -343,15 +397,6 @@ def _recognizer(spec: ModelSpec) -> Recognizer:
             raise ClusterError(f"{path}: {error.strerror}; every node needs the model under the same path") from error
         if found != size:
             raise ClusterError(f"{path}: another file of {found} bytes, not {size}; every node needs the same model")
-    recognizer = load(spec.files[0][0], spec.device)
-    if spec.decoder is None:
-        return recognizer
-    from asr.decoding import beam  # noqa: PLC0415
-    from asr.decoding.decoder import DecoderConfig, open_models  # noqa: PLC0415
-
-    if spec.compiled:
-        beam.compile_search()
-    return recognizer.with_decoder(DecoderConfig(spec.decoder, open_models(spec.decoder, dict(spec.hotwords))))
 
 
 def _transcribe(spec: ModelSpec, options: TranscribeOptions, sources: Sequence[Source]) -> list[list[FileResult]]:
@@ -363,3 +408,19 @@ def _transcribe(spec: ModelSpec, options: TranscribeOptions, sources: Sequence[S
             message = f"no such file on node {_node()}; every node needs the recordings under the same paths"
             results[index] = [_failure(source, message, options)]
     return results
+
+
+def _try_settings(
+    spec: ModelSpec,
+    seconds_per_frame: float,
+    settings: "Sequence[DecoderSettings]",
+    task: "Sequence[tuple[LogProbs, str]]",
+) -> list[list[tuple[int, float]]]:
+    """Return the word errors and the seconds of decoding of each utterance of a task, with each of the settings."""
+    from asr.decoding.tuning import DevSet, TrialRunner  # noqa: PLC0415
+
+    alphabet = _recognizer(spec).settings.alphabet
+    rows, texts = zip(*task, strict=True)
+    runner = TrialRunner(DevSet(rows, texts, 0.0, seconds_per_frame), alphabet, _language_models(spec))
+    trials = runner.run_all(settings, 1)
+    return [[(trial.errors[index], trial.seconds / len(task)) for trial in trials] for index in range(len(task))]

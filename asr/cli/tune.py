@@ -1,7 +1,7 @@
 """asr tune: find a decoder's settings on a dev set."""
 
+from contextlib import ExitStack
 from dataclasses import asdict, replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,10 @@ from asr.cli.decoding import compile_search, describe, open_models
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asr.decoding.decoder import DecoderSettings
-    from asr.decoding.tuning import DevSet, TuningResult
+    from asr.decoding.tuning import DevSet, Trial, TuningResult
 
 
 @click.command(cls=options.Command, short_help="Find decoder settings on a dev set.")
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     help="Settings file to write, with an HTML page of all trials.  [default: decoder.toml in the folder of MODEL]",
 )
 @click.option("--into-model", is_flag=True, help="Also write the settings into the model file.")
+@options.cluster
 @options.device
 @options.quiet
 def tune(
@@ -39,12 +42,15 @@ def tune(
     lexicon_only: bool,
     out: Path | None,
     into_model: bool,
+    cluster: str | None,
     device: str | None,
     quiet: bool,
 ) -> int:
     """Find the LM weight, word insertion bonus and beam width that give the fewest word errors on MANIFEST, a dev set.
 
     If no setting gives fewer errors than greedy decoding, greedy = true is written to decoder.toml.
+
+    With --cluster, the nodes of a Ray cluster try the settings; they need the models under the same paths.
     """
     from asr import recognition
     from asr.corpora import manifest as manifests
@@ -65,20 +71,36 @@ def tune(
     base = decoder.DecoderSettings(
         lm=str(lm or ""), rescorer=str(rescorer or ""), weights=LmSettings(lexicon_only=lexicon_only)
     )
-    with Display(quiet) as display:
+    with Display(quiet) as display, ExitStack() as stack:
         models = open_models(base, display, recognizer.settings.alphabet)
         dev = evaluation.tuning_set(
             recognizer, utterances, lambda done, total: display.update("transcribe", done / 60, total / 60, "minutes")
         )
         compile_search(display)
-        numbers, total = count(1), tuning.trial_count(models)
-        result = tuning.tune(
-            dev,
-            recognizer.settings.alphabet,
-            models,
-            base,
-            lambda trial: display.update("tune", next(numbers), total, "settings"),
-        )
+        done, total = 0, tuning.trial_count(models)
+
+        def show(share: float = 0.0, note: str = "") -> None:
+            display.update("tune", done + share, total, "settings", note)
+
+        def count(trial: "Trial") -> None:
+            nonlocal done
+            done += 1
+            show()
+
+        compute = None
+        if cluster:
+            from asr.cluster import Cluster, model_spec
+
+            spec = model_spec(model, decoder=base, compiled=True)
+            nodes = stack.enter_context(Cluster(cluster, on_note=display.say))
+
+            def compute(dev: "DevSet", settings: "Sequence[DecoderSettings]") -> "list[Trial]":
+                return nodes.try_settings(
+                    spec, dev, settings, lambda share: show(share * len(settings), nodes.progress())
+                )
+
+        runner = tuning.TrialRunner(dev, recognizer.settings.alphabet, models, count, compute)
+        result = tuning.tune(runner, base)
     write_text(out, decoder.to_toml(result.settings, out.parent))
     if not options.is_stdout(out):
         write_text(out.with_suffix(".html"), page.render(result, dev, {"manifest": str(manifest), "model": str(model)}))

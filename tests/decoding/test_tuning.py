@@ -7,9 +7,8 @@ import pytest
 
 from asr import lm
 from asr.decoding.decoder import GREEDY, Decoder, DecoderSettings, LanguageModels
-from asr.decoding.tuning import DevSet, Trial, search, trial_count, tune
+from asr.decoding.tuning import DevSet, Trial, TrialRunner, search, trial_count, tune
 from asr.decoding.tuning.search import BONUSES, FEW_BONUSES, FEW_WEIGHTS, WEIGHTS
-from asr.decoding.tuning.trials import TrialRunner
 from asr.lm.ngram import NgramModel
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.recurrent import RnnLm
@@ -51,7 +50,9 @@ MISHEARD = [("AB CD", "AB CC"), ("CD AB", "CB AB"), ("AB AB", "AB AB"), ("CD CD 
 
 def test_helpful_language_model_gets_a_positive_weight() -> None:
     trials: list[Trial] = []
-    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), DecoderSettings(lm="words.arpa"), trials.append)
+    found = tune(
+        TrialRunner(dev(MISHEARD), ALPHABET, LanguageModels(model()), trials.append), DecoderSettings(lm="words.arpa")
+    )
     assert found.greedy.settings == GREEDY
     assert (found.greedy.total_errors, found.best.total_errors) == (3, 0)
     assert not found.settings.greedy
@@ -68,9 +69,8 @@ def test_helpful_language_model_gets_a_positive_weight() -> None:
 
 def test_character_model_takes_fewer_trials() -> None:
     trials: list[Trial] = []
-    found = tune(
-        dev(MISHEARD), ALPHABET, LanguageModels(character_model()), DecoderSettings(lm="letters.arpa"), trials.append
-    )
+    models = LanguageModels(character_model())
+    found = tune(TrialRunner(dev(MISHEARD), ALPHABET, models, trials.append), DecoderSettings(lm="letters.arpa"))
     assert (found.greedy.total_errors, found.best.total_errors) == (3, 0)
     assert found.settings.weights.lm_weight > 0
     assert {one.settings.weights.unknown_score for one in trials} == {DecoderSettings().weights.unknown_score}
@@ -81,7 +81,7 @@ def test_character_model_takes_fewer_trials() -> None:
 
 
 def test_useless_character_model_leaves_the_greedy_decoder() -> None:
-    found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, LanguageModels(character_model()))
+    found = tune(TrialRunner(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, LanguageModels(character_model())))
     assert found.settings == GREEDY
 
 
@@ -95,7 +95,7 @@ def test_slow_models_are_tuned_on_a_part_and_compared_on_the_whole_set(monkeypat
     monkeypatch.setattr(search, "MORE_WORDS", 18)
     trials: list[Trial] = []
     data = dev(MISHEARD * 5)
-    found = tune(data, ALPHABET, LanguageModels(character_model()), on_trial=trials.append)
+    found = tune(TrialRunner(data, ALPHABET, LanguageModels(character_model()), trials.append))
     assert (found.best.total_errors, found.best.words, found.greedy.words) == (0, 45, 45)
     assert {one.words for one in trials[1 : 1 + len(FEW_WEIGHTS) * len(FEW_BONUSES)]} == {9}
     # Twenty utterances, every second of them.
@@ -110,13 +110,13 @@ def test_subset_is_spread_over_the_set() -> None:
 
 
 def test_settings_no_better_than_greedy_are_not_chosen() -> None:
-    found = tune(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, LanguageModels(model()))
+    found = tune(TrialRunner(dev([("AB CD", "AB CD"), ("CD", "CD")]), ALPHABET, LanguageModels(model())))
     assert found.settings == GREEDY
     assert found.best.total_errors == found.greedy.total_errors == 0
 
 
 def test_tuning_without_language_model() -> None:
-    found = tune(dev(MISHEARD), ALPHABET)
+    found = tune(TrialRunner(dev(MISHEARD), ALPHABET))
     assert found.grid == ()
     assert found.best.total_errors <= found.greedy.total_errors
 
@@ -135,24 +135,30 @@ class Teacher(RnnLm):
 
 def test_rescorer_scores_each_text_once_and_is_dropped_if_useless() -> None:
     teacher = Teacher([text for text, _ in MISHEARD])
-    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(rescorer=teacher), DecoderSettings(rescorer="r.safetensors"))
+    found = tune(
+        TrialRunner(dev(MISHEARD), ALPHABET, LanguageModels(rescorer=teacher)),
+        DecoderSettings(rescorer="r.safetensors"),
+    )
     assert found.best.total_errors == 0 and found.settings.rescorer_weight > 0 and found.settings.rescorer
     assert teacher.asked < 5000
     useless = Teacher([])
-    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model(), useless), DecoderSettings(rescorer="r.safetensors"))
+    found = tune(
+        TrialRunner(dev(MISHEARD), ALPHABET, LanguageModels(model(), useless)),
+        DecoderSettings(rescorer="r.safetensors"),
+    )
     assert found.settings.rescorer_weight == 0 and found.settings.rescorer == ""
 
 
 def test_other_settings_of_the_base_are_kept() -> None:
     base = DecoderSettings()
     base = replace(base, weights=replace(base.weights, lexicon_only=True))
-    assert tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), base).settings.weights.lexicon_only
+    assert tune(TrialRunner(dev(MISHEARD), ALPHABET, LanguageModels(model())), base).settings.weights.lexicon_only
 
 
 def test_lexicon_only_tunes_the_unknown_score_for_any_word() -> None:
     trials: list[Trial] = []
     base = replace(DecoderSettings(), weights=replace(DecoderSettings().weights, lexicon_only=True))
-    found = tune(dev(MISHEARD), ALPHABET, LanguageModels(model()), base, trials.append).settings
+    found = tune(TrialRunner(dev(MISHEARD), ALPHABET, LanguageModels(model()), trials.append), base).settings
     opened = [one for one in trials if not one.settings.greedy and not one.settings.weights.lexicon_only]
     assert found.weights.lexicon_only
     assert {one.settings.weights.unknown_score for one in opened} == {

@@ -5,3 +5,4 @@ from asr.decoding.tuning.search import trial_count as trial_count
 from asr.decoding.tuning.search import tune as tune
 from asr.decoding.tuning.trials import DevSet as DevSet
 from asr.decoding.tuning.trials import Trial as Trial
+from asr.decoding.tuning.trials import TrialRunner as TrialRunner

@@ -12,12 +12,11 @@ import numpy as np
 
 from asr.decoding.beam import BeamSettings, LmSettings
 from asr.decoding.confidence import fit_temperature
-from asr.decoding.decoder import BEAM, GREEDY, NO_MODELS, DecoderSettings, LanguageModels
+from asr.decoding.decoder import BEAM, GREEDY, DecoderSettings, LanguageModels
 from asr.decoding.greedy import add_words
-from asr.decoding.tuning.trials import DevSet, OnTrial, Trial, TrialRunner, with_weights
+from asr.decoding.tuning.trials import Trial, TrialRunner, with_weights
 from asr.scoring import Rate
 from asr.scoring.comparison import paired_bootstrap
-from asr.text import Alphabet
 
 # LM weights and word insertion bonuses of the first grid. Finer steps around the best follow.
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5)
@@ -73,20 +72,14 @@ def trial_count(models: LanguageModels) -> int:
     return 1 + weights + searches + (len(RESCORER_WEIGHTS) * scales if models.rescorer else 0)
 
 
-def tune(
-    dev: DevSet,
-    alphabet: Alphabet,
-    models: LanguageModels = NO_MODELS,
-    base: DecoderSettings = BEAM,
-    on_trial: OnTrial | None = None,
-) -> TuningResult:
+def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
     """Tune the LM weights, then those of the rescorer, then the beam, and fit the temperature of the confidences.
 
     With a character or recurrent language model, whose search is slow, the weights are tuned on a part of the set. The
     comparison with the greedy decoder is always on the whole set. Other settings of `base`, such as paths and
     `lexicon_only`, are kept. Raises DecodingError if the models do not fit the alphabet.
     """
-    runner = TrialRunner(dev, alphabet, models, on_trial)
+    dev, models = runner.dev, runner.models
     greedy = runner.run(GREEDY, 1)
     settings = replace(base, greedy=False, search=_TRIAL_SEARCH, rescorer_weight=0.0)
     grid: list[Trial] = []
@@ -104,7 +97,7 @@ def tune(
     if slow:
         searches = list(_widened(runner, settings))
     else:
-        searches = [runner.run(replace(settings, search=search), 1) for search in SEARCHES]
+        searches = runner.run_all([replace(settings, search=search) for search in SEARCHES], 1)
     good = [trial for trial in searches if trial.total_errors <= searches[-1].total_errors]
     best = min(good, key=lambda trial: trial.seconds)
     if best.total_errors >= greedy.total_errors and not models.hotwords:
@@ -112,7 +105,7 @@ def tune(
     else:
         decoder = runner.decoder(best.settings)
         lists = [
-            [add_words(first, row, alphabet, dev.seconds_per_frame), *others]
+            [add_words(first, row, runner.alphabet, dev.seconds_per_frame), *others]
             for row in dev.rows
             for first, *others in [decoder.decode(row, best.settings.search.beam_width)]
         ]
