@@ -2,9 +2,11 @@
 
 import io
 import os
+import re
 import signal
 import sys
 import time
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
@@ -142,6 +144,31 @@ def test_evaluation_is_that_of_this_machine(address: str, model: Path, tones: Pa
     here, there = run(*arguments), run(*arguments, "--cluster", address)
     without_speed = [[line for line in said.splitlines() if "real time" not in line] for _, said, _ in (here, there)]
     assert without_speed[0] == without_speed[1] and (here[0], there[0]) == (0, 0)
+
+
+def tuned(*arguments: object) -> tuple[int, str, dict[str, Any], list[str]]:
+    """Tune; return the exit code, the error rates that are printed, the settings but the search, and the table."""
+    out = Path(str(arguments[-1]))
+    code, said, error = run("tune", *arguments)
+    assert code == 0, error
+    settings = tomllib.loads(out.read_text())
+    # The fastest search depends on the machine, and the temperature on the search.
+    del settings["search"], settings["temperature"]
+    cells = re.findall(r'<td class="heat.*?</td>', out.with_suffix(".html").read_text(), re.DOTALL)
+    return code, "".join(re.findall(r"[\d.]+ % WER", said)), settings, [cell.replace(" best", "") for cell in cells]
+
+
+@needs_ray
+def test_settings_of_tune_are_those_of_this_machine(address: str, model: Path, tones: Path, tmp_path: Path) -> None:
+    lm = tmp_path / "lm.arpa"
+    assert run("lm", "train", tones / "train.jsonl", "--order", "2", "--out", lm, "--quiet")[0] == 0
+    command = [tones / "dev.jsonl", "--model", model, "--lm", lm]
+    here = tuned(*command, "--out", tmp_path / "here.toml")
+    there = tuned(*command, "--cluster", address, "--out", tmp_path / "there.toml")
+    assert here == there and len(here[-1]) > 90
+    code, said, error = run("tune", *command, "--cluster", "127.0.0.1:1", "--out", tmp_path / "none.toml")
+    assert (code, said) == (1, "") and error.startswith("asr: --cluster 127.0.0.1:1: no head node answers there (")
+    assert not (tmp_path / "none.toml").exists()
 
 
 @needs_ray

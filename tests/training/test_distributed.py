@@ -90,6 +90,33 @@ def test_two_processes_equal_one_that_accumulates(corpus: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_run_of_two_processes_is_resumed_by_one_and_by_two(corpus: Path, tmp_path: Path) -> None:
+    settings = ["training.epochs=2", "training.checkpoint_minutes=0", "training.checkpoints=100"]
+    code, said = finish(torchrun(corpus, tmp_path / "two", *settings))
+    assert code == 0, said
+    for name in ("one", "other"):
+        # The state after the first of four steps of the second epoch.
+        saved = sorted((tmp_path / "two/resume").glob("000002-*"))[0]
+        (tmp_path / name / "resume").mkdir(parents=True)
+        (tmp_path / name / "resume" / saved.name).write_bytes(saved.read_bytes())
+    files = corpus / "train.jsonl", corpus / "dev.jsonl"
+    recipe = config.read(corpus / "tiny.toml", Recipe, [*SETTINGS, *settings])
+    with pytest.raises(training.TrainingError, match=r"batches per step: 2 -> 1, .* 0\.5 times .*accumulate=2 keeps"):
+        training.train(recipe, *files, tmp_path / "one")
+    notes: list[str] = []
+    options = training.TrainOptions(lambda event: notes.append(getattr(event, "message", "")))
+    same = config.read(corpus / "tiny.toml", Recipe, [*SETTINGS, *settings, "training.accumulate=2"])
+    training.train(same, *files, tmp_path / "one", options)
+    assert any("resumed with 1 instead of 2 processes; each step has 2 batches as before" in note for note in notes)
+    torch.testing.assert_close(weights(tmp_path / "one"), weights(tmp_path / "two"), rtol=1e-4, atol=1e-5)
+    code, said = finish(torchrun(corpus, tmp_path / "other", *settings))
+    assert code == 0 and said.count("resumed in epoch 2 after ") == 1, said
+    assert torch.equal(weights(tmp_path / "other"), weights(tmp_path / "two"))
+    code, said = finish(torchrun(corpus, tmp_path / "other", *settings, "training.accumulate=2"))
+    assert code != 0 and "batches per step: 2 -> 4, so that each step processes 2 times as much audio" in said, said
+
+
+@pytest.mark.slow
 def test_killed_process_is_restarted_and_the_run_resumed(corpus: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = torchrun(corpus, run, "training.epochs=25", "training.checkpoint_minutes=0", restarts=3)

@@ -436,6 +436,22 @@ def test_a_name_and_a_device_may_change(recipe: Recipe, tones: Path, tmp_path: P
     assert train(changed, tones, tmp_path / "run").finished
 
 
+def test_another_number_of_processes_with_the_same_steps_is_noted(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    same, other = short(recipe, accumulate=2), short(recipe, accumulate=1)
+    train(same, tones, tmp_path / "cached")
+    assert not train(same, tones, tmp_path / "run", TrainOptions(should_stop=After(2))).finished
+    [path, *_] = sorted((tmp_path / "run/resume").iterdir(), reverse=True)
+    # What two processes that do not accumulate save.
+    path.write_bytes(path.read_bytes().replace(rb"\"processes\": 1", rb"\"processes\": 2"))
+    with pytest.raises(TrainingError, match=r"batches per step: 2 -> 1, so that each step processes 0\.5 times"):
+        train(other, tones, tmp_path / "run")
+    events: list[Event] = []
+    assert train(same, tones, tmp_path / "run", TrainOptions(events.append)).finished
+    expected = f"{tmp_path / 'run'}: resumed with 1 instead of 2 processes; each step has 2 batches as before"
+    assert expected in notes(events)
+    assert torch.equal(weights(tmp_path / "run"), weights(tmp_path / "cached"))
+
+
 def test_override_cannot_change_the_shape_of_the_model(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
     train(short(recipe), tones, tmp_path / "cached")
     train(short(recipe), tones, tmp_path / "run", TrainOptions(should_stop=After(3)))
