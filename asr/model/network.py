@@ -24,11 +24,13 @@ Network = TypeVar("Network", bound=nn.Module)
 class StreamState:
     """The state of a streaming model in a stream of B utterances.
 
-    `front`: the last input frames of each convolution; `recurrent`: h, or h and c, of each recurrent layer.
+    `front`: the last input frames of each convolution; `recurrent`: h, or h and c, of each recurrent layer; `waiting`:
+    the outputs of the convolutions (B, n, dimension) after the last whole chunk, which were lookahead only.
     """
 
     front: tuple[Tensor, ...]
     recurrent: tuple[Tensor | tuple[Tensor, Tensor], ...]
+    waiting: Tensor
 
 
 @dataclass(frozen=True)
@@ -147,26 +149,62 @@ class RecurrentLayer(nn.Module):
     def __init__(self, size: int, settings: ModelSettings) -> None:
         super().__init__()
         self.recurrence = _recurrence(size, settings)
-        self.chunk = settings.chunk
 
     def forward(self, x: Tensor, lengths: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
         """Map (B, T', size) to (B, T', H · directions) and the last state of the forward direction."""
         forward, last = self._direction(x, "", state)
         if not self.recurrence.bidirectional:
             return forward, last
-        frames = x.shape[1]
-        if self.chunk:
-            x, lengths = _chunks(x, lengths, self.chunk)
-        backward, _ = self._direction(reverse(x, lengths), "_reverse", None)
-        backward = reverse(backward, lengths)
-        if self.chunk:
-            backward = backward.reshape(forward.shape[0], -1, forward.shape[2])[:, :frames]
-        return torch.cat([forward, backward], dim=2), last
+        return torch.cat([forward, self._backward(x, lengths)], dim=2), last
+
+    def windows(
+        self, x: Tensor, lengths: Tensor, count: int, chunk: int, state: LayerState | None
+    ) -> tuple[Tensor, LayerState]:
+        """Map windows (B · count, W, size) of chunks and their lookahead to (B · count, W, 2 H).
+
+        The forward direction continues from chunk to chunk, and from each chunk into its lookahead, which changes
+        neither the next chunk nor, by the gradient of its first state, the chunks before it. Return the state after
+        the last chunk, too.
+        """
+        chunks = x[:, :chunk].reshape(-1, count * chunk, x.shape[2])
+        forward, last = self._direction(chunks, "", state)
+        parts = [forward.reshape(-1, chunk, forward.shape[2])]
+        if x.shape[1] > chunk:
+            ends = self._states(chunks, forward, state, chunk)
+            parts.append(self._direction(x[:, chunk:], "", ends)[0])
+        return torch.cat([torch.cat(parts, dim=1), self._backward(x, lengths)], dim=2), last
 
     def packed(self, x: PackedSequence, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
         """Map packed frames (frames, size) to (frames, H · directions) and the last state."""
         y, last = self.recurrence(x, state)
         return y.data, last
+
+    def _backward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return reverse(self._direction(reverse(x, lengths), "_reverse", None)[0], lengths)
+
+    @torch.no_grad()
+    def _states(self, x: Tensor, outputs: Tensor, state: LayerState | None, chunk: int) -> LayerState:
+        """Return the states of the forward direction after every `chunk` frames, each (1, B · n, H).
+
+        x: (B, n · chunk, size), outputs: (B, n · chunk, H) and state: before the first frame. torch returns the last c
+        of an LSTM only: the others are computed from the gates.
+        """
+        network = self.recurrence
+        hidden = outputs[:, chunk - 1 :: chunk].reshape(1, -1, network.hidden_size)
+        if not isinstance(network, nn.LSTM):
+            return hidden
+        h, cell = state if isinstance(state, tuple) else (outputs.new_zeros(1, len(x), network.hidden_size),) * 2
+        before = torch.cat([h.transpose(0, 1).to(outputs.dtype), outputs[:, :-1]], dim=1)
+        gates = functional.linear(x, network.weight_ih_l0, network.bias_ih_l0)
+        gates += functional.linear(before, network.weight_hh_l0, network.bias_hh_l0)
+        i, f, g, _ = gates.float().chunk(4, dim=2)
+        added, kept = i.sigmoid() * g.tanh(), f.sigmoid()
+        cell, cells = cell[0], []
+        for step in range(x.shape[1]):
+            cell = torch.addcmul(added[:, step], kept[:, step], cell)
+            if (step + 1) % chunk == 0:
+                cells.append(cell)
+        return hidden, torch.stack(cells, dim=1).reshape(1, -1, network.hidden_size).to(outputs.dtype)
 
     def _direction(self, x: Tensor, suffix: str, state: LayerState | None) -> tuple[Tensor, LayerState]:
         network = self.recurrence
@@ -182,12 +220,15 @@ class RecurrentLayer(nn.Module):
         return y, h
 
 
-def _chunks(x: Tensor, lengths: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """Cut sequences (B, T', size) into chunks (B · n, chunk, size), padded with zeros; return their lengths too."""
-    count = -(-x.shape[1] // chunk)
-    x = functional.pad(x, (0, 0, 0, count * chunk - x.shape[1]))
+def _windows(x: Tensor, lengths: Tensor, count: int, chunk: int, size: int) -> tuple[Tensor, Tensor]:
+    """Return windows (B · count, size, dimension), one after every `chunk` frames of (B, T', dimension).
+
+    They are padded with zeros; return their lengths (B · count,), too.
+    """
+    x = functional.pad(x, (0, 0, 0, max(0, (count - 1) * chunk + size - x.shape[1])))
+    windows = x.unfold(1, size, chunk)[:, :count].permute(0, 1, 3, 2)
     starts = chunk * torch.arange(count, device=lengths.device)
-    return x.reshape(-1, chunk, x.shape[2]), (lengths[:, None] - starts).clamp(0, chunk).flatten()
+    return windows.flatten(0, 1), (lengths[:, None] - starts).clamp(0, size).flatten()
 
 
 def _recurrence(size: int, settings: ModelSettings) -> nn.RNNBase:
@@ -231,35 +272,87 @@ class Model(nn.Module):
         # Whether the layers compute packed frames, without padding; None: on a GPU, whose layers are cuDNN's.
         self.use_packing: bool | None = None
 
-    def forward(self, features: Tensor, lengths: Tensor, state: StreamState | None = None, tap: int = 0) -> Output:
+    def forward(
+        self, features: Tensor, lengths: Tensor, state: StreamState | None = None, tap: int = 0, last: bool = True
+    ) -> Output:
         """Map features (B, T, F) with lengths (B,) to `Output`; `tapped` comes from the first `tap` layers, if not 0.
 
         A streaming model continues a stream from the `state` of its last output: B is then 1 or all utterances of the
-        batch have the same length, a multiple of `settings.step` in every part but the last. Raises ValueError for
-        another model with a state.
+        batch have the same length, a multiple of `settings.step` in every part but the last. `last`: whether the
+        utterances end here; if not, output frames whose lookahead is not there yet wait in the state. Raises ValueError
+        for another model with a state.
         """
         if state is not None and not self.settings.streams:
             raise ValueError(NO_STREAM)
         x, lengths, front = self.front(features, lengths, state.front if state else None)
+        if self.settings.chunk:
+            return self._chunked(x, lengths, front, state, tap, last)
         packing = None
         use_packing = x.is_cuda if self.use_packing is None else self.use_packing
-        if state is None and use_packing and not self.settings.chunk:
+        if state is None and use_packing:
             packing = pack_padded_sequence(x, lengths.cpu(), True, enforce_sorted=False)
             x = packing.data
         recurrent, tapped = [], None
         for index, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
             before = state.recurrent[index] if state else None
             if packing:
-                y, last = cast(RecurrentLayer, layer).packed(packing._replace(data=norm(x)), before)
+                y, after = cast(RecurrentLayer, layer).packed(packing._replace(data=norm(x)), before)
             else:
-                y, last = layer(norm(x), lengths, before)
-            y = self.dropout(y)
-            x = x + y if self.settings.residual and x.shape == y.shape else y
-            recurrent.append(last)
+                y, after = layer(norm(x), lengths, before)
+            x = self._add(x, y)
+            recurrent.append(after)
             if index + 1 == tap:
                 tapped = self._log_probs(x, packing)
-        following = StreamState(front, tuple(recurrent)) if self.settings.streams else None
+        following = StreamState(front, tuple(recurrent), x.new_zeros(0)) if self.settings.streams else None
         return Output(self._log_probs(x, packing), lengths, following, tapped)
+
+    def _chunked(
+        self,
+        x: Tensor,
+        lengths: Tensor,
+        front: tuple[Tensor, ...],
+        state: StreamState | None,
+        tap: int,
+        last: bool,
+    ) -> Output:
+        """Compute outputs of the convolutions (B, T', dimension) in chunks, each with its lookahead."""
+        chunk, lookahead = self.settings.chunk, self.settings.lookahead
+        if state:
+            x, lengths = torch.cat([state.waiting, x], dim=1), lengths + state.waiting.shape[1]
+        frames = x.shape[1]
+        if not last:
+            frames = max(0, frames - lookahead) // chunk * chunk
+            lengths = lengths.clamp(max=frames + lookahead)
+        waiting = x[:, frames:].detach()
+        count = -(-frames // chunk)
+        if not count:
+            before = state.recurrent if state else self._zeros(x)
+            return Output(x.new_zeros(len(x), 0, self.tokens), lengths.clamp(max=0), StreamState(front, before, waiting))
+        x, inside = _windows(x, lengths, count, chunk, chunk + lookahead)
+        recurrent, tapped = [], None
+
+        def log_probs() -> Tensor:
+            return self._log_probs(x[:, :chunk].reshape(len(lengths), count * chunk, -1)[:, :frames], None)
+
+        for index, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
+            before = state.recurrent[index] if state else None
+            y, after = cast(RecurrentLayer, layer).windows(norm(x), inside, count, chunk, before)
+            x = self._add(x, y)
+            recurrent.append(after)
+            if index + 1 == tap:
+                tapped = log_probs()
+        following = StreamState(front, tuple(recurrent), waiting)
+        return Output(log_probs(), lengths.clamp(max=frames), following, tapped)
+
+    def _zeros(self, x: Tensor) -> tuple[LayerState, ...]:
+        """Return the states of the layers before the first frame of x (B, T', dimension)."""
+        zeros = x.new_zeros(1, len(x), self.settings.hidden)
+        return (((zeros, zeros) if self.settings.cell == "lstm" else zeros),) * self.settings.layers
+
+    def _add(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the input of the next layer from the input and the output of this one."""
+        y = self.dropout(y)
+        return x + y if self.settings.residual and x.shape == y.shape else y
 
     def change_alphabet(self, old: Alphabet, new: Alphabet) -> None:
         """Make an output layer for another alphabet; the blank and the characters of both keep their weights."""

@@ -30,9 +30,9 @@ Frames = TypeVar("Frames", int, NDArray[np.int64])
 class ModelSettings:
     """The shape of the network. `time_reduction`: input frames for one output frame; `dropout` follows every layer.
 
-    `chunk`: the backward direction of a layer begins anew after every so many output frames, so that the network can
-    compute a stream chunk by chunk (as the latency-controlled BLSTM of Zhang et al., 2016, without frames to the right
-    of a chunk); 0: it covers the whole utterance.
+    `chunk`: the network computes so many output frames at a time, for streams, as the latency-controlled BLSTM of Zhang
+    et al. (2016); 0: the whole utterance. `lookahead`: how many output frames after a chunk the backward directions
+    begin. These frames are computed twice: with their chunk and with the one before it.
     """
 
     cell: str = "lstm"
@@ -45,13 +45,16 @@ class ModelSettings:
     residual: bool = True
     layer_norm: bool = True
     chunk: int = 0
+    lookahead: int = 0
 
     def __post_init__(self) -> None:
         check_choices(self, cell=CELLS, time_reduction=tuple(_STRIDES))
-        check_ranges(self, layers=(1, 32), hidden=(1, 8192), channels=(1, 1024), chunk=(0, 10_000))
+        check_ranges(self, layers=(1, 32), hidden=(1, 8192), channels=(1, 1024), chunk=(0, 10_000), lookahead=(0, 10_000))
         check_dropout(self.dropout)
         if self.chunk and not self.bidirectional:
             raise ValueError(f"chunk = {self.chunk} needs bidirectional = true: there is no backward direction")
+        if self.lookahead and not self.chunk:
+            raise ValueError(f"lookahead = {self.lookahead} needs a chunk: without chunks all frames are seen")
 
     @property
     def streams(self) -> bool:
@@ -62,6 +65,11 @@ class ModelSettings:
     def step(self) -> int:
         """Return the number of input frames of which a stream is computed in multiples."""
         return self.time_reduction * max(self.chunk, 1)
+
+    @property
+    def window(self) -> int:
+        """Return the number of output frames that are computed together: a chunk and its lookahead."""
+        return max(self.chunk, 1) + self.lookahead
 
     @property
     def strides(self) -> tuple[int, int]:

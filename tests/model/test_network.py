@@ -35,9 +35,11 @@ def make(shape: ModelSettings, seed: int = 0, features: int = FEATURES) -> Model
     return model.eval()
 
 
-def run(model: Model, features: Tensor, lengths: list[int], state: StreamState | None = None) -> Output:
+def run(
+    model: Model, features: Tensor, lengths: list[int], state: StreamState | None = None, last: bool = True
+) -> Output:
     with torch.no_grad():
-        output = model(features, torch.tensor(lengths), state)
+        output = model(features, torch.tensor(lengths), state, last=last)
     assert isinstance(output, Output)
     return output
 
@@ -336,24 +338,42 @@ def test_forward_only_output_depends_on_past_frames_only(cell: str, time_reducti
     np.testing.assert_array_equal(seen, frame <= output * time_reduction)
 
 
+@pytest.mark.parametrize("lookahead", [0, 2])
 @pytest.mark.parametrize("chunk", [1, 3])
 @pytest.mark.parametrize("time_reduction", REDUCTIONS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_output_of_chunks_depends_on_frames_of_the_chunk_and_before(cell: str, time_reduction: int, chunk: int) -> None:
-    shape = tiny(cell, time_reduction=time_reduction, chunk=chunk, channels=8, hidden=8)
+def test_output_of_chunks_depends_on_frames_up_to_the_end_of_the_lookahead(
+    cell: str, time_reduction: int, chunk: int, lookahead: int
+) -> None:
+    shape = tiny(cell, time_reduction=time_reduction, chunk=chunk, lookahead=lookahead, channels=8, hidden=8)
     seen = sensitivity(make(shape), 28)
     output, frame = np.indices(seen.shape)
-    last = np.minimum(output - output % chunk + chunk, len(seen)) - 1
+    last = np.minimum(output - output % chunk + chunk + lookahead, len(seen)) - 1
     np.testing.assert_array_equal(seen, frame <= last * time_reduction)
 
 
 def test_chunks_need_a_backward_direction() -> None:
     with pytest.raises(ValueError, match="chunk = 3 needs bidirectional = true"):
         tiny(chunk=3, bidirectional=False)
+    with pytest.raises(ValueError, match="lookahead = 2 needs a chunk"):
+        tiny(lookahead=2)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_lookahead_to_the_end_gives_the_outputs_of_the_whole_utterance(cell: str) -> None:
+    whole = make(tiny(cell, layers=3))
+    windows = make(tiny(cell, layers=3, chunk=4, lookahead=30))
+    windows.load_state_dict(whole.state_dict())
+    # The convolutions of a streaming model see other frames.
+    windows.front, windows.use_packing = whole.front, whole.use_packing
+    features = torch.randn(2, 60, FEATURES)
+    expected, found = run(whole, features, [60, 41]), run(windows, features, [60, 41])
+    for row, length in enumerate(expected.lengths.tolist()):
+        torch.testing.assert_close(found.log_probs[row, :length], expected.log_probs[row, :length], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("streaming", [{"bidirectional": False}, {"chunk": 2}], ids=str)
+@pytest.mark.parametrize("streaming", [{"bidirectional": False}, {"chunk": 2}, {"chunk": 2, "lookahead": 3}], ids=str)
 @pytest.mark.parametrize("time_reduction", REDUCTIONS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_stream_in_chunks_equals_whole_utterance(
@@ -365,8 +385,9 @@ def test_stream_in_chunks_equals_whole_utterance(
     whole = run(model, features, [frames] * batch)
     for chunk in (step, 2 * step, 5 * step, 48):
         state, pieces, lengths = None, [], torch.zeros(batch, dtype=torch.int64)
-        for piece in torch.split(features, chunk, dim=1):
-            output = run(model, piece, [piece.shape[1]] * batch, state)
+        parts = torch.split(features, chunk, dim=1)
+        for index, piece in enumerate(parts):
+            output = run(model, piece, [piece.shape[1]] * batch, state, last=index + 1 == len(parts))
             state = output.state
             assert state is not None
             pieces.append(output.log_probs)
