@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.model.recurrence import Floats, Recurrence, State
+from asr.model.recurrence import Floats, Recurrence, State, windows_of
 from asr.model.settings import KERNEL, NO_STREAM, ModelSettings
 
 # As in torch.nn.LayerNorm.
@@ -18,11 +18,13 @@ _EPSILON = 1e-5
 class StreamState:
     """The state of a streaming network.
 
-    `front`: the last input frames (channels, n, features) of each convolution; `recurrent`: of each recurrent layer.
+    `front`: the last input frames (channels, n, features) of each convolution; `recurrent`: of each recurrent layer;
+    `waiting`: the outputs of the convolutions (n, dimension) after the last whole chunk, which were lookahead only.
     """
 
     front: tuple[Floats, ...]
     recurrent: tuple[State, ...]
+    waiting: Floats
 
 
 class Network:
@@ -43,8 +45,7 @@ class Network:
             for index in range(len(settings.strides))
         ]
         self._layers = [
-            Recurrence(settings.cell, tensors, f"layers.{index}.recurrence", settings.chunk)
-            for index in range(settings.layers)
+            Recurrence(settings.cell, tensors, f"layers.{index}.recurrence") for index in range(settings.layers)
         ]
 
     def __call__(self, features: Sequence[Floats]) -> list[Floats]:
@@ -57,14 +58,31 @@ class Network:
     def proceed(self, features: Floats, state: StreamState | None = None) -> tuple[Floats, StreamState]:
         """Continue a stream by features (T, F), T > 0; return log-probabilities (T', V) and the state.
 
-        T is a multiple of `settings.step` in every part but the last. Raises ValueError if the network cannot stream.
+        T is a multiple of `settings.step` in every part but the last. Frames whose chunk and lookahead are not complete
+        wait in the state. Raises ValueError if the network cannot stream.
         """
         if not self.settings.streams:
             raise ValueError(NO_STREAM)
         rows, front = self._front(features, state.front if state else None)
-        before = state.recurrent if state else [None] * len(self._layers)
-        log_probs, recurrent = self._log_probs(rows, [len(rows)], before)
-        return log_probs, StreamState(front, tuple(recurrent))
+        if state:
+            rows = np.concatenate([state.waiting, rows])
+        frames, lookahead = len(rows), self.settings.lookahead
+        if self.settings.chunk:
+            frames = max(0, frames - lookahead) // self.settings.chunk * self.settings.chunk
+        before = state.recurrent if state else tuple(layer.zeros(1) for layer in self._layers)
+        log_probs, after = self._continued(rows[: frames + lookahead], frames, before)
+        return log_probs, StreamState(front, after, rows[frames:].copy())
+
+    def finish(self, state: StreamState) -> Floats:
+        """Return the log-probabilities (n, V) of the frames that wait in the state at the end of a stream."""
+        return self._continued(state.waiting, len(state.waiting), state.recurrent)[0]
+
+    def _continued(self, rows: Floats, frames: int, state: tuple[State, ...]) -> tuple[Floats, tuple[State, ...]]:
+        """Return the log-probabilities of the first rows of a stream, and the state after them."""
+        if not frames:
+            return np.zeros((0, len(self._tensors["output.bias"])), np.float32), state
+        log_probs, after = self._log_probs(rows, [frames], state, [len(rows)])
+        return log_probs, tuple(after)
 
     def _front(self, frames: Floats, history: Sequence[Floats] | None = None) -> tuple[Floats, tuple[Floats, ...]]:
         """Map (T, F) to (T', channels · F'); return the history for the next part of a stream."""
@@ -88,13 +106,24 @@ class Network:
         return x.transpose(1, 0, 2).reshape(x.shape[1], -1), tuple(following)
 
     def _log_probs(
-        self, x: Floats, lengths: Sequence[int], before: Sequence[State | None]
+        self, x: Floats, lengths: Sequence[int], before: Sequence[State | None], seen: Sequence[int] | None = None
     ) -> tuple[Floats, list[State]]:
+        """Return the log-probabilities of sequences of these lengths in the rows x, and the states after them.
+
+        seen: how many rows there are of each sequence, if a chunk has lookahead after the end.
+        """
+        windows, chunk = None, self.settings.chunk
+        if chunk:
+            windows = windows_of(lengths, seen or lengths, chunk, self.settings.lookahead)
+            x = x[windows.frames]
         states = []
         for index, (layer, state) in enumerate(zip(self._layers, before, strict=True)):
-            y, last = layer(self._norm(x, f"norms.{index}"), lengths, state)
+            rows = self._norm(x, f"norms.{index}")
+            y, last = layer.windows(rows, lengths, windows, chunk, state) if windows else layer(rows, lengths, state)
             x = x + y if self.settings.residual and x.shape == y.shape else y
             states.append(last)
+        if windows:
+            x = x[windows.chunks]
         logits = self._norm(x, "last_norm") @ self._tensors["output.weight"].T
         logits += self._tensors["output.bias"]
         return log_softmax(logits), states

@@ -1,7 +1,7 @@
 """The network in torch, for training: strided convolutions, stacked recurrent layers, and the output layer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -158,7 +158,7 @@ class RecurrentLayer(nn.Module):
         return torch.cat([forward, self._backward(x, lengths)], dim=2), last
 
     def windows(
-        self, x: Tensor, lengths: Tensor, count: int, chunk: int, state: LayerState | None
+        self, x: Tensor, lengths: Tensor, count: int, chunk: int, state: LayerState
     ) -> tuple[Tensor, LayerState]:
         """Map windows (B · count, W, size) of chunks and their lookahead to (B · count, W, 2 H).
 
@@ -183,7 +183,7 @@ class RecurrentLayer(nn.Module):
         return reverse(self._direction(reverse(x, lengths), "_reverse", None)[0], lengths)
 
     @torch.no_grad()
-    def _states(self, x: Tensor, outputs: Tensor, state: LayerState | None, chunk: int) -> LayerState:
+    def _states(self, x: Tensor, outputs: Tensor, state: LayerState, chunk: int) -> LayerState:
         """Return the states of the forward direction after every `chunk` frames, each (1, B · n, H).
 
         x: (B, n · chunk, size), outputs: (B, n · chunk, H) and state: before the first frame. torch returns the last c
@@ -191,12 +191,13 @@ class RecurrentLayer(nn.Module):
         """
         network = self.recurrence
         hidden = outputs[:, chunk - 1 :: chunk].reshape(1, -1, network.hidden_size)
-        if not isinstance(network, nn.LSTM):
+        if isinstance(state, Tensor):
             return hidden
-        h, cell = state if isinstance(state, tuple) else (outputs.new_zeros(1, len(x), network.hidden_size),) * 2
+        h, cell = state
         before = torch.cat([h.transpose(0, 1).to(outputs.dtype), outputs[:, :-1]], dim=1)
-        gates = functional.linear(x, network.weight_ih_l0, network.bias_ih_l0)
-        gates += functional.linear(before, network.weight_hh_l0, network.bias_hh_l0)
+        weights = cast(dict[str, Tensor], dict(network.named_parameters()))
+        gates = functional.linear(x, weights["weight_ih_l0"], weights["bias_ih_l0"])
+        gates += functional.linear(before, weights["weight_hh_l0"], weights["bias_hh_l0"])
         i, f, g, _ = gates.float().chunk(4, dim=2)
         added, kept = i.sigmoid() * g.tanh(), f.sigmoid()
         cell, cells = cell[0], []
@@ -286,7 +287,8 @@ class Model(nn.Module):
             raise ValueError(NO_STREAM)
         x, lengths, front = self.front(features, lengths, state.front if state else None)
         if self.settings.chunk:
-            return self._chunked(x, lengths, front, state, tap, last)
+            state = replace(state, front=front) if state else StreamState(front, self._zeros(x), x[:, :0])
+            return self._chunked(x, lengths, state, tap, last)
         packing = None
         use_packing = x.is_cuda if self.use_packing is None else self.use_packing
         if state is None and use_packing:
@@ -303,31 +305,31 @@ class Model(nn.Module):
             recurrent.append(after)
             if index + 1 == tap:
                 tapped = self._log_probs(x, packing)
-        following = StreamState(front, tuple(recurrent), x.new_zeros(0)) if self.settings.streams else None
+        following = (
+            StreamState(front, tuple(recurrent), x.new_zeros(len(lengths), 0, self.front.dimension))
+            if self.settings.streams
+            else None
+        )
         return Output(self._log_probs(x, packing), lengths, following, tapped)
 
-    def _chunked(
-        self,
-        x: Tensor,
-        lengths: Tensor,
-        front: tuple[Tensor, ...],
-        state: StreamState | None,
-        tap: int,
-        last: bool,
-    ) -> Output:
-        """Compute outputs of the convolutions (B, T', dimension) in chunks, each with its lookahead."""
+    def finish(self, state: StreamState) -> Output:
+        """Return the output of the frames that wait in the state at the end of a stream."""
+        rows = state.waiting
+        lengths = torch.full((len(rows),), rows.shape[1], device=rows.device)
+        return self._chunked(rows[:, :0], lengths * 0, state)
+
+    def _chunked(self, x: Tensor, lengths: Tensor, state: StreamState, tap: int = 0, last: bool = True) -> Output:
+        """Continue by outputs of the convolutions (B, T', dimension), in chunks that have their lookahead."""
         chunk, lookahead = self.settings.chunk, self.settings.lookahead
-        if state:
-            x, lengths = torch.cat([state.waiting, x], dim=1), lengths + state.waiting.shape[1]
+        x, lengths = torch.cat([state.waiting, x], dim=1), lengths + state.waiting.shape[1]
         frames = x.shape[1]
         if not last:
             frames = max(0, frames - lookahead) // chunk * chunk
             lengths = lengths.clamp(max=frames + lookahead)
         waiting = x[:, frames:].detach()
+        if not frames:
+            return Output(x.new_zeros(len(x), 0, self.tokens), 0 * lengths, replace(state, waiting=waiting))
         count = -(-frames // chunk)
-        if not count:
-            before = state.recurrent if state else self._zeros(x)
-            return Output(x.new_zeros(len(x), 0, self.tokens), lengths.clamp(max=0), StreamState(front, before, waiting))
         x, inside = _windows(x, lengths, count, chunk, chunk + lookahead)
         recurrent, tapped = [], None
 
@@ -335,13 +337,12 @@ class Model(nn.Module):
             return self._log_probs(x[:, :chunk].reshape(len(lengths), count * chunk, -1)[:, :frames], None)
 
         for index, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
-            before = state.recurrent[index] if state else None
-            y, after = cast(RecurrentLayer, layer).windows(norm(x), inside, count, chunk, before)
+            y, after = cast(RecurrentLayer, layer).windows(norm(x), inside, count, chunk, state.recurrent[index])
             x = self._add(x, y)
             recurrent.append(after)
             if index + 1 == tap:
                 tapped = log_probs()
-        following = StreamState(front, tuple(recurrent), waiting)
+        following = StreamState(state.front, tuple(recurrent), waiting)
         return Output(log_probs(), lengths.clamp(max=frames), following, tapped)
 
     def _zeros(self, x: Tensor) -> tuple[LayerState, ...]:

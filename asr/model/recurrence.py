@@ -24,6 +24,21 @@ class State(NamedTuple):
     cell: Floats | None = None
 
 
+class Windows(NamedTuple):
+    """Chunks of sequences, each with its lookahead, as rows one after the other.
+
+    `frames` (N,): the frame of each row. `chunks`: the rows of the chunks, one for each frame in order. `starts`,
+    `sizes`, `sequences` and `numbers` (W,): of each window its first row, its rows, its sequence and its place there.
+    """
+
+    frames: NDArray[np.int64]
+    chunks: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    sequences: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+
+
 class _Direction(NamedTuple):
     """The weights of one direction: to the gates from the input (size, G, H) and from the state (H, G, H)."""
 
@@ -42,13 +57,9 @@ class _Direction(NamedTuple):
 class Recurrence:
     """One recurrent layer in one or two directions."""
 
-    def __init__(self, cell: str, tensors: Mapping[str, NDArray[Any]], name: str, chunk: int = 0) -> None:
-        """Take the parameters of the layer `name`, as PyTorch names them.
-
-        chunk: the frames after which the backward direction begins anew; 0: at the end of a sequence only.
-        """
+    def __init__(self, cell: str, tensors: Mapping[str, NDArray[Any]], name: str) -> None:
+        """Take the parameters of the layer `name`, as PyTorch names them."""
         self._cell = cell
-        self._chunk = chunk
         self._directions = [
             _direction(cell, {part: tensors[f"{name}.{part}{suffix}"] for part in _PARTS})
             for suffix in ("_l0", "_l0_reverse")
@@ -67,21 +78,75 @@ class Recurrence:
         Return the last state of the forward direction too: of one sequence, or of sequences of one length.
         """
         outputs = np.empty((len(rows), len(self._directions), self.hidden), self._type)
-        states = []
+        order, inside = _order(lengths)
+        before = state or self.zeros(len(lengths))
+        last = self._fill(outputs, 0, self._directions[0].gates(rows), order, inside, before)
         # One after the other: the weights of one direction may fit into the cache of a core, those of both do not.
-        for index, direction in enumerate(self._directions):
-            order, inside = _order(_chunk_lengths(lengths, self._chunk) if index else lengths, reverse=index == 1)
-            before = self.zeros(order.shape[1]) if index or state is None else state
-            values, last = self._scan(direction, direction.gates(rows)[order], before)
-            outputs[order[inside], index] = values[inside]
-            states.append(last)
-        return outputs.reshape(len(rows), -1), states[0]
+        if len(self._directions) == 2:
+            self._fill_backward(outputs, rows, lengths)
+        return outputs.reshape(len(rows), -1), last
+
+    def windows(
+        self, rows: Floats, lengths: Sequence[int], windows: Windows, chunk: int, state: State | None = None
+    ) -> tuple[Floats, State]:
+        """Map the rows of windows (N, size) of sequences of these lengths to (N, 2 H).
+
+        The forward direction continues from chunk to chunk, and from each chunk into its lookahead, which does not
+        change the next chunk. Return the state after the last chunk, too.
+        """
+        outputs = np.empty((len(rows), 2, self.hidden), self._type)
+        gates = self._directions[0].gates(rows)
+        order, inside = _order(lengths)
+        ends: list[Floats] = []
+        before = state or self.zeros(len(lengths))
+        last = self._fill(outputs, 0, gates, windows.chunks[order], inside, before, chunk, ends)
+        longer = np.flatnonzero(windows.sizes > chunk)
+        if len(longer):
+            hidden = outputs[windows.starts[longer] + chunk - 1, 0]
+            cell = np.stack(ends)[windows.numbers[longer], windows.sequences[longer]] if ends else None
+            order, inside = _order(windows.sizes[longer] - chunk)
+            first = np.cumsum(windows.sizes[longer] - chunk) - (windows.sizes[longer] - chunk)
+            order += windows.starts[longer] + chunk - first
+            self._fill(outputs, 0, gates, order, inside, State(hidden, cell))
+        self._fill_backward(outputs, rows, windows.sizes)
+        return outputs.reshape(len(rows), -1), last
 
     def step(self, rows: Floats, state: State) -> State:
         """Extend B sequences by one frame each (B, size), in the forward direction."""
         return self._scan(self._directions[0], self._directions[0].gates(rows)[None], state)[1]
 
-    def _scan(self, direction: "_Direction", inputs: Floats, state: State) -> tuple[Floats, State]:
+    def _fill_backward(self, outputs: Floats, rows: Floats, lengths: "Sequence[int] | NDArray[np.int64]") -> None:
+        """Compute the backward direction of sequences, one after the other in the rows (N, size)."""
+        order, inside = _order(lengths, reverse=True)
+        self._fill(outputs, 1, self._directions[1].gates(rows), order, inside, self.zeros(len(lengths)))
+
+    def _fill(  # noqa: PLR0913, PLR0917 - what is computed, from what, and where it goes
+        self,
+        outputs: Floats,
+        index: int,
+        gates: Floats,
+        order: NDArray[np.int64],
+        inside: NDArray[np.bool_],
+        state: State,
+        every: int = 0,
+        cells: list[Floats] | None = None,
+    ) -> State:
+        """Run a direction over the rows `order` (T, B) of `gates` (N, G, H); write those `inside` to outputs (N, D, H).
+
+        Return the last state, and add the c (B, H) of an LSTM after `every` steps to `cells`.
+        """
+        values, last = self._scan(self._directions[index], gates[order], state, every, cells)
+        outputs[order[inside], index] = values[inside]
+        return last
+
+    def _scan(
+        self,
+        direction: "_Direction",
+        inputs: Floats,
+        state: State,
+        every: int = 0,
+        cells: list[Floats] | None = None,
+    ) -> tuple[Floats, State]:
         """Run the recurrence over the inputs to the gates (T, B, G, H); return the outputs (T, B, H)."""
         frames, batch, gates, hidden = inputs.shape
         pieces = _pieces(batch, hidden)
@@ -93,26 +158,38 @@ class Recurrence:
         h, c = (_split(state.hidden if part is None else part, pieces) for part in state)
         cell = _CELLS[self._cell]
         product = np.empty((gates, pieces, batch, hidden // pieces), self._type)
-        for values, output in zip(split, outputs, strict=True):
+        for step, (values, output) in enumerate(zip(split, outputs, strict=True), 1):
             np.matmul(_joined(h), weights, out=product)
             h = cell(product, values, bias, h, c)
             output[:] = _joined(h)
+            if cells is not None and state.cell is not None and step % every == 0:
+                cells.append(_joined(c).copy())
         return outputs, State(_joined(h), None if state.cell is None else _joined(c))
 
 
-def _order(lengths: Sequence[int], reverse: bool) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _order(
+    lengths: "Sequence[int] | NDArray[np.int64]", reverse: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the row of each step of each sequence (T, B), and which steps are inside their sequence."""
-    steps, starts, ends = np.arange(max(lengths))[:, None], np.cumsum([0, *lengths[:-1]]), np.array(lengths)
+    steps, ends = np.arange(max(lengths))[:, None], np.array(lengths)
     # Frames after the end of a sequence are any others: they follow the last one in both directions.
     order = np.maximum(ends - 1 - steps, 0) if reverse else np.minimum(steps, ends - 1)
-    return starts + order, steps < ends
+    return np.cumsum(ends) - ends + order, steps < ends
 
 
-def _chunk_lengths(lengths: Sequence[int], chunk: int) -> Sequence[int]:
-    """Return the lengths of the chunks of all sequences, one after the other."""
-    if not chunk:
-        return lengths
-    return [min(chunk, length - first) for length in lengths for first in range(0, length, chunk)]
+def windows_of(lengths: Sequence[int], seen: Sequence[int], chunk: int, lookahead: int) -> Windows:
+    """Divide sequences of these lengths into chunks of so many frames, each with a lookahead.
+
+    seen: how many frames there are of each sequence, one after the other; those after its length are lookahead only.
+    """
+    counts = -(-np.array(lengths) // chunk)
+    sequences = np.repeat(np.arange(len(lengths)), counts)
+    numbers = np.arange(len(sequences)) - np.repeat(np.cumsum(counts) - counts, counts)
+    sizes = np.minimum(np.array(seen)[sequences] - chunk * numbers, chunk + lookahead)
+    starts = np.cumsum(sizes) - sizes
+    places = np.arange(sizes.sum()) - np.repeat(starts, sizes)
+    first = (np.cumsum(seen) - seen)[sequences] + chunk * numbers
+    return Windows(np.repeat(first, sizes) + places, np.flatnonzero(places < chunk), starts, sizes, sequences, numbers)
 
 
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

@@ -49,7 +49,9 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         check_choices(self, cell=CELLS, time_reduction=tuple(_STRIDES))
-        check_ranges(self, layers=(1, 32), hidden=(1, 8192), channels=(1, 1024), chunk=(0, 10_000), lookahead=(0, 10_000))
+        check_ranges(
+            self, layers=(1, 32), hidden=(1, 8192), channels=(1, 1024), chunk=(0, 10_000), lookahead=(0, 10_000)
+        )
         check_dropout(self.dropout)
         if self.chunk and not self.bidirectional:
             raise ValueError(f"chunk = {self.chunk} needs bidirectional = true: there is no backward direction")

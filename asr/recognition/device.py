@@ -37,14 +37,22 @@ class DeviceNetwork:
         return _run(compute)
 
     def proceed(self, features: Features, state: StreamState | None = None) -> tuple[LogProbs, StreamState | None]:
-        """Continue a stream by features (T, F), T > 0; return log-probabilities (T', V) and the state."""
+        """Continue a stream by features (T, F), T > 0; return log-probabilities (T', V) and the state.
+
+        Frames whose chunk and lookahead are not complete wait in the state.
+        """
 
         def compute() -> tuple[LogProbs, StreamState | None]:
             lengths = torch.tensor([len(features)], device=self._device)
-            output = self._network(torch.from_numpy(features)[None].to(self._device), lengths, state)
+            rows = torch.from_numpy(features)[None].to(self._device)
+            output = self._network(rows, lengths, state, last=False)
             return output.log_probs[0].cpu().numpy(), output.state
 
         return _run(compute)
+
+    def finish(self, state: StreamState) -> LogProbs:
+        """Return the log-probabilities (n, V) of the frames that wait in the state at the end of a stream."""
+        return _run(lambda: self._network.finish(state).log_probs[0].cpu().numpy())
 
 
 def _run(compute: Callable[[], Result]) -> Result:

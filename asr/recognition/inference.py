@@ -219,3 +219,5 @@ def _continued(network: "Network | DeviceNetwork", rows: Iterable[Features]) -> 
     for row in rows:
         log_probs, state = network.proceed(row, state)
         yield log_probs
+    if state is not None:
+        yield network.finish(state)

@@ -88,11 +88,11 @@ class Stream:
     def latency(self) -> float:
         """Return the longest time in seconds from a sample to the output of the network that includes it.
 
-        It covers the frames of one step of the network, half a window, and the delay of the resampler so far, but
-        neither the length of a chunk nor the computation.
+        It covers the frames of one step of the network and its lookahead, half a window, and the delay of the resampler
+        so far, but neither the length of a chunk nor the computation.
         """
         model = self._acoustic.settings.model
-        frames = model.step - 1 + model.time_reduction - 1
+        frames = model.time_reduction * model.window - 1 + model.time_reduction - 1
         samples = frames * self._features.hop_length + self._features.fft_length // 2
         return samples / self._features.sample_rate + self._held_back
 
@@ -147,6 +147,8 @@ class Stream:
             self._held_back = max(self._held_back, self.seconds - self._resampled / self._features.sample_rate)
         while frames := self._ready_frames(last):
             self._compute(frames)
+        if last and self._state is not None:
+            self._extend(self._acoustic.network.finish(self._state))
 
     def _ready_frames(self, last: bool) -> int:
         """Return how many frames can be computed: whole steps of the network, except at the end of the stream."""
@@ -164,6 +166,11 @@ class Stream:
         rows = self._normalise(frontend.coefficients(frontend.decibels(samples[:end])))
         log_probs, self._state = self._acoustic.network.proceed(rows, self._state)
         self._blocks = [samples[frames * self._features.hop_length :].copy()]
+        self._extend(log_probs)
+
+    def _extend(self, log_probs: LogProbs) -> None:
+        if not len(log_probs):
+            return
         self._path.extend(log_probs)
         if self._decode:
             self._log_probs.append(log_probs)

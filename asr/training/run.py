@@ -293,7 +293,7 @@ def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Re
     text = replace(settings.text, unknown=recipe.text.unknown)
     try:
         if recipe.model.chunk and model.bidirectional and not model.chunk:
-            model = replace(model, chunk=recipe.model.chunk)
+            model = replace(model, chunk=recipe.model.chunk, lookahead=recipe.model.lookahead)
             normalisation, top_db = recipe.features.normalisation, recipe.features.top_db
             features = replace(features, normalisation=normalisation, top_db=top_db, mean=(), scale=())
         fitted = replace(recipe, features=features, text=text, model=model)

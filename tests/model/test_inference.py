@@ -20,6 +20,11 @@ SHAPES = [
         CELLS, (True, False), (2, 3, 4), ((True, True), (False, False))
     )
 ] + [ModelSettings(cell, 2, 6, True, 3, 3, 0.0, chunk=chunk) for cell in CELLS for chunk in (1, 3, 8)]
+SHAPES += [
+    ModelSettings(cell, 3, 6, True, 3, 3, 0.0, chunk=chunk, lookahead=lookahead)
+    for cell in CELLS
+    for chunk, lookahead in ((1, 2), (3, 2), (2, 9))
+]
 
 
 def make(shape: ModelSettings) -> tuple[Model, Network]:
@@ -62,14 +67,16 @@ def test_large_layers_are_those_of_torch(count: int) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("reduction", [2, 3, 4])
-@pytest.mark.parametrize("chunk", [0, 1, 3])
-def test_a_stream_gives_the_log_probs_of_the_whole(cell: str, reduction: int, chunk: int) -> None:
-    _, network = make(ModelSettings(cell, 2, 6, chunk > 0, 3, reduction, 0.0, chunk=chunk))
+@pytest.mark.parametrize(("chunk", "lookahead"), [(0, 0), (1, 0), (3, 0), (1, 2), (3, 2), (2, 20)])
+def test_a_stream_gives_the_log_probs_of_the_whole(cell: str, reduction: int, chunk: int, lookahead: int) -> None:
+    _, network = make(ModelSettings(cell, 2, 6, chunk > 0, 3, reduction, 0.0, chunk=chunk, lookahead=lookahead))
     (frames,) = noise(41)
     state, parts, size = None, [], 2 * network.settings.step
     for start in range(0, 41, size):
         log_probs, state = network.proceed(frames[start : start + size], state)
         parts.append(log_probs)
+    assert state is not None
+    parts.append(network.finish(state))
     np.testing.assert_allclose(np.concatenate(parts), network([frames])[0], atol=1e-6)
 
 
