@@ -146,6 +146,7 @@ def _quantised(proto: ModelProto) -> bytes:
             per_channel=True,
             weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=kept,
+            extra_options={"EnableSubgraph": True},
         )
         quantised = onnx.load(target)
     del quantised.metadata_props[:]

@@ -1,6 +1,6 @@
 """The network as an ONNX graph; utterances of a batch have lengths, and padding has no effect on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from asr.model.weights import Tensors
 # The order of the gates in ONNX, as indices of those in PyTorch: input, output, forget, cell; update, reset, new.
 _ORDER = {"lstm": [0, 3, 1, 2], "gru": [1, 0, 2], "rnn-tanh": [0], "rnn-relu": [0]}
 _EPSILON = 1e-5
+_DIRECTIONS = ("_l0", "_l0_reverse")
 
 
 class NetworkGraph:
@@ -30,16 +31,12 @@ class NetworkGraph:
         graph, shape = self._graph, self._shape
         x, lengths = self._front(graph.unsqueeze(features, 1), lengths)
         x = graph.node("Reshape", graph.node("Transpose", x, perm=[2, 0, 1, 3]), graph.ints(0, 0, -1))
-        size = self._tensors["layers.0.recurrence.weight_ih_l0"].shape[1]
-        short = graph.cast(lengths, INT32)
-        for index in range(shape.layers):
-            y = self._recurrence(self._norm(x, f"norms.{index}"), short, index)
-            x = graph.node("Add", x, y) if shape.residual and size == shape.width else y
-            size = shape.width
-        weight = graph.tensor(self._tensors["output.weight"].T, "output.weight")
-        logits = graph.node("MatMul", self._norm(x, "last_norm"), weight)
-        logits = graph.node("Add", logits, self._tensor("output.bias"))
-        log_probs = graph.node("Transpose", graph.node("LogSoftmax", logits, axis=2), perm=[1, 0, 2])
+        if shape.chunk:
+            log_probs = self._chunked(x, lengths)
+        else:
+            short = graph.cast(lengths, INT32)
+            log_probs = self._layers(x, lambda x, index: self._whole(x, short, index))
+        log_probs = graph.node("Transpose", log_probs, perm=[1, 0, 2])
         graph.output("log_probs", log_probs, FLOAT, ("batch", "output_frames", len(self._settings.alphabet)))
         if not self._stream:
             graph.output("log_prob_lengths", lengths, INT64, ("batch",))
@@ -78,66 +75,136 @@ class NetworkGraph:
         weights = self._tensor(f"{name}.weight"), self._tensor(f"{name}.bias")
         return self._graph.node("LayerNormalization", x, *weights, axis=-1, epsilon=_EPSILON)
 
-    def _recurrence(self, x: str, lengths: str, index: int) -> str:
-        """Map (T', B, size) to (T', B, H · directions)."""
+    def _layers(self, x: str, recurrence: Callable[[str, int], str]) -> str:
+        """Map (T', B, size) to log-probabilities (T', B, V). recurrence: maps the input of a layer to its output."""
         graph, shape = self._graph, self._shape
-        name = f"layers.{index}.recurrence"
-        weights = [graph.tensor(value, f"{name}.{part}") for part, value in self._parameters(name).items()]
-        if shape.chunk:
-            return self._chunked(x, lengths, weights, index)
-        return self._layer(x, lengths, weights, index, "bidirectional" if shape.bidirectional else "forward")
+        size = self._tensors["layers.0.recurrence.weight_ih_l0"].shape[1]
+        for index in range(shape.layers):
+            y = recurrence(self._norm(x, f"norms.{index}"), index)
+            x = graph.node("Add", x, y) if shape.residual and size == shape.width else y
+            size = shape.width
+        weight = graph.tensor(self._tensors["output.weight"].T, "output.weight")
+        logits = graph.node("MatMul", self._norm(x, "last_norm"), weight)
+        logits = graph.node("Add", logits, self._tensor("output.bias"))
+        return graph.node("LogSoftmax", logits, axis=2)
 
-    def _chunked(self, x: str, lengths: str, weights: Sequence[str], index: int) -> str:
-        """Map (T', B, size) to (T', B, 2 H); the backward direction begins anew after every `chunk` frames."""
-        graph, chunk = self._graph, self._shape.chunk
-        halves = [graph.nodes("Split", [weight, graph.ints(1, 1)], 2, axis=0) for weight in weights]
-        forward = self._layer(x, lengths, [half[0] for half in halves], index, "forward")
-        frames, batch, size = (graph.unsqueeze(graph.size(x, axis), 0) for axis in range(3))
-        count = graph.node("Div", graph.node("Add", frames, graph.ints(chunk - 1)), graph.ints(chunk))
-        missing = graph.node("Sub", graph.node("Mul", count, graph.ints(chunk)), frames)
-        pads = graph.node("Concat", graph.ints(0, 0, 0), missing, graph.ints(0, 0), axis=0)
-        # (n, chunk, B, size) -> (chunk, n · B, size), with the length of each chunk.
-        shape = graph.node("Concat", count, graph.ints(chunk), batch, size, axis=0)
-        chunks = graph.node("Reshape", graph.node("Pad", x, pads), shape)
-        chunks = graph.node("Transpose", chunks, perm=[1, 0, 2, 3])
-        chunks = graph.node("Reshape", chunks, graph.node("Concat", graph.ints(chunk, -1), size, axis=0))
-        starts = graph.range(graph.node("Squeeze", count, graph.ints(0)))
-        starts = graph.node("Mul", graph.cast(starts, INT32), graph.tensor(np.array(chunk, np.int32)))
-        inside = graph.node("Sub", lengths, graph.unsqueeze(starts, 1))
-        # A chunk after the end of an utterance has a frame of padding.
-        limits = (graph.tensor(np.array(limit, np.int32)) for limit in (1, chunk))
-        inside = graph.node("Reshape", graph.node("Clip", inside, *limits), graph.ints(-1))
-        backward = self._layer(chunks, inside, [half[1] for half in halves], index, "reverse")
-        backward = graph.node(
-            "Reshape", backward, graph.node("Concat", graph.ints(chunk), count, batch, graph.ints(-1), axis=0)
-        )
-        backward = graph.node("Transpose", backward, perm=[1, 0, 2, 3])
-        backward = graph.node(
-            "Reshape", backward, graph.node("Concat", graph.ints(-1), batch, graph.ints(self._shape.hidden), axis=0)
-        )
-        backward = graph.node("Slice", backward, graph.ints(0), frames, graph.ints(0))
+    def _whole(self, x: str, lengths: str, index: int) -> str:
+        """Map (T', B, size) to (T', B, H · directions)."""
+        shape = self._shape
+        states: dict[str, str] = {}
+        if self._stream:
+            states = {part: self._graph.input(part, FLOAT, (1, 1, shape.hidden)) for part in self._states(index)}
+            lengths = ""
+        direction = "bidirectional" if shape.bidirectional else "forward"
+        weights = self._weights(index, _DIRECTIONS[: 1 + shape.bidirectional])
+        y, last = self._recurrence(x, lengths, weights, direction, tuple(states.values()))
+        for part, value in zip(states, last, strict=False):
+            self._graph.output(f"next_{part}", value, FLOAT, (1, 1, shape.hidden))
+        return y
+
+    def _chunked(self, x: str, lengths: str) -> str:
+        """Map (T', B, size) to log-probabilities (T', B, V), window by window.
+
+        In a stream the last `lookahead` rows are kept for the next step, too.
+        """
+        graph, shape = self._graph, self._shape
+        chunk, window, size = shape.chunk, shape.window, self._tensors["layers.0.recurrence.weight_ih_l0"].shape[1]
+        names = [part for index in range(shape.layers) for part in self._states(index)]
+        if self._stream and shape.lookahead:
+            x = graph.node("Concat", graph.input("lookahead", FLOAT, ("lookahead", 1, size)), x, axis=0)
+            last = graph.node("Slice", x, graph.ints(-shape.lookahead), graph.ints(2**31 - 1), graph.ints(0))
+            graph.output("next_lookahead", last, FLOAT, ("lookahead", 1, size))
+            lengths = graph.unsqueeze(graph.size(x, 0), 0)
+        frames = graph.size(x, 0)
+        # The frames that chunks cover; in a stream the lookahead is not yet among them.
+        covered = graph.node("Sub", frames, graph.integer(shape.lookahead)) if self._stream else frames
+        count = graph.node("Div", graph.node("Add", covered, graph.integer(chunk - 1)), graph.integer(chunk))
+        count = graph.node("Max", count, graph.integer(1))
+        starts = graph.node("Mul", graph.range(count), graph.integer(chunk))
+        rows = graph.node("Add", graph.unsqueeze(starts, 1), graph.tensor(np.arange(window)))
+        padded = graph.node("Pad", x, graph.ints(0, 0, 0, window + chunk, 0, 0))
+        windows = graph.node("Gather", padded, rows, axis=0)
+        # A window after the end of an utterance has a frame of padding.
+        inside = graph.node("Sub", graph.unsqueeze(lengths, 0), graph.unsqueeze(starts, 1))
+        inside = graph.node("Max", graph.node("Min", inside, graph.integer(window)), graph.integer(1))
+        if self._stream:
+            before = [graph.input(name, FLOAT, (1, shape.hidden)) for name in names]
+        else:
+            sizes = graph.node("Concat", graph.unsqueeze(graph.size(x, 1), 0), graph.ints(shape.hidden), axis=0)
+            before = [graph.node("ConstantOfShape", sizes)] * len(names)
+        *after, log_probs = graph.scan(self._window(names), before, [windows, graph.cast(inside, INT32)])
+        for name, value in zip(names if self._stream else (), after, strict=False):
+            graph.output(f"next_{name}", value, FLOAT, (1, shape.hidden))
+        # (n, W, B, V): the chunks of all windows, and what follows the chunk of the last one.
+        chunks = graph.node("Slice", log_probs, graph.ints(0), graph.ints(chunk), graph.ints(1))
+        tail = graph.node("Slice", log_probs, graph.ints(-1, chunk), graph.ints(2**31 - 1, window), graph.ints(0, 1))
+        parts = [graph.node("Reshape", part, self._joined(part)) for part in (chunks, tail)]
+        joined = graph.node("Concat", *parts, axis=0)
+        return graph.node("Slice", joined, graph.ints(0), graph.unsqueeze(frames, 0), graph.ints(0))
+
+    def _joined(self, rows: str) -> str:
+        """Return the shape (n · W, B, V) of rows (n, W, B, V)."""
+        graph = self._graph
+        batch = graph.unsqueeze(graph.size(rows, 2), 0)
+        return graph.node("Concat", graph.ints(-1), batch, graph.ints(len(self._settings.alphabet)), axis=0)
+
+    def _window(self, states: Sequence[str]) -> Graph:
+        """Return the graph of one window: states (B, H), rows (W, B, size), lengths (B,) -> states, log-probabilities."""
+        shape, body = self._shape, Graph()
+        body.scope = "network/window/"
+        for name in states:
+            body.input(f"{name}_before", FLOAT, ("batch", shape.hidden))
+        body.input("window", FLOAT, (shape.window, "batch", self._tensors["layers.0.recurrence.weight_ih_l0"].shape[1]))
+        body.input("inside", INT32, ("batch",))
+        network = NetworkGraph(body, self._settings, self._tensors)
+        log_probs = network._layers("window", network._layer_of_window)
+        body.output("window_log_probs", log_probs, FLOAT, (shape.window, "batch", len(self._settings.alphabet)))
+        return body
+
+    def _layer_of_window(self, x: str, index: int) -> str:
+        """Map (W, B, size) to (W, B, 2 H); the state after the chunk is an output."""
+        graph, shape = self._graph, self._shape
+        ours, theirs = (self._weights(index, [suffix]) for suffix in _DIRECTIONS)
+        before = [graph.unsqueeze(f"{name}_before", 0) for name in self._states(index)]
+        # Each window twice: as a whole, and up to the end of the chunk for the state there.
+        twice = graph.node("Concat", x, x, axis=1)
+        batch = graph.unsqueeze(graph.size(x, 1), 0)
+        counts = (graph.tensor(np.array([size], np.int32)) for size in (shape.window, shape.chunk))
+        lengths = graph.node("Concat", *(graph.node("Expand", count, batch) for count in counts), axis=0)
+        before = [graph.node("Concat", state, state, axis=1) for state in before]
+        forward, last = self._recurrence(twice, lengths, ours, "forward", before)
+        forward = graph.node("Slice", forward, graph.ints(0), batch, graph.ints(1))
+        last = [graph.node("Slice", state, batch, graph.ints(2**31 - 1), graph.ints(1)) for state in last]
+        for name, value in zip(self._states(index), last, strict=True):
+            graph.output(f"{name}_after", graph.node("Squeeze", value, graph.ints(0)), FLOAT, ("batch", shape.hidden))
+        backward, _ = self._recurrence(x, "inside", theirs, "reverse")
         return graph.node("Concat", forward, backward, axis=2)
 
-    def _layer(self, x: str, lengths: str, weights: Sequence[str], index: int, direction: str) -> str:
-        graph, shape = self._graph, self._shape
-        attributes = _attributes(shape, direction)
-        states: list[str] = []
-        parts = ("hidden", "cell")[: 2 if shape.cell == "lstm" else 1]
-        continues = self._stream and direction == "forward"
-        if continues:
-            states = [graph.input(f"{part}_{index}", FLOAT, (1, 1, shape.hidden)) for part in parts]
-        kind = {"lstm": "LSTM", "gru": "GRU"}.get(shape.cell, "RNN")
-        y, *last = graph.nodes(kind, [x, *weights, "" if continues else lengths, *states], 1 + len(parts), **attributes)
-        if continues:
-            for part, value in zip(parts, last, strict=True):
-                graph.output(f"next_{part}_{index}", value, FLOAT, (1, 1, shape.hidden))
-        # (T', directions, B, H)
-        return graph.node("Reshape", graph.node("Transpose", y, perm=[0, 2, 1, 3]), graph.ints(0, 0, -1))
+    def _states(self, index: int) -> list[str]:
+        parts = ("hidden", "cell")[: 2 if self._shape.cell == "lstm" else 1]
+        return [f"{part}_{index}" for part in parts]
 
-    def _parameters(self, name: str) -> Tensors:
-        """Return the weights and biases of both directions in ONNX's order."""
+    def _weights(self, index: int, directions: Sequence[str]) -> list[str]:
+        """Add the weights and biases of directions of a layer."""
+        name = f"layers.{index}.recurrence"
+        parameters = self._parameters(name, directions)
+        return [self._graph.tensor(value, f"{name}.{part}{directions[0]}") for part, value in parameters.items()]
+
+    def _recurrence(
+        self, x: str, lengths: str, weights: Sequence[str], direction: str, states: Sequence[str] = ()
+    ) -> tuple[str, list[str]]:
+        """Map (T', B, size) to (T', B, H · directions) and the last states (directions, B, H)."""
+        graph, shape = self._graph, self._shape
+        kind = {"lstm": "LSTM", "gru": "GRU"}.get(shape.cell, "RNN")
+        outputs = 3 if shape.cell == "lstm" else 2
+        attributes = _attributes(shape, direction)
+        y, *last = graph.nodes(kind, [x, *weights, lengths, *states], outputs, **attributes)
+        # (T', directions, B, H)
+        return graph.node("Reshape", graph.node("Transpose", y, perm=[0, 2, 1, 3]), graph.ints(0, 0, -1)), last
+
+    def _parameters(self, name: str, directions: Sequence[str]) -> Tensors:
+        """Return the weights and biases of directions in ONNX's order."""
         gates, hidden = GATES[self._shape.cell], self._shape.hidden
-        suffixes = ("_l0", "_l0_reverse") if self._shape.bidirectional else ("_l0",)
 
         def ordered(part: str, suffix: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
             tensor = self._tensors[f"{name}.{part}{suffix}"]
@@ -145,7 +212,7 @@ class NetworkGraph:
             return rows.reshape(tensor.shape)
 
         def both(part: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-            return np.stack([ordered(part, suffix) for suffix in suffixes])
+            return np.stack([ordered(part, suffix) for suffix in directions])
 
         biases = np.concatenate([both("bias_ih"), both("bias_hh")], axis=1)
         return {"weight_ih": both("weight_ih"), "weight_hh": both("weight_hh"), "bias": biases}

@@ -1,6 +1,7 @@
 """ONNX files: the same log-probabilities as the model's, in any batch, and refusal of all other files in one line."""
 
 import dataclasses
+import itertools
 import json
 from itertools import product
 from pathlib import Path
@@ -95,7 +96,11 @@ def assert_equal(found: list[Floats], expected: list[Floats], limit: float = 1e-
             CELLS, (True, False), ((2, True, False), (3, True, True), (4, False, True))
         )
     ]
-    + [ModelSettings(cell, 2, 6, True, 4, 3, 0.0, chunk=chunk) for cell in CELLS for chunk in (1, 4)],
+    + [
+        ModelSettings(cell, 2, 6, True, 4, 3, 0.0, chunk=chunk, lookahead=lookahead)
+        for cell in CELLS
+        for chunk, lookahead in ((1, 0), (4, 0), (2, 3), (3, 1))
+    ],
     ids=str,
 )
 def test_network_alone(shape: ModelSettings, tmp_path: Path) -> None:
@@ -159,28 +164,44 @@ def test_int8_is_a_third_of_the_size_and_close(tmp_path: Path) -> None:
     assert min(same) > 0.95
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_int8_of_a_model_with_chunks(stream: bool, tmp_path: Path) -> None:
+    shape = FeatureSettings(coefficients=13, mel_bands=40, normalisation="running", top_db=0.0)
+    path, _, _ = save(tmp_path, shape, ModelSettings("lstm", 2, 96, True, 4, 3, 0.0, chunk=4, lookahead=3))
+    whole, small = (write(path, tmp_path, ExportOptions("mfcc", kind, stream)) for kind in ("none", "int8"))
+    assert small.stat().st_size < 0.35 * whole.stat().st_size
+    if not stream:
+        rows = [np.random.default_rng(2).normal(size=(90, 13)).astype(np.float32)]
+        assert_equal(run(small, "features", rows), run(whole, "features", rows), 0.5)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("features", ["waveform", "mfcc"])
-@pytest.mark.parametrize("chunk", [0, 4])
-def test_steps_of_a_streaming_model(cell: str, features: str, chunk: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("chunk", "lookahead"), [(0, 0), (4, 0), (4, 2), (2, 7)])
+def test_steps_of_a_streaming_model(cell: str, features: str, chunk: int, lookahead: int, tmp_path: Path) -> None:
     kind = "running" if features == "waveform" else "none"
     shape = FeatureSettings(coefficients=13, mel_bands=40, normalisation=kind, top_db=0.0)
-    path, expected, frontend = save(tmp_path, shape, ModelSettings(cell, 2, 6, chunk > 0, 3, 3, 0.0, chunk=chunk))
+    small = ModelSettings(cell, 2, 6, chunk > 0, 3, 3, 0.0, chunk=chunk, lookahead=lookahead)
+    path, expected, frontend = save(tmp_path, shape, small)
     (waveform,) = noise(16_000)
     step = session(write(path, tmp_path, ExportOptions(features, stream=True)))
     first, *states = step.get_inputs()
-    state = {part.name: np.zeros(part.shape, TYPES[part.type]) for part in states}
+    # The lookahead is empty at first.
+    state = {
+        part.name: np.zeros([size if size != "lookahead" else 0 for size in part.shape], TYPES[part.type])
+        for part in states
+    }
     assert {part.name for part in step.get_outputs()} == {"log_probs", *(f"next_{name}" for name in state)}
     padded = np.pad(waveform, shape.fft_length // 2)
     frames, parts = frontend(waveform), []
-    for start in range(0, len(frames), 12):
-        end = min(start + 12, len(frames))
+    ends = [*range(12 + 3 * lookahead, len(frames), 12), len(frames)]
+    for start, end in itertools.pairwise([0, *ends]):
         samples = padded[start * shape.hop_length : (end - 1) * shape.hop_length + shape.fft_length]
         values = (samples if features == "waveform" else frames[start:end])[None]
         log_probs, *following = step.run(None, {first.name: values, **state})
         named = dict(zip([part.name for part in step.get_outputs()][1:], following, strict=True))
         state = {name: named[f"next_{name}"] for name in state}
-        parts.append(log_probs[0])
+        parts.append(log_probs[0] if end == len(frames) else log_probs[0, : len(log_probs[0]) - lookahead])
     assert_equal([np.concatenate(parts)], expected([frames]))
 
 
