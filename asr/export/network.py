@@ -149,7 +149,10 @@ class NetworkGraph:
         return graph.node("Concat", graph.ints(-1), batch, graph.ints(len(self._settings.alphabet)), axis=0)
 
     def _window(self, states: Sequence[str]) -> Graph:
-        """Return the graph of one window: states (B, H), rows (W, B, size), lengths (B,) -> states, log-probabilities."""
+        """Return the graph from states (B, H), the rows of a window (W, B, size) and lengths (B,) to log-probabilities.
+
+        Its first outputs are the states after the chunk.
+        """
         shape, body = self._shape, Graph()
         body.scope = "network/window/"
         for name in states:

@@ -195,6 +195,6 @@ def check_streams(settings: ModelFileSettings) -> None:
     if problems:
         raise StreamError(
             f"this model was trained with {', '.join(problems)} and needs the whole recording; train a streaming model "
-            'with model.chunk = 9 (or model.bidirectional = false), features.normalisation = "running", '
-            "features.top_db = 0 and features.deltas = 0"
+            "with model.chunk = 6 and model.lookahead = 3 (or model.bidirectional = false), "
+            'features.normalisation = "running", features.top_db = 0 and features.deltas = 0'
         )

@@ -253,7 +253,7 @@ def test_a_bidirectional_model_has_no_stream(trained: Path) -> None:
         'model.bidirectional = true, model.chunk = 0, features.normalisation = "speech", features.top_db = 80 and'
         in message
     )
-    assert "with model.chunk = 9 (or model.bidirectional = false)" in message
+    assert "with model.chunk = 6 and model.lookahead = 3 (or model.bidirectional = false)" in message
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,10 @@ def test_recipe_takes_the_settings_of_the_model(tones: Path, trained: Path) -> N
 
 def test_recipe_makes_a_streaming_model_of_a_bidirectional_one(tones: Path, trained: Path) -> None:
     settings = checkpoint.inspect(trained / "best.safetensors").settings
-    asked = recipe(tones, "model.hidden=64", "model.chunk=5", "features.normalisation=running", "features.top_db=0")
+    streams = ("model.chunk=5", "model.lookahead=3", "features.normalisation=running", "features.top_db=0")
+    asked = recipe(tones, "model.hidden=64", *streams)
     fitted, changed = with_model_settings(asked, settings)
-    assert fitted.model == replace(settings.model, chunk=5)
+    assert fitted.model == replace(settings.model, chunk=5, lookahead=3)
     assert fitted.features == replace(settings.features, normalisation="running", top_db=0.0)
     assert changed == ["model.hidden: 64 -> 32"]
     # The next training of the streaming model keeps its normalisation, and its statistics.
@@ -51,7 +52,7 @@ def test_run_trains_the_network_of_its_settings(tones: Path, trained: Path, tmp_
     plan = recipe(
         tones,
         *("training.epochs=1", "training.learning_rate=1e-12", "training.weight_decay=0", "model.dropout=0.4"),
-        *("model.chunk=2", "features.normalisation=running", "features.top_db=0"),
+        *("model.chunk=2", "model.lookahead=1", "features.normalisation=running", "features.top_db=0"),
     )
     events: list[Event] = []
     out = tmp_path / "out"
