@@ -40,7 +40,7 @@ class Windows(NamedTuple):
 
 
 class _Direction(NamedTuple):
-    """The weights of one direction: to the gates from the input (size, G, H) and from the state (H, G, H)."""
+    """The weights of one direction: to the gates from the input (size, G, H) and from the state (G, H, H)."""
 
     inputs: Floats
     bias: Floats
@@ -65,7 +65,7 @@ class Recurrence:
             for suffix in ("_l0", "_l0_reverse")
             if f"{name}.weight_ih{suffix}" in tensors
         ]
-        self.hidden, self._type = len(self._directions[0].hidden), self._directions[0].hidden.dtype
+        self.hidden, self._type = self._directions[0].hidden.shape[2], self._directions[0].hidden.dtype
 
     def zeros(self, batch: int) -> State:
         """Return the state before the first frame."""
@@ -152,7 +152,8 @@ class Recurrence:
         pieces = _pieces(batch, hidden)
         # Each piece has some values of every gate: (T, G, pieces, B, H / pieces).
         split = np.ascontiguousarray(inputs.reshape(frames, batch, gates, pieces, -1).transpose(0, 2, 3, 1, 4))
-        weights = direction.hidden.reshape(hidden, gates, pieces, -1).transpose(1, 2, 0, 3)
+        # Weights in one piece are not copied.
+        weights = direction.hidden.reshape(gates, hidden, pieces, -1).transpose(0, 2, 1, 3)
         weights, bias = np.ascontiguousarray(weights), direction.hidden_bias.reshape(pieces, 1, -1)
         outputs = np.empty((frames, batch, hidden), self._type)
         h, c = (_split(state.hidden if part is None else part, pieces) for part in state)
@@ -203,7 +204,8 @@ def _direction(cell: str, tensors: Mapping[str, NDArray[Any]]) -> _Direction:
     kind = np.result_type(tensors["weight_hh"], np.float32)
     factors = np.where(np.arange(gates) < gates - 1, 0.5, 1.0).astype(kind).reshape(-1, 1, 1)
     rows = {name: tensor.reshape(gates, hidden, -1)[order] * factors for name, tensor in tensors.items()}
-    inputs, weights = (np.ascontiguousarray(rows[name].transpose(2, 0, 1)) for name in ("weight_ih", "weight_hh"))
+    inputs = np.ascontiguousarray(rows["weight_ih"].transpose(2, 0, 1))
+    weights = np.ascontiguousarray(rows["weight_hh"].transpose(0, 2, 1))
     bias, hidden_bias = rows["bias_ih"][..., 0], rows["bias_hh"][..., 0]
     # Of a GRU's new values, the reset gate multiplies the bias of the state, too.
     added = bias.copy()
