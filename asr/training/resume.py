@@ -18,6 +18,7 @@ from safetensors.torch import save as serialise
 from asr import config
 from asr.files import open_atomic
 from asr.training.events import Epoch, Sample
+from asr.training.recipe import Recipe
 from asr.training.step import Engine, TrainingError
 
 FORMAT = "asr-training-state"
@@ -30,9 +31,9 @@ _FREE = (
     *("recipe.name:", "recipe.training.device:"),
     *("recipe.training.checkpoint_minutes:", "recipe.training.checkpoints:"),
     # The batches per step are compared.
-    "recipe.training.accumulate:",
-    # Earlier states do not have these.
-    *("recipe.training.metric:", "recipe.features.kind: None ", "processes:"),
+    *("recipe.training.accumulate:", "processes:"),
+    # States of an earlier version do not have it, and may have compared epochs by another one.
+    "recipe.training.metric:",
 )
 
 
@@ -154,10 +155,10 @@ def _read(path: Path) -> State:
 
 def changes(state: State, identity: dict[str, Any], override: bool) -> list[str]:
     """Return what differs between the run that was saved and this one. Raises TrainingError unless `override`."""
-    differing = [line for line in config.differences(state.identity, identity) if not line.startswith(_FREE)]
+    before = _completed(state.identity, identity)
+    differing = [line for line in config.differences(before, identity) if not line.startswith(_FREE)]
     changed = [
-        _step_change(state.identity, identity) if line.startswith(STEP) else line.removeprefix("recipe.")
-        for line in differing
+        _step_change(before, identity) if line.startswith(STEP) else line.removeprefix("recipe.") for line in differing
     ]
     if changed and not override:
         raise TrainingError(
@@ -165,6 +166,25 @@ def changes(state: State, identity: dict[str, Any], override: bool) -> list[str]
             "resume it with the same ones, accept the changes with --override, or replace it with --overwrite"
         )
     return changed
+
+
+def other_processes(state: State, identity: dict[str, Any]) -> str:
+    """Say that other processes share steps that stay the same; empty if neither or both have changed."""
+    before, now = _completed(state.identity, identity), identity["processes"]
+    if before["processes"] == now or before[STEP] != identity[STEP]:
+        return ""
+    steps = f"each step has {identity[STEP]} batches as before"
+    return f"resumed with {now} instead of {before['processes']} processes; {steps}"
+
+
+def _completed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return an identity with what that of an earlier version lacks: a setting's default is what that version did."""
+    recipe = {
+        name: value | before["recipe"].get(name, {}) if isinstance(value, dict) else before["recipe"].get(name, value)
+        for name, value in config.to_dict(Recipe()).items()
+    }
+    steps = now["processes"] * recipe["training"]["accumulate"]
+    return {"processes": now["processes"], STEP: steps} | before | {"recipe": recipe}
 
 
 def _step_change(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -182,16 +182,9 @@ def _train(recipe: Recipe, inputs: _Inputs, out: Path, options: TrainOptions, wo
     for message in notes if state is None else ():
         options.on_event(Note(f"{options.start}: {message}"))
     identity = _identity(recipe, inputs, options, world)
-    if state:
-        # Earlier states do not have it.
-        accumulate = state.identity["recipe"]["training"]["accumulate"]
-        state.identity.setdefault(resume.STEP, world.size * accumulate)
-        state.identity["recipe"]["training"].setdefault("buffer_hours", recipe.training.buffer_hours)
-        before = state.identity.get("processes", world.size)
-        if before != world.size and state.identity[resume.STEP] == identity[resume.STEP]:
-            steps = f"each step has {identity[resume.STEP]} batches as before"
-            options.on_event(Note(f"{out}: resumed with {world.size} instead of {before} processes; {steps}"))
     changes = resume.changes(state, identity, options.override) if state else []
+    if state and (sharing := resume.other_processes(state, identity)):
+        options.on_event(Note(f"{out}: {sharing}"))
     for message in _advice(recipe, identity, world):
         options.on_event(Note(message))
     try:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from asr import config
 from asr.training import resume
 from asr.training.events import Epoch, Sample
+from asr.training.recipe import Recipe
 from asr.training.resume import Progress
 from asr.training.step import Engine, StepBatches, TrainingError
 from tests.training.test_step import batch, engine
@@ -34,7 +36,7 @@ ROW = Epoch(
     samples=(Sample("é", "A “B”", ""),),
 )
 PROGRESS = Progress(3, 17, 0.1, 5, 0.3, norms=[0.1 + 0.2, 1e-300], rows=[ROW], notes=["ü"], averaged=(0.1 + 0.2, 1.5))
-IDENTITY = {"recipe": {"training": {"seed": 1}}, "train": "abc"}
+IDENTITY = {"recipe": config.to_dict(Recipe()), "train": "abc"}
 
 
 def trained(steps: int = 3) -> Engine:
@@ -145,3 +147,32 @@ def test_another_number_of_processes_says_how_the_steps_change(processes: int, n
     with pytest.raises(TrainingError, match=re.escape(expected)):
         resume.changes(state, after, override=False)
     assert not resume.changes(state, before | {"processes": 8}, override=False)
+
+
+def test_other_processes_that_share_the_same_steps_are_named() -> None:
+    before = IDENTITY | {"batches per step": 8, "processes": 2}
+    state = resume.State(Path("run/resume/000001-00000003.safetensors"), PROGRESS, before, {}, {})
+    expected = "resumed with 4 instead of 2 processes; each step has 8 batches as before"
+    assert resume.other_processes(state, before | {"processes": 4}) == expected
+    assert not resume.other_processes(state, before)
+    assert not resume.other_processes(state, IDENTITY | {"batches per step": 16, "processes": 4})
+
+
+def test_a_state_of_an_earlier_version_continues() -> None:
+    recipe = config.to_dict(Recipe())
+    now = IDENTITY | {"batches per step": 3 * recipe["training"]["accumulate"], "processes": 3}
+    for section, name in (
+        ("training", "buffer_hours"),
+        ("features", "kind"),
+        ("model", "lookahead"),
+        ("augment", "codec"),
+    ):
+        del recipe[section][name]
+    state = resume.State(
+        Path("run/resume/000001-00000003.safetensors"), PROGRESS, {"recipe": recipe, "train": "abc"}, {}, {}
+    )
+    assert not resume.changes(state, now, override=False)
+    assert not resume.other_processes(state, now)
+    recipe["model"]["hidden"] = 7
+    with pytest.raises(TrainingError, match=r"model\.hidden: 7 -> 192"):
+        resume.changes(state, now, override=False)
