@@ -135,6 +135,18 @@ def check_outputs(*outputs: Path | None, read: Iterable[str | Path] = ()) -> Non
 MODEL = Model()
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+def _default_model(default: str | Callable[[], str], show_default: bool | str) -> Decorator:
+    return click.option(
+        "--model",
+        "-m",
+        type=MODEL,
+        default=default,
+        show_default=show_default,
+        help="A model file, or the name of a model (see asr models).",
+    )
+
+
 batch_seconds: Decorator = click.option(
     "--batch-seconds",
     type=click.IntRange(min=1, max=3600),
@@ -151,13 +163,11 @@ quiet: Decorator = click.option("--quiet", "-q", is_flag=True, help="Show no pro
 model: Decorator = click.option(
     "--model", "-m", type=MODEL, required=True, help="A model file, or the name of a model (see asr models)."
 )
-model_or_default: Decorator = click.option(
-    "--model",
-    "-m",
-    type=MODEL,
-    default="english-small",
-    show_default=True,
-    help="A model file, or the name of a model (see asr models).",
+model_or_default: Decorator = _default_model("english-small", show_default=True)
+# Options that are given are processed before others, so that it is known whether --stream is.
+model_or_stream: Decorator = _default_model(
+    lambda: "english-small-streaming" if click.get_current_context().params.get("stream") else "english-small",
+    show_default="english-small; with --stream english-small-streaming",
 )
 device: Decorator = click.option(
     "--device",

@@ -51,7 +51,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 @click.command(cls=options.Command, short_help="Transcribe audio files.")
 @click.argument("files", nargs=-1, type=click.Path(readable=False), metavar="FILE...")
 @click.option("--list", "listing", type=options.TEXT, help="A file with one path per line; - is standard input.")
-@options.model_or_default
+@options.model_or_stream
 @click.option(
     "--format",
     "formats",

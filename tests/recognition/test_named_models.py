@@ -270,6 +270,17 @@ def test_the_bundled_model_transcribes_the_samples() -> None:
     assert scoring.score([row.text.upper() for row in rows], texts).wer.value < 0.8
 
 
+def test_stream_uses_the_bundled_streaming_model(capsys: pytest.CaptureFixture[str]) -> None:
+    sample = str(ROOT / "data" / "samples" / "sample-01.opus")
+    assert main(["transcribe", "--stream", sample]) == 0
+    streamed = capsys.readouterr()
+    assert streamed.err.startswith("latency: up to 296 ms")
+    whole = asr.load("english-small-streaming").transcribe_file(sample, asr.TranscribeOptions(vad=False))
+    assert streamed.out.split() == whole.text.split()
+    # The two models share one language model.
+    assert not (named_models.search_folders()[0] / "english-small-streaming.lm.bin").exists()
+
+
 def test_samples_are_short_and_have_texts() -> None:
     rows = table.read(ROOT / "data" / "samples" / "samples.csv")
     assert len(rows) == 10 and all(1 < row.duration < 10 and len(row.text.split()) > 8 for row in rows)
