@@ -1,12 +1,13 @@
-"""Live speech with a streaming model of random weights: memory over hours, and delays of many streams in real time.
+"""Live speech with a streaming model: memory over hours, and delays of many streams in real time.
 
 python tests/benchmarks/live.py memory FILE [HOURS]
     Feed a recording (mono, 16 kHz) over and over to one session, as fast as it goes, for 24 simulated HOURS, with a
-    tiny model and a beam search. Prints the memory of the process after each hour.
-python tests/benchmarks/live.py streams FILE [STREAMS] [SECONDS] [LAYERS] [HIDDEN]
-    Start `asr serve` on a free port and send a recording to STREAMS (20) sessions in real time for SECONDS (60), in
-    chunks of 100 ms. Prints the delays between the sending of a chunk and its answer, of those that change the partial
-    result and of all, and the processor seconds of the server.
+    tiny model of random weights and a beam search. Prints the memory of the process after each hour.
+python tests/benchmarks/live.py streams FILE [STREAMS [SECONDS [OPTION...]]]
+    Start `asr serve` with english-small-streaming and OPTIONs, such as --greedy, on a free port, and send a recording
+    to STREAMS (20) sessions in real time for SECONDS (60), in chunks of 100 ms. Prints the delays between the sending
+    of a chunk and its answer, of those that change the partial result and of all, and the processor seconds of the
+    server.
 """
 
 import asyncio
@@ -117,15 +118,11 @@ def quantiles(name: str, values: list[float]) -> None:
         print(f"{name}: {len(values)}, {row}")
 
 
-def streams(path: str, count: int, seconds: float, layers: int, hidden: int) -> None:
+def streams(path: str, count: int, seconds: float, options: list[str]) -> None:
     """Print delays and processor seconds."""
     samples = np.round(audio.load(path) * 32_767).astype(np.int16)
-    with tempfile.TemporaryDirectory() as folder:
-        write_model(Path(folder) / "model.safetensors", layers, hidden)
-        arguments = ["--model", str(Path(folder) / "model.safetensors"), "--beam-width", "100"]
-        server = subprocess.Popen(
-            [sys.executable, "-m", "asr", "serve", "--port", "0", *arguments], stderr=subprocess.PIPE, text=True
-        )
+    command = [sys.executable, "-m", "asr", "serve", "--port", "0", "--model", "english-small-streaming", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         address = ""
         while not address:
             line = server.stderr.readline() if server.stderr else ""
@@ -144,10 +141,8 @@ def streams(path: str, count: int, seconds: float, layers: int, hidden: int) -> 
         before = processor_seconds(server.pid)
         delays = [delay for one in asyncio.run(run()) for delay in one]
         used = processor_seconds(server.pid) - before
-        shape = f"{count} streams, {layers} x {hidden}, {seconds:.0f} s"
-        print(f"{shape}: {used:.1f} CPU s of the server, {memory(server.pid):.0f} MiB")
+        print(f"{count} streams, {seconds:.0f} s: {used:.1f} CPU s of the server, {memory(server.pid):.0f} MiB")
         server.terminate()
-        server.wait()
     quantiles("answers that change the partial result", [delay for delay, changed in delays if changed])
     quantiles("all answers", [delay for delay, _ in delays])
 
@@ -161,13 +156,11 @@ def processor_seconds(pid: int) -> float:
 def main() -> None:
     """Run one of the two."""
     command, path, *rest = sys.argv[1:]
-    numbers = [float(value) for value in rest]
     if command == "memory":
-        endless(path, *(numbers or [24.0]))
+        endless(path, float(rest[0]) if rest else 24.0)
     else:
-        usual = [20, 60.0, 4, 320]
-        count, seconds, layers, hidden = [*numbers, *usual[len(numbers) :]]
-        streams(path, int(count), seconds, int(layers), int(hidden))
+        count, seconds = [*map(float, rest[:2]), *[20.0, 60.0][len(rest[:2]) :]]
+        streams(path, int(count), seconds, rest[2:])
 
 
 if __name__ == "__main__":
