@@ -104,7 +104,7 @@ class Repeated:
 class Continued:
     """The utterances of a streaming model: each is a stream that `begin` begins, computed and decoded once."""
 
-    step = 0.2
+    step = 0.4
 
     def __init__(self, begin: Callable[[], Stream]) -> None:
         self._begin = begin
