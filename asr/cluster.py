@@ -181,6 +181,8 @@ class Cluster:
             done: Future[Sequence[Result]] = Future()
 
             def finish(future: "Future[tuple[str, Sequence[Result] | AsrError]]") -> None:
+                if not done.set_running_or_notify_cancel():
+                    return  # `in_order` has stopped
                 if error := future.exception():
                     if isinstance(error, lost):
                         self.repeated += len(task)

@@ -248,6 +248,21 @@ def test_argument_that_ends_its_workers_is_given_up(address: str) -> None:
     assert len(messages) == 1 and messages[0].startswith("the worker ended 4 times: ")
 
 
+def wait(task: Sequence[int]) -> list[int]:
+    time.sleep(0.5)
+    return list(task)
+
+
+@needs_ray
+def test_tasks_that_end_after_a_stop_are_dropped(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    with Cluster(address) as nodes:
+        results = nodes.map(wait, [[number] for number in range(6)])
+        assert next(results) == 0
+        del results
+        time.sleep(2)
+    assert not caplog.records
+
+
 def begin(task: Sequence[tuple[int, Path, str]]) -> list[int]:
     """Log the beginning of a number; on the victim do not end, elsewhere wait until the victim has begun one."""
     import ray
