@@ -1,8 +1,8 @@
 """The front end as an ONNX graph: waveforms (B, samples) with lengths -> features (B, T, F) with lengths.
 
 The values are those of `asr.features.frontend`. The Fourier transform is a product with sines and cosines: the STFT of
-onnxruntime and products in single precision are ten times less exact than NumPy's transform. Sums over frames are in
-double precision too, as in `asr.features.normalisation`.
+onnxruntime and products in single precision are ten times less exact than NumPy's transform. The cosine transform and
+sums over frames are in double precision too, as in `asr.features`.
 """
 
 from collections.abc import Sequence
@@ -140,7 +140,8 @@ class FeatureGraph:
             if settings.top_db:
                 least = graph.node("Sub", level, graph.number(settings.top_db))
                 decibels = graph.node("Max", decibels, least)
-        return graph.node("MatMul", decibels, graph.tensor(self._matrices.dct.T))
+        dct = graph.tensor(self._matrices.dct.T.astype(np.float64))
+        return graph.cast(graph.node("MatMul", graph.cast(decibels, DOUBLE), dct), FLOAT)
 
     def _with_deltas(self, frames: str, steps: str, lengths: str) -> str:
         graph = self._graph
@@ -175,12 +176,17 @@ class FeatureGraph:
             "Expand", graph.tensor(np.zeros((1, size))), graph.node("Concat", batch, graph.ints(size), axis=0)
         )
 
-    def _running_normalised(self, frames: str, states: Sequence[str]) -> tuple[str, list[str]]:
-        """Normalise by the speech so far, as `CausalNormalisation` does; return the next state too."""
+    def _loudness(self, frames: str) -> str:
+        """Return the highest energy in dB of the smooth spectrum of each frame, (B, T), as in `normalisation`."""
         graph, settings = self._graph, self._settings
         part = graph.node("Slice", frames, graph.ints(0), graph.ints(settings.coefficients), graph.ints(2))
-        levels = graph.node("MatMul", part, graph.tensor(spectrum(settings)))
-        loudness = graph.cast(graph.node("ReduceMax", levels, axes=[2], keepdims=0), DOUBLE)
+        levels = graph.node("MatMul", graph.cast(part, DOUBLE), graph.tensor(spectrum(settings)))
+        return graph.cast(graph.node("ReduceMax", levels, axes=[2], keepdims=0), FLOAT)
+
+    def _running_normalised(self, frames: str, states: Sequence[str]) -> tuple[str, list[str]]:
+        """Normalise by the speech so far, as `CausalNormalisation` does; return the next state too."""
+        graph = self._graph
+        loudness = graph.cast(self._loudness(frames), DOUBLE)
         loudness = graph.node("Sub", loudness, graph.tensor(np.array(FIRST_LEVEL)))
         recent = graph.node("Concat", states[0], loudness, axis=1)
         count = graph.size(frames, 1)
@@ -250,11 +256,9 @@ class FeatureGraph:
 
     def _speech_normalised(self, frames: str, steps: str, valid: str) -> str:
         """Normalise by the speech in a running window, as `RunningStatistics` does."""
-        graph, settings = self._graph, self._settings
+        graph = self._graph
         count = graph.size(frames, 1)
-        part = graph.node("Slice", frames, graph.ints(0), graph.ints(settings.coefficients), graph.ints(2))
-        levels = graph.node("MatMul", part, graph.tensor(spectrum(settings)))
-        loud = graph.node("Greater", graph.node("ReduceMax", levels, axes=[2], keepdims=0), graph.number(-SPEECH_RANGE))
+        loud = graph.node("Greater", self._loudness(frames), graph.number(-SPEECH_RANGE))
         speech = graph.node("And", loud, valid)
         ones = graph.cast(speech, INT64)
         before = graph.node("Sub", graph.node("CumSum", ones, graph.integer(1)), ones)

@@ -20,7 +20,7 @@ class Frontend:
     def __init__(self, settings: FeatureSettings, matrices: Matrices) -> None:
         self.settings = settings
         self._mel = np.ascontiguousarray(matrices.mel.T)
-        self._dct = np.ascontiguousarray(matrices.dct.T)
+        self._dct = np.ascontiguousarray(matrices.dct.T, np.float64)
         # The periodic form, as librosa and torch have it.
         self._window = np.hanning(settings.window_length + 1)[:-1]
         self._slopes = [slopes(order) for order in range(1, settings.deltas + 1)]
@@ -73,7 +73,8 @@ class Frontend:
             return np.zeros((0, self.settings.dimension), np.float32)
         if level is None:
             level = loudest(self.peaks(decibels), self.settings)
-        coefficients = relative(decibels, self.settings, level) @ self._dct
+        # In double precision: the sums are small next to their terms, and the network is sensitive to their rounding.
+        coefficients: Features = (relative(decibels, self.settings, level) @ self._dct).astype(np.float32)
         if not self._slopes:
             return coefficients
         padded = np.pad(coefficients, ((DELTA_CONTEXT, DELTA_CONTEXT), (0, 0)), "edge")

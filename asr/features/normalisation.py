@@ -219,13 +219,15 @@ def _mel(frequency: float) -> float:
 
 
 @lru_cache(maxsize=8)
-def spectrum(settings: FeatureSettings) -> Features:
+def spectrum(settings: FeatureSettings) -> NDArray[np.float64]:
     """Return the matrix (coefficients, bands) from coefficients to the smooth spectrum in the bands of speech."""
     bands = np.arange(settings.mel_bands)[peak_bands(settings)]
     orders = np.arange(settings.coefficients)[:, None]
-    cosines = np.sqrt(2 / settings.mel_bands) * np.cos(np.pi * orders * (bands + 0.5) / settings.mel_bands)
+    cosines: NDArray[np.float64] = np.sqrt(2 / settings.mel_bands) * np.cos(
+        np.pi * orders * (bands + 0.5) / settings.mel_bands
+    )
     cosines[0] /= np.sqrt(2)
-    return np.asarray(cosines, np.float32)
+    return cosines
 
 
 def speech_frames(frames: Features, settings: FeatureSettings) -> NDArray[np.bool_]:
@@ -235,8 +237,9 @@ def speech_frames(frames: Features, settings: FeatureSettings) -> NDArray[np.boo
 
 def _loudness(frames: Features, settings: FeatureSettings) -> NDArray[np.float32]:
     """Return the highest energy in dB of the smooth spectrum of each frame (T, F), in the bands of speech."""
-    levels = frames[:, : settings.coefficients] @ spectrum(settings)
-    loudness: NDArray[np.float32] = levels.max(axis=1, initial=-np.inf)
+    # In double precision, then rounded: sums in single precision depend on the number of frames on some processors.
+    levels = frames[:, : settings.coefficients].astype(np.float64) @ spectrum(settings)
+    loudness: NDArray[np.float32] = levels.max(axis=1, initial=-np.inf).astype(np.float32)
     return loudness
 
 

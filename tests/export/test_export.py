@@ -147,7 +147,7 @@ def test_real_and_random_recordings_of_the_bundled_model(tmp_path: Path) -> None
     for first in range(0, 200, 25):
         rows = recordings[first : first + 25]
         found, log_probs = run(path, "waveform", rows), expected([frontend(row) for row in rows])
-        assert_equal(found, log_probs, 3e-4)
+        assert_equal(found, log_probs)
         texts = [[best_path(row, settings.alphabet).text for row in part] for part in (found, log_probs)]
         assert texts[0] == texts[1]
     assert len("".join(texts[0])) > 100
@@ -172,7 +172,10 @@ def test_int8_of_a_model_with_chunks(stream: bool, tmp_path: Path) -> None:
     assert small.stat().st_size < 0.35 * whole.stat().st_size
     if not stream:
         rows = [np.random.default_rng(2).normal(size=(90, 13)).astype(np.float32)]
-        assert_equal(run(small, "features", rows), run(whole, "features", rows), 0.5)
+        (exact,), (found,) = run(whole, "features", rows), run(small, "features", rows)
+        assert np.mean(exact.argmax(axis=1) == found.argmax(axis=1)) > 0.95
+        # Another input changes it by 1. Without VNNI instructions a processor rounds more: 0.15.
+        assert np.abs(exact - found).mean() < 0.2
 
 
 @pytest.mark.parametrize("cell", CELLS)
