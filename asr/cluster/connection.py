@@ -1,8 +1,6 @@
-"""Jobs on a cluster, as Ray tasks over files: transcription, the features of training, the trials of tuning.
+"""A connection to a Ray cluster, which submits tasks of some files each and takes their results in order.
 
-Nodes share nothing but the disk. This process submits tasks, each with the paths of some files, and takes their
-results; `asr.parallel.in_order` bounds the tasks in progress, restores the order and repeats the tasks of lost nodes.
-Audio never passes through Ray: every node opens the recordings and the models itself, under the same paths.
+`asr.parallel.in_order` bounds the tasks in progress, restores the order and repeats the tasks of lost nodes.
 """
 
 import os
@@ -12,30 +10,30 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, redirect_stdout
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asr.cluster import nodes
+from asr.cluster.nodes import ClusterError, ModelSpec, Source
 from asr.corpora.manifest import Utterance
 from asr.errors import AsrError
 from asr.parallel import Limits, WorkerLostError, in_order
 from asr.processes import grouped
-from asr.recognition import Recognizer, TranscribeOptions, load
+from asr.recognition import TranscribeOptions
 from asr.recognition.files import OnProgress
 from asr.transcripts.records import FileResult
 from asr.version import __version__
 
 if TYPE_CHECKING:
     # It imports numba and the language models, which greedy decoding does not need.
-    from asr.decoding.alignment import LogProbs
-    from asr.decoding.decoder import DecoderSettings, LanguageModels
+    from asr.decoding.decoder import DecoderSettings
     from asr.decoding.tuning import DevSet, Trial
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
-Source = Path | Utterance
 
 # Seconds of audio and files in a task: enough that its own cost does not matter, few enough to lose.
 _TASK_SECONDS, _TASK_FILES = 600.0, 64
@@ -55,41 +53,6 @@ _STORE = 256 * 2**20
 _BYTES_PER_SECOND = 16_000
 
 
-class ClusterError(AsrError):
-    """A cluster that cannot be used, or a node that cannot do its part; the message names it and the mend."""
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What a node loads: a model file, the settings of its decoder (None: greedy), and the scores (nats) of hotwords.
-
-    `compiled`: whether the search is compiled first. `files`: the absolute path and the size in bytes of each file, so
-    that a node can check that it has the same.
-    """
-
-    device: str
-    decoder: "DecoderSettings | None"
-    hotwords: tuple[tuple[str, float], ...]
-    compiled: bool
-    files: tuple[tuple[str, int], ...]
-
-
-def model_spec(
-    model: Path,
-    device: str = "cpu",
-    decoder: "DecoderSettings | None" = None,
-    hotwords: tuple[tuple[str, float], ...] = (),
-    compiled: bool = False,
-) -> ModelSpec:
-    """Return what the nodes load for a model and a decoder of this machine."""
-    paths = [model.absolute()]
-    if decoder:
-        lm, rescorer = (name and str(Path(name).absolute()) for name in (decoder.lm, decoder.rescorer))
-        decoder = replace(decoder, lm=lm, rescorer=rescorer)
-        paths += [Path(name) for name in (lm, rescorer) if name]
-    return ModelSpec(device, decoder, hotwords, compiled, tuple((str(path), path.stat().st_size) for path in paths))
-
-
 class Cluster:
     """A connection to a Ray cluster, as a context manager.
 
@@ -105,7 +68,7 @@ class Cluster:
         self._slots, self._looked = 0, -inf
         self._text, self._shown = "", -inf
         self._stack = ExitStack()
-        self._ray = _import_ray()
+        self._ray = nodes.import_ray()
         try:
             # Ray prints the logs of lost nodes to stdout, where the transcripts are.
             nowhere = self._stack.enter_context(Path(os.devnull).open("w"))  # noqa: SIM115
@@ -113,7 +76,7 @@ class Cluster:
             _connect(self._ray, address)
             self._stack.callback(self._ray.shutdown)
             resources = {"num_cpus": 0, "num_gpus": 1} if gpu else {"num_cpus": 1}
-            self._task = self._ray.remote(**resources, max_retries=0)(_run)
+            self._task = self._ray.remote(**resources, max_retries=0)(nodes.run)
             if not self.slots:
                 raise ClusterError(f"--cluster {address}: no node of the cluster has a {self._resource}")
         except BaseException:
@@ -210,7 +173,7 @@ class Cluster:
 
     def map_each(self, function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
         """Yield function(*args) for each tuple of arguments, in order; errors as those of `map`."""
-        yield from self.map(partial(_each, function), grouped(arguments, _TOGETHER), ahead=_AHEAD)
+        yield from self.map(partial(nodes.call_each, function), grouped(arguments, _TOGETHER), ahead=_AHEAD)
 
     def transcribe_files(
         self,
@@ -233,13 +196,13 @@ class Cluster:
                 on_result(index, results)
 
         def give_up(source: Source, error: WorkerLostError) -> list[FileResult]:
-            return [_failure(source, str(error), options)]
+            return [nodes.failure(source, str(error), options)]
 
         absolute = list(map(_absolute, sources))
         seconds = list(map(_seconds, absolute))
         most = min(_TASK_SECONDS, sum(seconds) / (_SHARES * self.slots))
         # A task has one CPU.
-        work = partial(_transcribe, spec, replace(options, threads=1))
+        work = partial(nodes.transcribe, spec, replace(options, threads=1))
         yield from self.map(work, divide(absolute, seconds, most), take, give_up)
 
     def try_settings(
@@ -266,7 +229,7 @@ class Cluster:
         utterances = list(zip(dev.rows, dev.texts, strict=True))
         seconds = [len(row) * dev.seconds_per_frame * len(settings) for row in dev.rows]
         most = min(_TASK_SECONDS, sum(seconds) / (_SHARES * self.slots))
-        work = partial(_try_settings, spec, dev.seconds_per_frame, settings)
+        work = partial(nodes.try_settings, spec, dev.seconds_per_frame, settings)
         columns = zip(*self.map(work, divide(utterances, seconds, most), report), strict=True)
         trials = []
         for one, column in zip(settings, columns, strict=True):
@@ -287,18 +250,6 @@ def divide(arguments: Sequence[Argument], seconds: Sequence[float], most: float)
         total += length
     if task:
         yield task
-
-
-def _import_ray() -> Any:
-    """Return the module, which must report nothing to anyone. Raise ClusterError if it is not installed."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        import ray  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ClusterError(
-            f"--cluster needs Ray, which is not installed ({error}): pip install 'asr[cluster]'"
-        ) from None
-    return ray
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -334,95 +285,3 @@ def _seconds(source: Source) -> float:
         return source.stat().st_size / _BYTES_PER_SECOND
     except OSError:
         return 0.0
-
-
-def _failure(source: Source, message: str, options: TranscribeOptions) -> FileResult:
-    path, identity = (source.audio, source.id) if isinstance(source, Utterance) else (str(source), "")
-    channel = 0 if options.split_channels else None
-    return FileResult(path, error=f"{path}: {message}", channel=channel, id=identity)
-
-
-# On the nodes
-
-
-def _run(
-    version: str, function: Callable[[Sequence[Argument]], Sequence[Result]], task: Sequence[Argument]
-) -> tuple[str, Sequence[Result] | AsrError]:
-    """Return the id of this node, and the results of a task or the error that it raised."""
-    node = _import_ray().get_runtime_context().get_node_id()
-    try:
-        if version != __version__:
-            raise ClusterError(f"the node has asr {__version__}, this machine {version}; all need the same version")
-        return node, function(task)
-    except AsrError as error:
-        error.args = (f"{error} (on node {_node()})",)
-        return node, error
-
-
-def _node() -> str:
-    """Return the address of this node."""
-    address: str = _import_ray().util.get_node_ip_address()
-    return address
-
-
-def _each(function: Callable[..., Result], task: Sequence[tuple[Any, ...]]) -> list[Result]:
-    return [function(*args) for args in task]
-
-
-@lru_cache(maxsize=1)
-def _recognizer(spec: ModelSpec) -> Recognizer:
-    """Load a model, once in each worker process. Raise ClusterError if this node lacks one of its files."""
-    _check_files(spec)
-    recognizer = load(spec.files[0][0], spec.device)
-    if spec.decoder is None:
-        return recognizer
-    from asr.decoding.decoder import DecoderConfig  # noqa: PLC0415
-
-    return recognizer.with_decoder(DecoderConfig(spec.decoder, _language_models(spec)))
-
-
-@lru_cache(maxsize=1)
-def _language_models(spec: ModelSpec) -> "LanguageModels":
-    from asr.decoding import beam  # noqa: PLC0415
-    from asr.decoding.decoder import NO_MODELS, open_models  # noqa: PLC0415
-
-    if spec.compiled:
-        beam.compile_search()
-    return open_models(spec.decoder, dict(spec.hotwords)) if spec.decoder else NO_MODELS
-
-
-def _check_files(spec: ModelSpec) -> None:
-    for path, size in spec.files:
-        try:
-            found = Path(path).stat().st_size
-        except OSError as error:
-            raise ClusterError(f"{path}: {error.strerror}; every node needs the model under the same path") from error
-        if found != size:
-            raise ClusterError(f"{path}: another file of {found} bytes, not {size}; every node needs the same model")
-
-
-def _transcribe(spec: ModelSpec, options: TranscribeOptions, sources: Sequence[Source]) -> list[list[FileResult]]:
-    """Transcribe the files of a task. One that this node does not see has an error that says so."""
-    results = list(_recognizer(spec).transcribe_files(sources, options))
-    for index, source in enumerate(sources):
-        path = source.audio if isinstance(source, Utterance) else source
-        if results[index][0].transcript is None and not Path(path).exists():
-            message = f"no such file on node {_node()}; every node needs the recordings under the same paths"
-            results[index] = [_failure(source, message, options)]
-    return results
-
-
-def _try_settings(
-    spec: ModelSpec,
-    seconds_per_frame: float,
-    settings: "Sequence[DecoderSettings]",
-    task: "Sequence[tuple[LogProbs, str]]",
-) -> list[list[tuple[int, float]]]:
-    """Return the word errors and the seconds of decoding of each utterance of a task, with each of the settings."""
-    from asr.decoding.tuning import DevSet, TrialRunner  # noqa: PLC0415
-
-    alphabet = _recognizer(spec).settings.alphabet
-    rows, texts = zip(*task, strict=True)
-    runner = TrialRunner(DevSet(rows, texts, 0.0, seconds_per_frame), alphabet, _language_models(spec))
-    trials = runner.run_all(settings, 1)
-    return [[(trial.errors[index], trial.seconds / len(task)) for trial in trials] for index in range(len(task))]
