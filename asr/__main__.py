@@ -7,7 +7,7 @@ import threading
 
 from asr.cli import main
 
-# As asr.parallel names them, which a command may not have imported.
+# As asr.parallel.threads names them, which a command may not have imported.
 _ABANDONED = "asr-abandoned"
 
 

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "asr"
 ROWS = (
     {"errors", "version"},
     {"files", "caching", "compute", "parallel"},
-    {"compiling", "processes"},
+    {"compiling"},
     {"config"},
     {"audio", "text", "scoring"},
     {"corpora", "transcripts"},

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 import tomllib
 from collections.abc import Callable
@@ -12,10 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
 import asr
-from asr.parallel import one_blas_thread
 from tests.conftest import ROOT
 
 # What the light installation lacks.
@@ -91,30 +88,6 @@ def test_dependencies_of_the_light_installation_are_those_of_the_full_one() -> N
     assert set(light["dependencies"]) < set(full["dependencies"])
     assert light["requires-python"] == full["requires-python"]
     assert not [name for name in light["dependencies"] if name.startswith(MISSING)]
-
-
-def blas_threads() -> set[int]:
-    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
-
-
-def test_matrix_products_use_one_thread_while_any_thread_of_the_process_recognises() -> None:
-    before = blas_threads()
-    entered, leave = threading.Event(), threading.Event()
-
-    def recognise() -> None:
-        with one_blas_thread():
-            entered.set()
-            leave.wait()
-
-    other = threading.Thread(target=recognise)
-    other.start()
-    entered.wait()
-    with one_blas_thread():
-        assert blas_threads() == {1}
-    assert blas_threads() == {1}
-    leave.set()
-    other.join()
-    assert blas_threads() == before
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

@@ -1,6 +1,6 @@
 """A connection to a Ray cluster, which submits tasks of some files each and takes their results in order.
 
-`asr.parallel.in_order` bounds the tasks in progress, restores the order and repeats the tasks of lost nodes.
+`asr.parallel.tasks.in_order` bounds the tasks in progress, restores the order and repeats the tasks of lost nodes.
 """
 
 import os
@@ -20,8 +20,7 @@ from asr.cluster import nodes
 from asr.cluster.nodes import ClusterError, ModelSpec, Source
 from asr.corpora.manifest import Utterance
 from asr.errors import AsrError
-from asr.parallel import Limits, WorkerLostError, in_order
-from asr.processes import grouped
+from asr.parallel.tasks import Limits, WorkerLostError, grouped, in_order
 from asr.recognition import TranscribeOptions
 from asr.recognition.files import OnProgress
 from asr.transcripts.records import FileResult
@@ -130,7 +129,7 @@ class Cluster:
         give_up: Callable[[Argument, WorkerLostError], Result] | None = None,
         ahead: float = inf,
     ) -> Iterator[Result]:
-        """Yield the results of `function` on tasks, one for each argument, in order; see `asr.parallel.in_order`.
+        """Yield the results of `function` on tasks, one for each argument, in order; see `in_order`.
 
         The function must be importable on the nodes and its arguments picklable. AsrErrors that it raises are raised
         here. Raise ClusterError if a node cannot run it, and WorkerLostError.

@@ -21,7 +21,7 @@ from asr.corpora.manifest import BadRowsError, CorpusError, Utterance
 from asr.corpora.rows import OnSkip
 from asr.corpora.shards import INDEX, Digest, Shard, ShardError
 from asr.files import lock_folder, open_atomic, read_utf8, remove_partial, sha256
-from asr.parallel import prefetch
+from asr.parallel.threads import prefetch
 from asr.text.normalisers import normalise
 
 # The lines of the shards that are complete while others are missing.

@@ -18,7 +18,7 @@ from asr.decoding.confidence import confidences
 from asr.decoding.greedy import DecodingError, GreedyDecoder, add_words
 from asr.lm.ngram import NgramModel, is_character_model
 from asr.lm.recurrent import RnnLm
-from asr.parallel import prefetch
+from asr.parallel.threads import prefetch
 from asr.text import Alphabet
 from asr.transcripts.records import Hypothesis
 

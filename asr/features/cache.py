@@ -32,7 +32,7 @@ from asr.features.distortion import Distortion
 from asr.features.given import GivenFeatures, open_given
 from asr.features.settings import Features, FeatureSettings
 from asr.files import lock_file, open_atomic
-from asr.processes import map_processes
+from asr.parallel.processes import map_processes
 
 FOLDER = ".features"
 _FORMAT = 2

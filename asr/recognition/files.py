@@ -14,7 +14,7 @@ from asr.audio import AudioError, AudioReader, SilenceError, Waveform, file_name
 from asr.corpora.manifest import Utterance
 from asr.features import FeatureSettings, batching
 from asr.features.given import ArrayReader, open_reader
-from asr.parallel import map_threads, prefetch
+from asr.parallel.threads import map_threads, prefetch
 from asr.recognition.inference import TranscribeOptions
 
 Result = TypeVar("Result")

@@ -23,7 +23,7 @@ from asr.features.streaming import BlockFeatures, Blocks
 from asr.model import output_length
 from asr.model.checkpoint import ModelFileSettings
 from asr.model.inference import Network
-from asr.parallel import prefetch
+from asr.parallel.threads import prefetch
 
 if TYPE_CHECKING:
     from asr.recognition.device import DeviceNetwork

@@ -23,7 +23,7 @@ from asr.model import checkpoint
 from asr.model.checkpoint import ModelFileError, ModelFileSettings
 from asr.model.inference import Network
 from asr.model.weights import Tensors
-from asr.parallel import one_blas_thread
+from asr.parallel.blas import one_blas_thread
 from asr.recognition import segmenting, vad
 from asr.recognition.files import OnProgress, Plan, Recording, Source, of_channels, open_recording
 from asr.recognition.inference import DEFAULT_OPTIONS, AcousticModel, DeviceMemoryError, TranscribeOptions

@@ -18,7 +18,7 @@ from asr.errors import AsrError
 from asr.features.normalisation import StreamNormalisation
 from asr.features.settings import CAUSAL
 from asr.model.checkpoint import ModelFileSettings
-from asr.parallel import one_blas_thread
+from asr.parallel.blas import one_blas_thread
 from asr.recognition.inference import AcousticModel
 from asr.transcripts.records import Hypothesis, Transcript
 

@@ -13,7 +13,7 @@ from asr.corpora.manifest import Utterance
 from asr.features import FeatureSettings, cache, frame_count
 from asr.features.given import ArrayReader, open_reader
 from asr.model import output_length
-from asr.processes import map_processes
+from asr.parallel.processes import map_processes
 from asr.text import Alphabet, TextSettings
 from asr.text.normalisers import normalise
 from asr.training.characters import marks, suspicious_characters

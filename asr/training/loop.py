@@ -20,7 +20,7 @@ from asr.features.augment import Masking
 from asr.files import open_atomic
 from asr.model import checkpoint, network
 from asr.model.checkpoint import ModelFileSettings
-from asr.parallel import prefetch
+from asr.parallel.threads import prefetch
 from asr.training import resume
 from asr.training.advice import advice
 from asr.training.batch import pad

@@ -24,7 +24,7 @@ from asr.corpora import shards
 from asr.corpora.shards import Index, Sample, Shard
 from asr.features.cache import Copy, stored_settings
 from asr.features.memory import MemoryCache, compute_copies
-from asr.processes import map_processes
+from asr.parallel.processes import map_processes
 from asr.text import Alphabet, TextError
 from asr.text.normalisers import normalise
 from asr.training import dataset

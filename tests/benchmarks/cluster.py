@@ -25,7 +25,7 @@ import numpy as np
 from asr.cluster import Cluster, divide, model_spec
 from asr.corpora import manifest
 from asr.corpora.manifest import Utterance
-from asr.parallel import Limits, in_order
+from asr.parallel.tasks import Limits, in_order
 from asr.recognition import TranscribeOptions
 from asr.recognition.inputs import InputFile
 from asr.recognition.output_folder import OutputFolder

@@ -17,7 +17,7 @@ from asr.cluster import Cluster, ClusterError, divide, model_spec
 from asr.corpora import manifest
 from asr.features import FeatureSettings
 from asr.features.cache import Computation, open_caches
-from asr.parallel import WorkerLostError
+from asr.parallel.tasks import WorkerLostError
 from asr.recognition import TranscribeOptions
 from asr.transcripts.records import FileResult
 

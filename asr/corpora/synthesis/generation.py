@@ -30,7 +30,7 @@ from asr.corpora import manifest
 from asr.corpora.manifest import CorpusError, Utterance
 from asr.corpora.synthesis.speech import Speech, SynthesisError, TooLongError
 from asr.files import JsonLineError, lock_folder, open_atomic, parse_json_object, remove_partial, utf8_lines
-from asr.parallel import prefetch
+from asr.parallel.threads import prefetch
 from asr.text.normalisers import normalise
 
 FORMATS = {"flac": ("FLAC", "PCM_16"), "opus": ("OGG", "OPUS")}

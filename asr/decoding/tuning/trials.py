@@ -12,7 +12,7 @@ from rapidfuzz.distance import Levenshtein
 from asr.decoding.alignment import LogProbs
 from asr.decoding.decoder import NO_MODELS, Candidates, Decoder, DecoderSettings, LanguageModels
 from asr.decoding.greedy import GreedyDecoder
-from asr.parallel import prefetch
+from asr.parallel.threads import prefetch
 from asr.text import Alphabet
 
 OnTrial = Callable[["Trial"], None]

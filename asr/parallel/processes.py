@@ -1,17 +1,15 @@
-"""Map a function over many arguments in worker processes, results in order."""
+"""Functions mapped over arguments by worker processes, results in order."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 from typing import Any, TypeVar
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
 
-from asr.parallel import Limits, in_order
+from asr.parallel.tasks import Limits, grouped, in_order
 
-Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 # Arguments that are sent to a worker together, and those that are in progress or waiting, for each worker.
@@ -49,13 +47,6 @@ def map_processes(
         lambda: _WAITING * workers, ahead=4 * _WAITING * workers * _TOGETHER, lost=BrokenProcessPool, retries=2
     )
     yield from in_order(submit, grouped(arguments, _TOGETHER), limits)
-
-
-def grouped(arguments: Iterable[Argument], size: int) -> Iterator[list[Argument]]:
-    """Yield the arguments in lists of `size`; the last may be shorter."""
-    remaining = iter(arguments)
-    while group := list(islice(remaining, size)):
-        yield group
 
 
 def _call(function: Callable[..., Result], task: Sequence[tuple[Any, ...]]) -> list[Result]:

@@ -1,27 +1,18 @@
-"""Map a function over many arguments in threads or other workers, results in order; the threads of matrix products."""
+"""A queue of tasks for workers that may be lost, processes or the nodes of a cluster, results in order."""
 
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import islice
 from math import inf
 from queue import SimpleQueue
 from typing import Any, TypeVar
-
-import threadpoolctl
 
 from asr.errors import AsrError
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
-# The prefix of the names of threads that may still run when the process ends.
-ABANDONED = "asr-abandoned"
-_lock = threading.Lock()
-_limits: list[Any] = []
-_users = [0]
 
 
 class WorkerLostError(AsrError):
@@ -48,97 +39,6 @@ class _Task:
     first: int
     arguments: Sequence[Any]
     attempts: int = 1
-
-
-@lru_cache
-def _controller() -> threadpoolctl.ThreadpoolController:
-    return threadpoolctl.ThreadpoolController()
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Let NumPy's matrix products use one thread each; several threads of this process may be in the context.
-
-    The products of recognition are so small that threads wait for each other most of the time, and they wait actively.
-    """
-    with _lock:
-        _users[0] += 1
-        if _users[0] == 1:
-            _limits.append(_controller().limit(limits=1, user_api="blas"))
-    try:
-        yield
-    finally:
-        with _lock:
-            _users[0] -= 1
-            if _users[0] == 0:
-                _limits.pop().restore_original_limits()
-
-
-def prefetch(
-    function: Callable[[Argument], Result], arguments: Iterable[Argument], threads: int = 2
-) -> Generator[Result]:
-    """Yield function(argument) for each argument; threads compute at most 2 * `threads` results in advance.
-
-    Exceptions of the function are raised here. Closing the iterator waits for the calls in progress.
-    """
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for argument in arguments:
-                waiting.append(pool.submit(function, argument))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def map_threads(
-    function: Callable[[Argument], Result], arguments: Iterable[Argument], threads: int
-) -> Iterator[Result]:
-    """Yield function(argument) for each argument from daemon threads, or from this thread if `threads` is 1.
-
-    A thread takes its next argument when it is free, however far the results are ahead of their use. Closing the
-    iterator waits for no thread: each ends after its call in progress. Exceptions of the function and of `arguments`
-    are raised here, in order.
-    """
-    if threads <= 1:
-        yield from map(function, arguments)
-        return
-    remaining, lock, stopped = iter(arguments), threading.Lock(), threading.Event()
-    futures: SimpleQueue[Future[Result] | None] = SimpleQueue()
-
-    def work() -> None:
-        while True:
-            future: Future[Result] = Future()
-            with lock:
-                if stopped.is_set():
-                    return
-                try:
-                    argument = next(remaining)
-                except StopIteration:
-                    futures.put(None)
-                    return
-                except BaseException as error:
-                    future.set_exception(error)
-                    futures.put(future)
-                    stopped.set()
-                    return
-                futures.put(future)
-            try:
-                future.set_result(function(argument))
-            except BaseException as error:
-                future.set_exception(error)
-
-    for number in range(threads):
-        threading.Thread(target=work, name=f"{ABANDONED}-{number}", daemon=True).start()
-    try:
-        while (future := futures.get()) is not None:
-            yield future.result()
-    finally:
-        stopped.set()
 
 
 def in_order(
@@ -203,3 +103,10 @@ def in_order(
     finally:
         for future in active:
             future.cancel()
+
+
+def grouped(arguments: Iterable[Argument], size: int) -> Iterator[list[Argument]]:
+    """Yield the arguments in lists of `size`; the last may be shorter."""
+    remaining = iter(arguments)
+    while group := list(islice(remaining, size)):
+        yield group
