@@ -13,8 +13,10 @@ from asr.reports import formats, page
 from asr.reports.charts import power_law_chart
 from asr.scoring import Rate, Score, ScoringError
 from asr.scoring.power_law import PowerLaw, fit_power_law
+from asr.training.inputs import Manifests
+from asr.training.options import TrainOptions
 from asr.training.recipe import Recipe
-from asr.training.run import Manifests, TrainOptions, train
+from asr.training.run import train
 
 # One part of the training data is an eighth of it, and so on.
 DIVISORS = (8, 4, 2, 1)

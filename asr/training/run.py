@@ -1,10 +1,9 @@
 """A training run: check its folder, load the data, start from new weights, a model or a saved state, and train."""
 
-import logging
 import platform
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -13,34 +12,34 @@ from typing import Any
 import torch
 
 from asr import config, files
-from asr.audio import AudioError
 from asr.compute import autocast_dtype, choose_device, emulates_bfloat16
-from asr.corpora import manifest
-from asr.corpora.manifest import Utterance
-from asr.corpora.shards import Index
-from asr.features.cache import Compute, Copy
 from asr.model import network
-from asr.model.checkpoint import Contents, ModelFileSettings
-from asr.model.network import Model
-from asr.text import Alphabet, TextError, TextSettings
-from asr.training import batch_size, dataset, distributed, resume, shards
-from asr.training.dataset import Dataset, DatasetSource
+from asr.model.checkpoint import ModelFileSettings
+from asr.training import batch_size, distributed, resume
+from asr.training.dataset import Dataset
 from asr.training.distributed import World
-from asr.training.doctor import unreadable
-from asr.training.events import Note, OnEvent, Preparing
+from asr.training.events import Note
+from asr.training.inputs import (
+    Data,
+    Inputs,
+    Manifests,
+    Paths,
+    Stopped,
+    find_alphabet,
+    find_inputs,
+    load_data,
+    load_datasets,
+    manifest_paths,
+    read_rows,
+    with_corpus_statistics,
+)
 from asr.training.loop import EPOCHS_FOLDER, EPOCHS_PATTERN, Run, train_epochs
+from asr.training.options import TrainOptions
 from asr.training.recipe import Recipe
 from asr.training.resume import Progress, State
-from asr.training.shards import Corpus
+from asr.training.start import build_network, fitted
 from asr.training.step import Engine, TrainingError
 from asr.version import __version__
-
-Paths = tuple[Path, ...]
-Manifests = str | Path | Sequence[str | Path]
-
-log = logging.getLogger(__name__)
-# Without a handler Python prints warnings to stderr.
-log.addHandler(logging.NullHandler())
 
 OUTPUTS = ("best.safetensors", "last.safetensors", "train.jsonl", "training.html")
 _NOT_STREAMING = (
@@ -48,31 +47,6 @@ _NOT_STREAMING = (
     'also needs features.normalisation = "running" (or "corpus"), features.top_db = 0 and features.deltas = 0'
 )
 _SLOW_BFLOAT16 = "this CPU has no bfloat16 instructions: training.precision = float32 is faster"
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How a run is started and observed.
-
-    `on_event`: called with each event; `should_stop`: called after each step, True saves and stops the run.
-    `overwrite`: replace a run in the folder. `resume`: raise an error if there is none. `override`: resume although
-    settings or data differ. `start`: a model file; a new run takes its weights, features, alphabet and shape; the
-    output layer is new if `text.alphabet` is auto and the texts have other characters. `cache`: the folder of the
-    features, in place of one beside each manifest. `skip_bad`: leave out recordings that cannot be read, with a note
-    for each. `divisor`: train on one n-th of the utterances, n times in an epoch. `compute`: maps a function over
-    tuples of arguments to compute features, such as `Cluster.map_each`; by default the processes of this machine do.
-    """
-
-    on_event: OnEvent = lambda event: None
-    should_stop: Callable[[], bool] = bool
-    overwrite: bool = False
-    resume: bool = False
-    override: bool = False
-    start: Path | None = None
-    cache: Path | None = None
-    skip_bad: bool = False
-    divisor: int = 1
-    compute: Compute | None = None
 
 
 @dataclass(frozen=True)
@@ -93,24 +67,12 @@ class TrainResult:
     hours: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """The manifests of train and dev, or of dev if the index of shards is to train on."""
-
-    manifests: dict[str, Paths]
-    shards: Index | None
-
-
-class _Stopped(Exception):  # noqa: N818 - not an error
-    """The run was stopped while features were computed."""
-
-
 def train(
     recipe: Recipe,
     train_manifest: Manifests,
     dev_manifest: Manifests,
     out: str | Path,
-    options: TrainOptions = TrainOptions(),
+    options: TrainOptions = TrainOptions(),  # noqa: B008 - it is frozen
 ) -> TrainResult:
     """Train a model with the recipe, or resume the run in the folder `out`. Several manifests are joined.
 
@@ -119,8 +81,7 @@ def train(
     Raises an AsrError that names what is wrong and where; everything that was saved stays.
     """
     out = Path(out)
-    index = shards.find(_sequence(train_manifest))
-    inputs = _Inputs(({} if index else {"train": _paths(train_manifest)}) | {"dev": _paths(dev_manifest)}, index)
+    inputs = find_inputs(train_manifest, dev_manifest)
     out.mkdir(parents=True, exist_ok=True)
     files.check_not_read(
         [out / name for name in OUTPUTS],
@@ -135,84 +96,37 @@ def train(
             return _train(recipe, inputs, out, options, world)
 
 
-def _sequence(manifests: Manifests) -> Sequence[str | Path]:
-    return (manifests,) if isinstance(manifests, str | Path) else tuple(manifests)
-
-
-def prepare_features(
-    recipe: Recipe, train_manifest: Manifests, dev_manifest: Manifests, options: TrainOptions = TrainOptions()
-) -> dict[str, Dataset]:
-    """Compute the features that `train` would compute before its first epoch; return the data of `train` and `dev`.
-
-    Raises an AsrError that names what is wrong and where.
-    """
-    paths = {"train": _paths(train_manifest), "dev": _paths(dev_manifest)}
-    rows = {name: manifest.join(several) for name, several in paths.items()}
-    start = network.load(options.start) if options.start else None
-    recipe, _ = _fitted(recipe, start, lambda text: dataset.alphabet_of(rows["train"], text))
-    return _load_all(paths, rows, recipe, World(), options)
-
-
-def _paths(manifests: Manifests) -> tuple[Path, ...]:
-    """Return the paths of manifests. Raises TrainingError if one is given twice."""
-    paths = _sequence(manifests)
-    resolved = [Path(path).resolve() for path in paths]
-    for path, target in zip(paths, resolved, strict=True):
-        if resolved.count(target) > 1:
-            raise TrainingError(f"{path} is given twice; give each manifest once")
-    return tuple(map(Path, paths))
-
-
-def _digest(paths: Paths) -> str:
-    digests = [files.sha256(path)[:16] for path in paths]
-    return "+".join(digests)
-
-
-def _train(recipe: Recipe, inputs: _Inputs, out: Path, options: TrainOptions, world: World) -> TrainResult:
+def _train(recipe: Recipe, inputs: Inputs, out: Path, options: TrainOptions, world: World) -> TrainResult:
+    """Load the data, start or resume the run, and train its epochs."""
     state = _read_state(out, options)
     start = network.load(options.start) if options.start else None
-    rows = {name: manifest.join(several) for name, several in inputs.manifests.items()}
-
-    def alphabet_of(text: TextSettings) -> Alphabet:
-        if inputs.shards and text.alphabet == "auto":
-            return Alphabet(inputs.shards.characters(text.normaliser))
-        return dataset.alphabet_of(rows.get("train", ()), text)
-
-    recipe, notes = _fitted(recipe, start, alphabet_of)
-    for message in notes if state is None else ():
-        options.on_event(Note(f"{options.start}: {message}"))
+    rows = read_rows(inputs)
+    recipe, notes = fitted(recipe, start, partial(find_alphabet, inputs, rows))
     identity = _identity(recipe, inputs, options, world)
-    changes = resume.changes(state, identity, options.override) if state else []
-    if state and (sharing := resume.other_processes(state, identity)):
-        options.on_event(Note(f"{out}: {sharing}"))
-    for message in _advice(recipe, identity, world):
+    if state:
+        changes = resume.changes(state, identity, options.override)
+        sharing = resume.other_processes(state, identity)
+        messages = [f"{out}: {sharing}"] if sharing else []
+    else:
+        changes, messages = [], [f"{options.start}: {message}" for message in notes]
+    for message in [*messages, *_advice(recipe, identity, world)]:
         options.on_event(Note(message))
     try:
-        data = _load_all(inputs.manifests, rows, recipe, world, options)
-    except _Stopped:
+        data = load_data(inputs, rows, recipe, world, options)
+    except Stopped:
         return TrainResult(None, 0, 1.0, finished=False, saved=False)
-    corpus = _corpus(inputs, recipe, world, options)
-    if recipe.features.normalisation in ("corpus", "running") and not recipe.features.mean:
-        sample = corpus.sample if corpus else data["train"]
-        recipe = replace(recipe, features=dataset.with_corpus_statistics(sample))
-        data = {name: replace(part, features=recipe.features) for name, part in data.items()}
-        corpus = _corpus(inputs, recipe, world, options)
-    if options.divisor > 1:
-        data["train"] = dataset.part(data["train"], options.divisor, recipe.training.seed)
+    recipe, data = with_corpus_statistics(recipe, data)
+    data = data.part(options.divisor, recipe.training.seed)
     settings = ModelFileSettings(recipe.features, recipe.text, recipe.model)
     torch.manual_seed(recipe.training.seed)
-    model = _network(start, settings)
-    card = _card(recipe, inputs, data)
-    if options.start:
-        card["from"] = {"file": options.start.name, "sha256": identity["from"]}
     run = Run(
-        engine=Engine(recipe, model, world),
-        train=corpus or data["train"],
-        dev=data["dev"],
+        engine=Engine(recipe, build_network(start, settings), world),
+        train=data.train,
+        dev=data.datasets["dev"],
         settings=settings,
         progress=Progress(),
         folder=out,
-        card=card,
+        card=_card(recipe, inputs, data) | _origin(options, identity),
         identity=identity,
         on_event=options.on_event,
         should_stop=options.should_stop,
@@ -225,113 +139,6 @@ def _train(recipe: Recipe, inputs: _Inputs, out: Path, options: TrainOptions, wo
     if not run.progress.batch_seconds:
         run.progress.batch_seconds = batch_size.batch_seconds(run.engine, run.train)
     return _result(run, train_epochs(run))
-
-
-def _identity(recipe: Recipe, inputs: _Inputs, options: TrainOptions, world: World) -> dict[str, Any]:
-    """Return what a run depends on; a run resumes only with the same."""
-    identity: dict[str, Any] = {"recipe": config.to_dict(recipe)} | {
-        name: _digest(several) for name, several in inputs.manifests.items()
-    }
-    # A step has as many batches, however many processes share them.
-    identity[resume.STEP] = world.size * recipe.training.accumulate
-    identity["processes"] = world.size
-    if options.divisor > 1:
-        identity["part"] = options.divisor
-    if inputs.shards:
-        identity |= {"train": inputs.shards.digest, "processes that share the shards": world.size}
-    if options.start:
-        identity["from"] = files.sha256(options.start)[:16]
-    return identity
-
-
-def _corpus(inputs: _Inputs, recipe: Recipe, world: World, options: TrainOptions) -> Corpus | None:
-    """Return the shards to train on, if there are any."""
-    if not inputs.shards:
-        return None
-    if options.divisor > 1:
-        raise TrainingError(f"{inputs.shards.path}: a learning curve needs a manifest, not shards")
-    return Corpus(inputs.shards, recipe, world, options.skip_bad)
-
-
-def _advice(recipe: Recipe, identity: dict[str, Any], world: World) -> list[str]:
-    """Return what is unusual about a run before it starts."""
-    messages = []
-    if identity["train"] == identity["dev"]:
-        messages.append("dev is the training set: the dev WER says nothing about other speech")
-    audio = recipe.features.kind == "mfcc"
-    if audio and recipe.model.streams and not recipe.features.streams:
-        messages.append(_NOT_STREAMING)
-    if emulates_bfloat16(world.device, autocast_dtype(world.device, recipe.training.precision)):
-        messages.append(_SLOW_BFLOAT16)
-    return messages
-
-
-def _result(run: Run, finished: bool) -> TrainResult:
-    best, averaged = run.progress.best, run.progress.averaged
-    if best is None:
-        return TrainResult(None, 0, 1.0, finished)
-    epoch = 0 if averaged and averaged == run.progress.lowest else best.epoch
-    model, hours = run.folder / "best.safetensors", run.train.distinct_seconds / 3600
-    return TrainResult(model, epoch, run.progress.lowest[0], finished, metric=run.metric, hours=hours)
-
-
-def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Recipe, list[str]]:
-    """Return the recipe with the features, text settings and shape of a model, and what that changed.
-
-    Dropout and the treatment of unknown characters stay those of the recipe, and so do chunks and normalisation where
-    it makes a streaming model of a bidirectional one.
-    """
-    model = replace(settings.model, dropout=recipe.model.dropout)
-    features = settings.features
-    text = replace(settings.text, unknown=recipe.text.unknown)
-    try:
-        if recipe.model.chunk and model.bidirectional and not model.chunk:
-            model = replace(model, chunk=recipe.model.chunk, lookahead=recipe.model.lookahead)
-            normalisation, top_db = recipe.features.normalisation, recipe.features.top_db
-            features = replace(features, normalisation=normalisation, top_db=top_db, mean=(), scale=())
-        fitted = replace(recipe, features=features, text=text, model=model)
-    except ValueError as error:  # features that the recipe's settings do not fit
-        raise TrainingError(f"the recipe does not fit the model: {error}") from error
-    changed = config.differences(config.to_dict(recipe), config.to_dict(fitted))
-    # A recipe seldom contains these.
-    implied = ("features.mean:", "features.scale:", "text.alphabet:")
-    return fitted, [line for line in changed if not line.startswith(implied)]
-
-
-def _fitted(
-    recipe: Recipe, start: tuple[Model, Contents] | None, alphabet_of: Callable[[TextSettings], Alphabet]
-) -> tuple[Recipe, list[str]]:
-    """Return the recipe with its alphabet, and the settings of the model to start from; and notes for the user."""
-    recipe, notes = _continued(recipe, start[1].settings, alphabet_of) if start else (recipe, [])
-    return replace(recipe, text=replace(recipe.text, alphabet=alphabet_of(recipe.text).characters)), notes
-
-
-def _continued(
-    recipe: Recipe, settings: ModelFileSettings, alphabet_of: Callable[[TextSettings], Alphabet]
-) -> tuple[Recipe, list[str]]:
-    """Return the recipe of a run that starts from a model, and notes for the user.
-
-    With an alphabet of `auto`, texts with characters that the model does not have keep the recipe's text settings.
-    """
-    fitted, changed = with_model_settings(recipe, settings)
-    notes = [f"settings as the model was trained: {'; '.join(changed)}"] if changed else []
-    if recipe.text.alphabet == "auto":
-        new = settings.alphabet.unknown(alphabet_of(recipe.text).characters)
-        if new:
-            fitted = replace(fitted, text=recipe.text)
-            notes.append(f"new output layer, as the model does not have {', '.join(map(repr, new))}")
-    return fitted, notes
-
-
-def _network(start: tuple[Model, Contents] | None, settings: ModelFileSettings) -> Model:
-    """Return a network of these settings with the weights of the model to start from, or new ones."""
-    model = network.build(settings)
-    if start:
-        before, contents = start
-        if settings.text.alphabet != contents.settings.text.alphabet:
-            before.change_alphabet(contents.settings.alphabet, settings.alphabet)
-        model.load_state_dict(before.state_dict())
-    return model
 
 
 def _read_state(out: Path, options: TrainOptions) -> State | None:
@@ -350,6 +157,70 @@ def _read_state(out: Path, options: TrainOptions) -> State | None:
     if state is None and options.resume:
         raise TrainingError(f"{out}: there is no run to resume")
     return state
+
+
+def _identity(recipe: Recipe, inputs: Inputs, options: TrainOptions, world: World) -> dict[str, Any]:
+    """Return what a run depends on; a run resumes only with the same."""
+    identity: dict[str, Any] = {"recipe": config.to_dict(recipe)} | {
+        name: _digest(several) for name, several in inputs.manifests.items()
+    }
+    # A step has as many batches, however many processes share them.
+    identity[resume.STEP] = world.size * recipe.training.accumulate
+    identity["processes"] = world.size
+    if options.divisor > 1:
+        identity["part"] = options.divisor
+    if inputs.shards:
+        identity |= {"train": inputs.shards.digest, "processes that share the shards": world.size}
+    if options.start:
+        identity["from"] = files.sha256(options.start)[:16]
+    return identity
+
+
+def _digest(paths: Paths) -> str:
+    digests = [files.sha256(path)[:16] for path in paths]
+    return "+".join(digests)
+
+
+def _advice(recipe: Recipe, identity: dict[str, Any], world: World) -> list[str]:
+    """Return what is unusual about a run before it starts."""
+    messages = []
+    if identity["train"] == identity["dev"]:
+        messages.append("dev is the training set: the dev WER says nothing about other speech")
+    audio = recipe.features.kind == "mfcc"
+    if audio and recipe.model.streams and not recipe.features.streams:
+        messages.append(_NOT_STREAMING)
+    if emulates_bfloat16(world.device, autocast_dtype(world.device, recipe.training.precision)):
+        messages.append(_SLOW_BFLOAT16)
+    return messages
+
+
+def _card(recipe: Recipe, inputs: Inputs, data: Data) -> dict[str, Any]:
+    """Return what the model file says about the run."""
+    index = inputs.shards
+    train = {"shards": index.path, "utterances": index.utterances, "hours": round(index.hours, 3)} if index else {}
+    packages = ("torch", "librosa", "numpy", "soundfile", "soxr")
+    return {
+        "recipe": config.to_dict(recipe),
+        "data": {
+            name: {
+                "manifest": "+".join(path.name for path in inputs.manifests[name]),
+                "utterances": len(part) // part.passes,
+                "hours": round(part.seconds / part.passes / 3600, 3),
+                "unalignable": len(part.unalignable),
+                "unknown_characters": len(part.unknown),
+            }
+            for name, part in data.datasets.items()
+        }
+        | ({"train": train} if index else {}),
+        "versions": {"asr": __version__, "python": platform.python_version()}
+        | {package: version(package) for package in packages},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _origin(options: TrainOptions, identity: dict[str, Any]) -> dict[str, Any]:
+    """Return what the model file says about the model that the run started from, if there is one."""
+    return {"from": {"file": options.start.name, "sha256": identity["from"]}} if options.start else {}
 
 
 def _resume(run: Run, state: State, changes: list[str]) -> None:
@@ -375,99 +246,28 @@ def _written(out: Path) -> list[tuple[Path, str]]:
     return [*((out, name) for name in OUTPUTS), *folders]
 
 
-def _load_all(
-    paths: dict[str, Paths], rows: dict[str, list[Utterance]], recipe: Recipe, world: World, options: TrainOptions
+def _result(run: Run, finished: bool) -> TrainResult:
+    best, averaged = run.progress.best, run.progress.averaged
+    if best is None:
+        return TrainResult(None, 0, 1.0, finished)
+    epoch = 0 if averaged and averaged == run.progress.lowest else best.epoch
+    model, hours = run.folder / "best.safetensors", run.train.distinct_seconds / 3600
+    return TrainResult(model, epoch, run.progress.lowest[0], finished, metric=run.metric, hours=hours)
+
+
+def prepare_features(
+    recipe: Recipe,
+    train_manifest: Manifests,
+    dev_manifest: Manifests,
+    options: TrainOptions = TrainOptions(),  # noqa: B008 - it is frozen
 ) -> dict[str, Dataset]:
-    copies: dict[str, tuple[tuple[Copy, ...], ...]] = {"dev": ((Copy(),),)}
-    if "train" in rows:
-        copies["train"] = dataset.copies_of(recipe.augment, rows["train"])
-    # One process per machine computes the missing features; then all read them.
-    if world.local_rank:
-        world.barrier()
-    data = {}
-    for name, several in paths.items():
-        path = several[0].with_name("+".join(path.stem for path in several) + several[0].suffix)
-        # pop: the rows of a large corpus are freed once they are columns.
-        source = DatasetSource(
-            rows.pop(name), path, copies[name], name == "dev", options.cache, compute=options.compute
-        )
-        data[name] = _load(source, recipe, options)
-    if not world.local_rank:
-        world.barrier()
-    return data
+    """Compute the features that `train` would compute before its first epoch; return the data of `train` and `dev`.
 
-
-def _load(source: DatasetSource, recipe: Recipe, options: TrainOptions) -> Dataset:
-    def on_progress(done: float, total: float, size: int) -> None:
-        options.on_event(Preparing(done, total, size))
-        if options.should_stop():
-            raise _Stopped
-
-    try:
-        try:
-            data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, on_progress)
-        except AudioError as error:
-            source = _without_unreadable(source, recipe, options, error)
-            data = dataset.load(source, recipe.text, recipe.features, recipe.model.time_reduction, on_progress)
-    except (TextError, AudioError) as error:
-        raise type(error)(f"{source.manifest}: {error}") from error
-    if not data.token_counts.any():
-        raise TrainingError(f"{source.manifest}: no usable utterance is left; `asr doctor` lists the reasons")
-    # Each copy at another speed may be too short; characters are those of all copies.
-    count = len(source.utterances)
-    copies = f"{count * len(source.copies)} copies" if len(source.copies) > 1 else f"{count} utterances"
-    for ids, total, reason in (
-        (data.unalignable, copies, "too few output frames for the transcript"),
-        (data.unknown, f"{count} utterances", "characters outside the alphabet"),
-    ):
-        if ids:
-            shown = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-            what = "scored without a loss:" if source.keep_all else "dropped"
-            message = f"{source.manifest}: {what} {len(ids)} of {total}: {reason} ({shown})"
-            log.warning(message)
-            options.on_event(Note(message))
-    return data
-
-
-def _without_unreadable(
-    source: DatasetSource, recipe: Recipe, options: TrainOptions, error: AudioError
-) -> DatasetSource:
-    """Return the source without the recordings that cannot be read.
-
-    Raises BadRowsError, which lists them all, unless they may be left out.
+    Raises an AsrError that names what is wrong and where.
     """
-    problems = unreadable(source.utterances, recipe.features)
-    messages = [f"{source.manifest}, {identity}: {problem}" for identity, problem in problems.items()]
-    if not messages:
-        raise error
-    if not options.skip_bad:
-        raise manifest.BadRowsError(messages, len(source.utterances))
-    for message in messages:
-        options.on_event(Note(f"left out: {message}"))
-    options.on_event(Note(f"{source.manifest}: {len(messages)} recordings that cannot be read are left out"))
-    if len(messages) == len(source.utterances):
-        raise manifest.CorpusError(f"{source.manifest}: none of {len(messages)} utterances can be used")
-    return replace(source, utterances=[row for row in source.utterances if row.id not in problems])
-
-
-def _card(recipe: Recipe, inputs: _Inputs, data: dict[str, Dataset]) -> dict[str, Any]:
-    index = inputs.shards
-    train = {"shards": index.path, "utterances": index.utterances, "hours": round(index.hours, 3)} if index else {}
-    packages = ("torch", "librosa", "numpy", "soundfile", "soxr")
-    return {
-        "recipe": config.to_dict(recipe),
-        "data": {
-            name: {
-                "manifest": "+".join(path.name for path in inputs.manifests[name]),
-                "utterances": len(part) // part.passes,
-                "hours": round(part.seconds / part.passes / 3600, 3),
-                "unalignable": len(part.unalignable),
-                "unknown_characters": len(part.unknown),
-            }
-            for name, part in data.items()
-        }
-        | ({"train": train} if index else {}),
-        "versions": {"asr": __version__, "python": platform.python_version()}
-        | {package: version(package) for package in packages},
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    paths = {"train": manifest_paths(train_manifest), "dev": manifest_paths(dev_manifest)}
+    inputs = Inputs(paths, None)
+    rows = read_rows(inputs)
+    start = network.load(options.start) if options.start else None
+    recipe, _ = fitted(recipe, start, partial(find_alphabet, inputs, rows))
+    return load_datasets(inputs, rows, recipe, World(), options)

@@ -14,7 +14,7 @@ from asr.model import checkpoint, network
 from asr.training import TrainingError, TrainOptions
 from asr.training.events import Event, Note
 from asr.training.recipe import Recipe
-from asr.training.run import with_model_settings
+from asr.training.start import with_model_settings
 
 
 def recipe(tones: Path, *settings: str) -> Recipe:
