@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import inf
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from asr.errors import AsrError
 
@@ -56,52 +56,73 @@ def in_order(
     than `limits.retries` has the result of `give_up`, which by default raises the WorkerLostError. All other exceptions
     of the futures are raised at once.
     """
-    remaining, again = iter(tasks), deque[_Task]()
-    finished: SimpleQueue[tuple[_Task, Future[Sequence[Result]]]] = SimpleQueue()
-    active: set[Future[Sequence[Result]]] = set()
+    queue = _Queue(submit, tasks, limits, give_up)
     results: dict[int, Result] = {}
-    taken = number = 0
-
-    def begin(task: _Task) -> None:
-        future = submit(task.arguments)
-        active.add(future)
-        future.add_done_callback(lambda done: finished.put((task, done)))
-
-    def complete(task: _Task, future: Future[Sequence[Result]]) -> Sequence[Result]:
-        try:
-            return future.result()
-        except limits.lost as error:
-            if task.attempts > limits.retries:
-                lost = WorkerLostError(f"the worker ended {task.attempts} times: {str(error).partition(chr(10))[0]}")
-                if give_up is None:
-                    raise lost from error
-                return [give_up(argument, lost) for argument in task.arguments]
-            alone = enumerate(task.arguments, task.first)
-            again.extend(_Task(index, [argument], task.attempts + 1) for index, argument in alone)
-            return []
-
+    number = 0
     try:
-        while True:
-            while len(active) < limits.running():
-                if again:
-                    begin(again.popleft())
-                elif taken - number < limits.ahead and (arguments := next(remaining, None)):
-                    begin(_Task(taken, arguments))
-                    taken += len(arguments)
-                else:
-                    break
-            if not active:
-                return
-            task, future = finished.get()
-            active.discard(future)
-            for index, result in enumerate(complete(task, future), task.first):
+        while queue.fill(number):
+            for index, result in queue.wait():
                 on_result(index, result)
                 results[index] = result
             while number in results:
                 yield results.pop(number)
                 number += 1
     finally:
-        for future in active:
+        queue.cancel()
+
+
+class _Queue(Generic[Argument, Result]):
+    """The tasks that are in progress, and those to repeat because their worker was lost."""
+
+    def __init__(
+        self,
+        submit: Callable[[Sequence[Argument]], Future[Sequence[Result]]],
+        tasks: Iterable[Sequence[Argument]],
+        limits: Limits,
+        give_up: Callable[[Argument, WorkerLostError], Result] | None,
+    ) -> None:
+        self._submit, self._remaining, self._limits, self._give_up = submit, iter(tasks), limits, give_up
+        self._active: set[Future[Sequence[Result]]] = set()
+        self._finished: SimpleQueue[tuple[_Task, Future[Sequence[Result]]]] = SimpleQueue()
+        self._again = deque[_Task]()
+        self._taken = 0
+
+    def fill(self, used: int) -> bool:
+        """Submit tasks up to the limits, after `used` results were used; return whether a task is in progress."""
+        while len(self._active) < self._limits.running():
+            if self._again:
+                self._begin(self._again.popleft())
+            elif self._taken - used < self._limits.ahead and (arguments := next(self._remaining, None)):
+                self._begin(_Task(self._taken, arguments))
+                self._taken += len(arguments)
+            else:
+                break
+        return bool(self._active)
+
+    def _begin(self, task: _Task) -> None:
+        future = self._submit(task.arguments)
+        self._active.add(future)
+        future.add_done_callback(lambda done: self._finished.put((task, done)))
+
+    def wait(self) -> Iterable[tuple[int, Result]]:
+        """Wait until a task ends; return the indices and results of its arguments, none if its worker was lost."""
+        task, future = self._finished.get()
+        self._active.discard(future)
+        arguments = enumerate(task.arguments, task.first)
+        try:
+            return enumerate(future.result(), task.first)
+        except self._limits.lost as error:
+            if task.attempts <= self._limits.retries:
+                self._again.extend(_Task(index, [argument], task.attempts + 1) for index, argument in arguments)
+                return ()
+            lost = WorkerLostError(f"the worker ended {task.attempts} times: {str(error).partition(chr(10))[0]}")
+            if self._give_up is None:
+                raise lost from error
+            return [(index, self._give_up(argument, lost)) for index, argument in arguments]
+
+    def cancel(self) -> None:
+        """Cancel the tasks that no worker has begun."""
+        for future in self._active:
             future.cancel()
 
 
