@@ -1,8 +1,9 @@
 """asr train: a recipe and manifests -> a model file."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from asr.cli.experiments import resume_command
 from asr.cli.progress import Display, stop_signals
 
 if TYPE_CHECKING:
+    from asr.training import TrainResult
     from asr.training.events import Event, OnEvent
+    from asr.training.grid import GridRun
 
 
 @click.command(cls=options.Command, short_help="Train a model from a recipe, or resume a run.")
@@ -93,11 +96,10 @@ def train(
     from asr.training.recipe import Recipe
 
     shortcuts = {"epochs": epochs, "seed": seed, "metric": metric, "device": device}
-    changes = [f"training.{name}={value}" for name, value in shortcuts.items() if value is not None]
-    _refuse_repeated([*settings, *changes])
-    chosen = config.read(recipe, Recipe, [*settings, *changes])
+    changes = [*settings, *(f"training.{name}={value}" for name, value in shortcuts.items() if value is not None)]
+    _refuse_repeated(changes)
+    chosen = config.read(recipe, Recipe, changes)
     from asr import training
-    from asr.training.grid import plan
 
     compute.keep_freed_memory()
     # Only the main process of several writes to the terminal.
@@ -106,21 +108,18 @@ def train(
     if grid and (resume or override or overwrite):
         raise click.UsageError("--grid resumes runs by itself; leave out --resume, --override and --overwrite")
     inputs = [Path(path) for path in (*train_manifests, *dev_manifests)]
-    if grid and not all(path.is_file() for path in inputs):
-        raise click.UsageError("--grid needs manifests, or the index of shards on this disk; give FOLDER/shards.jsonl")
-    runs = plan(grid, recipe, [*settings, *changes], inputs, out) if grid else []
+    runs = _plan(grid, recipe, changes, inputs, out) if grid else []
     if cluster:
         sent = training.TrainOptions(start=start, cache=cache, skip_bad=skip_bad)
         # Ctrl-C ends the tasks at once; they continue from their checkpoints.
         with Display(quiet) as display:
             experiment = experiments.Experiment(train_manifests, dev_manifests, out, sent, display)
             return experiments.grid_on_cluster(runs, experiment, cluster)
-    with Display(quiet or not is_main) as display, stop_signals() as should_stop, _tensorboard(out, is_main) as write:
-
-        def on_event(event: "Event") -> None:
-            _show(display, event)
-            write(event)
-
+    with (
+        Display(quiet or not is_main) as display,
+        stop_signals() as should_stop,
+        _reporting(display, out, is_main) as on_event,
+    ):
         run = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start, cache, skip_bad)
         experiment = experiments.Experiment(train_manifests, dev_manifests, out, run, display)
         if learning_curve:
@@ -128,17 +127,8 @@ def train(
         if runs:
             return experiments.grid(runs, experiment)
         result = training.train(chosen, train_manifests, dev_manifests, out, run)
-    if not is_main:
-        return 0
-    if result.finished:
-        which = f"epoch {result.epoch}" if result.epoch else "the average of several epochs"
-        click.echo(f"best model: {result.model} ({which}, dev {result.metric.upper()} {100 * result.dev_wer:.2f} %)")
-    else:
-        if not result.saved:
-            click.echo("stopped before training began; nothing is saved")
-            return 0
-        best = f"the best model so far is {result.model}" if result.model else "no epoch is finished"
-        click.echo(f"stopped and saved; {best}. Resume the run with the same command:\n  {resume_command()}")
+    if is_main:
+        click.echo(_summary(result))
     return 0
 
 
@@ -160,19 +150,40 @@ def _refuse_repeated(settings: list[str]) -> None:
             raise click.UsageError(f"{name} is set {names.count(name)} times; set it once")
 
 
+def _plan(grid: Path, recipe: Path, changes: "Sequence[str]", inputs: list[Path], out: Path) -> "list[GridRun]":
+    """Return the runs of a grid."""
+    from asr.training.grid import plan
+
+    if not all(path.is_file() for path in inputs):
+        raise click.UsageError("--grid needs manifests, or the index of shards on this disk; give FOLDER/shards.jsonl")
+    return plan(grid, recipe, changes, inputs, out)
+
+
+def _summary(result: "TrainResult") -> str:
+    """Return the best model of a run, and how to resume it if it was stopped."""
+    if result.finished:
+        which = f"epoch {result.epoch}" if result.epoch else "the average of several epochs"
+        return f"best model: {result.model} ({which}, dev {result.metric.upper()} {100 * result.dev_wer:.2f} %)"
+    if not result.saved:
+        return "stopped before training began; nothing is saved"
+    best = f"the best model so far is {result.model}" if result.model else "no epoch is finished"
+    return f"stopped and saved; {best}. Resume the run with the same command:\n  {resume_command()}"
+
+
 @contextmanager
-def _tensorboard(out: Path, is_main: bool) -> "Iterator[OnEvent]":
-    """Yield a function that writes the values of each epoch for TensorBoard, if that is installed."""
+def _reporting(display: Display, out: Path, is_main: bool) -> "Iterator[OnEvent]":
+    """Yield a function that shows events, and writes the values of each epoch for TensorBoard if that is installed."""
     from importlib.util import find_spec
 
     from asr.training.events import Epoch
 
     if not is_main or find_spec("tensorboard") is None:
-        yield lambda event: None
+        yield partial(_show, display)
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    def write(event: "Event") -> None:
+    def report(event: "Event") -> None:
+        _show(display, event)
         if isinstance(event, Epoch):
             for name in ("train_loss", "dev_loss", "dev_wer", "learning_rate", "gradient_norm", "blank_share"):
                 label = name.removeprefix("train_").replace("_", " ").replace("wer", "WER")
@@ -180,7 +191,7 @@ def _tensorboard(out: Path, is_main: bool) -> "Iterator[OnEvent]":
             writer.flush()
 
     with SummaryWriter(str(out / "tensorboard")) as writer:
-        yield write
+        yield report
 
 
 def _show(display: Display, event: "Event") -> None:

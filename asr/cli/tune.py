@@ -1,7 +1,7 @@
 """asr tune: find a decoder's settings on a dev set."""
 
-from contextlib import ExitStack
-from dataclasses import asdict, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from asr.cli.decoding import compile_search, describe, open_models
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from asr.decoding.decoder import DecoderSettings
     from asr.decoding.tuning import DevSet, Trial, TuningResult
@@ -71,36 +71,16 @@ def tune(
     base = decoder.DecoderSettings(
         lm=str(lm or ""), rescorer=str(rescorer or ""), weights=LmSettings(lexicon_only=lexicon_only)
     )
-    with Display(quiet) as display, ExitStack() as stack:
+    with Display(quiet) as display:
         models = open_models(base, display, recognizer.settings.alphabet)
         dev = evaluation.tuning_set(
             recognizer, utterances, lambda done, total: display.update("transcribe", done / 60, total / 60, "minutes")
         )
         compile_search(display)
-        done, total = 0, tuning.trial_count(models)
-
-        def show(share: float = 0.0, note: str = "") -> None:
-            display.update("tune", done + share, total, "settings", note)
-
-        def count(trial: "Trial") -> None:
-            nonlocal done
-            done += 1
-            show()
-
-        compute = None
-        if cluster:
-            from asr.cluster import Cluster, model_spec
-
-            spec = model_spec(model, decoder=base, compiled=True)
-            nodes = stack.enter_context(Cluster(cluster, on_note=display.say))
-
-            def compute(dev: "DevSet", settings: "Sequence[DecoderSettings]") -> "list[Trial]":
-                return nodes.try_settings(
-                    spec, dev, settings, lambda share: show(share * len(settings), nodes.progress())
-                )
-
-        runner = tuning.TrialRunner(dev, recognizer.settings.alphabet, models, count, compute)
-        result = tuning.tune(runner, base)
+        progress = _Progress(display, tuning.trial_count(models))
+        with _on_cluster(cluster, model, base, progress) if cluster else nullcontext() as compute:
+            runner = tuning.TrialRunner(dev, recognizer.settings.alphabet, models, progress.count, compute)
+            result = tuning.tune(runner, base)
     write_text(out, decoder.to_toml(result.settings, out.parent))
     if not options.is_stdout(out):
         write_text(out.with_suffix(".html"), page.render(result, dev, {"manifest": str(manifest), "model": str(model)}))
@@ -108,6 +88,42 @@ def tune(
         _write_card(model, result.settings)
     click.echo(_summary(result, dev, out), err=options.is_stdout(out))
     return 0
+
+
+@dataclass
+class _Progress:
+    """How many of the trials are done, on the display."""
+
+    display: Display
+    total: int
+    done: int = 0
+
+    def count(self, trial: "Trial") -> None:
+        """Count one more trial."""
+        self.done += 1
+        self.show()
+
+    def show(self, more: float = 0.0, note: str = "") -> None:
+        """Show the trials that are done and what is done of others, in trials."""
+        self.display.update("tune", self.done + more, self.total, "settings", note)
+
+
+@contextmanager
+def _on_cluster(
+    address: str, model: Path, base: "DecoderSettings", progress: _Progress
+) -> "Iterator[Callable[[DevSet, Sequence[DecoderSettings]], list[Trial]]]":
+    """Yield a function that tries settings on the nodes of a cluster."""
+    from asr.cluster import Cluster, model_spec
+
+    spec = model_spec(model, decoder=base, compiled=True)
+    with Cluster(address, on_note=progress.display.say) as nodes:
+
+        def compute(dev: "DevSet", settings: "Sequence[DecoderSettings]") -> "list[Trial]":
+            return nodes.try_settings(
+                spec, dev, settings, lambda share: progress.show(share * len(settings), nodes.progress())
+            )
+
+        yield compute
 
 
 def _files(out: Path) -> list[Path]:
