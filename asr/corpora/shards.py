@@ -249,7 +249,7 @@ def read(url: str, offset: int = 0, number: int = 0, digest: Digest | None = Non
 
 
 def verified(shard: Shard, offset: int = 0, number: int = 0) -> Iterator[Sample]:
-    """Yield the utterances of a shard as `read` does. Raises ShardError too if it is not what the index says."""
+    """Yield the utterances of a shard as `read` does. Raises ShardError too if it differs from the index."""
     digest, last = Digest(), "the beginning"
     for sample in read(shard.url, offset, number, digest):
         number, last = sample.number + 1, sample.utterance.audio.removeprefix(f"{shard.url}, ")
@@ -268,7 +268,7 @@ def _split(url: str, member: tarfile.TarInfo) -> tuple[str, str]:
     """Return the name that the members of an utterance share, and the suffix without dot in lower case."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
-        raise ShardError(f"{url}, {member.name}: a path outside the shard; it may be meant to write over other files")
+        raise ShardError(f"{url}, {member.name}: a path outside the shard, which could overwrite other files")
     if not member.isreg() and not member.isdir():
         raise ShardError(f"{url}, {member.name}: neither a file nor a folder (a link or a device)")
     stem, _, suffix = path.name.partition(".")
@@ -284,7 +284,7 @@ def _content(url: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read()
 
 
-def _sample(url: str, name: str, members: Mapping[str, bytes], place: tuple[int, int]) -> Sample:
+def _sample(url: str, name: str, members: Mapping[str, bytes], position: tuple[int, int]) -> Sample:
     recordings = [suffix for suffix in members if suffix not in ("json", "txt")]
     if len(recordings) != 1:
         found = f"recordings {', '.join(recordings)}; one is expected" if recordings else "no recording (flac, wav, …)"
@@ -301,7 +301,7 @@ def _sample(url: str, name: str, members: Mapping[str, bytes], place: tuple[int,
             raise ShardError(f"{url}, {name}.txt: not UTF-8") from None
     duration = row["duration"] if "duration" in row else audio.info(_named(path, recording)).duration
     identity = row.get("id", name)
-    return Sample(Utterance(identity, path, float(duration), text, row.get("speaker", "")), recording, *place)
+    return Sample(Utterance(identity, path, float(duration), text, row.get("speaker", "")), recording, *position)
 
 
 def _object(path: str, content: bytes) -> dict[str, Any]:

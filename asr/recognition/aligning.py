@@ -118,7 +118,7 @@ def _as_written(words: Sequence[Word], written: Sequence[SpokenWord]) -> Iterato
 
 
 def suspects(rows: Iterable[AlignedRow], count: int) -> list[AlignedRow]:
-    """Return at most `count` rows whose text is least likely to be what is said, the worst first.
+    """Return at most `count` rows whose text is least likely to be correct, the least likely first.
 
     Rows whose text does not fit into the time come first. Rows whose text the model recognises are left out.
     """
@@ -127,7 +127,7 @@ def suspects(rows: Iterable[AlignedRow], count: int) -> list[AlignedRow]:
 
 
 def json_line(row: AlignedRow) -> str:
-    """Return one object: id, audio, text, score, gap, heard, and the words with their times and confidences."""
+    """Return one object: id, audio, text, score, gap, hypothesis, and the words with their times and confidences."""
     transcript = row.transcript
     fields: dict[str, Any] = {"id": row.utterance.id, "audio": row.utterance.audio}
     if transcript is None:
@@ -135,7 +135,7 @@ def json_line(row: AlignedRow) -> str:
     else:
         fields |= {"text": transcript.text, "score": round(transcript.score, 4)}
     if row.gap is not None:
-        fields |= {"gap": round(row.gap, 4) if isfinite(row.gap) else None, "heard": row.recognised}
+        fields |= {"gap": round(row.gap, 4) if isfinite(row.gap) else None, "hypothesis": row.recognised}
     if transcript:
         fields["words"] = list(map(word_fields, transcript.words))
     # The bytes of a file name that are not UTF-8 become escapes.

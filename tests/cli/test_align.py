@@ -56,7 +56,7 @@ def test_json_of_a_text_and_of_a_file(
     assert main(["align", sound, "--text", "ab, ca!", "--model", model]) == 0
     output = capsys.readouterr()
     row = json.loads(output.out)
-    assert (row["id"], row["text"], row["heard"], row["gap"]) == (
+    assert (row["id"], row["text"], row["hypothesis"], row["gap"]) == (
         *("a b", "ab, ca!", "AB CA"),
         pytest.approx(0, abs=1e-3),
     )
@@ -209,7 +209,7 @@ def test_suspects(model: str, rows: Path, capsys: pytest.CaptureFixture[str]) ->
     output = capsys.readouterr()
     suspects = [json.loads(line) for line in output.out.splitlines()]
     texts = {utterance.id: utterance.text for utterance in asr.read_manifest(rows)}
-    assert [(row["id"], row["heard"]) for row in suspects] == [("long", texts["dev-1"]), ("wrong", texts["dev-0"])]
+    assert [(row["id"], row["hypothesis"]) for row in suspects] == [("long", texts["dev-1"]), ("wrong", texts["dev-0"])]
     assert suspects[0]["gap"] is None and "frames are too few" in suspects[0]["error"]
     assert suspects[1]["gap"] > 0.5 and suspects[1]["text"] == "CCCAB ABC"
     assert output.err == "asr: utterance missing: /no/such.wav: no such file\n"
