@@ -42,7 +42,7 @@ _ONE_RECORDING = ("srt", "vtt", "textgrid")
 )
 @click.option(
     "--suspects",
-    type=click.IntRange(min=1),
+    type=options.POSITIVE_INT,
     metavar="N",
     help="List the N rows of the manifest whose texts fit the audio worst, instead of aligning.",
 )

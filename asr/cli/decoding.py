@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr.cli.options import FILE, bundle
+from asr.cli.options import FILE, POSITIVE_INT, bundle
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--decoder", type=FILE, help="Decoder settings written by asr tune.")
     @click.option("--greedy", is_flag=True, help="Use greedy decoding, without beam search and language models.")
     @click.option(
-        "--beam-width", type=click.IntRange(min=1), metavar="N", help="Number of hypotheses that the beam search keeps."
+        "--beam-width", type=POSITIVE_INT, metavar="N", help="Number of hypotheses that the beam search keeps."
     )
     @click.option("--lm", type=FILE, help="A language model: .arpa, .arpa.gz, or a model from asr lm train.")
     @click.option("--lm-weight", type=click.FloatRange(min=0), metavar="X", help="Weight of the language model.")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @equivalents
 @outputs
 @click.option(
-    "--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Also report the oracle WER of N-best lists."
+    "--nbest", type=options.POSITIVE_INT, default=1, metavar="N", help="Also report the oracle WER of N-best lists."
 )
 @decoding
 @options.cluster

@@ -28,7 +28,6 @@ _KIND_OPTIONS = {
     "ngram": "order cutoffs prune vocabulary",
     "rnn": "dev epochs hidden layers cell dropout chunk batch learning_rate seed device",
 }
-_COUNT = click.IntRange(min=1)
 # Defaults of recurrent models by unit. Word models overfit small texts more easily.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "character": {"layers": 2, "embedding": 64, "dropout": 0.1, "chunk": 128},
@@ -73,23 +72,27 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     type=options.TEXT,
     help=f"rnn: text on which the best epoch is selected.  [default: 1 in {_HELD_OUT} sentences]",
 )
-@click.option("--epochs", type=_COUNT, default=10, show_default=True, help="rnn: number of epochs.")
-@click.option("--hidden", type=_COUNT, default=512, show_default=True, help="rnn: hidden units per layer.")
-@click.option("--layers", type=_COUNT, help="rnn: number of layers.  [default: 2, or 1 for words]")
+@click.option("--epochs", type=options.POSITIVE_INT, default=10, show_default=True, help="rnn: number of epochs.")
+@click.option(
+    "--hidden", type=options.POSITIVE_INT, default=512, show_default=True, help="rnn: hidden units per layer."
+)
+@click.option("--layers", type=options.POSITIVE_INT, help="rnn: number of layers.  [default: 2, or 1 for words]")
 @click.option("--cell", default="lstm", show_default=True, help="rnn: rnn-tanh, rnn-relu, gru or lstm.")
 @click.option("--dropout", type=float, help="rnn: dropout probability.  [default: 0.1, or 0.5 for words]")
 @click.option(
-    "--chunk", type=_COUNT, help="rnn: tokens per sequence in a training step.  [default: 128, or 32 for words]"
+    "--chunk",
+    type=options.POSITIVE_INT,
+    help="rnn: tokens per sequence in a training step.  [default: 128, or 32 for words]",
 )
 @click.option(
     "--batch", type=click.IntRange(1, 100_000), help="rnn: sequences in a batch.  [default: 64, fewer for small texts]"
 )
 @click.option(
     "--min-count",
-    type=_COUNT,
+    type=options.POSITIVE_INT,
     help="Words that occur fewer than N times are unknown (--unit word).  [default: ngram: 1, rnn: 2]",
 )
-@click.option("--least", type=_COUNT, hidden=True)
+@click.option("--least", type=options.POSITIVE_INT, hidden=True)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: peak learning rate.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="rnn: random seed.")
 @options.device

@@ -133,6 +133,7 @@ def check_outputs(*outputs: Path | None, read: Iterable[str | Path] = ()) -> Non
 
 
 MODEL = Model()
+POSITIVE_INT, POSITIVE_FLOAT = click.IntRange(min=1), click.FloatRange(min=0, min_open=True)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 

@@ -216,13 +216,7 @@ def split(manifests: tuple[Path, ...], out: Path, show_all: bool, **values: Any)
 @prepare.command(short_help="Write shards (WebDataset tar files) of recordings and their texts.")
 @click.argument("manifests", nargs=-1, required=True, type=options.FILE)
 @click.option("--out", "-o", type=options.FOLDER, required=True, help="Folder for the shards and shards.jsonl.")
-@click.option(
-    "--megabytes",
-    type=click.FloatRange(min=0, min_open=True),
-    default=500.0,
-    show_default=True,
-    help="Size of a shard.",
-)
+@click.option("--megabytes", type=options.POSITIVE_FLOAT, default=500.0, show_default=True, help="Size of a shard.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the random order.")
 @_SKIP
 @options.quiet
@@ -325,7 +319,7 @@ def features(
 @prepare.command(short_help="Make training utterances from text with a speech synthesizer.")
 @click.argument("text", type=options.TEXT)
 @click.option("--out", "-o", type=options.FOLDER, required=True, help="Folder for manifest.jsonl and the sound files.")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), required=True, help="Hours of speech to make.")
+@click.option("--hours", type=options.POSITIVE_FLOAT, required=True, help="Hours of speech to make.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Random seed.")
 @click.option(
     "--command",
@@ -360,7 +354,7 @@ def features(
 )
 @click.option(
     "--max-duration",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.POSITIVE_FLOAT,
     default=15.0,
     show_default=True,
     help="Discard longer utterances (seconds).",
@@ -373,7 +367,7 @@ def features(
     help="Format of the sound files.",
 )
 @click.option(
-    "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Utterances to make at a time.  [default: all cores]"
+    "--jobs", "-j", type=options.POSITIVE_INT, metavar="N", help="Utterances to make at a time.  [default: all cores]"
 )
 @options.quiet
 def synthesize(text: Path, out: Path, quiet: bool, ids: bool | None, **values: Any) -> int:

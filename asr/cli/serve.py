@@ -19,42 +19,32 @@ TOKEN = "ASR_SERVER_TOKEN"  # noqa: S105
 @options.model_or_default
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 is every network.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 is a free one.")
+@click.option("--max-megabytes", type=options.POSITIVE_FLOAT, default=200, show_default=True, help="Largest request.")
 @click.option(
-    "--max-megabytes",
-    type=click.FloatRange(min=0, min_open=True),
-    default=200,
-    show_default=True,
-    help="Largest request.",
-)
-@click.option(
-    "--max-seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=14_400,
-    show_default=True,
-    help="Longest recording.",
+    "--max-seconds", type=options.POSITIVE_FLOAT, default=14_400, show_default=True, help="Longest recording."
 )
 @click.option(
     "--queue",
-    type=click.IntRange(min=1),
+    type=options.POSITIVE_INT,
     default=64,
     show_default=True,
     help="Recordings that may wait; more are answered with 503.",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.POSITIVE_FLOAT,
     default=600,
     show_default=True,
     help="Seconds from the end of an upload to its transcript.",
 )
 @click.option(
     "--sessions",
-    type=click.IntRange(min=1),
+    type=options.POSITIVE_INT,
     default=32,
     show_default=True,
     help="Live sessions at once; more are answered with 503.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Transcribing threads.  [default: number of cores]")
+@click.option("--threads", type=options.POSITIVE_INT, help="Transcribing threads.  [default: number of cores]")
 @click.option("--origin", multiple=True, metavar="URL", help="Let web pages of this origin use the API (CORS).")
 @decoding
 @options.device

@@ -63,11 +63,11 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 )
 @click.option("--out", "-o", type=options.FOLDER, help="Write a file for each recording and format into this folder.")
 @click.option("--force", is_flag=True, help="Transcribe everything again, and overwrite any file.")
-@click.option("--nbest", type=click.IntRange(min=1), default=1, metavar="N", help="Return N hypotheses (json).")
+@click.option("--nbest", type=options.POSITIVE_INT, default=1, metavar="N", help="Return N hypotheses (json).")
 @click.option(
     "--jobs",
     "-j",
-    type=click.IntRange(min=1),
+    type=options.POSITIVE_INT,
     metavar="N",
     help=f"Number of batches to compute in parallel.  [default: number of cores, at most {_GPU_JOBS} on a GPU]",
 )
@@ -86,7 +86,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 )
 @click.option(
     "--audio-track",
-    type=click.IntRange(min=1),
+    type=options.POSITIVE_INT,
     default=1,
     show_default=True,
     metavar="N",
@@ -98,7 +98,7 @@ class _Formats(click.ParamType[tuple[str, ...]]):
 @click.option("--stream", is_flag=True, help="Process one FILE chunk by chunk and print partial transcripts.")
 @click.option(
     "--raw-rate",
-    type=click.IntRange(min=1),
+    type=options.POSITIVE_INT,
     metavar="HZ",
     help="With --stream and FILE -: sample rate of the raw 16-bit little-endian mono samples on stdin.",
 )
