@@ -103,7 +103,7 @@ def mix(
         raise click.UsageError("give the weights of the models (--weights), or a text to find them with (--dev)")
     if recurrent := [path for path in models if is_recurrent(path)]:
         raise click.UsageError(f"{recurrent[0]}: a recurrent model; only n-gram models can be mixed")
-    given = [1.0] if len(models) == 1 else _weights(weights, len(models)) if weights else []
+    given = [1.0] if len(models) == 1 else options.shares("--weights", weights, len(models)) if weights else []
     with Display(quiet) as display:
         loaded = []
         for path in models:
@@ -122,16 +122,6 @@ def mix(
     counts = ", ".join(f"{count:,} {order}-grams" for order, count in enumerate(mixed.counts, 1))
     click.echo(f"{out}: {parts}; {counts}, {out.stat().st_size / 1e6:.1f} MB")
     return 0
-
-
-def _weights(value: str, count: int) -> list[float]:
-    try:
-        weights = [float(part) for part in value.split(",")]
-    except ValueError:
-        weights = []
-    if len(weights) != count or not all(0 < weight < math.inf for weight in weights):
-        raise click.UsageError(f"--weights {value}: expected {count} positive numbers separated by commas")
-    return [weight / sum(weights) for weight in weights]
 
 
 def _source(model: Path, texts: tuple[Path, ...], normaliser: str | None, ids: bool | None) -> "TextSource":

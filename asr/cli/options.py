@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+import math
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -130,6 +131,17 @@ def check_outputs(*outputs: Path | None, read: Iterable[str | Path] = ()) -> Non
         check_not_read([path for path in outputs if path], [*input_files(), *read])
     except OverwriteError as error:
         raise click.UsageError(str(error)) from None
+
+
+def shares(option: str, value: str, count: int) -> list[float]:
+    """Return the positive numbers of an option, separated by commas, divided by their sum."""
+    try:
+        numbers = [float(part) for part in value.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not all(0 < number < math.inf for number in numbers):
+        raise click.UsageError(f"{option} {value}: expected {count} positive numbers separated by commas")
+    return [number / sum(numbers) for number in numbers]
 
 
 MODEL = Model()

@@ -12,6 +12,9 @@ from asr.lm.ngram import NgramModel, packed
 from asr.model import checkpoint
 from asr.recognition.named_models import Bundle, ModelNameError, is_name
 
+# The commands of asr models, in whose place a model may be named.
+_COMMANDS = ("pack", "average", "rechunk")
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -33,9 +36,9 @@ def pack(parts: Parts, name: str, out: Path) -> Bundle:
     If the program is killed while one bundle replaces the other, neither is found. Raise ModelNameError, OSError,
     and the errors of the files: ModelFileError, ConfigError, LmError and DecodingError.
     """
-    if not is_name(name) or name == "pack":
+    if not is_name(name) or name in _COMMANDS:
         raise ModelNameError(
-            f"{name!r} cannot be the name of a model; use letters, digits, - and _ (and not the word pack)"
+            f"{name!r} cannot be the name of a model; use letters, digits, - and _ (and not {', '.join(_COMMANDS)})"
         )
     contents, tensors = checkpoint.read(parts.model)
     matrices = checkpoint.matrices(contents)

@@ -234,7 +234,7 @@ def test_pack_refuses_a_language_model_for_a_greedy_decoder(parts: Parts, tmp_pa
     parts.decoder.write_text("greedy = true\n")
     with pytest.raises(ModelNameError, match=r"decoder.toml: greedy = true does not use .*lm.arpa; leave out --lm"):
         pack(replace(parts, lm=tmp_path / "lm.arpa"), "tiny", tmp_path / "out")
-    with pytest.raises(ModelNameError, match="not the word pack"):
+    with pytest.raises(ModelNameError, match="not pack, average, rechunk"):
         pack(parts, "pack", tmp_path / "out")
 
 
