@@ -28,7 +28,7 @@ def gain(decibels: float) -> Change:
     return lambda waveform: (np.round(waveform * factor * 32768) / 32768).astype(np.float32)
 
 
-def pop(waveform: Waveform) -> Waveform:
+def click(waveform: Waveform) -> Waveform:
     quiet = waveform * np.float32(10**-1.5)
     middle = len(quiet) // 2
     quiet[middle : middle + 400] = np.where(np.arange(400) % 20 < 10, 1, -1)
@@ -51,7 +51,7 @@ CONDITIONS: dict[str, Change] = {
     "30 s of room noise at -70 dB before": before(room(30, -70)),
     **{f"gain of {level} dB, 16 bits": gain(level) for level in (-20, -40, -50, -60)},
     "gain of -60 dB, floating point": lambda waveform: waveform * np.float32(1e-3),
-    "-30 dB with a pop of 25 ms": pop,
+    "-30 dB with a click of 25 ms": click,
     "second half 20 dB quieter": far,
 }
 
