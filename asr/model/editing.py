@@ -59,4 +59,5 @@ def _compared(contents: Contents) -> dict[str, Any]:
 
 def _write(out: Path, tensors: Tensors, contents: Contents, card: dict[str, Any]) -> None:
     matrices = checkpoint.matrices(contents)
+    out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(out, tensors, contents.settings, contents.card | card, matrices)

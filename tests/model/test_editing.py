@@ -78,7 +78,7 @@ def test_chunks_are_bounded(save: Save, tmp_path: Path) -> None:
 
 
 def test_commands(save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one, other, mean = save(1), save(2), tmp_path / "mean.safetensors"
+    one, other, mean = save(1), save(2), tmp_path / "new" / "mean.safetensors"
     assert main(["models", "average", str(one), str(other), "--weights", "3,1", "--out", str(mean)]) == 0
     assert capsys.readouterr().out == f"{mean}: 0.75 {one}, 0.25 {other}\n"
     out = tmp_path / "out.safetensors"
