@@ -172,10 +172,7 @@ def test_int8_of_a_model_with_chunks(stream: bool, tmp_path: Path) -> None:
     assert small.stat().st_size < 0.35 * whole.stat().st_size
     if not stream:
         rows = [np.random.default_rng(2).normal(size=(90, 13)).astype(np.float32)]
-        (exact,), (found,) = run(whole, "features", rows), run(small, "features", rows)
-        assert np.mean(exact.argmax(axis=1) == found.argmax(axis=1)) > 0.95
-        # Another input changes it by 1. Without VNNI instructions a processor rounds more: 0.15.
-        assert np.abs(exact - found).mean() < 0.2
+        assert_equal(run(small, "features", rows), run(whole, "features", rows), 0.5)
 
 
 @pytest.mark.parametrize("cell", CELLS)
