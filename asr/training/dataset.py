@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Variation:
-    """The augmentation of an epoch: masks, and noise for a random share of the items. `seed` fixes both."""
+    """The augmentation of an epoch: masks, and noise for a random share of the items. `seed` fixes both.
+
+    `views`: how many times each item is masked.
+    """
 
     masking: Masking
     noise_share: float
     seed: tuple[int, ...]
+    views: int = 1
 
 
 @dataclass(frozen=True)
@@ -125,25 +130,25 @@ class Dataset:
         return float(self.lengths[np.unique(self.rows)].sum())
 
     def batch(self, indices: NDArray[np.int64], variation: Variation | None = None) -> Batch:
-        """Return the padded features and tokens of some items.
+        """Return the padded features and tokens of some items, in as many views as the variation has.
 
         The augmentation of an item depends on the variation's seed and the item's index, not on the batch.
         """
-        frames = [self._features(int(index), variation) for index in indices]
-        return pad(frames, [self.tokens_of(int(index)) for index in indices])
+        views = zip(*(self._views(int(index), variation) for index in indices), strict=True)
+        return pad(list(chain.from_iterable(views)), [self.tokens_of(int(index)) for index in indices])
 
-    def _features(self, index: int, variation: Variation | None) -> Features:
+    def _views(self, index: int, variation: Variation | None) -> list[Features]:
         cache, *noisy = self.caches[int(self.speed_indices[index])]
         row = int(self.rows[index])
         if variation is None:
-            return features.normalise(cache[row], self.features)
+            return [features.normalise(cache[row], self.features)]
         random = np.random.default_rng((*variation.seed, index))
         if noisy and random.random() < variation.noise_share:
             cache = noisy[int(random.integers(len(noisy)))]
         frames = cache[row]
         # Recognition normalises unmasked frames, so the statistics are those before masking.
         mean, scale = normalisation(frames, self.features)
-        return (variation.masking(frames, random) - mean) / scale
+        return [(variation.masking(frames, random) - mean) / scale for _ in range(variation.views)]
 
 
 def with_corpus_statistics(data: Dataset) -> FeatureSettings:
