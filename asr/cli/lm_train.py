@@ -26,7 +26,7 @@ NGRAM_SUFFIXES = (".arpa", ".arpa.gz", ".bin")
 _SUFFIXES = {"ngram": NGRAM_SUFFIXES, "rnn": (".safetensors",)}
 _KIND_OPTIONS = {
     "ngram": "order cutoffs prune vocabulary",
-    "rnn": "dev epochs hidden layers cell dropout chunk batch learning_rate seed device",
+    "rnn": "dev epochs hidden embedding layers cell dropout chunk batch learning_rate seed precision device",
 }
 # Defaults of recurrent models by unit. Word models overfit small texts more easily.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -76,6 +76,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 @click.option(
     "--hidden", type=options.POSITIVE_INT, default=512, show_default=True, help="rnn: hidden units per layer."
 )
+@click.option("--embedding", type=options.POSITIVE_INT, help="rnn: values per token.  [default: 64, or 256 for words]")
 @click.option("--layers", type=options.POSITIVE_INT, help="rnn: number of layers.  [default: 2, or 1 for words]")
 @click.option("--cell", default="lstm", show_default=True, help="rnn: rnn-tanh, rnn-relu, gru or lstm.")
 @click.option("--dropout", type=float, help="rnn: dropout probability.  [default: 0.1, or 0.5 for words]")
@@ -95,6 +96,13 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 @click.option("--least", type=options.POSITIVE_INT, hidden=True)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: peak learning rate.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="rnn: random seed.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="rnn: number format of matrix products.",
+)
 @options.device
 @options.quiet
 @click.pass_context
@@ -256,7 +264,7 @@ def _train_rnn(
         shape = recurrent.RnnLmSettings(cell=values["cell"], hidden=values["hidden"], **defaults)
         # A word model keeps the alphabet too, which must be that of the acoustic model.
         settings = recurrent.LmFileSettings(text, shape, unit)
-        given = {name: values[name] for name in ("epochs", "seed", "learning_rate")}
+        given = {name: values[name] for name in ("epochs", "seed", "learning_rate", "precision")}
         given["min_count"] = values["min_count"] or 2
         training = rnn.RnnLmTraining(**given, streams=values["batch"] or 0, chunk=chunk, device=device)
     except ValueError as error:

@@ -158,11 +158,14 @@ def test_train_and_measure_a_recurrent_character_model(
 ) -> None:
     out = tmp_path / "lm.safetensors"
     dev = ["--dev", str(tones / "dev.jsonl")]
-    assert main(["lm", "train", str(texts), "--out", str(out), *RNN, *dev, "--epochs", "3", "--seed", "7"]) == 0
+    shape = ["--embedding", "24", "--precision", "bfloat16"]
+    assert main(["lm", "train", str(texts), "--out", str(out), *RNN, *dev, "--epochs", "3", "--seed", "7", *shape]) == 0
     output = capsys.readouterr()
     contents = rnnlm.inspect(out)
-    assert (contents.settings.model.hidden, contents.settings.model.cell) == (16, "gru")
-    assert (contents.card["training"]["seed"], contents.card["texts"]) == (7, [str(texts)])
+    model, training = contents.settings.model, contents.card["training"]
+    assert (model.hidden, model.embedding, model.cell) == (16, 24, "gru")
+    assert training["precision"] == "bfloat16"
+    assert (training["seed"], contents.card["texts"]) == (7, [str(texts)])
     assert output.out.startswith(f"{out}: {contents.card['reached']}, dev perplexity ")
     assert contents.card["reached"] in [f"epoch {number} of 3" for number in (1, 2, 3)]
     lines = output.err.splitlines()

@@ -223,9 +223,11 @@ def test_state_is_reset_at_the_start_of_an_epoch_only(monkeypatch: pytest.Monkey
     begun: list[bool] = []
     inner = training.backward
 
-    def spy(model: RnnLmNetwork, chunk: training.Chunk, state: NetworkState | None) -> tuple[Tensor, NetworkState]:
+    def spy(
+        model: RnnLmNetwork, chunk: training.Chunk, state: NetworkState | None, precision: str
+    ) -> tuple[Tensor, NetworkState]:
         begun.append(state is None)
-        return inner(model, chunk, state)
+        return inner(model, chunk, state, precision)
 
     monkeypatch.setattr(training, "backward", spy)
     training.train(TINY, RnnLmTraining(epochs=2, streams=2, chunk=4), ["AB BA", "AB", "BA"], ["AB"])
@@ -244,6 +246,7 @@ def test_state_is_reset_at_the_start_of_an_epoch_only(monkeypatch: pytest.Monkey
         ({"learning_rate": 0.0}, "learning_rate = 0.0 is not more than 0"),
         ({"clip": math.nan}, "clip = nan"),
         ({"weight_decay": -1.0}, "weight_decay = -1.0 is not 0 or more"),
+        ({"precision": "float16"}, "precision = 'float16' is not one of float32, bfloat16"),
     ],
 )
 def test_invalid_training_settings(wrong: dict[str, Any], message: str) -> None:

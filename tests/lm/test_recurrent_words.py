@@ -166,6 +166,18 @@ def test_training_learns_word_pairs_and_is_repeatable() -> None:
         training.train(shape, run, sentences(9, 1), [])
 
 
+def test_bfloat16_training_is_close_to_float32() -> None:
+    shape = LmFileSettings(TEXT, replace(SMALL, layers=1, hidden=16, dropout=0.0), unit="word")
+    run = RnnLmTraining(epochs=4, streams=8, chunk=8, learning_rate=2e-2)
+    exact, rounded = (
+        training.train(shape, replace(run, precision=precision), sentences(300, 1), sentences(40, 2))
+        for precision in ("float32", "bfloat16")
+    )
+    assert rounded.epochs != exact.epochs
+    assert rounded.epochs[-1].dev.per_word == pytest.approx(exact.epochs[-1].dev.per_word, rel=0.05)
+    assert all(tensor.dtype == torch.float32 for tensor in rounded.model.state_dict().values())
+
+
 @pytest.mark.parametrize("bits", [32, 8])
 def test_round_trip_with_vocabulary(bits: int, tmp_path: Path) -> None:
     network, path = make_network(replace(SMALL, embedding=64, hidden=64)), tmp_path / "lm.safetensors"

@@ -7,6 +7,7 @@ and Peng, 1990).
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -15,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asr.config import check_ranges
+from asr.compute import autocast_dtype
+from asr.config import check_choices, check_ranges
 from asr.lm.evaluation import Perplexity
 from asr.lm.recurrent.file import LmFileSettings
 from asr.lm.recurrent.network import NetworkState, RnnLmNetwork, build
@@ -41,7 +43,8 @@ class RnnLmTraining:
     `streams`: B; 0 means 64, or fewer if a small corpus would make less than twenty steps per epoch. `chunk`: tokens of
     each stream per step. `min_count`: words that occur less often are unknown. AdamW's `learning_rate` rises over the
     fraction `warmup` of all steps, then falls to 0 as a cosine. `clip`: the maximum gradient norm. `shuffle`: use
-    another order of the texts in each epoch. `device`: torch's name.
+    another order of the texts in each epoch. `device`: torch's name. `precision`: "float32" or "bfloat16", of matrix
+    products; weights and losses are always float32.
     """
 
     epochs: int = 10
@@ -55,8 +58,10 @@ class RnnLmTraining:
     clip: float = 1.0
     shuffle: bool = True
     device: str = "cpu"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
+        check_choices(self, precision=("float32", "bfloat16"))
         check_ranges(
             self,
             epochs=(1, 100_000),
@@ -197,11 +202,15 @@ def chunks(corpus: Corpus, streams: int, length: int) -> Iterator[Chunk]:
         yield Chunk(torch.from_numpy(inputs[:, columns].astype(np.int64)), torch.from_numpy(following))
 
 
-def backward(model: RnnLmNetwork, chunk: Chunk, state: NetworkState | None) -> tuple[Tensor, NetworkState]:
+def backward(
+    model: RnnLmNetwork, chunk: Chunk, state: NetworkState | None, precision: str = "float32"
+) -> tuple[Tensor, NetworkState]:
     """Add the gradient of a chunk's mean loss; return the sum of its losses (nats) and the state after it."""
-    x, following = model.hidden(chunk.inputs, state)
-    mask = chunk.targets != _PADDING
-    log_probs = model.log_probs(x[mask], chunk.targets[mask])
+    dtype = autocast_dtype(model.device, precision)
+    with torch.autocast(model.device.type, dtype) if dtype else nullcontext():
+        x, following = model.hidden(chunk.inputs, state)
+        mask = chunk.targets != _PADDING
+        log_probs = model.log_probs(x[mask], chunk.targets[mask])
     total: Tensor = -log_probs.sum()
     mean: Tensor = total / max(len(log_probs), 1)
     mean.backward()  # type: ignore[no-untyped-call]
@@ -231,7 +240,7 @@ def train(
         elif not dev_texts:
             raise LmError("no dev texts")
         model.to(device)
-        optimiser = torch.optim.AdamW(model.parameters(), weight_decay=training.weight_decay)
+        optimiser = torch.optim.AdamW(model.parameters(), weight_decay=training.weight_decay, fused=True)
         epochs: list[LmEpoch] = []
         best: dict[str, Tensor] = {}
         highest = -math.inf
@@ -280,7 +289,8 @@ def _epoch(
         for group in optimiser.param_groups:
             group["lr"] = training.learning_rate * factor
         optimiser.zero_grad()
-        loss, state = backward(model, Chunk(chunk.inputs.to(model.device), chunk.targets.to(model.device)), state)
+        moved = Chunk(chunk.inputs.to(model.device), chunk.targets.to(model.device))
+        loss, state = backward(model, moved, state, training.precision)
         nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         optimiser.step()
         total += float(loss)
