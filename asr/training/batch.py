@@ -12,10 +12,7 @@ from asr.features import Features
 
 @dataclass(frozen=True)
 class Batch:
-    """`features` (V · B, T, F) and `targets` (B, L), zero-padded, with their lengths (V · B,) and (B,).
-
-    V: the number of views of each utterance; the first B rows of the features are the first view of each.
-    """
+    """`features` (B, T, F) and `targets` (B, L), zero-padded, with their lengths (B,)."""
 
     features: torch.Tensor
     feature_lengths: torch.Tensor
@@ -34,17 +31,13 @@ class Batch:
 def pad(
     features: Sequence[Features], targets: Sequence[Sequence[int] | NDArray[np.uint8] | NDArray[np.int32]]
 ) -> Batch:
-    """Pad the features (T, F) and token ids of utterances to a batch.
-
-    features: of each view of all utterances, one view after the other.
-    """
+    """Pad the features (T, F) and token ids of utterances to a batch."""
     feature_lengths = [len(frames) for frames in features]
     target_lengths = [len(target) for target in targets]
     padded = np.zeros((len(features), max(feature_lengths), features[0].shape[1]), np.float32)
     tokens = np.zeros((len(targets), max(target_lengths)), np.int64)
-    for row, frames in enumerate(features):
+    for row, (frames, target) in enumerate(zip(features, targets, strict=True)):
         padded[row, : len(frames)] = frames
-    for row, target in enumerate(targets):
         tokens[row, : len(target)] = target
     return Batch(
         torch.from_numpy(padded), torch.tensor(feature_lengths), torch.from_numpy(tokens), torch.tensor(target_lengths)

@@ -26,8 +26,7 @@ def batch_seconds(engine: Engine, data: Dataset | Corpus) -> float:
     batches = engine.world.size * engine.recipe.training.accumulate
     total = data.seconds(engine.recipe.augment.speeds) if isinstance(data, Corpus) else data.seconds
     limit = max(total / _MIN_STEPS / batches, _SECONDS)
-    views = 2 if engine.recipe.training.consistency else 1
-    fitting = min(_largest_fitting(engine, data.sample if isinstance(data, Corpus) else data, limit) / views, limit)
+    fitting = min(_largest_fitting(engine, data.sample if isinstance(data, Corpus) else data, limit), limit)
     return float(engine.world.minimum(torch.tensor([fitting]))[0])
 
 

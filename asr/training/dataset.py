@@ -4,7 +4,6 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -51,15 +50,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Variation:
-    """The augmentation of an epoch: masks, and noise for a random share of the items. `seed` fixes both.
-
-    `views`: how many times each item is masked.
-    """
+    """The augmentation of an epoch: masks, and noise for a random share of the items. `seed` fixes both."""
 
     masking: Masking
     noise_share: float
     seed: tuple[int, ...]
-    views: int = 1
 
 
 @dataclass(frozen=True)
@@ -130,25 +125,25 @@ class Dataset:
         return float(self.lengths[np.unique(self.rows)].sum())
 
     def batch(self, indices: NDArray[np.int64], variation: Variation | None = None) -> Batch:
-        """Return the padded features and tokens of some items, in as many views as the variation has.
+        """Return the padded features and tokens of some items.
 
         The augmentation of an item depends on the variation's seed and the item's index, not on the batch.
         """
-        views = zip(*(self._views(int(index), variation) for index in indices), strict=True)
-        return pad(list(chain.from_iterable(views)), [self.tokens_of(int(index)) for index in indices])
+        frames = [self._features(int(index), variation) for index in indices]
+        return pad(frames, [self.tokens_of(int(index)) for index in indices])
 
-    def _views(self, index: int, variation: Variation | None) -> list[Features]:
+    def _features(self, index: int, variation: Variation | None) -> Features:
         cache, *noisy = self.caches[int(self.speed_indices[index])]
         row = int(self.rows[index])
         if variation is None:
-            return [features.normalise(cache[row], self.features)]
+            return features.normalise(cache[row], self.features)
         random = np.random.default_rng((*variation.seed, index))
         if noisy and random.random() < variation.noise_share:
             cache = noisy[int(random.integers(len(noisy)))]
         frames = cache[row]
         # Recognition normalises unmasked frames, so the statistics are those before masking.
         mean, scale = normalisation(frames, self.features)
-        return [(variation.masking(frames, random) - mean) / scale for _ in range(variation.views)]
+        return (variation.masking(frames, random) - mean) / scale
 
 
 def with_corpus_statistics(data: Dataset) -> FeatureSettings:

@@ -159,8 +159,7 @@ def _augmentation(run: Run) -> tuple[tuple[float, ...], Variation]:
     strength = 0.0 if clean else recipe.mask_strength([row.error for row in progress.rows], progress.epoch - 1)
     masking = Masking(recipe.augment, recipe.features, strength)
     noise_share = 0.0 if clean else recipe.augment.noise_share
-    views = 2 if recipe.training.consistency and not clean else 1
-    return speeds, Variation(masking, noise_share, (recipe.training.seed, progress.epoch), views)
+    return speeds, Variation(masking, noise_share, (recipe.training.seed, progress.epoch))
 
 
 def _items(data: Dataset, speeds: tuple[float, ...]) -> NDArray[np.int64]:

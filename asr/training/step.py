@@ -27,10 +27,9 @@ class TrainingError(AsrError):
 
 @dataclass(frozen=True)
 class Losses:
-    """`total` (B,): nats per utterance, with the intermediate loss and the divergence of two views.
+    """`total` (B,): nats per utterance including the intermediate loss, 0 where the loss is infinite.
 
-    `plain` (B,): the CTC loss alone, the mean of all views, 0 where it is infinite. `log_probs` (B, T', V) and
-    `lengths` (B,): the network's output for the first view.
+    `plain` (B,): without the intermediate loss. `log_probs` (B, T', V) and `lengths` (B,): the network's output.
     """
 
     total: Tensor
@@ -59,19 +58,6 @@ class StepResult:
     infinite: int
     norm: float
     stop: bool
-
-
-def _divergence(first: Tensor, second: Tensor, lengths: Tensor) -> Tensor:
-    """Return the divergence (B,) in nats of two outputs (B, T', V), summed over the frames.
-
-    The mean of both Kullback-Leibler divergences, in which the gradient changes only the second distribution.
-    """
-    frames = sum(
-        functional.kl_div(output, target.detach(), reduction="none", log_target=True).sum(dim=2)
-        for output, target in ((first, second), (second, first))
-    )
-    inside = torch.arange(first.shape[1], device=lengths.device) < lengths[:, None]
-    return 0.5 * (frames * inside.to(first.device)).sum(dim=1)
 
 
 class Engine:
@@ -111,18 +97,11 @@ class Engine:
         batch = batch.to(self.device)
         with torch.autocast(self.device.type, self._dtype) if self._dtype else nullcontext():
             output = (network or self.model)(batch.features, batch.feature_lengths, None, tap)
-        views, lengths = output.log_probs.split(len(batch.targets)), output.lengths[: len(batch.targets)]
-        plain = total = self._mean_ctc(views, lengths, batch)
+        plain = total = self._ctc(output.log_probs, output.lengths, batch)
         if output.tapped is not None:
             weight = settings.intermediate_weight
-            tapped = output.tapped.split(len(batch.targets))
-            total = (1 - weight) * plain + weight * self._mean_ctc(tapped, lengths, batch)
-        if len(views) > 1:
-            total = total + settings.consistency * _divergence(views[0], views[1], lengths)
-        return Losses(total, plain, views[0], lengths)
-
-    def _mean_ctc(self, views: Sequence[Tensor], lengths: Tensor, batch: Batch) -> Tensor:
-        return torch.stack([self._ctc(view, lengths, batch) for view in views]).mean(dim=0)
+            total = (1 - weight) * plain + weight * self._ctc(output.tapped, output.lengths, batch)
+        return Losses(total, plain, output.log_probs, output.lengths)
 
     def _ctc(self, log_probs: Tensor, lengths: Tensor, batch: Batch, zero_infinity: bool = True) -> Tensor:
         # torch has CTC for the CPU and CUDA only, and a deterministic gradient of it for the CPU only.

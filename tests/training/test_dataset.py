@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -355,18 +354,6 @@ def test_items_of_one_recording_have_different_masks(tmp_path: Path) -> None:
     data = load(tmp_path, [one, dataclasses.replace(one, id="b")])
     np.testing.assert_array_equal(features_of(data, 0), features_of(data, 1))
     assert np.abs(features_of(data, 0, vary()) - features_of(data, 1, vary())).max() > 0.1
-
-
-def test_views_of_an_item_have_the_same_recording_and_different_masks(data: Dataset) -> None:
-    indices = np.array([5, 11, 23])
-    one, two = (data.batch(indices, dataclasses.replace(vary(share=0.5), views=views)) for views in (1, 2))
-    first, second = two.features.chunk(2)
-    assert torch.equal(first, one.features)
-    assert torch.equal(two.targets, one.targets)
-    assert torch.equal(two.feature_lengths, one.feature_lengths.repeat(2))
-    assert bool(((first - second).abs().amax(dim=(1, 2)) > 0.1).all())
-    unmasked = data.batch(indices, dataclasses.replace(vary(NOTHING, 0.5), views=2)).features.chunk(2)
-    torch.testing.assert_close(unmasked[0], unmasked[1])
 
 
 def test_masked_features_are_normalised_by_unmasked_statistics(data: Dataset) -> None:

@@ -133,7 +133,6 @@ def test_batch_seconds_is_a_number_or_auto(value: float | str) -> None:
         ({"batch_seconds": math.nan}, "batch_seconds = nan is not more than 0"),
         ({"accumulate": 0}, "accumulate = 0 is not between 1 and 10000"),
         ({"intermediate_weight": 0.91}, "intermediate_weight = 0.91 is not between 0 and 0.9"),
-        ({"consistency": -0.1}, "consistency = -0.1 is not between 0 and 10"),
         ({"epochs": 3, "clean_epochs": 4}, "clean_epochs = 4 is not between 0 and 3"),
         ({"average": -1}, "average = -1 is not between 0 and 1000"),
         ({"average_of": "all"}, "average_of = 'all' is not one of best, last"),

@@ -151,7 +151,7 @@ def test_dev_score_counts_every_utterance(recipe: Recipe, tones: Path, tmp_path:
 
 def test_all_training_options_together(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
     full = replace(
-        short(recipe, epochs=3, intermediate_weight=0.3, consistency=0.2, clean_epochs=1, average=2, accumulate=2),
+        short(recipe, epochs=3, intermediate_weight=0.3, clean_epochs=1, average=2, accumulate=2),
         augment=replace(
             recipe.augment,
             speeds=(0.9, 1.0),
@@ -223,7 +223,7 @@ def test_equal_wer_selects_the_lower_loss(
 
 def test_resumed_run_equals_an_uninterrupted_one(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
     varied = replace(
-        short(recipe, epochs=3, average=2, intermediate_weight=0.3, consistency=0.2),
+        short(recipe, epochs=3, average=2, intermediate_weight=0.3),
         augment=replace(recipe.augment, time_masks=2.0, mel_masks=2),
         model=replace(recipe.model, dropout=0.3, layers=2),
     )

@@ -100,38 +100,6 @@ def test_intermediate_loss_is_weighted_in_training_only() -> None:
     torch.testing.assert_close(weighted.losses(data).total, without.plain)
 
 
-def views(first: Batch, second: Batch) -> Batch:
-    features = torch.cat([first.features, second.features])
-    lengths = torch.cat([first.feature_lengths, second.feature_lengths])
-    return replace(first, features=features, feature_lengths=lengths)
-
-
-def test_loss_of_two_views_is_their_mean_and_their_divergence() -> None:
-    settings = replace(RECIPE, training=replace(RECIPE.training, consistency=0.7, intermediate_weight=0.3))
-    first, second = batch(60, 48, 90), batch(60, 48, 90)
-    second = replace(second, features=second.features + torch.randn_like(second.features))
-    plain, both = engine(replace(settings, training=replace(settings.training, consistency=0.0))), engine(settings)
-    one, two, losses = plain.losses(first), plain.losses(second), both.losses(views(first, second))
-    torch.testing.assert_close(losses.plain, (one.plain + two.plain) / 2)
-    divergences = []
-    for row, length in enumerate(one.lengths.tolist()):
-        p, q = (output.log_probs[row, :length].detach().double() for output in (one, two))
-        divergences.append(float(((p.exp() - q.exp()) * (p - q)).sum()) / 2)
-    assert min(divergences) > 0.01
-    expected = (one.total + two.total) / 2 + 0.7 * torch.tensor(divergences)
-    torch.testing.assert_close(losses.total, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_equal_views_have_the_gradient_of_one() -> None:
-    one = engine()
-    two = engine(replace(RECIPE, training=replace(RECIPE.training, consistency=0.7)))
-    data = batch(60, 48, 90)
-    assert one.step(StepBatches([data], 3), 0.0).loss == pytest.approx(
-        two.step(StepBatches([views(data, data)], 3), 0.0).loss
-    )
-    torch.testing.assert_close(gradient(two), gradient(one), rtol=1e-4, atol=1e-6)
-
-
 def test_idle_process_has_zero_gradient() -> None:
     first = engine()
     outcome = first.step(StepBatches([batch(60)], 4, idle=True), 0.1)
