@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,11 @@ if TYPE_CHECKING:
 @click.option("--override", is_flag=True, help="Resume the run in OUT even if settings or data have changed.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in OUT.")
 @options.start
+@click.option(
+    "--pronunciations",
+    type=options.FILE,
+    help="A pronouncing dictionary in the format of CMUdict: the network outputs phonemes, too.",
+)
 @options.cache
 @click.option("--skip-bad", is_flag=True, help="Leave out recordings that cannot be read, and list them.")
 @click.option(
@@ -70,6 +76,7 @@ def train(
     override: bool,
     overwrite: bool,
     start: Path | None,
+    pronunciations: Path | None,
     cache: Path | None,
     skip_bad: bool,
     learning_curve: bool,
@@ -110,7 +117,7 @@ def train(
     inputs = [Path(path) for path in (*train_manifests, *dev_manifests)]
     runs = _plan(grid, recipe, changes, inputs, out) if grid else []
     if cluster:
-        sent = training.TrainOptions(start=start, cache=cache, skip_bad=skip_bad)
+        sent = training.TrainOptions(start=start, cache=cache, skip_bad=skip_bad, pronunciations=pronunciations)
         # Ctrl-C ends the tasks at once; they continue from their checkpoints.
         with Display(quiet) as display:
             experiment = experiments.Experiment(train_manifests, dev_manifests, out, sent, display)
@@ -120,7 +127,8 @@ def train(
         stop_signals() as should_stop,
         _reporting(display, out, is_main) as on_event,
     ):
-        run = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start, cache, skip_bad)
+        sent = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start, cache, skip_bad)
+        run = replace(sent, pronunciations=pronunciations)
         experiment = experiments.Experiment(train_manifests, dev_manifests, out, run, display)
         if learning_curve:
             return experiments.learning_curve(chosen, experiment)

@@ -33,7 +33,7 @@ class ModelFileSettings:
     @property
     def alphabet(self) -> Alphabet:
         """Return the alphabet of the model's output."""
-        return Alphabet(self.text.alphabet)
+        return Alphabet(self.text.alphabet, self.text.phonemes)
 
     @property
     def seconds_per_frame(self) -> float:
@@ -42,7 +42,7 @@ class ModelFileSettings:
 
     def shapes(self) -> dict[str, Shape]:
         """Return the shape of each parameter of the network."""
-        return self.model.shapes(self.features.dimension, len(self.alphabet))
+        return self.model.shapes(self.features.dimension, self.alphabet.outputs)
 
 
 Contents = weights.Contents[ModelFileSettings]

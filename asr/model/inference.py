@@ -28,10 +28,11 @@ class StreamState:
 
 
 class Network:
-    """Features -> log-probabilities of the tokens for each output frame."""
+    """Features -> log-probabilities of the tokens, V characters and P phonemes, for each output frame."""
 
-    def __init__(self, settings: ModelSettings, tensors: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, settings: ModelSettings, tensors: Mapping[str, NDArray[Any]], phonemes: int = 0) -> None:
         self.settings = settings
+        self._phonemes = phonemes
         self._tensors = {
             name: tensor.astype(np.float32, copy=False)
             for name, tensor in tensors.items()
@@ -49,14 +50,14 @@ class Network:
         ]
 
     def __call__(self, features: Sequence[Floats]) -> list[Floats]:
-        """Map the features (T, F) of each utterance, T > 0, to its log-probabilities (T', V), natural log."""
+        """Map the features (T, F) of each utterance, T > 0, to its log-probabilities (T', V + P), natural log."""
         rows = [self._front(frames)[0] for frames in features]
         lengths = [len(part) for part in rows]
         log_probs, _ = self._log_probs(np.concatenate(rows), lengths, [None] * len(self._layers))
         return np.split(log_probs, np.cumsum(lengths)[:-1])
 
     def proceed(self, features: Floats, state: StreamState | None = None) -> tuple[Floats, StreamState]:
-        """Continue a stream by features (T, F), T > 0; return log-probabilities (T', V) and the state.
+        """Continue a stream by features (T, F), T > 0; return log-probabilities (T', V + P) and the state.
 
         T is a multiple of `settings.step` in every part but the last. Frames whose chunk and lookahead are not complete
         wait in the state. Raises ValueError if the network cannot stream.
@@ -74,7 +75,7 @@ class Network:
         return log_probs, StreamState(front, after, rows[frames:].copy())
 
     def finish(self, state: StreamState) -> Floats:
-        """Return the log-probabilities (n, V) of the frames that wait in the state at the end of a stream."""
+        """Return the log-probabilities (n, V + P) of the frames that wait in the state at the end of a stream."""
         return self._continued(state.waiting, len(state.waiting), state.recurrent)[0]
 
     def _continued(self, rows: Floats, frames: int, state: tuple[State, ...]) -> tuple[Floats, tuple[State, ...]]:
@@ -126,7 +127,9 @@ class Network:
             x = x[windows.chunks]
         logits = self._norm(x, "last_norm") @ self._tensors["output.weight"].T
         logits += self._tensors["output.bias"]
-        return log_softmax(logits), states
+        for part in np.split(logits, [logits.shape[1] - self._phonemes], axis=1) if self._phonemes else [logits]:
+            log_softmax(part)
+        return logits, states
 
     def _norm(self, x: Floats, name: str) -> Floats:
         if not self.settings.layer_norm:

@@ -35,9 +35,10 @@ class StreamState:
 
 @dataclass(frozen=True)
 class Output:
-    """`log_probs` (B, T', V), natural log; `lengths` (B,) integers; `state` of a streaming model.
+    """`log_probs` (B, T', V + P), natural log; `lengths` (B,) integers; `state` of a streaming model.
 
-    `tapped`: log_probs that the same output layer computes from an intermediate layer.
+    Those of the characters come first, then those of the phonemes, if the model has them; each V and each P
+    probabilities add up to 1. `tapped`: log_probs that the same output layer computes from an intermediate layer.
     """
 
     log_probs: Tensor
@@ -256,19 +257,19 @@ def _recurrence(size: int, settings: ModelSettings) -> nn.RNNBase:
 
 
 class Model(nn.Module):
-    """Features -> log-probabilities of the tokens for each output frame."""
+    """Features -> log-probabilities of the tokens, V characters and P phonemes, for each output frame."""
 
-    def __init__(self, features: int, tokens: int, settings: ModelSettings) -> None:
+    def __init__(self, features: int, tokens: int, settings: ModelSettings, phonemes: int = 0) -> None:
         super().__init__()
         self.settings = settings
-        self.features, self.tokens = features, tokens
+        self.features, self.tokens, self.phonemes = features, tokens, phonemes
         self.front = Front(features, settings)
         sizes = [self.front.dimension] + [settings.width] * (settings.layers - 1)
         norm = nn.LayerNorm if settings.layer_norm else nn.Identity
         self.norms = nn.ModuleList(norm(size) for size in sizes)
         self.layers = nn.ModuleList(RecurrentLayer(size, settings) for size in sizes)
         self.last_norm = norm(settings.width)
-        self.output = nn.Linear(settings.width, tokens)
+        self.output = nn.Linear(settings.width, tokens + phonemes)
         self.dropout = Dropout(settings.dropout)
         # Whether the layers compute packed frames, without padding; None: on a GPU, whose layers are cuDNN's.
         self.use_packing: bool | None = None
@@ -328,7 +329,9 @@ class Model(nn.Module):
             lengths = lengths.clamp(max=frames + lookahead)
         waiting = x[:, frames:].detach()
         if not frames:
-            return Output(x.new_zeros(len(x), 0, self.tokens), 0 * lengths, replace(state, waiting=waiting))
+            return Output(
+                x.new_zeros(len(x), 0, self.tokens + self.phonemes), 0 * lengths, replace(state, waiting=waiting)
+            )
         count = -(-frames // chunk)
         x, inside = _windows(x, lengths, count, chunk, chunk + lookahead)
         recurrent, tapped = [], None
@@ -356,25 +359,38 @@ class Model(nn.Module):
         return x + y if self.settings.residual and x.shape == y.shape else y
 
     def change_alphabet(self, old: Alphabet, new: Alphabet) -> None:
-        """Make an output layer for another alphabet; the blank and the characters of both keep their weights."""
-        layer = nn.Linear(self.settings.width, len(new))
-        shared = [character for character in new.characters if not old.unknown(character)]
-        rows, before = [BLANK, *new.encode("".join(shared))], [BLANK, *old.encode("".join(shared))]
+        """Make an output layer for another alphabet; the blanks and the tokens of both keep their weights."""
+        layer = nn.Linear(self.settings.width, new.outputs)
+        pairs = _shared(old, new)
+        if old.phonemes and new.phonemes:
+            pairs += [(len(old) + row, len(new) + other) for row, other in _shared(old.phonemes, new.phonemes)]
+        before, rows = (list(column) for column in zip(*pairs, strict=True))
         with torch.no_grad():
             layer.weight[rows] = self.output.weight[before]
             layer.bias[rows] = self.output.bias[before]
-        self.output, self.tokens = layer, len(new)
+        self.output, self.tokens, self.phonemes = layer, len(new), new.outputs - len(new)
 
     def _log_probs(self, x: Tensor, packing: PackedSequence | None) -> Tensor:
         logits = self.output(self.last_norm(x))
         if packing:
             logits, _ = pad_packed_sequence(packing._replace(data=logits), batch_first=True)
-        return torch.log_softmax(logits, dim=2, dtype=torch.promote_types(logits.dtype, torch.float32))
+        parts = logits.split([self.tokens, self.phonemes], dim=2) if self.phonemes else [logits]
+        kind = torch.promote_types(logits.dtype, torch.float32)
+        log_probs = [torch.log_softmax(part, dim=2, dtype=kind) for part in parts]
+        return torch.cat(log_probs, dim=2) if self.phonemes else log_probs[0]
+
+
+def _shared(old: Alphabet, new: Alphabet) -> list[tuple[int, int]]:
+    """Return the ids in both alphabets of the blank and of the characters that they share."""
+    shared = "".join(character for character in new.characters if not old.unknown(character))
+    return list(zip([BLANK, *old.encode(shared)], [BLANK, *new.encode(shared)], strict=True))
 
 
 def build(settings: ModelFileSettings) -> Model:
     """Return the network of a model file with initial weights."""
-    return Model(settings.features.dimension, len(settings.alphabet), settings.model)
+    alphabet = settings.alphabet
+    phonemes = alphabet.outputs - len(alphabet)
+    return Model(settings.features.dimension, len(alphabet), settings.model, phonemes)
 
 
 def load(path: str | Path) -> tuple[Model, Contents]:

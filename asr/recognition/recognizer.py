@@ -297,11 +297,15 @@ def load(path: str | Path, device: str = "cpu") -> Recognizer:
         raise ModelFileError(
             f"{path}: the feature matrices are missing, as an older asr wrote the file; train it again"
         )
-    network: Network | DeviceNetwork = Network(contents.settings.model, tensors)
+    network: Network | DeviceNetwork = _on_cpu(contents.settings, tensors)
     if device != "cpu":
         network = _on_device(contents.settings, tensors, device) or network
     frontend = Frontend(contents.settings.features, matrices)
     return Recognizer(AcousticModel(contents.settings, frontend, network), contents.card)
+
+
+def _on_cpu(settings: ModelFileSettings, tensors: Tensors) -> Network:
+    return Network(settings.model, tensors, settings.alphabet.outputs - len(settings.alphabet))
 
 
 def _on_device(settings: ModelFileSettings, tensors: Tensors, device: str) -> "DeviceNetwork | None":

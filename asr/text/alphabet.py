@@ -24,11 +24,13 @@ class TextSettings:
 
     `alphabet`: the characters in the order of their ids, without the blank, or `auto`: those of the training
     transcripts. `unknown`: for a transcript with another character, `error`, or `drop` the utterance and count it.
+    `phonemes`: those that a model trained with pronunciations outputs besides the characters, a character for each.
     """
 
     normaliser: str = "upper"
     alphabet: str = ENGLISH
     unknown: str = "error"
+    phonemes: str = ""
 
     def __post_init__(self) -> None:
         check_choices(self, normaliser=("upper", "none"), unknown=("error", "drop"))
@@ -37,24 +39,38 @@ class TextSettings:
                 Alphabet(self.alphabet)
             except TextError as error:
                 raise ValueError(f"alphabet: {error}") from error
+        if self.phonemes:
+            try:
+                Alphabet(" " + self.phonemes)
+            except TextError as error:
+                raise ValueError(f"phonemes: {error}") from error
 
 
 class Alphabet:
-    """The characters that a model writes. Ids run from 1 in the order given; 0 is the CTC blank."""
+    """The characters that a model writes. Ids run from 1 in the order given; 0 is the CTC blank.
 
-    def __init__(self, characters: str) -> None:
+    `phonemes`: those of the model's second output, with their own blank and ids; a space, with id 1, separates words.
+    """
+
+    def __init__(self, characters: str, phonemes: str = "") -> None:
         if not characters:
             raise TextError("an alphabet needs at least one character")
         repeated = [character for character in characters if characters.count(character) > 1]
         if repeated:
             raise TextError(f"{repeated[0]!r} is twice in the alphabet")
         self.characters = characters
+        self.phonemes = Alphabet(" " + phonemes) if phonemes else None
         self._ids = {character: index for index, character in enumerate(characters, BLANK + 1)}
         self._table: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         """Return V, the number of tokens, blank included."""
         return len(self.characters) + 1
+
+    @property
+    def outputs(self) -> int:
+        """Return V + P, the number of tokens of both outputs; P, the phonemes with their blank and space, may be 0."""
+        return len(self) + (len(self.phonemes) if self.phonemes else 0)
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Alphabet":

@@ -1,7 +1,7 @@
 """Padded batches of utterances for training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,12 +12,17 @@ from asr.features import Features
 
 @dataclass(frozen=True)
 class Batch:
-    """`features` (B, T, F) and `targets` (B, L), zero-padded, with their lengths (B,)."""
+    """`features` (B, T, F) and `targets` (B, L), zero-padded, with their lengths (B,).
+
+    `phonemes` (B, L): the targets of the second output, if there is one; their length is -1 if they are not known.
+    """
 
     features: torch.Tensor
     feature_lengths: torch.Tensor
     targets: torch.Tensor
     target_lengths: torch.Tensor
+    phonemes: torch.Tensor | None = None
+    phoneme_lengths: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch with the features on a device. The targets stay on the CPU, where the loss expects them."""
@@ -25,20 +30,31 @@ class Batch:
             return self
         features = self.features.pin_memory() if device.type == "cuda" else self.features
         moved = features.to(device, non_blocking=True)
-        return Batch(moved, self.feature_lengths.to(device), self.targets, self.target_lengths)
+        return replace(self, features=moved, feature_lengths=self.feature_lengths.to(device))
+
+
+Targets = Sequence[Sequence[int] | NDArray[np.uint8] | NDArray[np.int32]]
 
 
 def pad(
-    features: Sequence[Features], targets: Sequence[Sequence[int] | NDArray[np.uint8] | NDArray[np.int32]]
+    features: Sequence[Features], targets: Targets, phonemes: Sequence[NDArray[np.int32] | None] | None = None
 ) -> Batch:
-    """Pad the features (T, F) and token ids of utterances to a batch."""
+    """Pad the features (T, F), token ids and phonemes of utterances to a batch."""
     feature_lengths = [len(frames) for frames in features]
-    target_lengths = [len(target) for target in targets]
     padded = np.zeros((len(features), max(feature_lengths), features[0].shape[1]), np.float32)
-    tokens = np.zeros((len(targets), max(target_lengths)), np.int64)
-    for row, (frames, target) in enumerate(zip(features, targets, strict=True)):
+    for row, frames in enumerate(features):
         padded[row, : len(frames)] = frames
+    batch = Batch(torch.from_numpy(padded), torch.tensor(feature_lengths), *_pad_targets(targets))
+    if phonemes is None:
+        return batch
+    tokens, lengths = _pad_targets([() if row is None else row for row in phonemes])
+    known = torch.tensor([row is not None for row in phonemes])
+    return replace(batch, phonemes=tokens, phoneme_lengths=torch.where(known, lengths, -1))
+
+
+def _pad_targets(targets: Targets) -> tuple[torch.Tensor, torch.Tensor]:
+    lengths = [len(target) for target in targets]
+    tokens = np.zeros((len(targets), max(lengths)), np.int64)
+    for row, target in enumerate(targets):
         tokens[row, : len(target)] = target
-    return Batch(
-        torch.from_numpy(padded), torch.tensor(feature_lengths), torch.from_numpy(tokens), torch.tensor(target_lengths)
-    )
+    return torch.from_numpy(tokens), torch.tensor(lengths)

@@ -23,6 +23,7 @@ from asr.features.normalisation import normalisation
 from asr.model import output_length
 from asr.text import BLANK, Alphabet, TextError, TextSettings
 from asr.text.normalisers import normalise
+from asr.text.pronunciations import Pronunciations
 from asr.training.batch import Batch, pad
 
 Tokens = NDArray[np.uint8] | NDArray[np.int32]
@@ -64,7 +65,8 @@ class Dataset:
     One entry per utterance: `ids`, `lengths` (s), `ends` (utterance n ends at `ends[n]` in `tokens`); `texts` has the
     texts with characters outside the alphabet. One entry per item: `rows` (its utterance), `speed_indices` (its index
     in `speeds`), `frames`, `trained` (whether it has a loss). `caches`: for each speed the clean features and the
-    noisy copies. `passes`: how often the items repeat, one pass after the other, in an epoch.
+    noisy copies. `passes`: how often the items repeat, one pass after the other, in an epoch. `pronunciations`: for the
+    targets of a network that outputs phonemes.
     """
 
     ids: tuple[str, ...]
@@ -83,6 +85,7 @@ class Dataset:
     unalignable: tuple[str, ...]
     unknown: tuple[str, ...]
     passes: int = 1
+    pronunciations: Pronunciations | None = None
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -130,7 +133,19 @@ class Dataset:
         The augmentation of an item depends on the variation's seed and the item's index, not on the batch.
         """
         frames = [self._features(int(index), variation) for index in indices]
-        return pad(frames, [self.tokens_of(int(index)) for index in indices])
+        tokens = [self.tokens_of(int(index)) for index in indices]
+        return pad(frames, tokens, [self._phonemes(row) for row in tokens] if self.pronunciations else None)
+
+    def _phonemes(self, tokens: Tokens) -> NDArray[np.int32] | None:
+        """Return the ids of the phonemes of a text, or None if a word has no pronunciation."""
+        text = self.pronunciations.pronounce(self.alphabet.decode(tokens)) if self.pronunciations else None
+        return None if text is None or self.alphabet.phonemes is None else self.alphabet.phonemes.ids(text)
+
+    @property
+    def without_pronunciation(self) -> list[str]:
+        """Return the ids of the utterances that have a word without a pronunciation."""
+        rows = range(len(self.ids)) if self.pronunciations else ()
+        return [self.ids[row] for row in rows if self._phonemes(self._tokens(row)) is None]
 
     def _features(self, index: int, variation: Variation | None) -> Features:
         cache, *noisy = self.caches[int(self.speed_indices[index])]
@@ -196,7 +211,7 @@ class DatasetSource:
     `copies`: for each speed the clean copy, then the noisy ones; all speeds have equally many. `keep_all`: an utterance
     that cannot be trained on stays as an item without tokens, so that a score counts every utterance. `cache`: the
     folder of the features, if not beside the manifest. `open_caches`: what computes the features. `compute`: as in
-    `asr.features.cache.Computation`.
+    `asr.features.cache.Computation`. `pronunciations`: of the words, for a network that outputs phonemes.
     """
 
     utterances: Sequence[Utterance]
@@ -206,6 +221,7 @@ class DatasetSource:
     cache: Path | None = None
     open_caches: Callable[..., Sequence[Cache]] = open_caches
     compute: Compute | None = None
+    pronunciations: Pronunciations | None = None
 
 
 def copies_of(settings: AugmentSettings, utterances: Sequence[Utterance]) -> tuple[tuple[Copy, ...], ...]:
@@ -325,7 +341,7 @@ def load(
         ids=tuple(utterance.id for utterance in kept),
         lengths=np.fromiter((utterance.duration for utterance in kept), np.float64, len(kept)),
         texts={row: normalise(kept[row].text, text.normaliser) for row in np.flatnonzero(~known).tolist()},
-        alphabet=Alphabet(text.alphabet),
+        alphabet=Alphabet(text.alphabet, text.phonemes),
         features=settings,
         speeds=speeds,
         rows=np.concatenate(rows),
@@ -337,6 +353,7 @@ def load(
         caches=by_speed,
         unalignable=tuple(unalignable),
         unknown=tuple(source.utterances[row].id for row in encoded.outside.tolist()),
+        pronunciations=source.pronunciations,
     )
 
 

@@ -11,6 +11,7 @@ from asr.corpora.manifest import Utterance
 from asr.corpora.shards import Index
 from asr.features.cache import Copy
 from asr.text import Alphabet, TextError, TextSettings
+from asr.text.pronunciations import Pronunciations
 from asr.training import dataset, shards
 from asr.training.dataset import Dataset, DatasetSource
 from asr.training.distributed import World
@@ -31,10 +32,14 @@ log.addHandler(logging.NullHandler())
 
 @dataclass(frozen=True)
 class Inputs:
-    """The manifests of train and dev, or of dev if the index of shards is to train on."""
+    """The manifests of train and dev, or of dev if the index of shards is to train on.
+
+    `pronunciations`: of the training words, for a network that outputs phonemes.
+    """
 
     manifests: dict[str, Paths]
     shards: Index | None
+    pronunciations: Pronunciations | None = None
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,15 @@ def load_datasets(
     for name, several in inputs.manifests.items():
         path = several[0].with_name("+".join(path.stem for path in several) + several[0].suffix)
         # pop: the rows of a large corpus are freed once they are columns.
+        dev, known = name == "dev", inputs.pronunciations
         source = DatasetSource(
-            rows.pop(name), path, copies[name], name == "dev", options.cache, compute=options.compute
+            rows.pop(name),
+            path,
+            copies[name],
+            keep_all=dev,
+            cache=options.cache,
+            compute=options.compute,
+            pronunciations=None if dev else known,
         )
         data[name] = _load(source, recipe, options)
     if not world.local_rank:
@@ -159,6 +171,10 @@ def _report_dropped(data: Dataset, source: DatasetSource, on_event: OnEvent) -> 
             message = f"{source.manifest}: {what} {len(ids)} of {total}: {reason} ({shown})"
             log.warning(message)
             on_event(Note(message))
+    if silent := data.without_pronunciation:
+        shown = ", ".join(silent[:3]) + (", …" if len(silent) > 3 else "")
+        reason = f"a word of each is not in the dictionary ({shown})"
+        on_event(Note(f"{source.manifest}: {len(silent)} of {count} utterances have no loss of phonemes: {reason}"))
 
 
 def _without_unreadable(
@@ -188,7 +204,7 @@ def _corpus(inputs: Inputs, recipe: Recipe, world: World, options: TrainOptions)
         return None
     if options.divisor > 1:
         raise TrainingError(f"{inputs.shards.path}: a learning curve needs a manifest, not shards")
-    return Corpus(inputs.shards, recipe, world, options.skip_bad)
+    return Corpus(inputs.shards, recipe, world, options.skip_bad, inputs.pronunciations)
 
 
 def with_corpus_statistics(recipe: Recipe, data: Data) -> tuple[Recipe, Data]:

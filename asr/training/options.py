@@ -19,6 +19,7 @@ class TrainOptions:
     features, in place of one beside each manifest. `skip_bad`: leave out recordings that cannot be read, with a note
     for each. `divisor`: train on one n-th of the utterances, n times in an epoch. `compute`: maps a function over
     tuples of arguments to compute features, such as `Cluster.map_each`; by default the processes of this machine do.
+    `pronunciations`: a pronouncing dictionary; the network outputs the phonemes of its words, too.
     """
 
     on_event: OnEvent = lambda event: None
@@ -31,3 +32,4 @@ class TrainOptions:
     skip_bad: bool = False
     divisor: int = 1
     compute: Compute | None = None
+    pronunciations: Path | None = None

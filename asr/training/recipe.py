@@ -24,10 +24,11 @@ class TrainingSettings:
     `accumulate`: batches per process and step. `clip`: the maximum gradient norm. `patience`: stop after this many
     epochs without a lower dev WER (0: never).
 
-    `intermediate_weight`: the weight of the CTC loss of the middle layer (Lee and Watanabe, 2021). `clean_epochs`: the
-    number of final epochs without masks, noise and speed perturbation. `average`: the number of epochs whose weights
-    are averaged after the last epoch, those with the `average_of` "best" dev WER or the "last" ones; the average
-    becomes the best model if its dev WER is lower.
+    `intermediate_weight`: the weight of the CTC loss of the middle layer (Lee and Watanabe, 2021). `phoneme_weight`:
+    that of the phonemes' CTC loss in a training with pronunciations. `clean_epochs`: the number of final epochs without
+    masks, noise and speed perturbation. `average`: the number of epochs whose weights are averaged after the last
+    epoch, those with the `average_of` "best" dev WER or the "last" ones; the average becomes the best model if its dev
+    WER is lower.
 
     `checkpoint_minutes`: the interval between saves of the training state, which is also saved after every epoch; the
     last `checkpoints` of them are kept. `buffer_hours`: the hours of recordings that each process shuffles at a time
@@ -49,6 +50,7 @@ class TrainingSettings:
     clip: float = 5.0
     patience: int = 0
     intermediate_weight: float = 0.0
+    phoneme_weight: float = 0.5
     clean_epochs: int = 0
     average: int = 0
     average_of: str = "best"
@@ -68,6 +70,7 @@ class TrainingSettings:
             accumulate=(1, 10_000),
             hold=(0, 1),
             intermediate_weight=(0, 0.9),
+            phoneme_weight=(0, 1),
             clean_epochs=(0, self.epochs),
             average=(0, 1000),
             checkpoints=(1, 1000),

@@ -37,7 +37,7 @@ from asr.training.loop import EPOCHS_FOLDER, EPOCHS_PATTERN, Run, train_epochs
 from asr.training.options import TrainOptions
 from asr.training.recipe import Recipe
 from asr.training.resume import Progress, State
-from asr.training.start import build_network, fitted
+from asr.training.start import build_network, fitted, with_pronunciations
 from asr.training.step import Engine, TrainingError
 from asr.version import __version__
 
@@ -102,6 +102,8 @@ def _train(recipe: Recipe, inputs: Inputs, out: Path, options: TrainOptions, wor
     start = network.load(options.start) if options.start else None
     rows = read_rows(inputs)
     recipe, notes = fitted(recipe, start, partial(find_alphabet, inputs, rows))
+    recipe, dictionary, more = with_pronunciations(recipe, options.pronunciations)
+    inputs, notes = replace(inputs, pronunciations=dictionary), notes + more
     identity = _identity(recipe, inputs, options, world)
     if state:
         changes = resume.changes(state, identity, options.override)
@@ -171,6 +173,8 @@ def _identity(recipe: Recipe, inputs: Inputs, options: TrainOptions, world: Worl
         identity["part"] = options.divisor
     if inputs.shards:
         identity |= {"train": inputs.shards.digest, "processes that share the shards": world.size}
+    if options.pronunciations:
+        identity["pronunciations"] = files.sha256(options.pronunciations)[:16]
     if options.start:
         identity["from"] = files.sha256(options.start)[:16]
     return identity

@@ -27,6 +27,7 @@ from asr.features.memory import MemoryCache, compute_copies
 from asr.parallel.processes import map_processes
 from asr.text import Alphabet, TextError
 from asr.text.normalisers import normalise
+from asr.text.pronunciations import Pronunciations
 from asr.training import dataset
 from asr.training.dataset import Dataset, DatasetSource
 from asr.training.distributed import World
@@ -69,13 +70,15 @@ class Pass:
 class Corpus:
     """The shards of an index, to train on in this process of `world`. The recipe's alphabet must not be `auto`.
 
-    `skip_bad`: recordings that cannot be read are left out. Raises TrainingError for settings that need a manifest.
+    `skip_bad`: recordings that cannot be read are left out. `pronunciations`: as in `DatasetSource`. Raises
+    TrainingError for settings that need a manifest.
     """
 
     index: Index
     recipe: Recipe
     world: World
     skip_bad: bool = False
+    pronunciations: Pronunciations | None = None
 
     def __post_init__(self) -> None:
         """Check the settings and the number of shards."""
@@ -184,6 +187,7 @@ class Corpus:
             open_caches=lambda kept, *_: [
                 MemoryCache([frames[row.audio][index] for row in kept]) for index in range(len(epoch.speeds))
             ],
+            pronunciations=self.pronunciations,
         )
         recipe = self.recipe
         try:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from asr import config
 from asr.model import network
 from asr.model.checkpoint import Contents, ModelFileSettings
 from asr.model.network import Model
-from asr.text import Alphabet, TextSettings
+from asr.text import Alphabet, TextSettings, pronunciations
+from asr.text.pronunciations import Pronunciations
 from asr.training.recipe import Recipe
 from asr.training.step import TrainingError
 
@@ -56,8 +58,24 @@ def with_model_settings(recipe: Recipe, settings: ModelFileSettings) -> tuple[Re
         raise TrainingError(f"the recipe does not fit the model: {error}") from error
     changed = config.differences(config.to_dict(recipe), config.to_dict(fitted))
     # A recipe seldom contains these.
-    implied = ("features.mean:", "features.scale:", "text.alphabet:")
+    implied = ("features.mean:", "features.scale:", "text.alphabet:", "text.phonemes:")
     return fitted, [line for line in changed if not line.startswith(implied)]
+
+
+def with_pronunciations(recipe: Recipe, path: Path | None) -> tuple[Recipe, Pronunciations | None, list[str]]:
+    """Return the recipe with the phonemes of a pronouncing dictionary, the dictionary, and notes for the user.
+
+    Without one the network outputs characters only. Raises TextError, and TrainingError for a phoneme that the model to
+    start from does not have.
+    """
+    known = recipe.text.phonemes
+    if path is None:
+        notes = ["its output of phonemes is left out; --pronunciations trains it, too"] if known else []
+        return replace(recipe, text=replace(recipe.text, phonemes="")), None, notes
+    dictionary = pronunciations.read(path, recipe.text.normaliser)
+    if new := "".join(phoneme for phoneme in dictionary.phonemes if known and phoneme not in known):
+        raise TrainingError(f"{path}: the model to start from does not have the phonemes {new!r}; it has {known!r}")
+    return replace(recipe, text=replace(recipe.text, phonemes=known or dictionary.phonemes)), dictionary, []
 
 
 def build_network(start: tuple[Model, Contents] | None, settings: ModelFileSettings) -> Model:
@@ -65,7 +83,8 @@ def build_network(start: tuple[Model, Contents] | None, settings: ModelFileSetti
     model = network.build(settings)
     if start:
         before, contents = start
-        if settings.text.alphabet != contents.settings.text.alphabet:
+        text, old = settings.text, contents.settings.text
+        if (text.alphabet, text.phonemes) != (old.alphabet, old.phonemes):
             before.change_alphabet(contents.settings.alphabet, settings.alphabet)
         model.load_state_dict(before.state_dict())
     return model

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,9 +27,10 @@ class TrainingError(AsrError):
 
 @dataclass(frozen=True)
 class Losses:
-    """`total` (B,): nats per utterance including the intermediate loss, 0 where the loss is infinite.
+    """`total` (B,): nats per utterance including the other losses, 0 where the loss is infinite.
 
-    `plain` (B,): without the intermediate loss. `log_probs` (B, T', V) and `lengths` (B,): the network's output.
+    `plain` (B,): the loss of the characters alone. `log_probs` (B, T', V) of the characters and `lengths` (B,): the
+    network's output.
     """
 
     total: Tensor
@@ -97,11 +98,19 @@ class Engine:
         batch = batch.to(self.device)
         with torch.autocast(self.device.type, self._dtype) if self._dtype else nullcontext():
             output = (network or self.model)(batch.features, batch.feature_lengths, None, tap)
-        plain = total = self._ctc(output.log_probs, output.lengths, batch)
+        tokens = self.model.tokens
+        log_probs, phonemes = output.log_probs[:, :, :tokens], output.log_probs[:, :, tokens:]
+        plain = total = self._ctc(log_probs, output.lengths, batch)
         if output.tapped is not None:
             weight = settings.intermediate_weight
-            total = (1 - weight) * plain + weight * self._ctc(output.tapped, output.lengths, batch)
-        return Losses(total, plain, output.log_probs, output.lengths)
+            total = (1 - weight) * plain + weight * self._ctc(output.tapped[:, :, :tokens], output.lengths, batch)
+        if batch.phonemes is not None and batch.phoneme_lengths is not None:
+            known = batch.phoneme_lengths >= 0
+            targets = replace(batch, targets=batch.phonemes, target_lengths=batch.phoneme_lengths.clamp(min=0))
+            loss = self._ctc(phonemes, output.lengths, targets)
+            weight = settings.phoneme_weight
+            total = (1 - weight) * total + weight * torch.where(known.to(self.device), loss, 0.0)
+        return Losses(total, plain, log_probs, output.lengths)
 
     def _ctc(self, log_probs: Tensor, lengths: Tensor, batch: Batch, zero_infinity: bool = True) -> Tensor:
         # torch has CTC for the CPU and CUDA only, and a deterministic gradient of it for the CPU only.

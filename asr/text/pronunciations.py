@@ -1,0 +1,98 @@
+"""Pronunciations of words: a dictionary in the format of CMUdict, whose phonemes become one character each.
+
+A line has a word and its phonemes, separated by spaces (`TOMATO T AH0 M EY1 T OW0`); further pronunciations of the word
+have lines of their own, as `TOMATO` or `TOMATO(2)`. # begins a comment. Phonemes are those of ARPAbet, with or without
+the marks of stress, or single characters.
+"""
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.files import utf8_lines
+from asr.text.alphabet import TextError
+from asr.text.normalisers import normalise
+
+# The one-letter form of ARPAbet (Shoup, 1980). AX is the AH without stress.
+ARPABET = {
+    **{"AA": "a", "AE": "@", "AH": "A", "AH0": "x", "AO": "c", "AW": "W", "AX": "x", "AY": "Y", "B": "b", "CH": "C"},
+    **{"D": "d", "DH": "D", "EH": "E", "ER": "R", "EY": "e", "F": "f", "G": "g", "HH": "h", "IH": "I", "IY": "i"},
+    **{"JH": "J", "K": "k", "L": "l", "M": "m", "N": "n", "NG": "G", "OW": "o", "OY": "O", "P": "p", "R": "r"},
+    **{
+        "S": "s",
+        "SH": "S",
+        "T": "t",
+        "TH": "T",
+        "UH": "U",
+        "UW": "u",
+        "V": "v",
+        "W": "w",
+        "Y": "y",
+        "Z": "z",
+        "ZH": "Z",
+    },
+}
+_VARIANT = re.compile(r"(.+)\(\d+\)")
+_COMMENT = re.compile(r"(?:^|\s)#.*|^;;;.*")
+
+
+@dataclass(frozen=True)
+class Pronunciations:
+    """`words`: each word with its pronunciations, strings of phonemes, the most common first."""
+
+    words: Mapping[str, tuple[str, ...]]
+
+    @property
+    def phonemes(self) -> str:
+        """Return all phonemes, in code point order."""
+        return "".join(sorted({phoneme for several in self.words.values() for word in several for phoneme in word}))
+
+    def pronounce(self, text: str) -> str | None:
+        """Return the first pronunciation of each word of a normalised text, with spaces; None if a word has none."""
+        several = [self.words.get(word) for word in text.split()]
+        return None if None in several else " ".join(each[0] for each in several if each)
+
+
+def read(path: str | Path, normaliser: str = "upper") -> Pronunciations:
+    """Read a dictionary, compressed with gzip or not. Raises TextError, EncodingError and OSError."""
+    words: dict[str, dict[str, None]] = {}
+    for number, line in _lines(Path(path)):
+        fields = _COMMENT.sub("", line).split()
+        if not fields:
+            continue
+        variant = _VARIANT.fullmatch(fields[0])
+        word = normalise(variant[1] if variant else fields[0], normaliser)
+        if len(fields) == 1:
+            raise TextError(f"{path}, line {number}: {fields[0]!r} has no phonemes; write them after the word")
+        phonemes = "".join(_phoneme(field, f"{path}, line {number}") for field in fields[1:])
+        words.setdefault(word, {})[phonemes] = None
+    if not words:
+        raise TextError(f"{path}: no words; a line is a word and its phonemes: TOMATO T AH0 M EY1 T OW0")
+    return Pronunciations({word: tuple(several) for word, several in words.items()})
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not compressed:
+            yield from utf8_lines(path, file)
+            return
+        try:
+            with gzip.GzipFile(fileobj=file) as content:
+                yield from utf8_lines(path, content)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise TextError(f"{path}: a damaged gzip file ({error}); copy or make it again") from None
+
+
+def _phoneme(symbol: str, place: str) -> str:
+    """Return the character of a phoneme."""
+    for name in (symbol, symbol.rstrip("012")):
+        if name in ARPABET:
+            return ARPABET[name]
+    if len(symbol) == 1:
+        return symbol
+    raise TextError(f"{place}: the phoneme {symbol!r} is neither of ARPAbet nor a single character")
