@@ -552,9 +552,9 @@ private:
             Prefix longer = prefix;
             longer.parent = each.node;
             for (const auto [token, spot, word] : choices) {
-                if (token == space && own == space) continue;
-                if (seen[token] == static_cast<int>(index) && (token != space || has_child(index, space, word)))
-                    continue;
+                bool in_beam = seen[token] == static_cast<int>(index);
+                if (in_beam && token == space && weights.homophones > 1) in_beam = has_child(index, space, word);
+                if (in_beam || (token == space && own == space)) continue;
                 const double score = (token == own ? each.blank : each.total) + frame.row[token];
                 double limit = most;
                 if (token == space)

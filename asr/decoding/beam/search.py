@@ -280,9 +280,10 @@ def _extend_prefixes(
         start = prefixes[node]["spot"], least
         for choice in range(_choose_tokens(weights, fusion.lexicon, start, frame, choices)):
             token, spot, word = choices[choice]["token"], choices[choice]["spot"], choices[choice]["word"]
-            if token == space and own == space:
-                continue
-            if choices[token]["seen"] == index and (token != space or _has_child(prefixes, kept, index, space, word)):
+            seen = choices[token]["seen"] == index
+            several = token == space and weights.homophones > 1
+            seen = seen and (not several or _has_child(prefixes, kept, index, space, word))
+            if seen or (token == space and own == space):
                 continue
             score, limit = (blank if token == own else total) + row[token], most
             if token == space:
