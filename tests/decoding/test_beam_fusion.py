@@ -147,22 +147,22 @@ def test_word_model_rejects_an_alphabet_without_space(model: NgramModel) -> None
 
 
 def test_lexicon_nodes_have_words_and_best_log_probs(model: NgramModel) -> None:
-    lexicon = build(model, LETTERS)
+    nodes, words = build(model, LETTERS)
     a, b = LETTERS.encode("AB")
-    first = descend(lexicon, 0, a)
-    both = descend(lexicon, first, b)
-    assert [model.words[lexicon["word"][node]] for node in (first, both)] == ["A", "AB"]
-    assert lexicon["word"][descend(lexicon, 0, b)] == -1
-    assert descend(lexicon, both, a) == descend(lexicon, OUTSIDE, a) == OUTSIDE
+    first = descend(nodes, 0, a)
+    both = descend(nodes, first, b)
+    assert [model.words[words[nodes["first_word"][node]]] for node in (first, both)] == ["A", "AB"]
+    only_b = descend(nodes, 0, b)
+    assert nodes["first_word"][only_b] == nodes["first_word"][only_b + 1]
+    assert descend(nodes, both, a) == descend(nodes, OUTSIDE, a) == OUTSIDE
     ln = np.log(10)
-    assert lexicon["best"][[0, first, both]] == pytest.approx([-0.7 * ln, -0.7 * ln, -0.9 * ln])
+    assert nodes["best"][[0, first, both]] == pytest.approx([-0.7 * ln, -0.7 * ln, -0.9 * ln])
 
 
 def test_lexicon_leaves_out_words_outside_the_alphabet(tmp_path: Path) -> None:
     place = tmp_path / "lm.arpa"
     place.write_text(ARPA.strip().replace("BA", "Bé") + "\n", encoding="utf-8")
-    lexicon = build(arpa.read(place), LETTERS)
-    assert len(lexicon) == 4
+    assert len(build(arpa.read(place), LETTERS).nodes) == 4
 
 
 @pytest.mark.parametrize("penalty", [-5.0, -18.0, -25.0])

@@ -54,8 +54,8 @@ def assert_equal(matrix: Doubles, pruning: Pruning, scorer: Scorer) -> None:
         native.extend(part)
         reference.extend(part)
         for rescored in (False, True):
-            (found, count), (tokens, words) = native.leading(rescored), reference.leading(rescored)
-            assert (found.tolist(), count) == (tokens.tolist(), words)
+            (*found, count), (*expected, final) = native.leading(rescored), reference.leading(rescored)
+            assert ([each.tolist() for each in found], count) == ([each.tolist() for each in expected], final)
     assert [values.tolist() for values in native.finish()] == [values.tolist() for values in reference.finish()]
 
 

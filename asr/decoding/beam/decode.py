@@ -28,7 +28,7 @@ from asr.transcripts.records import Hypothesis
 try:
     from asr.decoding.beam import native
 
-    if not hasattr(native, "begin"):
+    if getattr(native, "INTERFACE", 1) != 2:
         raise ImportError("an editable install has the extension of an older version")
 except ImportError:
     native = None  # type: ignore[assignment]
@@ -79,17 +79,16 @@ class NativeSearch:
         """Search the next frames (T', V)."""
         native.extend(self._state, log_probs)
 
-    def leading(self, rescored: bool) -> tuple[Ints, int]:
+    def leading(self, rescored: bool) -> tuple[Ints, Ints, int]:
         """Do what `search.leading` does."""
-        tokens, words = native.leading(self._state, rescored)
-        return np.frombuffer(tokens, np.int32), words
+        tokens, words, final = native.leading(self._state, rescored)
+        return np.frombuffer(tokens, np.int32), np.frombuffer(words, np.int32), final
 
     def finish(self) -> SearchResult:
         """Return the texts of the beam."""
-        tokens, ends, acoustic, lm = native.finish(self._state)
-        return SearchResult(
-            np.frombuffer(tokens, np.int32), np.frombuffer(ends, np.int32), np.frombuffer(acoustic), np.frombuffer(lm)
-        )
+        *integers, acoustic, lm = native.finish(self._state)
+        tokens, words, ends = (np.frombuffer(part, np.int32) for part in integers)
+        return SearchResult(tokens, words, ends, np.frombuffer(acoustic), np.frombuffer(lm))
 
 
 class ReferenceSearch:
@@ -111,11 +110,11 @@ class ReferenceSearch:
             _interpreted_so_far[0] += len(log_probs) * self._pruning.width
             self._state = interpreted_search(self._state, log_probs, self._pruning, self._fusion)
 
-    def leading(self, rescored: bool) -> tuple[Ints, int]:
+    def leading(self, rescored: bool) -> tuple[Ints, Ints, int]:
         """Do what `search.leading` does."""
         leading = search.leading if is_compiled(search.search) else _interpreted(search.leading)
-        tokens, words = leading(self._state, self._fusion.weights, rescored)
-        return tokens, words
+        tokens, words, final = leading(self._state, self._fusion, rescored)
+        return tokens, words, final
 
     def finish(self) -> SearchResult:
         """Return the texts of the beam."""
@@ -137,7 +136,7 @@ class BeamSearch:
         """Begin a search; `scorer` is made for the same alphabet. `rescored`: any hypothesis may win in the end."""
         scorer = scorer or Scorer(alphabet)
         fusion = scorer.fusion
-        self._alphabet, self._rescored = alphabet, rescored
+        self._alphabet, self._scorer, self._rescored = alphabet, scorer, rescored
         # The look-ahead of a hotword may be taken back, so it must not prune other prefixes.
         beam_threshold = float(settings.beam_threshold) + float(fusion.hot.lookahead.max())
         pruning = Pruning(
@@ -156,7 +155,10 @@ class BeamSearch:
 
     @property
     def text(self) -> str:
-        """Return the most probable text so far; its last word may be unfinished."""
+        """Return the most probable text so far; its last word may be unfinished.
+
+        An unfinished word that is pronounced is the likeliest word of its phonemes, or left out if there is none.
+        """
         return self._leading[0]
 
     @property
@@ -168,25 +170,25 @@ class BeamSearch:
     def hypotheses(self, count: int | None = None) -> list[Hypothesis]:
         """Return the `count` best hypotheses, as `beam_search` does."""
         result = self._search.finish()
-        ends = [0, *result.ends[:count].tolist()]
-        scores = zip(result.acoustic[:count].tolist(), result.lm[:count].tolist(), strict=True)
-        hypotheses = [
-            Hypothesis(self._alphabet.decode(result.tokens[start:end].tolist()), acoustic, lm)
-            for start, end, (acoustic, lm) in zip(ends, ends[1:], scores, strict=False)
-        ]
-        # Texts can be equal after their unfinished last words were dropped: keep the best one.
+        # Words have several pronunciations, and texts can be equal after their unfinished last words were dropped: keep
+        # the best one.
         different: dict[str, Hypothesis] = {}
-        for hypothesis in hypotheses:
-            different.setdefault(hypothesis.text, hypothesis)
+        scores, start = zip(result.acoustic.tolist(), result.lm.tolist(), strict=True), 0
+        for end, (acoustic, lm) in zip(result.ends.tolist(), scores, strict=True):
+            if len(different) == count:
+                break
+            text = self._scorer.text(result.tokens[start:end], result.words[start:end])
+            different.setdefault(text, Hypothesis(text, acoustic, lm))
+            start = end
         return list(different.values()) or [Hypothesis("", float("-inf"))]
 
     @property
     def _leading(self) -> tuple[str, int]:
         if self._best is None:
-            tokens, words = self._search.leading(self._rescored)
+            tokens, words, final = self._search.leading(self._rescored)
             # Sums may bring a beaten prefix nearer, but not so near that it wins.
-            self._words = max(words, self._words)
-            self._best = self._alphabet.decode(tokens.tolist()).rstrip(), self._words
+            self._words = max(final, self._words)
+            self._best = self._scorer.text(tokens, words).rstrip(), self._words
         return self._best
 
 
@@ -199,10 +201,11 @@ def beam_search(
 ) -> list[Hypothesis]:
     """Decode (T', V) by CTC prefix beam search (Graves, 2012, section 7.5.3; Hannun et al., 2014, algorithm 1).
 
-    Returns the `count` best of at most `beam_width` hypotheses with different texts, best first. `acoustic_score` is
-    the log of a text's probability summed over all paths that the beam kept: exact if no prefix is pruned. `lm_score`
-    is what `scorer`, made for the same alphabet, adds. Impossible texts are left out; if all are, the result is an
-    empty text with a score of -inf. Raises DecodingError.
+    Returns the `count` best hypotheses with different texts, best first. There is at most one for each of the
+    `beam_width` prefixes, or with pronunciations one for each word that may end it. `acoustic_score` is the log of a
+    text's probability (of its pronunciation's) summed over all paths that the beam kept: exact if no prefix is pruned.
+    `lm_score` is what `scorer`, made for the same alphabet, adds. Impossible texts are left out; if all are, the result
+    is an empty text with a score of -inf. Raises DecodingError.
     """
     beam = BeamSearch(alphabet, settings, scorer)
     beam.extend(log_probs)
@@ -231,7 +234,7 @@ def compile_search() -> None:
     fusion = Scorer(Alphabet("A")).fusion
     state = search.begin(fusion)
     # The search last: it stands for all.
-    search.leading(state, fusion.weights, False)
+    search.leading(state, fusion, False)
     search.finish(state, fusion)
     search.search(state, np.zeros((1, 2)), Pruning(1, 1.0, 1.0, 0.0), fusion)
 

@@ -15,7 +15,7 @@ from asr.compiling import interpreted
 from asr.decoding.beam import hotwords, lexicon
 from asr.decoding.beam.compiling import Ints, Rows, compiled, inlined
 from asr.decoding.beam.hotwords import Hotwords
-from asr.decoding.beam.lexicon import OUTSIDE, UNKNOWN
+from asr.decoding.beam.lexicon import OUTSIDE, UNKNOWN, Lexicon
 from asr.decoding.beam.pruning import IMPOSSIBLE
 from asr.decoding.beam.spelling import check_spelling
 from asr.decoding.greedy import DecodingError
@@ -25,19 +25,21 @@ from asr.lm.recurrent import RnnLm
 from asr.text import BLANK, Alphabet
 
 NO_HOTWORDS: Mapping[str, float] = MappingProxyType({})
-NOT_SCORED = -1
+NOT_SCORED = -2
 _advance = interpreted(advance)
 
 # Prefixes form a tree, in which 0 is the empty prefix: `parent`, last `token`, first `child` and next `sibling`.
 # `position`: in the beam, or -1. `children`: a bit for each token, modulo 31, by which the prefix has a child.
 # `score`: of the complete words and of the characters. `estimate`: the score plus the look-ahead of the unfinished word
 # and phrase. `state`: of the word n-gram model before the unfinished word; `spot`: that word's node in the lexicon, 0
-# without a character; `word_score`: the score of that word if it ends here, and `next_state` the model's state then;
-# both are known if next_state is not NOT_SCORED. `char_state`: of the character n-gram model; `row`: in the recurrent
-# model's log-probabilities; `hot`: the state of the hotwords.
+# without a character. `word_score`: the score of the unfinished word if it ends here as the word `scored_word`, and
+# `next_state` the model's state then; scored_word is NOT_SCORED as long as they are not known. `word`: the word of the
+# lexicon that ended with the last token if that is a space, or OUTSIDE. Children with the same token have different
+# words. `char_state`: of the character n-gram model; `row`: in the recurrent model's log-probabilities; `hot`: the
+# state of the hotwords.
 PREFIX = np.dtype(
     [(name, np.int32) for name in ("parent", "token", "child", "sibling", "position", "state", "spot", "next_state")]
-    + [(name, np.int32) for name in ("char_state", "row", "hot", "children")]
+    + [(name, np.int32) for name in ("char_state", "row", "hot", "children", "word", "scored_word")]
     + [(name, np.float64) for name in ("word_score", "score", "estimate")]
 )
 
@@ -50,8 +52,8 @@ class Weights(NamedTuple):
     model, a recurrent model, hotwords; `begin`: the n-gram model's initial state; `end`: its end of a sentence.
 
     Of a word n-gram model: `unknown_score` is added for a word outside the lexicon, -inf forbids such words; `floor` is
-    the least log-probability of an unknown word, `unknown_word` the score of one without context. `rise`: by how much a
-    token can raise an estimate.
+    the least log-probability of an unknown word, `unknown_word` the score of one without context; `homophones`: in how
+    many ways, at most, a space can end a word. `rise`: by how much a token can raise an estimate.
     """
 
     space: int
@@ -66,6 +68,7 @@ class Weights(NamedTuple):
     unknown_word: float
     begin: int
     end: int
+    homophones: int
     rise: float
 
 
@@ -78,15 +81,18 @@ class Fusion(NamedTuple):
 
     weights: Weights
     arrays: Arrays
-    lexicon: Rows
+    lexicon: Lexicon
     ids: Ints
     rows: NDArray[np.float32]
     hot: Hotwords
 
 
 @inlined
-def extend(fusion: Fusion, lexicon: Rows, prefix: Any, token: int, extended: Any) -> None:
-    """Set the scores and states of `extended`, a prefix plus a token; its `spot` in the lexicon must be set."""
+def extend(fusion: Fusion, nodes: Rows, prefix: Any, token: int, extended: Any) -> None:
+    """Set the scores and states of `extended`, a prefix plus a token; its `spot` and `word` must be set.
+
+    `nodes`: of the lexicon.
+    """
     weights = fusion.weights
     score, lookahead = prefix["score"], 0.0
     if weights.characters:
@@ -96,35 +102,33 @@ def extend(fusion: Fusion, lexicon: Rows, prefix: Any, token: int, extended: Any
     if weights.network:
         score += weights.lm_weight * fusion.rows[prefix["row"], token]
     if token == weights.space:
-        if prefix["next_state"] == NOT_SCORED:
-            end_word(fusion, prefix)
+        if prefix["scored_word"] != extended["word"]:
+            end_word(fusion, prefix, extended["word"])
         extended["state"] = prefix["next_state"]
         score += prefix["word_score"]
     elif weights.words:
         extended["state"] = prefix["state"]
         word = weights.unknown_word
         if extended["spot"] >= 0:
-            word = max(word, weights.lm_weight * lexicon[extended["spot"]]["best"])
+            word = max(word, weights.lm_weight * nodes[extended["spot"]]["best"])
         lookahead += weights.word_bonus + word
     if weights.hot:
         hot = fusion.hot.after[prefix["hot"], token]
         extended["hot"] = hot
         score += fusion.hot.gain[hot]
         lookahead += fusion.hot.lookahead[hot]
-    extended["next_state"] = NOT_SCORED
+    extended["scored_word"] = NOT_SCORED
     extended["score"] = score
     extended["estimate"] = score + lookahead
 
 
 @compiled
-def end_word(fusion: Fusion, prefix: Any) -> None:
-    """Set a prefix's `word_score` and `next_state`, which many frames use."""
+def end_word(fusion: Fusion, prefix: Any, word: int) -> None:
+    """Set a prefix's `word_score` and `next_state` for a word, which many frames use."""
     weights = fusion.weights
-    prefix["word_score"], prefix["next_state"] = weights.word_bonus, 0
+    prefix["word_score"], prefix["next_state"], prefix["scored_word"] = weights.word_bonus, 0, word
     if not weights.words:
         return
-    spot = prefix["spot"]
-    word = fusion.lexicon[spot]["word"] if spot > 0 else OUTSIDE
     if word < 0:
         prefix["word_score"] += weights.unknown_score
         if weights.unknown_score == IMPOSSIBLE:
@@ -138,12 +142,12 @@ def end_word(fusion: Fusion, prefix: Any) -> None:
 
 
 @compiled
-def final_score(fusion: Fusion, prefixes: Rows, node: int) -> float:
-    """Return the score of a prefix as the whole text, with the end of its last word; it must not end in a space."""
+def final_score(fusion: Fusion, prefixes: Rows, node: int, word: int) -> float:
+    """Return the score of a prefix as the whole text, which ends with a word; it must not end in a space."""
     weights = fusion.weights
     score, state = prefixes[node]["score"], prefixes[node]["state"]
     if node and weights.space >= 0:
-        end_word(fusion, prefixes[node])
+        end_word(fusion, prefixes[node], word)
         score, state = score + prefixes[node]["word_score"], prefixes[node]["next_state"]
         if weights.hot:
             score += fusion.hot.gain[fusion.hot.after[prefixes[node]["hot"], weights.space]]
@@ -183,6 +187,9 @@ class Scorer:
 
     `lm`: a word or character n-gram model or a recurrent one. `hot`: the nats that each occurrence of a word or phrase
     adds, whether or not the language model has it. Raises DecodingError if they do not fit the alphabet.
+
+    `pronunciations`: of each word, if the alphabet is a space and the phonemes. Texts are then made of those words of
+    `lm`, a word n-gram model, that have a pronunciation; `settings` must allow no others, and `hot` be empty.
     """
 
     def __init__(
@@ -191,6 +198,7 @@ class Scorer:
         settings: LmSettings = LmSettings(),
         lm: NgramModel | RnnLm | None = None,
         hot: Mapping[str, float] = NO_HOTWORDS,
+        pronunciations: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.settings = settings
         self.network = lm if isinstance(lm, RnnLm) else None
@@ -199,11 +207,14 @@ class Scorer:
         self._space = alphabet.encode(" ")[0] if " " in alphabet.characters else -1
         self._hotwords = hotwords.build(hot, alphabet)
         self._hot = tuple(hot)
+        self._pronunciations = pronunciations
         self._of_characters = self._ngram is not None and is_character_model(self._ngram)
         characters = alphabet.characters
         if self._ngram and not self._of_characters and self._space < 0:
             raise DecodingError(f"a word language model needs a space in the alphabet {characters!r}")
-        if self._ngram:
+        if pronunciations is not None:
+            self._check_pronunciations(settings)
+        elif self._ngram:
             check_spelling(self._ngram, alphabet)
         if self.network and self.network.alphabet.characters != characters:
             other = self.network.alphabet.characters
@@ -211,12 +222,23 @@ class Scorer:
 
     def with_settings(self, settings: LmSettings) -> "Scorer":
         """Return a scorer with other settings that shares the prepared models."""
+        if self._pronunciations is not None:
+            self._check_pronunciations(settings)
         # The copy shares what is cached by now.
         _ = self._lexicon, self._ids
         other = copy(self)
         other.settings = settings
         other.__dict__.pop("fusion", None)
         return other
+
+    def text(self, tokens: Ints, words: Ints) -> str:
+        """Return the text of a prefix: its words if they are pronounced, its characters if they are spelled.
+
+        `words`: for each token the word that ends with it, or OUTSIDE.
+        """
+        if self._pronunciations is None or self._ngram is None:
+            return self._alphabet.decode(tokens.tolist())
+        return " ".join(self._ngram.words[word] for word in words[words != OUTSIDE].tolist())
 
     def log_probs(self, texts: Sequence[str]) -> list[float]:
         """Return the language model's natural-log probability of each text with its end; 0 without a model."""
@@ -264,6 +286,7 @@ class Scorer:
             unknown_word=float(settings.lm_weight * alone + unknown),
             begin=model.begin_state if model else 0,
             end=model.vocabulary[END] if model else 0,
+            homophones=max(1, int(np.diff(self._lexicon.nodes["first_word"]).max())),
             rise=max(bonus, 0.0) + max(float(settings.unknown_score), 0.0) + float((hot.gain + hot.lookahead).max()),
         )
 
@@ -276,12 +299,24 @@ class Scorer:
         known = np.array([number for word, number in model.vocabulary.items() if word[:1] != "<"], np.int64)
         return float(model.unigram_log_probs(known).min(initial=0.0))
 
+    def _check_pronunciations(self, settings: LmSettings) -> None:
+        if self._ngram is None or self._of_characters:
+            raise DecodingError("pronunciations need a word n-gram model")
+        if not settings.lexicon_only:
+            raise DecodingError("pronunciations need lexicon_only = true: other words cannot be written")
+        if self._hot:
+            raise DecodingError(f"hotwords cannot be used with pronunciations: {self._hot[0]!r}")
+        if not len(self._lexicon.words):
+            raise DecodingError(
+                f"no word of the language model has a pronunciation with the alphabet {self._alphabet.characters!r}"
+            )
+
     @cached_property
-    def _lexicon(self) -> Rows:
+    def _lexicon(self) -> Lexicon:
         if self._ngram is None or self._of_characters:
             return lexicon.empty()
         more = [word for phrase in self._hot for word in phrase.split()]
-        return lexicon.build(self._ngram, self._alphabet, more, self._floor)
+        return lexicon.build(self._ngram, self._alphabet, more, self._floor, self._pronunciations)
 
     @cached_property
     def _ids(self) -> Ints:

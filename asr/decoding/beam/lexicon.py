@@ -1,10 +1,14 @@
-"""The words of a language model as a tree of their characters, which allows to score unfinished words."""
+"""The words of a language model as a tree of their tokens, which allows to score unfinished words.
 
-from collections.abc import Iterable
+The tokens of a word are its characters, or the phonemes of one of its pronunciations.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from asr.decoding.beam.compiling import Rows, inlined
+from asr.decoding.beam.compiling import Ints, Rows, inlined
 from asr.lm.ngram import NgramModel
 from asr.text import Alphabet
 
@@ -12,40 +16,74 @@ OUTSIDE = -1
 # The n-gram model's id of an unknown word.
 UNKNOWN = 0
 
-# Node 0 is the root. The children of n are first_child[n] to first_child[n + 1] - 1, with `token` the character that
-# leads to each. `word`: the word that ends at a node, or -1. `best`: the natural-log probability, without context, of
-# the likeliest word at the node or below it. One node is added at the end to close the children of the last one.
-NODE = np.dtype([("first_child", np.int32), ("token", np.int32), ("word", np.int32), ("best", np.float32)])
+# Node 0 is the root. The children of n are first_child[n] to first_child[n + 1] - 1, with the `token` that leads to
+# each. The words that end at n are those from first_word[n] to first_word[n + 1] - 1 of the lexicon's `words`. `best`:
+# the natural-log probability, without context, of the likeliest word at the node or below it. One node is added at the
+# end to close the children and words of the last one.
+NODE = np.dtype([("first_child", np.int32), ("token", np.int32), ("first_word", np.int32), ("best", np.float32)])
+
+
+class Lexicon(NamedTuple):
+    """The nodes, and the n-gram model's ids of the words that end at them, at each node the likeliest word first.
+
+    At most one spelled word ends at a node, but any number of words that are pronounced alike.
+    """
+
+    nodes: Rows
+    words: Ints
 
 
 @inlined
-def descend(lexicon: Rows, node: int, token: int) -> int:
+def descend(nodes: Rows, node: int, token: int) -> int:
     """Return the child of a node by a token, or OUTSIDE."""
     low, end = 0, 0
     if node >= 0:
-        low, end = lexicon[node]["first_child"], lexicon[node + 1]["first_child"]
+        low, end = nodes[node]["first_child"], nodes[node + 1]["first_child"]
     high = end
     while low < high:
         middle = (low + high) >> 1
-        if lexicon[middle]["token"] < token:
+        if nodes[middle]["token"] < token:
             low = middle + 1
         else:
             high = middle
-    return low if low < end and lexicon[low]["token"] == token else OUTSIDE
+    return low if low < end and nodes[low]["token"] == token else OUTSIDE
 
 
-def empty() -> Rows:
+@inlined
+def likeliest_word(nodes: Rows, words: Ints, node: int) -> int:
+    """Return the likeliest word without context that ends at a node, or OUTSIDE."""
+    word = OUTSIDE
+    if node >= 0 and nodes[node]["first_word"] < nodes[node + 1]["first_word"]:
+        word = words[nodes[node]["first_word"]]
+    return word
+
+
+def empty() -> Lexicon:
     """Return a lexicon without words."""
-    return np.array([(1, 0, OUTSIDE, -np.inf), (1, 0, OUTSIDE, -np.inf)], NODE)
+    return Lexicon(np.array([(1, 0, 0, -np.inf), (1, 0, 0, -np.inf)], NODE), np.zeros(0, np.int32))
 
 
-def build(model: NgramModel, alphabet: Alphabet, more: Iterable[str] = (), floor: float = -np.inf) -> Rows:
+def build(
+    model: NgramModel,
+    alphabet: Alphabet,
+    more: Iterable[str] = (),
+    floor: float = -np.inf,
+    pronunciations: Mapping[str, Sequence[str]] | None = None,
+) -> Lexicon:
     """Return the lexicon of the model's words that the alphabet can write, without its markers.
 
     `more`: additional words, which the model scores as unknown. `floor`: the least log-probability of a word.
+    `pronunciations`: of each word, which are written instead of its characters.
     """
     words = [(word, number) for number, word in enumerate(model.words) if word[:1] != "<"]
     words += [(word, UNKNOWN) for word in dict.fromkeys(more) if word not in model.vocabulary]
+    if pronunciations is not None:
+        words = [
+            (each, number)
+            for word, number in words
+            for each in dict.fromkeys(pronunciations.get(word, ()))
+            if " " not in each
+        ]
     ids = alphabet.ids("".join(word for word, _ in words))
     lengths = np.array([len(word) for word, _ in words], np.int64)
     # Words as rows of tokens, padded with 0, which is no token of an alphabet's character.
@@ -54,16 +92,20 @@ def build(model: NgramModel, alphabet: Alphabet, more: Iterable[str] = (), floor
     inside = np.arange(rows.shape[1]) < lengths[:, None]
     rows[inside] = ids
     usable = np.flatnonzero((lengths > 0) & ((rows > 0) == inside).all(axis=1))
+    numbers = np.array([number for _, number in words], np.int64)
+    scores = np.maximum(model.unigram_log_probs(numbers), floor)
+    usable = usable[np.argsort(-scores[usable], kind="stable")]
     # Big-endian numbers are sorted as bytes are.
     order = usable[np.argsort(rows[usable].view(f"S{rows.dtype.itemsize * rows.shape[1]}")[:, 0], kind="stable")]
-    rows, lengths, numbers = rows[order], lengths[order], np.array([number for _, number in words], np.int64)[order]
-    scores = np.maximum(model.unigram_log_probs(numbers), floor)
+    rows, lengths, numbers, scores = rows[order], lengths[order], numbers[order], scores[order]
     shared = np.zeros(len(order), np.int64)
     shared[1:] = np.logical_and.accumulate(rows[1:] == rows[:-1], axis=1).sum(axis=1)
     # Breadth first: the nodes of a depth are the different prefixes of that length, in order. Each is the first row of
-    # its words, of which the first may be the prefix itself.
+    # its words, of which the first ones may be the prefix itself.
     before, depth = np.zeros(1, np.int64), 0
-    levels, degrees = [np.array([(0, 0, OUTSIDE, scores.max(initial=-np.inf))], NODE)], []
+    levels, degrees = [np.array([(0, 0, 0, scores.max(initial=-np.inf))], NODE)], []
+    # In the order of the nodes: the words that end at them, and how many end at each, of which the root has none.
+    ended, ends = [np.zeros(0, np.int64)], [np.zeros(1, np.int64)]
     while before.size:
         depth += 1
         nodes = np.flatnonzero((shared < depth) & (lengths >= depth))
@@ -71,11 +113,13 @@ def build(model: NgramModel, alphabet: Alphabet, more: Iterable[str] = (), floor
         level = np.zeros(len(nodes), NODE)
         if nodes.size:
             level["token"] = rows[nodes, depth - 1]
-            level["word"] = np.where(lengths[nodes] == depth, numbers[nodes], OUTSIDE)
             level["best"] = np.maximum.reduceat(np.where(lengths >= depth, scores, -np.inf), nodes)
+            ended.append(numbers[lengths == depth])
+            ends.append(np.add.reduceat(lengths == depth, nodes, dtype=np.int64))
         levels.append(level)
         before = nodes
-    last = np.array([(0, 0, OUTSIDE, -np.inf)], NODE)
+    last = np.array([(0, 0, 0, -np.inf)], NODE)
     lexicon = np.concatenate([*levels, last])
     lexicon["first_child"] = 1 + np.cumsum([0, *np.concatenate(degrees)])
-    return lexicon
+    lexicon["first_word"][1:] = np.cumsum(np.concatenate(ends))
+    return Lexicon(lexicon, np.concatenate(ended).astype(np.int32))

@@ -24,7 +24,7 @@ namespace {
 
 constexpr double UNLIMITED = std::numeric_limits<double>::infinity();
 constexpr double IMPOSSIBLE = -UNLIMITED;
-constexpr int BLANK = 0, OUTSIDE = -1, UNKNOWN = 0, NOT_SCORED = -1;
+constexpr int BLANK = 0, OUTSIDE = -1, UNKNOWN = 0, NOT_SCORED = -2;
 constexpr int STEPS = 256;
 constexpr double SPAN = 20.0, SLACK = 1e-7;
 const double FAR_BETTER = std::log(16.0);
@@ -50,7 +50,7 @@ struct Weights {
     double word_bonus;
     int words, characters, network, hot;
     double lm_weight, unknown_score, floor, unknown_word;
-    int begin, end;
+    int begin, end, homophones;
     double rise;
 };
 
@@ -59,7 +59,7 @@ struct Ngrams {
 };
 
 struct LexiconNode {
-    int32_t first_child, token, word;
+    int32_t first_child, token, first_word;
     float best;
 };
 static_assert(sizeof(LexiconNode) == 16);
@@ -72,17 +72,21 @@ struct Hotwords {
 struct Fusion {
     Weights weights;
     Ngrams arrays;
-    Buffer lexicon_nodes, ids, rows;
+    Buffer lexicon_nodes, lexicon_words, ids, rows;
     Hotwords hot;
     int tokens;  // of the alphabet, with blank
 
     const LexiconNode& lexicon(int node) const { return lexicon_nodes.as<LexiconNode>()[node]; }
+    // The words that end at a node: its first one, and the end of them.
+    const int32_t* words(int node) const { return lexicon_words.as<int32_t>() + lexicon(node).first_word; }
+    const int32_t* words_end(int node) const { return words(node + 1); }
     double row(int index, int token) const { return rows.as<float>()[static_cast<size_t>(index) * tokens + token]; }
     int hot_after(int state, int token) const { return hot.after.as<int32_t>()[state * tokens + token]; }
 };
 
 struct Prefix {
     int32_t parent, token, child, sibling, position, state, spot, next_state, char_state, row, hot, children;
+    int32_t word, scored_word;
     double word_score, score, estimate;
 };
 
@@ -92,7 +96,12 @@ struct Kept {
 };
 
 struct Choice {
-    int token, spot;
+    int token, spot, word;
+};
+
+struct Text {
+    int node, word;
+    double acoustic, score;
 };
 
 struct Bound {
@@ -143,14 +152,19 @@ int descend(const Fusion& fusion, int node, int token) {
     return found < high && found->token == token ? static_cast<int>(found - nodes) : OUTSIDE;
 }
 
+int likeliest_word(const Fusion& fusion, int node) {
+    if (node < 0 || fusion.words(node) == fusion.words_end(node)) return OUTSIDE;
+    return *fusion.words(node);
+}
+
 // ---- fusion.py ----
 
-void end_word(const Fusion& fusion, Prefix& prefix) {
+void end_word(const Fusion& fusion, Prefix& prefix, int word) {
     const Weights& weights = fusion.weights;
     prefix.word_score = weights.word_bonus;
     prefix.next_state = 0;
+    prefix.scored_word = word;
     if (!weights.words) return;
-    int word = prefix.spot > 0 ? fusion.lexicon(prefix.spot).word : OUTSIDE;
     if (word < 0) {
         prefix.word_score += weights.unknown_score;
         if (weights.unknown_score == IMPOSSIBLE) return;
@@ -178,7 +192,7 @@ void extend(const Fusion& fusion, Prefix& prefix, int token, Prefix& extended) {
     }
     if (weights.network) score += weights.lm_weight * fusion.row(prefix.row, token);
     if (token == weights.space) {
-        if (prefix.next_state == NOT_SCORED) end_word(fusion, prefix);
+        if (prefix.scored_word != extended.word) end_word(fusion, prefix, extended.word);
         extended.state = prefix.next_state;
         score += prefix.word_score;
     } else if (weights.words) {
@@ -190,18 +204,18 @@ void extend(const Fusion& fusion, Prefix& prefix, int token, Prefix& extended) {
         score += fusion.hot.gain.as<double>()[extended.hot];
         lookahead += fusion.hot.lookahead.as<double>()[extended.hot];
     }
-    extended.next_state = NOT_SCORED;
+    extended.scored_word = NOT_SCORED;
     extended.score = score;
     extended.estimate = score + lookahead;
 }
 
-double final_score(const Fusion& fusion, std::vector<Prefix>& prefixes, int node) {
+double final_score(const Fusion& fusion, std::vector<Prefix>& prefixes, int node, int word) {
     const Weights& weights = fusion.weights;
     Prefix& prefix = prefixes[node];
     double score = prefix.score;
     int state = prefix.state, unused = 0;
     if (node && weights.space >= 0) {
-        end_word(fusion, prefix);
+        end_word(fusion, prefix, word);
         score += prefix.word_score;
         state = prefix.next_state;
         if (weights.hot) score += fusion.hot.gain.as<double>()[fusion.hot_after(prefix.hot, weights.space)];
@@ -248,7 +262,8 @@ public:
         Prefix empty{};
         empty.parent = empty.child = empty.sibling = -1;
         empty.state = empty.char_state = weights.begin;
-        empty.next_state = NOT_SCORED;
+        empty.word = OUTSIDE;
+        empty.scored_word = NOT_SCORED;
         empty.hot = fusion.hot.begin;
         prefixes.push_back(empty);
         beam.push_back({0.0, IMPOSSIBLE, 0.0, 0.0, 0, -1, -1});
@@ -280,9 +295,10 @@ public:
         set_beam();
     }
 
-    // Set `best` to the tokens of the best prefix; return how many complete words at its beginning are final.
-    int leading(bool rescored, std::vector<int>& best) const {
-        int leader = 0, shared = -1, words = 0;
+    // Set `best` and `ended` to the tokens and words of the best prefix; return how many complete words at its beginning
+    // are final.
+    int leading(bool rescored, std::vector<int>& best, std::vector<int>& ended) const {
+        int leader = 0, shared = -1, final = 0;
         double highest = IMPOSSIBLE;
         for (const Kept& each : beam) {
             int node = each.node;
@@ -298,54 +314,68 @@ public:
                 later = prefixes[later].parent;
             }
         }
-        for (; shared > 0; shared = prefixes[shared].parent) words += prefixes[shared].token == weights.space;
-        for (; leader; leader = prefixes[leader].parent) best.push_back(prefixes[leader].token);
-        std::reverse(best.begin(), best.end());
-        return words;
+        for (; shared > 0; shared = prefixes[shared].parent) final += prefixes[shared].token == weights.space;
+        const Prefix& prefix = prefixes[leader];
+        spell(leader, prefix.word == OUTSIDE ? likeliest_word(fusion, prefix.spot) : prefix.word, best, ended);
+        return final;
     }
 
-    // Fill `nodes`, `acoustic` and `scores` with the texts of the beam, best first.
+    // Set `tokens`, `words`, `ends`, `acoustic` and `scores` to those of the texts of the beam, best first.
     void finish() {
-        nodes.clear();
+        for (std::vector<int>* each : {&tokens, &words, &ends}) each->clear();
         acoustic.clear();
-        tokens.clear();
-        ends.clear();
-        best_acoustic.clear();
-        best_scores.clear();
+        scores.clear();
+        std::vector<Text> texts;
+        std::vector<size_t> starts;
         for (const Kept& each : beam) {
-            nodes.push_back(each.node);
-            acoustic.push_back(each.total);
+            const Prefix& prefix = prefixes[each.node];
+            starts.push_back(texts.size());
+            if (prefix.spot >= 0)
+                for (const int32_t* word = fusion.words(prefix.spot); word < fusion.words_end(prefix.spot); ++word)
+                    texts.push_back({each.node, *word, each.total, 0.0});
+            if (texts.size() == starts.back()) texts.push_back({each.node, prefix.word, each.total, 0.0});
         }
-        for (size_t index = 0; index < nodes.size(); ++index) {
-            const Prefix& prefix = prefixes[nodes[index]];
-            if (!nodes[index] || prefix.token != weights.space) continue;
-            nodes[index] = prefix.parent;
-            const int other = prefixes[prefix.parent].position;
-            if (other >= 0) {
-                acoustic[other] = log_add(acoustic[other], acoustic[index]);
-                acoustic[index] = IMPOSSIBLE;
+        for (Text& text : texts) {
+            const Prefix& prefix = prefixes[text.node];
+            if (!text.node || prefix.token != weights.space) continue;
+            text.node = prefix.parent;
+            const int position = prefixes[prefix.parent].position;
+            if (position >= 0) {
+                size_t other = starts[position];
+                while (texts[other].word != text.word) ++other;
+                texts[other].acoustic = log_add(texts[other].acoustic, text.acoustic);
+                text.acoustic = IMPOSSIBLE;
             }
         }
-        scores.resize(nodes.size());
-        score_nodes();
-        if (!scores.empty() && *std::max_element(scores.begin(), scores.end()) == IMPOSSIBLE) {
-            for (int& node : nodes) node = without_last_word(node);
-            score_nodes();
+        bool possible = texts.empty();
+        for (Text& text : texts) {
+            text.score = final_score(fusion, prefixes, text.node, text.word);
+            possible = possible || text.score != IMPOSSIBLE;
         }
-        std::vector<int> order(nodes.size());
-        std::iota(order.begin(), order.end(), 0);
-        const auto total = [this](int index) { return acoustic[index] + scores[index]; };
-        std::stable_sort(order.begin(), order.end(), [&](int left, int right) { return total(left) > total(right); });
-        order.erase(std::remove_if(order.begin(), order.end(), [&](int each) { return !(total(each) > IMPOSSIBLE); }),
-                    order.end());
-        spell(order);
+        for (Text& text : texts) {
+            if (possible) break;
+            const int node = last_space(text.node);
+            text.word = prefixes[node].word;
+            text.node = std::max(prefixes[node].parent, 0);
+            text.score = final_score(fusion, prefixes, text.node, text.word);
+        }
+        const auto total = [](const Text& text) { return text.acoustic + text.score; };
+        const auto better = [&](const Text& left, const Text& right) { return total(left) > total(right); };
+        std::stable_sort(texts.begin(), texts.end(), better);
+        for (const Text& text : texts) {
+            if (!(total(text) > IMPOSSIBLE)) continue;
+            spell(text.node, text.word, tokens, words);
+            ends.push_back(static_cast<int>(tokens.size()));
+            acoustic.push_back(text.acoustic);
+            scores.push_back(text.score);
+        }
     }
 
     const Fusion& fusion;
     std::vector<Prefix> prefixes;
     std::vector<Kept> beam;
-    std::vector<int> tokens, ends;
-    std::vector<double> best_acoustic, best_scores;
+    std::vector<int> tokens, words, ends;
+    std::vector<double> acoustic, scores;
 
 private:
     const Weights& weights;
@@ -355,9 +385,8 @@ private:
     double kept_lowest = 0.0, kept_highest = 0.0;
     std::vector<Prefix> extended;
     std::vector<double> lasts, values, sorted;
-    std::vector<int> chosen, seen, nodes;
+    std::vector<int> chosen, seen;
     std::vector<Choice> choices;
-    std::vector<double> acoustic, scores;
     Bound bound;
 
     bool is_beaten(const Kept& each) const {
@@ -437,6 +466,7 @@ private:
         if (token == BLANK || token == (beam[leader].node ? prefix.token : weights.space)) return IMPOSSIBLE;
         Prefix scratch = prefix;
         scratch.spot = descend(fusion, prefix.spot, token);
+        scratch.word = likeliest_word(fusion, prefix.spot);
         extend(fusion, prefix, token, scratch);
         return beam[leader].total + frame.row[token] + scratch.estimate;
     }
@@ -460,28 +490,42 @@ private:
 
     void choose_tokens(int spot, double least) {
         const double* row = frame.row;
+        const int space = weights.space;
+        const int32_t *first = nullptr, *last = nullptr;
         int child = 0, end = 0;
         if (spot >= 0) {
             child = fusion.lexicon(spot).first_child;
             end = fusion.lexicon(spot + 1).first_child;
+            first = fusion.words(spot);
+            last = fusion.words_end(spot);
         }
         choices.clear();
         const bool only_known = weights.words && weights.unknown_score == IMPOSSIBLE;
+        if (space >= 0 && row[space] >= least) {
+            for (const int32_t* word = first; word < last; ++word) choices.push_back({space, 0, *word});
+            if (first == last && !only_known) choices.push_back({space, 0, OUTSIDE});
+        }
         if (only_known && end - child < 2 * static_cast<int>(frame.tokens.size())) {
-            if (spot >= 0 && fusion.lexicon(spot).word >= 0 && row[weights.space] >= least)
-                choices.push_back({weights.space, 0});
             for (int node = child; node < end; ++node) {
                 const int token = fusion.lexicon(node).token;
-                if (row[token] >= least) choices.push_back({token, node});
+                if (row[token] >= least) choices.push_back({token, node, OUTSIDE});
             }
             return;
         }
         for (const int token : frame.tokens) {
-            if (!(row[token] >= least)) continue;
+            if (!(row[token] >= least) || token == space) continue;
             while (child < end && fusion.lexicon(child).token < token) ++child;
             const bool known = child < end && fusion.lexicon(child).token == token;
-            choices.push_back({token, known ? child : OUTSIDE});
+            choices.push_back({token, known ? child : OUTSIDE, OUTSIDE});
         }
+    }
+
+    bool has_child(int index, int token, int word) const {
+        for (int child = kept[index].child; child >= 0; child = kept[child].next) {
+            const Prefix& other = prefixes[kept[child].node];
+            if (other.token == token && other.word == word) return true;
+        }
+        return false;
     }
 
     void extend_prefixes() {
@@ -492,7 +536,8 @@ private:
         const int space = weights.space;
         const bool sharp = weights.words && !weights.hot;
         for (const int token : frame.tokens) seen[token] = -1;
-        set_bound(std::max(kept_highest, leading_value()), beam.size() * frame.tokens.size());
+        const size_t more = beam.size() * (frame.tokens.size() + weights.homophones - 1);
+        set_bound(std::max(kept_highest, leading_value()), more);
         for (size_t index = 0; index < beam.size(); ++index) {
             const Kept& each = beam[index];
             Prefix& prefix = prefixes[each.node];
@@ -504,8 +549,12 @@ private:
             for (int child = kept[index].child; child >= 0; child = kept[child].next)
                 seen[prefixes[kept[child].node].token] = static_cast<int>(index);
             choose_tokens(prefix.spot, least);
-            for (const auto [token, spot] : choices) {
-                if (seen[token] == static_cast<int>(index) || (token == space && own == space)) continue;
+            Prefix longer = prefix;
+            longer.parent = each.node;
+            for (const auto [token, spot, word] : choices) {
+                bool in_beam = seen[token] == static_cast<int>(index);
+                if (in_beam && token == space && weights.homophones > 1) in_beam = has_child(index, space, word);
+                if (in_beam || (token == space && own == space)) continue;
                 const double score = (token == own ? each.blank : each.total) + frame.row[token];
                 double limit = most;
                 if (token == space)
@@ -513,12 +562,11 @@ private:
                 else if (sharp)
                     limit = sure + weights.word_bonus + best_word(fusion, spot);
                 if (score + limit < bound.lowest || score == IMPOSSIBLE) continue;
-                Prefix longer = prefix;
-                longer.spot = token != space ? spot : 0;
+                longer.spot = spot;
+                longer.word = word;
                 extend(fusion, prefix, token, longer);
                 const double value = score + longer.estimate;
                 if (value < bound.lowest || value == IMPOSSIBLE) continue;
-                longer.parent = each.node;
                 longer.token = token;
                 extended.push_back(longer);
                 lasts.push_back(score);
@@ -546,10 +594,11 @@ private:
         chosen.resize(count);
     }
 
-    int child_of(int parent, int token) const {
+    int child_of(int parent, int token, int word) const {
         if (!(prefixes[parent].children & (1 << token % 31))) return -1;
         int child = prefixes[parent].child;
-        while (child >= 0 && prefixes[child].token != token) child = prefixes[child].sibling;
+        while (child >= 0 && (prefixes[child].token != token || prefixes[child].word != word))
+            child = prefixes[child].sibling;
         return child;
     }
 
@@ -562,7 +611,7 @@ private:
                 beam.push_back(kept[index]);
             } else {
                 Prefix& longer = extended[more];
-                int node = child_of(longer.parent, longer.token);
+                int node = child_of(longer.parent, longer.token, longer.word);
                 if (node < 0) {
                     node = static_cast<int>(prefixes.size());
                     Prefix& parent = prefixes[longer.parent];
@@ -579,25 +628,20 @@ private:
         }
     }
 
-    void score_nodes() {
-        for (size_t index = 0; index < nodes.size(); ++index)
-            scores[index] = final_score(fusion, prefixes, nodes[index]);
-    }
-
-    int without_last_word(int node) const {
+    int last_space(int node) const {
         while (node && prefixes[node].token != weights.space) node = prefixes[node].parent;
-        return node ? prefixes[node].parent : 0;
+        return node;
     }
 
-    void spell(const std::vector<int>& order) {
-        for (const int index : order) {
-            const size_t start = tokens.size();
-            for (int node = nodes[index]; node; node = prefixes[node].parent) tokens.push_back(prefixes[node].token);
-            std::reverse(tokens.begin() + start, tokens.end());
-            ends.push_back(static_cast<int>(tokens.size()));
-            best_acoustic.push_back(acoustic[index]);
-            best_scores.push_back(scores[index]);
+    // Append the tokens of a prefix, and the words that end with them.
+    void spell(int node, int last, std::vector<int>& tokens, std::vector<int>& words) const {
+        const size_t start = tokens.size();
+        for (int each = node; each; each = prefixes[each].parent) {
+            tokens.push_back(prefixes[each].token);
+            words.push_back(each == node ? last : prefixes[each].word);
         }
+        std::reverse(tokens.begin() + start, tokens.end());
+        std::reverse(words.begin() + start, words.end());
     }
 };
 
@@ -664,12 +708,12 @@ PyObject* begin(PyObject*, PyObject* arguments) try {
     Ngrams& arrays = fusion.arrays;
     PyObject* update;
     if (!PyArg_ParseTuple(
-            arguments, "i(iddd)((idppppddddiid)(y*y*y*y*y*)y*y*y*(y*y*y*i))O", &fusion.tokens, &pruning.width,
+            arguments, "i(iddd)((idppppddddiiid)(y*y*y*y*y*)(y*y*)y*y*(y*y*y*i))O", &fusion.tokens, &pruning.width,
             &pruning.token_threshold, &pruning.beam_threshold, &pruning.blank_skip, &weights.space,
             &weights.word_bonus, &weights.words, &weights.characters, &weights.network, &weights.hot,
             &weights.lm_weight, &weights.unknown_score, &weights.floor, &weights.unknown_word, &weights.begin,
-            &weights.end, &weights.rise, &arrays.words.view, &arrays.log_probs.view, &arrays.backoffs.view,
-            &arrays.first_child.view, &arrays.suffix.view, &fusion.lexicon_nodes.view, &fusion.ids.view,
+            &weights.end, &weights.homophones, &weights.rise, &arrays.words.view, &arrays.log_probs.view, &arrays.backoffs.view,
+            &arrays.first_child.view, &arrays.suffix.view, &fusion.lexicon_nodes.view, &fusion.lexicon_words.view, &fusion.ids.view,
             &fusion.rows.view, &fusion.hot.after.view, &fusion.hot.gain.view, &fusion.hot.lookahead.view,
             &fusion.hot.begin, &update))
         return nullptr;
@@ -714,18 +758,18 @@ PyObject* leading(PyObject*, PyObject* arguments) {
     if (!PyArg_ParseTuple(arguments, "Op", &capsule, &rescored)) return nullptr;
     Session* session = session_of(capsule);
     if (!session) return nullptr;
-    std::vector<int> best;
-    int words = 0;
-    if (!unlocked([&] { words = session->search->leading(rescored, best); })) return nullptr;
-    return Py_BuildValue("Ni", bytes(best), words);
+    std::vector<int> tokens, words;
+    int final = 0;
+    if (!unlocked([&] { final = session->search->leading(rescored, tokens, words); })) return nullptr;
+    return Py_BuildValue("NNi", bytes(tokens), bytes(words), final);
 }
 
 PyObject* finish(PyObject*, PyObject* capsule) {
     Session* session = session_of(capsule);
     if (!session || !unlocked([&] { session->search->finish(); })) return nullptr;
     const Search& search = *session->search;
-    return Py_BuildValue("NNNN", bytes(search.tokens), bytes(search.ends), bytes(search.best_acoustic),
-                         bytes(search.best_scores));
+    return Py_BuildValue("NNNNN", bytes(search.tokens), bytes(search.words), bytes(search.ends), bytes(search.acoustic),
+                         bytes(search.scores));
 }
 
 PyMethodDef methods[] = {{"begin", begin, METH_VARARGS, nullptr},
@@ -733,7 +777,12 @@ PyMethodDef methods[] = {{"begin", begin, METH_VARARGS, nullptr},
                          {"leading", leading, METH_VARARGS, nullptr},
                          {"finish", finish, METH_O, nullptr},
                          {nullptr, nullptr, 0, nullptr}};
-PyModuleDef module = {PyModuleDef_HEAD_INIT, "native", nullptr, 0, methods, nullptr, nullptr, nullptr, nullptr};
+
+// decode.py does not use an extension with another number: an editable install has that of an older version.
+int add_interface(PyObject* module) { return PyModule_AddIntConstant(module, "INTERFACE", 2); }
+
+PyModuleDef_Slot slots[] = {{Py_mod_exec, reinterpret_cast<void*>(add_interface)}, {0, nullptr}};
+PyModuleDef module = {PyModuleDef_HEAD_INIT, "native", nullptr, 0, methods, slots, nullptr, nullptr, nullptr};
 
 }  // namespace
 

@@ -3,7 +3,8 @@
 Prefixes are nodes of a tree in flat arrays. A prefix in the beam has the log-probability of its paths that end in blank
 and of those that end in its last token (Graves, 2012, section 7.5.3; Hannun et al., 2014, algorithm 1).
 
-Texts have no space at the beginning and no double spaces: such a space leaves the prefix as it is.
+Texts have no space at the beginning and no double spaces: such a space leaves the prefix as it is. A space after the
+pronunciation of several words makes as many prefixes, whose tokens are the same and whose words differ.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from asr.decoding.beam.compiling import Doubles, Ints, Rows, compiled, inlined
 from asr.decoding.beam.fusion import NOT_SCORED, PREFIX, Fusion, Weights, extend, final_score
-from asr.decoding.beam.lexicon import OUTSIDE, descend
+from asr.decoding.beam.lexicon import OUTSIDE, Lexicon, descend, likeliest_word
 from asr.decoding.beam.pruning import IMPOSSIBLE, Pruning, Unextended, best_indices, count_value, initial_bound, log_add
 from asr.text import BLANK
 
@@ -24,9 +25,9 @@ KEPT = np.dtype(
     [(name, np.float64) for name in ("blank", "last", "total", "value")]
     + [(name, np.int32) for name in ("node", "child", "next", "unused")]
 )
-# The first rows are the tokens by which a prefix may grow, with their nodes (`spot`) in the lexicon. `seen` is indexed
-# by token: the index of the last prefix whose extension by that token is in the beam.
-CHOICE = np.dtype([(name, np.int32) for name in ("token", "spot", "seen")])
+# The first rows are the tokens by which a prefix may grow, with their nodes (`spot`) in the lexicon or, of spaces, the
+# `word` that ends. `seen` is indexed by token: the index of the last prefix that has a child by that token in the beam.
+CHOICE = np.dtype([(name, np.int32) for name in ("token", "spot", "word", "seen")])
 
 # Paths of a prefix, and of shorter ones in the beam that grow into it, are summed later. It cannot win if each has
 # a counterpart that is better by this many nats, unless there are more than 16 of them.
@@ -44,10 +45,12 @@ class SearchState(NamedTuple):
 class SearchResult(NamedTuple):
     """The texts of the last beam, best first: text i has the tokens `tokens[ends[i - 1] : ends[i]]`.
 
-    `acoustic`: the log-probability of its paths; `lm`: the score by language models and hotwords.
+    `words`: for each token the word of the lexicon that ends with it, a space or the last one, or OUTSIDE. `acoustic`:
+    the log-probability of a text's paths; `lm`: the score by language models and hotwords.
     """
 
     tokens: Ints
+    words: Ints
     ends: Ints
     acoustic: Doubles
     lm: Doubles
@@ -90,9 +93,9 @@ def begin(fusion: Fusion) -> SearchState:
     prefixes, beam = np.empty(1024, PREFIX), np.empty(1, KEPT)
     prefixes[0]["parent"], prefixes[0]["token"], prefixes[0]["child"], prefixes[0]["sibling"] = -1, BLANK, -1, -1
     prefixes[0]["position"], prefixes[0]["state"], prefixes[0]["spot"] = 0, fusion.weights.begin, 0
-    prefixes[0]["row"], prefixes[0]["children"] = 0, 0
-    prefixes[0]["next_state"], prefixes[0]["char_state"] = NOT_SCORED, fusion.weights.begin
-    prefixes[0]["hot"] = fusion.hot.begin
+    prefixes[0]["row"], prefixes[0]["children"], prefixes[0]["word"] = 0, 0, OUTSIDE
+    prefixes[0]["next_state"], prefixes[0]["scored_word"] = 0, NOT_SCORED
+    prefixes[0]["char_state"], prefixes[0]["hot"] = fusion.weights.begin, fusion.hot.begin
     prefixes[0]["word_score"], prefixes[0]["score"], prefixes[0]["estimate"] = 0.0, 0.0, 0.0
     beam[0]["node"], beam[0]["blank"], beam[0]["last"], beam[0]["total"] = 0, 0.0, IMPOSSIBLE, 0.0
     return SearchState(prefixes, 1, beam)
@@ -181,7 +184,7 @@ def _keep_prefixes(state: SearchState, frame: Frame, space: int) -> Unextended:
 @inlined
 def _leading_value(state: SearchState, fusion: Fusion, frame: Frame, scratch: Any) -> float:
     """Return the value of the best prefix plus the best token of the frame, or -inf if that is no other prefix."""
-    prefixes, beam = state.prefixes, state.beam
+    prefixes, beam, (nodes, words) = state.prefixes, state.beam, fusion.lexicon
     leader, highest = 0, IMPOSSIBLE
     for index in range(len(beam)):
         value = beam[index]["total"] + prefixes[beam[index]["node"]]["estimate"]
@@ -189,39 +192,59 @@ def _leading_value(state: SearchState, fusion: Fusion, frame: Frame, scratch: An
             leader, highest = index, value
     node, token, value = beam[leader]["node"], int(frame.row.argmax()), IMPOSSIBLE
     if token != BLANK and token != (prefixes[node]["token"] if node else fusion.weights.space):
-        scratch["spot"] = descend(fusion.lexicon, prefixes[node]["spot"], token)
-        extend(fusion, fusion.lexicon, prefixes[node], token, scratch)
+        scratch["spot"] = descend(nodes, prefixes[node]["spot"], token)
+        scratch["word"] = likeliest_word(nodes, words, prefixes[node]["spot"])
+        extend(fusion, nodes, prefixes[node], token, scratch)
         value = beam[leader]["total"] + frame.row[token] + scratch["estimate"]
     return float(value)
 
 
 @inlined
-def _choose_tokens(weights: Weights, lexicon: Rows, start: tuple[int, float], frame: Frame, choices: Rows) -> int:
+def _choose_tokens(weights: Weights, lexicon: Lexicon, start: tuple[int, float], frame: Frame, choices: Rows) -> int:
     """Set the tokens by which a prefix may grow, in order, and return their number.
 
     `start`: the prefix's node in the lexicon, and the least log-probability of a token that may be kept.
     """
-    row, tokens, space, (spot, least) = frame.row, frame.tokens, weights.space, start
-    count, child, end = 0, 0, 0
+    row, tokens, space, (spot, least), (nodes, words) = frame.row, frame.tokens, weights.space, start, lexicon
+    count, child, end, first, last = 0, 0, 0, 0, 0
     if spot >= 0:
-        child, end = lexicon[spot]["first_child"], lexicon[spot + 1]["first_child"]
-    if weights.words and weights.unknown_score == IMPOSSIBLE and end - child < 2 * len(tokens):
+        child, end = nodes[spot]["first_child"], nodes[spot + 1]["first_child"]
+        first, last = nodes[spot]["first_word"], nodes[spot + 1]["first_word"]
+    only_known = weights.words and weights.unknown_score == IMPOSSIBLE
+    if space >= 0 and row[space] >= least:
+        for index in range(first, last if only_known else max(last, first + 1)):
+            choices[count]["token"], choices[count]["spot"] = space, 0
+            choices[count]["word"] = words[index] if index < last else OUTSIDE
+            count += 1
+    if only_known and end - child < 2 * len(tokens):
         # Only words of the lexicon are allowed: try its few continuations instead of all tokens.
-        if lexicon[spot]["word"] >= 0 and row[space] >= least:
-            choices[0]["token"], choices[0]["spot"], count = space, 0, 1
         for node in range(child, end):
-            if row[lexicon[node]["token"]] >= least:
-                choices[count]["token"], choices[count]["spot"] = lexicon[node]["token"], node
+            if row[nodes[node]["token"]] >= least:
+                choices[count]["token"], choices[count]["spot"] = nodes[node]["token"], node
+                choices[count]["word"] = OUTSIDE
                 count += 1
     else:
         for token in tokens:
-            if row[token] >= least:
-                while child < end and lexicon[child]["token"] < token:
+            if row[token] >= least and token != space:
+                while child < end and nodes[child]["token"] < token:
                     child += 1
-                known = child < end and lexicon[child]["token"] == token
+                known = child < end and nodes[child]["token"] == token
                 choices[count]["token"], choices[count]["spot"] = token, child if known else OUTSIDE
+                choices[count]["word"] = OUTSIDE
                 count += 1
     return count
+
+
+@compiled
+def _has_child(prefixes: Rows, kept: Rows, index: int, token: int, word: int) -> bool:
+    """Return whether a prefix of the beam with one token more, which ends a word or not, is in the beam."""
+    child = kept[index]["child"]
+    while child >= 0:
+        other = prefixes[kept[child]["node"]]
+        if other["token"] == token and other["word"] == word:
+            return True
+        child = kept[child]["next"]
+    return False
 
 
 @compiled
@@ -232,16 +255,16 @@ def _extend_prefixes(
     if len(frame.tokens) == 0:
         return Extended(np.empty(0, PREFIX), np.empty(0), IMPOSSIBLE)
     prefixes, beam, kept, row = state.prefixes, state.beam, unextended.beam, frame.row
-    lexicon, weights = fusion.lexicon, fusion.weights
+    nodes, weights = fusion.lexicon.nodes, fusion.weights
     space, rise, width, sharp = weights.space, weights.rise, pruning.width, weights.words and not weights.hot
-    extended = np.empty(1 + len(beam) * len(frame.tokens), PREFIX)
-    lasts, count = np.empty(len(extended)), 0
-    choices = np.empty(len(row), CHOICE)
+    more = len(beam) * (len(frame.tokens) + weights.homophones - 1)
+    extended, lasts, count = np.empty(1 + more, PREFIX), np.empty(more), 0
+    choices = np.empty(len(row) + weights.homophones, CHOICE)
     for token in frame.tokens:
         choices[token]["seen"] = -1
     # Near the best value that is kept in the end. The unextended prefixes alone may lie far below it.
     top = max(unextended.highest, _leading_value(state, fusion, frame, extended[0]))
-    bound, counts = initial_bound(unextended, top, pruning, len(beam) * len(frame.tokens))
+    bound, counts = initial_bound(unextended, top, pruning, more)
     for index in range(len(beam)):
         node, blank, total = beam[index]["node"], beam[index]["blank"], beam[index]["total"]
         # Upper limits of the estimate: a character only lowers that of the word, a space replaces it by the score.
@@ -254,22 +277,26 @@ def _extend_prefixes(
         while child >= 0:
             choices[prefixes[kept[child]["node"]]["token"]]["seen"] = index
             child = kept[child]["next"]
-        for choice in range(_choose_tokens(weights, lexicon, (prefixes[node]["spot"], least), frame, choices)):
-            token, spot = choices[choice]["token"], choices[choice]["spot"]
-            if choices[token]["seen"] == index or (token == space and own == space):
+        start = prefixes[node]["spot"], least
+        for choice in range(_choose_tokens(weights, fusion.lexicon, start, frame, choices)):
+            token, spot, word = choices[choice]["token"], choices[choice]["spot"], choices[choice]["word"]
+            seen = choices[token]["seen"] == index
+            several = token == space and weights.homophones > 1
+            seen = seen and (not several or _has_child(prefixes, kept, index, space, word))
+            if seen or (token == space and own == space):
                 continue
             score, limit = (blank if token == own else total) + row[token], most
             if token == space:
                 limit = sure + rise
             elif sharp:
-                word = weights.unknown_word
+                best = weights.unknown_word
                 if spot >= 0:
-                    word = max(word, weights.lm_weight * lexicon[spot]["best"])
-                limit = sure + weights.word_bonus + word
+                    best = max(best, weights.lm_weight * nodes[spot]["best"])
+                limit = sure + weights.word_bonus + best
             if score + limit < bound[0]["lowest"] or score == IMPOSSIBLE:
                 continue
-            extended[count]["spot"] = spot if token != space else 0
-            extend(fusion, lexicon, prefixes[node], token, extended[count])
+            extended[count]["spot"], extended[count]["word"] = spot, word
+            extend(fusion, nodes, prefixes[node], token, extended[count])
             value = score + extended[count]["estimate"]
             if value < bound[0]["lowest"] or value == IMPOSSIBLE:
                 continue
@@ -290,12 +317,12 @@ def _with_capacity(prefixes: Rows, used: int, more: int) -> Rows:
 
 
 @compiled
-def _child(prefixes: Rows, parent: int, token: int) -> int:
-    """Return the prefix with one token more, or -1 if the tree has none."""
+def _child(prefixes: Rows, parent: int, token: int, word: int) -> int:
+    """Return the prefix with one token more, which ends a word or not, or -1 if the tree has none."""
     if not prefixes[parent]["children"] & (1 << token % 31):
         return -1
     child = int(prefixes[parent]["child"])
-    while child >= 0 and prefixes[child]["token"] != token:
+    while child >= 0 and (prefixes[child]["token"] != token or prefixes[child]["word"] != word):
         child = int(prefixes[child]["sibling"])
     return child
 
@@ -315,7 +342,7 @@ def _next_state(state: SearchState, unextended: Rows, more: Extended, kept: NDAr
         else:
             index -= before
             parent, token = int(extended[index]["parent"]), int(extended[index]["token"])
-            node = _child(prefixes, parent, token)
+            node = _child(prefixes, parent, token, int(extended[index]["word"]))
             if node < 0:
                 node = used
                 used += 1
@@ -331,14 +358,15 @@ def _next_state(state: SearchState, unextended: Rows, more: Extended, kept: NDAr
 
 
 @compiled
-def leading(state: SearchState, weights: Weights, rescored: bool) -> tuple[Ints, int]:
-    """Return the tokens of the best prefix, and how many complete words at its beginning are final.
+def leading(state: SearchState, fusion: Fusion, rescored: bool) -> tuple[Ints, Ints, int]:
+    """Return the tokens and words of the best prefix, and how many complete words at its beginning are final.
 
+    The words are those of a SearchResult: the last one is the likeliest one without context, if a word may end there.
     Later prefixes extend those of the beam. So they begin with the words that all of these begin with, apart from those
     that cannot win any more; if texts are `rescored`, any of them can.
     """
-    prefixes, beam = state.prefixes, state.beam
-    best, highest, shared, words = 0, IMPOSSIBLE, -1, 0
+    prefixes, beam, weights, (nodes, words) = state.prefixes, state.beam, fusion.weights, fusion.lexicon
+    best, highest, shared, final = 0, IMPOSSIBLE, -1, 0
     for index in range(len(beam)):
         node = int(beam[index]["node"])
         value = beam[index]["total"] + prefixes[node]["estimate"]
@@ -354,9 +382,13 @@ def leading(state: SearchState, weights: Weights, rescored: bool) -> tuple[Ints,
             else:
                 shared = int(prefixes[shared]["parent"])
     while shared > 0:
-        words += int(prefixes[shared]["token"] == weights.space)
+        final += int(prefixes[shared]["token"] == weights.space)
         shared = int(prefixes[shared]["parent"])
-    return _spell(prefixes, np.array([best]))[0], words
+    last = int(prefixes[best]["word"])
+    if last == OUTSIDE:
+        last = int(likeliest_word(nodes, words, prefixes[best]["spot"]))
+    tokens, ended, _ = _spell(prefixes, np.array([best]), np.array([last]))
+    return tokens, ended, final
 
 
 @compiled
@@ -383,42 +415,59 @@ def _is_beaten(state: SearchState, index: int, weights: Weights) -> bool:
 @compiled
 def finish(state: SearchState, fusion: Fusion) -> SearchResult:
     """Return the texts of the beam after the last frame; the search can continue."""
-    prefixes, beam = state.prefixes, state.beam
-    nodes, acoustic, scores = np.empty(len(beam), np.int64), np.empty(len(beam)), np.empty(len(beam))
+    prefixes, beam, space, lexicon = state.prefixes, state.beam, fusion.weights.space, fusion.lexicon
+    # A prefix has as many texts as words may end there, or one if none does. `starts`: the first text of each prefix.
+    most, starts, count = len(beam) * fusion.weights.homophones, np.empty(len(beam), np.int64), 0
+    nodes, words, acoustic = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most)
     for index in range(len(beam)):
-        nodes[index], acoustic[index] = beam[index]["node"], beam[index]["total"]
-    # A space at the end is dropped: the prefix before it is the same text.
-    for index in range(len(beam)):
-        if nodes[index] and prefixes[nodes[index]]["token"] == fusion.weights.space:
-            nodes[index] = prefixes[nodes[index]]["parent"]
-            other = prefixes[nodes[index]]["position"]
-            if other >= 0:
-                acoustic[other] = log_add(acoustic[other], acoustic[index])
-                acoustic[index] = IMPOSSIBLE
-    for index in range(len(beam)):
-        scores[index] = final_score(fusion, prefixes, nodes[index])
-    if len(scores) and scores.max() == IMPOSSIBLE:
+        node, starts[index], first, last = beam[index]["node"], count, 0, 0
+        spot = prefixes[node]["spot"]
+        if spot >= 0:
+            first, last = lexicon.nodes[spot]["first_word"], lexicon.nodes[spot + 1]["first_word"]
+        for way in range(max(last - first, 1)):
+            words[count] = lexicon.words[first + way] if first < last else prefixes[node]["word"]
+            nodes[count], acoustic[count] = node, beam[index]["total"]
+            count += 1
+    nodes, words, acoustic, scores = nodes[:count], words[:count], acoustic[:count], np.empty(count)
+    # A space at the end is dropped: the prefix before it, with the same word, is the same text.
+    for text in range(count):
+        if nodes[text] and prefixes[nodes[text]]["token"] == space:
+            nodes[text] = prefixes[nodes[text]]["parent"]
+            position = prefixes[nodes[text]]["position"]
+            if position >= 0:
+                other = starts[position]
+                while words[other] != words[text]:
+                    other += 1
+                acoustic[other] = log_add(acoustic[other], acoustic[text])
+                acoustic[text] = IMPOSSIBLE
+    for text in range(count):
+        scores[text] = final_score(fusion, prefixes, nodes[text], words[text])
+    if count and scores.max() == IMPOSSIBLE:
         # Only words of the lexicon are allowed, and every text ends within a word: that word is dropped.
-        for index in range(len(beam)):
-            nodes[index] = _without_last_word(prefixes, nodes[index], fusion.weights.space)
-            scores[index] = final_score(fusion, prefixes, nodes[index])
+        for text in range(count):
+            node = _last_space(prefixes, nodes[text], space)
+            nodes[text], words[text] = max(prefixes[node]["parent"], 0), prefixes[node]["word"]
+            scores[text] = final_score(fusion, prefixes, nodes[text], words[text])
     order = np.argsort(-(acoustic + scores), kind="mergesort")
     order = order[(acoustic + scores)[order] > IMPOSSIBLE]
-    tokens, ends = _spell(prefixes, nodes[order])
-    return SearchResult(tokens, ends, acoustic[order], scores[order])
+    tokens, ended, ends = _spell(prefixes, nodes[order], words[order])
+    return SearchResult(tokens, ended, ends, acoustic[order], scores[order])
 
 
 @compiled
-def _without_last_word(prefixes: Rows, node: int, space: int) -> int:
-    """Return the prefix before the last space of a prefix, or the empty one."""
+def _last_space(prefixes: Rows, node: int, space: int) -> int:
+    """Return the longest prefix of a prefix that ends in a space, or the empty one."""
     while node and prefixes[node]["token"] != space:
         node = int(prefixes[node]["parent"])
-    return int(prefixes[node]["parent"]) if node else 0
+    return int(node)
 
 
 @compiled
-def _spell(prefixes: Rows, nodes: NDArray[np.int64]) -> tuple[Ints, Ints]:
-    """Return the tokens of prefixes, one prefix after another, and the end of each."""
+def _spell(prefixes: Rows, nodes: NDArray[np.int64], lasts: NDArray[np.int64]) -> tuple[Ints, Ints, Ints]:
+    """Return the tokens of prefixes, one prefix after another, the words that end with them, and the end of each.
+
+    `lasts`: the words that end with the last tokens.
+    """
     ends = np.zeros(len(nodes), np.int32)
     for index in range(len(nodes)):
         node, length = nodes[index], 0
@@ -426,10 +475,12 @@ def _spell(prefixes: Rows, nodes: NDArray[np.int64]) -> tuple[Ints, Ints]:
             node, length = np.int64(prefixes[node]["parent"]), length + 1
         ends[index] = length + (ends[index - 1] if index else 0)
     tokens = np.empty(ends[-1] if len(ends) else 0, np.int32)
+    words = np.empty(len(tokens), np.int32)
     for index in range(len(nodes)):
         node, end = nodes[index], ends[index]
         while node:
             end -= 1
             tokens[end] = prefixes[node]["token"]
+            words[end] = prefixes[node]["word"] if node != nodes[index] else lasts[index]
             node = np.int64(prefixes[node]["parent"])
-    return tokens, ends
+    return tokens, words, ends
