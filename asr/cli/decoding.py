@@ -37,6 +37,7 @@ class DecodingOptions:
     hotwords: tuple[tuple[str, float], ...] = ()
     rescorer: Path | None = None
     rescorer_weight: float | None = None
+    pronunciations: Path | None = None
     known_words: bool | None = None
     greedy: bool = False
     bundled: Path | None = None
@@ -107,18 +108,20 @@ class DecodingOptions:
         else:
             settings = decoder.settings_from_card(card) or decoder.GREEDY
             # The language models of the card are not at hand.
-            if self.is_default and (settings.lm or settings.rescorer):
+            if self.is_default and (settings.lm or settings.rescorer or settings.pronunciations):
                 settings = decoder.GREEDY
             # Weights that were tuned with a language model do not fit without one.
             if settings.lm and not self.lm:
                 settings = replace(settings, weights=LmSettings())
-            settings = replace(settings, lm="", rescorer="")
+            settings = replace(settings, lm="", rescorer="", pronunciations="")
         only_file = self.file and replace(self, decoder=None).is_default
         if not only_file and (not self.is_default or count > 1):
             settings = replace(settings, greedy=False)
         if self.lm:
-            # The rescorer and its weights were tuned with another language model.
-            settings = replace(settings, lm=str(self.lm), rescorer="", rescoring_lm_scale=1.0)
+            # The rescorer and its weights were tuned with another language model, whose words are in the dictionary.
+            settings = replace(settings, lm=str(self.lm), rescorer="", rescoring_lm_scale=1.0, pronunciations="")
+        if self.pronunciations:
+            settings = replace(settings, pronunciations=str(self.pronunciations))
         if self.rescorer:
             settings = replace(settings, rescorer=str(self.rescorer))
         if self.lm_weight is not None and not settings.lm:
@@ -211,6 +214,11 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--rescorer", type=FILE, help="A recurrent language model that rescores the hypotheses.")
     @click.option("--rescorer-weight", type=click.FloatRange(min=0), metavar="X", help="Weight of the rescorer.")
     @click.option(
+        "--pronunciations",
+        type=FILE,
+        help="A pronouncing dictionary of the words of --lm, for a model that outputs phonemes.",
+    )
+    @click.option(
         "--known-words/--any-word",
         default=None,
         help="Allow only words of the language model and hotwords, or any word.  [default: as in the settings]",
@@ -243,4 +251,6 @@ def describe(settings: "DecoderSettings") -> str:
         parts.append("words of the model only")
     if settings.rescorer:
         parts.append(f"rescored by {settings.rescorer}, weight {settings.rescorer_weight:g}")
+    if settings.pronunciations:
+        parts.append(f"pronunciations {settings.pronunciations}, weight of characters {settings.character_weight:g}")
     return ", ".join(parts)

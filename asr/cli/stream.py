@@ -27,7 +27,7 @@ _STDIN = "-"
 _CLEAR = "\r\x1b[K"
 _KNOWN = {
     *("files", "model", "device", "quiet", "stream", "raw_rate", "greedy", "decoder", "beam_width", "lm", "lm_weight"),
-    *("word_bonus", "hotwords", "rescorer", "rescorer_weight", "known_words", "strict"),
+    *("word_bonus", "hotwords", "rescorer", "rescorer_weight", "pronunciations", "known_words", "strict"),
 }
 
 

@@ -359,12 +359,13 @@ class _Job:
         from asr.files import sha256
 
         decoding = self.decoding
-        files = [path for path in (decoding.file, decoding.lm, decoding.rescorer) if path]
+        files = [path for path in (decoding.file, decoding.lm, decoding.rescorer, decoding.pronunciations) if path]
         if decoding.file:
             from asr.decoding.decoder import read_settings
 
             settings = read_settings(decoding.file)
-            files += [Path(name) for name in (settings.lm, settings.rescorer) if name and Path(name).exists()]
+            named = (settings.lm, settings.rescorer, settings.pronunciations)
+            files += [Path(name) for name in named if name and Path(name).exists()]
         stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         model, split = sha256(self.model), self.channels == "split"
         parts = [__version__, model, repr(decoding), stamps, self.nbest, self.vad, split, self.strict, self.audio_track]

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 @options.model
 @click.option("--lm", type=options.FILE, help="A language model: .arpa, .arpa.gz, or a model from asr lm train.")
 @click.option("--rescorer", type=options.FILE, help="A recurrent language model that rescores the hypotheses.")
+@click.option(
+    "--pronunciations",
+    type=options.FILE,
+    help="A pronouncing dictionary of the words of --lm, for a model that outputs phonemes; it needs --lexicon-only.",
+)
 @click.option("--lexicon-only", is_flag=True, help="Allow only words of the language model.")
 @click.option(
     "--out",
@@ -39,6 +44,7 @@ def tune(
     model: Path,
     lm: Path | None,
     rescorer: Path | None,
+    pronunciations: Path | None,
     lexicon_only: bool,
     out: Path | None,
     into_model: bool,
@@ -60,6 +66,8 @@ def tune(
     from asr.files import write_text
     from asr.recognition import evaluation
 
+    if pronunciations and not (lm and lexicon_only):
+        raise click.UsageError("--pronunciations needs --lm and --lexicon-only")
     if options.bundle() and (into_model or not out):
         raise click.UsageError("a named model cannot be changed; give --out FILE, without --into-model")
     out = out or model.with_name("decoder.toml")
@@ -69,7 +77,10 @@ def tune(
         path.parent.mkdir(parents=True, exist_ok=True)
     recognizer = recognition.load(model, device or "cpu")
     base = decoder.DecoderSettings(
-        lm=str(lm or ""), rescorer=str(rescorer or ""), weights=LmSettings(lexicon_only=lexicon_only)
+        lm=str(lm or ""),
+        rescorer=str(rescorer or ""),
+        pronunciations=str(pronunciations or ""),
+        weights=LmSettings(lexicon_only=lexicon_only),
     )
     with Display(quiet) as display:
         models = open_models(base, display, recognizer.settings.alphabet)
@@ -159,6 +170,7 @@ def _write_card(model: Path, settings: "DecoderSettings") -> None:
     from asr.model import checkpoint
 
     contents, tensors = checkpoint.read(model)
-    settings = replace(settings, lm=Path(settings.lm).name, rescorer=Path(settings.rescorer).name)
+    lm, rescorer, dictionary = (Path(path).name for path in (settings.lm, settings.rescorer, settings.pronunciations))
+    settings = replace(settings, lm=lm, rescorer=rescorer, pronunciations=dictionary)
     card = contents.card | {"decoder": config.to_dict(settings)}
     checkpoint.save(model, tensors, contents.settings, card, checkpoint.matrices(contents))

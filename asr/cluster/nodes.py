@@ -52,9 +52,10 @@ def model_spec(
     """Return what the nodes load for a model and a decoder of this machine."""
     paths = [model.absolute()]
     if decoder:
-        lm, rescorer = (name and str(Path(name).absolute()) for name in (decoder.lm, decoder.rescorer))
-        decoder = replace(decoder, lm=lm, rescorer=rescorer)
-        paths += [Path(name) for name in (lm, rescorer) if name]
+        named = (decoder.lm, decoder.rescorer, decoder.pronunciations)
+        lm, rescorer, dictionary = (name and str(Path(name).absolute()) for name in named)
+        decoder = replace(decoder, lm=lm, rescorer=rescorer, pronunciations=dictionary)
+        paths += [Path(name) for name in (lm, rescorer, dictionary) if name]
     return ModelSpec(device, decoder, hotwords, compiled, tuple((str(path), path.stat().st_size) for path in paths))
 
 

@@ -16,12 +16,16 @@ from asr.decoding.alignment import LogProbs
 from asr.decoding.beam import BeamSearch, BeamSettings, LmSettings, Scorer
 from asr.decoding.confidence import confidences
 from asr.decoding.greedy import DecodingError, GreedyDecoder, add_words
+from asr.decoding.likelihood import log_likelihoods
 from asr.lm.ngram import NgramModel, is_character_model
 from asr.lm.recurrent import RnnLm
 from asr.parallel.threads import prefetch
-from asr.text import Alphabet
+from asr.text import BLANK, Alphabet, pronunciations
+from asr.text.pronunciations import Pronunciations
 from asr.transcripts.records import Hypothesis
 
+# The log-likelihood of characters that do not fit into the frames, as their phonemes may do.
+_LEAST = -1e4
 # Hypotheses of an utterance that are rescored at least. An oracle gains next to nothing from more.
 _RESCORED = 100
 
@@ -34,6 +38,11 @@ class DecoderSettings:
     `rescorer`: path of a recurrent language model that rescores the hypotheses of the search: `rescorer_weight`
     multiplies its natural log-probabilities, and `rescoring_lm_scale` multiplies the weight of `lm` in the final score.
     `temperature`: of the confidences.
+
+    `pronunciations`: path of a pronouncing dictionary. If the acoustic model outputs phonemes, `lm` is a word n-gram
+    model, only its words are allowed and there are no hotwords, the search is for words by their phonemes. The final
+    acoustic score is then the weighted mean of the phonemes' log-likelihood and, with `character_weight`, the
+    characters'.
     """
 
     greedy: bool = False
@@ -42,28 +51,35 @@ class DecoderSettings:
     rescorer_weight: float = 0.5
     rescoring_lm_scale: float = field(default=1.0, metadata={"old_name": "guide_weight"})
     temperature: float = 1.0
+    pronunciations: str = ""
+    character_weight: float = 0.5
     search: BeamSettings = BeamSettings()
     weights: LmSettings = LmSettings()
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature = {self.temperature} is not positive and finite")
+        if not 0 <= self.character_weight <= 1:
+            raise ValueError(f"character_weight = {self.character_weight} is not between 0 and 1")
         for name in ("rescorer_weight", "rescoring_lm_scale"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)} is negative or not finite")
 
 
+# The settings that are paths.
+FILES = ("lm", "rescorer", "pronunciations")
 GREEDY = DecoderSettings(greedy=True)
 BEAM = DecoderSettings()
 
 
 @dataclass(frozen=True)
 class LanguageModels:
-    """The language models of a decoder, and the score (nats) of each occurrence of a hotword or phrase."""
+    """The language models of a decoder, the score (nats) of each occurrence of a hotword or phrase, pronunciations."""
 
     lm: NgramModel | RnnLm | None = None
     rescorer: RnnLm | None = None
     hotwords: Mapping[str, float] = field(default_factory=dict)
+    pronunciations: Pronunciations | None = None
 
     @property
     def has_word_ngrams(self) -> bool:
@@ -85,12 +101,13 @@ NO_MODELS = LanguageModels()
 class Candidates:
     """The hypotheses of a search, best first, and the natural-log probability of each text by `lm` and the rescorer.
 
-    Both are empty if nothing is rescored.
+    `characters`: the log-likelihood of its characters, after a search for phonemes. Each is empty if it is not used.
     """
 
     hypotheses: list[Hypothesis]
     lm: Sequence[float] = ()
     rescorer: Sequence[float] = ()
+    characters: Sequence[float] = ()
 
 
 class Decoder:
@@ -113,14 +130,30 @@ class Decoder:
         if models.rescorer and models.rescorer.alphabet.characters != alphabet.characters:
             other = models.rescorer.alphabet.characters
             raise DecodingError(f"the rescorer's alphabet is {other!r}, the acoustic model's {alphabet.characters!r}")
-        self._scorer = Scorer(alphabet, settings.weights, models.lm, models.hotwords)
+        self._models = models
+        # By whether the search is for phonemes; those of all decoders that share the models.
+        self._scorers: dict[bool, Scorer] = {}
+        self._scorer = self._scorer_of(settings)
 
     def with_settings(self, settings: DecoderSettings) -> "Decoder":
         """Return a decoder with other settings that shares the prepared models."""
         other = copy(self)
         other.settings = settings
-        other._scorer = self._scorer.with_settings(settings.weights)
+        other._scorer = self._scorer_of(settings)
         return other
+
+    def _scorer_of(self, settings: DecoderSettings) -> Scorer:
+        """Return a scorer of phonemes if the models have them and the settings allow their search."""
+        models, phonemes, weights = self._models, self._alphabet.phonemes, settings.weights
+        searched = weights.lexicon_only and models.has_word_ngrams and not models.hotwords
+        pronounced = bool(searched and phonemes and models.pronunciations)
+        if pronounced not in self._scorers:
+            if phonemes and models.pronunciations and pronounced:
+                scorer = Scorer(phonemes, weights, models.lm, pronunciations=models.pronunciations.words)
+            else:
+                scorer = Scorer(self._alphabet, weights, models.lm, models.hotwords)
+            self._scorers[pronounced] = scorer
+        return self._scorers[pronounced].with_settings(weights)
 
     def with_rescorer_cache(self) -> "Decoder":
         """Return a decoder that scores each text once with the rescorer, for searches with many settings."""
@@ -137,7 +170,7 @@ class Decoder:
         return other
 
     def decode(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
-        """Return at least one and at most `count` hypotheses of (T', V), best first.
+        """Return at least one and at most `count` hypotheses of (T', V + P), best first.
 
         With `words` the best one has its words with their times and confidences. Raises DecodingError.
         """
@@ -147,12 +180,20 @@ class Decoder:
 
     def begin(self) -> BeamSearch:
         """Begin to decode log-probabilities that arrive in parts; `finish` ends it."""
-        rescored = bool(self._rescore_texts and self.settings.rescorer_weight)
-        return BeamSearch(self._alphabet, self.settings.search, self._scorer, rescored)
+        return BeamSearch(self._alphabet, self.settings.search, self._scorer, self.rescores)
+
+    @property
+    def rescores(self) -> bool:
+        """Return whether the hypotheses of the search are scored again, by a rescorer or by their characters."""
+        return bool(self._rescore_texts and self.settings.rescorer_weight) or self._weighs_characters
+
+    @property
+    def _weighs_characters(self) -> bool:
+        return self._scorer.pronounces and self.settings.character_weight > 0
 
     def finish(self, search: BeamSearch, log_probs: LogProbs, count: int = 1, words: bool = False) -> list[Hypothesis]:
-        """Return the hypotheses of a search of (T', V) as `decode` does."""
-        hypotheses = self.rescore(self._candidates(search, count, words))
+        """Return the hypotheses of a search of (T', V + P) as `decode` does."""
+        hypotheses = self.rescore(self._candidates(search, log_probs, count, words))
         if not words:
             return hypotheses[:count]
         best = add_words(hypotheses[0], log_probs, self._alphabet, self._seconds_per_frame)
@@ -163,40 +204,49 @@ class Decoder:
     def decode_batch(
         self, rows: Iterable[LogProbs], count: int = 1, words: bool = False, threads: int = 0
     ) -> list[list[Hypothesis]]:
-        """Decode each (T', V) of `rows` as `decode` does, on `threads` threads (0: one for each core)."""
+        """Decode each (T', V + P) of `rows` as `decode` does, on `threads` threads (0: one for each core)."""
         threads = threads or os.cpu_count() or 1
         if threads == 1:
             return [self.decode(row, count, words) for row in rows]
         return list(prefetch(lambda row: self.decode(row, count, words), rows, threads))
 
     def search(self, log_probs: LogProbs, count: int = 1, words: bool = False) -> Candidates:
-        """Search (T', V), and score the texts with the rescorer if its weight is not 0. Raises DecodingError."""
+        """Search (T', V + P), and score the texts with all models whose weight is not 0. Raises DecodingError."""
         search = self.begin()
         search.extend(log_probs)
-        return self._candidates(search, count, words)
+        return self._candidates(search, log_probs, count, words)
 
-    def _candidates(self, search: BeamSearch, count: int, words: bool) -> Candidates:
+    def _candidates(self, search: BeamSearch, log_probs: LogProbs, count: int, words: bool) -> Candidates:
         score_texts = self._rescore_texts if self.settings.rescorer_weight else None
-        limit = max(count, _RESCORED) if score_texts else None if words else count
-        hypotheses = search.hypotheses(limit)
-        if not score_texts:
+        hypotheses = search.hypotheses(max(count, _RESCORED) if self.rescores else None if words else count)
+        if not self.rescores:
             return Candidates(hypotheses)
         texts = [hypothesis.text for hypothesis in hypotheses]
         # With a scale of 1 the score of the search already has the language model's part.
         scores = [0.0] * len(texts) if self.settings.rescoring_lm_scale == 1 else self._scorer.log_probs(texts)
-        return Candidates(hypotheses, scores, score_texts(texts))
+        rescorer = score_texts(texts) if score_texts else [0.0] * len(texts)
+        characters: list[float] = []
+        if self._weighs_characters:
+            tokens = [ids[ids != BLANK].tolist() for ids in map(self._alphabet.ids, texts)]
+            characters = log_likelihoods(self._alphabet.characters_of(log_probs), tokens)
+        return Candidates(hypotheses, scores, rescorer, characters)
 
     def rescore(self, candidates: Candidates) -> list[Hypothesis]:
-        """Return the hypotheses with the scores of the rescorer added, best first."""
-        if not candidates.rescorer:
-            return candidates.hypotheses
+        """Return the hypotheses with the scores of the other models added, best first."""
+        rows = candidates.hypotheses
+        if not candidates.lm:
+            return rows
         settings = self.settings
         change = (settings.rescoring_lm_scale - 1) * settings.weights.lm_weight
-        rows = zip(candidates.hypotheses, candidates.lm, candidates.rescorer, strict=True)
-        rescored = [
-            replace(row, lm_score=row.lm_score + change * lm_score + settings.rescorer_weight * rescorer_score)
-            for row, lm_score, rescorer_score in rows
-        ]
+        scores = zip(candidates.lm, candidates.rescorer, strict=True)
+        added = [change * lm_score + settings.rescorer_weight * rescorer_score for lm_score, rescorer_score in scores]
+        rescored = [replace(row, lm_score=row.lm_score + more) for row, more in zip(rows, added, strict=True)]
+        if candidates.characters:
+            share = settings.character_weight
+            rescored = [
+                replace(row, acoustic_score=(1 - share) * row.acoustic_score + share * max(score, _LEAST))
+                for row, score in zip(rescored, candidates.characters, strict=True)
+            ]
         return sorted(rescored, key=lambda hypothesis: -hypothesis.score)
 
 
@@ -223,10 +273,12 @@ def read_decoder(path: str | Path) -> DecoderConfig:
 def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> DecoderSettings:
     """Read decoder.toml; paths in it are relative to its folder. Raises ConfigError."""
     settings = config.read(path, DecoderSettings, overrides)
-    lm_path, rescorer = (
-        os.path.normpath(Path(path).parent / name) if name else "" for name in (settings.lm, settings.rescorer)
+    folder = Path(path).parent
+    lm_path, rescorer, dictionary = (
+        os.path.normpath(folder / name) if name else ""
+        for name in (settings.lm, settings.rescorer, settings.pronunciations)
     )
-    return replace(settings, lm=lm_path, rescorer=rescorer)
+    return replace(settings, lm=lm_path, rescorer=rescorer, pronunciations=dictionary)
 
 
 def settings_from_card(card: Mapping[str, Any]) -> DecoderSettings | None:
@@ -247,7 +299,7 @@ def to_toml(settings: DecoderSettings, folder: Path) -> str:
     Raises DecodingError for a path that is not UTF-8.
     """
     values = config.to_dict(settings)
-    for name in ("lm", "rescorer"):
+    for name in FILES:
         values[name] = os.path.relpath(values[name], folder) if values[name] else ""
         try:
             values[name].encode()
@@ -272,7 +324,8 @@ def open_models(
     rescorer = lm.load(settings.rescorer, on_build) if settings.rescorer else None
     if isinstance(rescorer, NgramModel):
         raise lm.LmError(f"{settings.rescorer}: an n-gram model; the rescorer must be a recurrent language model")
-    return LanguageModels(model, rescorer, hotwords)
+    dictionary = pronunciations.read(settings.pronunciations) if settings.pronunciations else None
+    return LanguageModels(model, rescorer, hotwords, dictionary)
 
 
 def uses_compiled_search(settings: DecoderSettings, frames: float) -> bool:

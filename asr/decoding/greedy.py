@@ -21,22 +21,23 @@ class DecodingError(AsrError):
 
 
 def check_log_probs(log_probs: LogProbs, alphabet: Alphabet) -> None:
-    """Raise DecodingError unless the array is (T', V) for this alphabet, without NaN and +inf."""
-    if log_probs.ndim != 2 or log_probs.shape[1] != len(alphabet):
-        raise DecodingError(f"log_probs has shape {log_probs.shape}; expected (T', {len(alphabet)})")
+    """Raise DecodingError unless the array is (T', V + P) for this alphabet, without NaN and +inf."""
+    if log_probs.ndim != 2 or log_probs.shape[1] != alphabet.outputs:
+        raise DecodingError(f"log_probs has shape {log_probs.shape}; expected (T', {alphabet.outputs})")
     # A comparison with NaN is false.
     if not (log_probs < np.inf).all():
         raise DecodingError("log_probs contains NaN or +inf")
 
 
 def best_path(log_probs: LogProbs, alphabet: Alphabet) -> Hypothesis:
-    """Decode (T', V): take the best token of each frame, merge repeats, drop blanks and surplus white space.
+    """Decode (T', V + P): take the best character of each frame, merge repeats, drop blanks and surplus white space.
 
     Raises DecodingError.
     """
     check_log_probs(log_probs, alphabet)
     if len(log_probs) == 0:
         return Hypothesis("", 0.0)
+    log_probs = alphabet.characters_of(log_probs)
     best = log_probs.argmax(axis=1)
     first = np.concatenate([[True], best[1:] != best[:-1]])
     text = alphabet.decode(best[first].tolist())
@@ -44,10 +45,11 @@ def best_path(log_probs: LogProbs, alphabet: Alphabet) -> Hypothesis:
 
 
 def add_words(hypothesis: Hypothesis, log_probs: LogProbs, alphabet: Alphabet, seconds_per_frame: float) -> Hypothesis:
-    """Return a hypothesis of (T', V) with its words, their times in seconds and the model's confidence in them."""
+    """Return a hypothesis of (T', V + P) with its words, their times in seconds and the model's confidence in them."""
     if not hypothesis.text:
         return hypothesis
-    aligned = alignment.align(np.maximum(log_probs, _LEAST), alignment.encode(hypothesis.text, alphabet))
+    log_probs = np.maximum(alphabet.characters_of(log_probs), _LEAST)
+    aligned = alignment.align(log_probs, alignment.encode(hypothesis.text, alphabet))
     return replace(hypothesis, words=tuple(alignment.words(aligned, hypothesis.text, alphabet, seconds_per_frame)))
 
 
@@ -73,6 +75,7 @@ class GreedyPath:
     def extend(self, log_probs: LogProbs) -> None:
         """Append the best path of (T', V). Raises DecodingError."""
         check_log_probs(log_probs, self._alphabet)
+        log_probs = self._alphabet.characters_of(log_probs)
         best = log_probs.argmax(axis=1)
         changes = best != np.concatenate([[self._last], best[:-1]])
         self._last = int(best[-1])

@@ -95,7 +95,7 @@ def _align(settings: ModelFileSettings, utterance: Utterance, log_probs: LogProb
         error = f"utterance {utterance.id}: no character of {utterance.text!r:.60} is in the model's alphabet"
         return replace(row, error=error)
     try:
-        path = alignment.align(log_probs, alignment.encode(text, alphabet))
+        path = alignment.align(alphabet.characters_of(log_probs), alignment.encode(text, alphabet))
         words = _as_written(alignment.words(path, text, alphabet, settings.seconds_per_frame), written)
     except AlignmentError as error:
         message = f"utterance {utterance.id}: its text does not fit into {utterance.duration:.2f} s: {error}"

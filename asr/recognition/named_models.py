@@ -2,8 +2,8 @@
 
 A bundle is a set of files in one folder: NAME.safetensors (the acoustic model), NAME.toml (the settings of its
 decoder, as `asr tune` writes them), the language models that they name (NAME.lm.bin, NAME.rescorer.safetensors, or
-those of another model in the folder), and NAME.md, its card, which may begin with facts between two lines of ---, such
-as `hours: 20`.
+those of another model in the folder), NAME.pronunciations.gz, and NAME.md, its card, which may begin with facts between
+two lines of ---, such as `hours: 20`.
 """
 
 import difflib
@@ -20,7 +20,8 @@ from asr.errors import AsrError
 DEFAULT = "english-small"
 _MODEL = ".safetensors"
 _LANGUAGE_MODELS = (".lm.bin", ".lm.safetensors", ".rescorer.safetensors")
-_ENDINGS = (_MODEL, ".toml", ".md", *_LANGUAGE_MODELS)
+PRONUNCIATIONS = ".pronunciations.gz"
+_ENDINGS = (_MODEL, ".toml", ".md", *_LANGUAGE_MODELS, PRONUNCIATIONS)
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -44,8 +45,8 @@ class Bundle:
     def decoder(self) -> Path | None:
         """Return the file of the decoder's settings, or None.
 
-        Raise ModelNameError if they name files other than models in its folder: a bundle of unknown origin opens no
-        others.
+        Raise ModelNameError if they name files other than those of a bundle in its folder: a bundle of unknown origin
+        opens no others.
         """
         path = self.folder / f"{self.name}.toml"
         if not path.is_file():
@@ -54,10 +55,12 @@ class Bundle:
             settings = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError):
             return path  # its reader reports the line
-        for key in ("lm", "rescorer"):
+        allowed = {"lm": _LANGUAGE_MODELS, "rescorer": _LANGUAGE_MODELS, "pronunciations": (PRONUNCIATIONS,)}
+        for key, endings in allowed.items():
             value = settings.get(key, "")
-            if value and not _is_language_model(value):
-                raise ModelNameError(f"{path}: {key} = {value!r} is not a language model in its folder; pack it again")
+            if value and not _is_file_of(value, endings):
+                kind = "a pronouncing dictionary" if key == "pronunciations" else "a language model"
+                raise ModelNameError(f"{path}: {key} = {value!r} is not {kind} in its folder; pack it again")
         return path
 
     @property
@@ -107,10 +110,10 @@ def bundles() -> list[Bundle]:
     return list(named.values())
 
 
-def _is_language_model(value: object) -> bool:
-    """Return whether a setting names a file that a bundle has for a language model."""
+def _is_file_of(value: object, endings: tuple[str, ...]) -> bool:
+    """Return whether a setting names a file of a bundle with one of these endings."""
     name, dot, ending = value.partition(".") if isinstance(value, str) else ("", "", "")
-    return is_name(name) and dot + ending in _LANGUAGE_MODELS
+    return is_name(name) and dot + ending in endings
 
 
 def is_name(text: str) -> bool:

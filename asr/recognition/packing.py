@@ -10,7 +10,7 @@ from asr.decoding.decoder import DecoderConfig, DecoderSettings, LanguageModels
 from asr.lm import recurrent
 from asr.lm.ngram import NgramModel, packed
 from asr.model import checkpoint
-from asr.recognition.named_models import Bundle, ModelNameError, is_name
+from asr.recognition.named_models import PRONUNCIATIONS, Bundle, ModelNameError, is_name
 
 # The commands of asr models, in whose place a model may be named.
 _COMMANDS = ("pack", "average", "rechunk")
@@ -73,7 +73,8 @@ def _check_place(final: Bundle, parts: Parts, settings: DecoderSettings) -> None
     The card is read before and may be replaced by itself.
     """
     present = [path for path in final.files if not (parts.card.exists() and path.samefile(parts.card))]
-    sources = [parts.model, parts.decoder, *(Path(name) for name in (settings.lm, settings.rescorer) if name)]
+    named = (settings.lm, settings.rescorer, settings.pronunciations)
+    sources = [parts.model, parts.decoder, *(Path(name) for name in named if name)]
     for path in present:
         if any(source.exists() and path.samefile(source) for source in sources):
             raise ModelNameError(f"{path}: the bundle would overwrite this input file; choose another --name or --out")
@@ -84,7 +85,7 @@ def _check_place(final: Bundle, parts: Parts, settings: DecoderSettings) -> None
 def _with_models(draft: Bundle, settings: DecoderSettings, models: LanguageModels, bits: int) -> DecoderSettings:
     """Write the language models of a bundle; return the settings that name them."""
     if settings.greedy:
-        return replace(settings, lm="", rescorer="")
+        return replace(settings, lm="", rescorer="", pronunciations="")
     if models.lm is not None:
         path = draft.folder / f"{draft.name}.lm.bin"
         if isinstance(models.lm, NgramModel):
@@ -97,6 +98,10 @@ def _with_models(draft: Bundle, settings: DecoderSettings, models: LanguageModel
         path = draft.folder / f"{draft.name}.rescorer.safetensors"
         recurrent.pack(path, Path(settings.rescorer), bits)
         settings = replace(settings, rescorer=str(path))
+    if models.pronunciations and isinstance(models.lm, NgramModel):
+        path = draft.folder / f"{draft.name}{PRONUNCIATIONS}"
+        models.pronunciations.write(path, models.lm.words)
+        settings = replace(settings, pronunciations=str(path))
     return settings
 
 

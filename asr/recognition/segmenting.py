@@ -70,6 +70,7 @@ def segments(outputs: Iterable[LogProbs], alphabet: Alphabet, seconds_per_frame:
 def _segment_end(log_probs: LogProbs, alphabet: Alphabet, seconds_per_frame: float) -> int:
     """Return the middle of the longest pause that comes after the shortest length of a segment."""
     shortest, without_space = round(_SHORTEST / seconds_per_frame), _WITHOUT_SPACE / seconds_per_frame
+    log_probs = alphabet.characters_of(log_probs)
     best = log_probs.argmax(axis=1)
     spaces = best == alphabet.ids(" ")[0] if " " in alphabet.characters else best == BLANK
 

@@ -72,6 +72,14 @@ class Alphabet:
         """Return V + P, the number of tokens of both outputs; P, the phonemes with their blank and space, may be 0."""
         return len(self) + (len(self.phonemes) if self.phonemes else 0)
 
+    def characters_of(self, log_probs: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the columns (T', V) of the characters of log-probabilities (T', V + P)."""
+        return log_probs[:, : len(self)]
+
+    def phonemes_of(self, log_probs: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the columns (T', P) of the phonemes of log-probabilities (T', V + P)."""
+        return log_probs[:, len(self) :]
+
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Alphabet":
         """Return the alphabet of normalised transcripts, in code point order."""

@@ -148,8 +148,11 @@ class BeamSearch:
         self._words = 0
 
     def extend(self, log_probs: LogProbs) -> None:
-        """Search the next frames (T', V). Raises DecodingError."""
-        check_log_probs(log_probs, self._alphabet)
+        """Search the next frames (T', V + P). Raises DecodingError."""
+        alphabet = self._alphabet
+        check_log_probs(log_probs, alphabet)
+        phonemes = alphabet.phonemes and self._scorer.pronounces
+        log_probs = alphabet.phonemes_of(log_probs) if phonemes else alphabet.characters_of(log_probs)
         self._search.extend(np.ascontiguousarray(log_probs, dtype=np.float64))
         self._best = None
 

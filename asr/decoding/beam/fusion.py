@@ -231,6 +231,11 @@ class Scorer:
         other.__dict__.pop("fusion", None)
         return other
 
+    @property
+    def pronounces(self) -> bool:
+        """Return whether words are made of phonemes."""
+        return self._pronunciations is not None
+
     def text(self, tokens: Ints, words: Ints) -> str:
         """Return the text of a prefix: its words if they are pronounced, its characters if they are spelled.
 

@@ -28,6 +28,7 @@ FEW_BONUSES = (-2.0, 0.0, 2.0, 4.0, 8.0)
 FEW_WORDS = 2_000
 MORE_WORDS = 8_000
 RESCORER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)
+CHARACTER_WEIGHTS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 RESCORING_LM_SCALES = (1.0, 0.8, 0.6, 0.4, 0.2)
 # From the narrowest search to the widest; the fastest wins that makes no more errors than the widest.
 _THRESHOLDS = ((7.0, 10.0), (9.0, 14.0), (12.0, 20.0))
@@ -81,7 +82,7 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
     """
     dev, models = runner.dev, runner.models
     greedy = runner.run(GREEDY, 1)
-    settings = replace(base, greedy=False, search=_TRIAL_SEARCH, rescorer_weight=0.0)
+    settings = replace(base, greedy=False, search=_TRIAL_SEARCH, rescorer_weight=0.0, character_weight=0.0)
     grid: list[Trial] = []
     slow = models.lm is not None and not models.has_word_ngrams
     if models.lm is None:
@@ -89,6 +90,8 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
         settings = runner.best(with_weights(settings, word_bonus=bonus) for bonus in BONUSES)
     else:
         settings, grid = (_tune_slow if slow else _tune_word_ngrams)(runner, settings)
+    if models.pronunciations and runner.alphabet.phonemes:
+        settings = runner.best(replace(settings, character_weight=weight) for weight in CHARACTER_WEIGHTS)
     if models.rescorer is not None:
         part = runner.subset(MORE_WORDS) if slow else runner
         settings = part.best(_rescored(settings, models.lm is not None))

@@ -64,7 +64,6 @@ class TrialRunner:
         self.dev, self.alphabet, self.models = dev, alphabet, models
         self._compute = compute
         self._trials: dict[tuple[DecoderSettings, int], Trial] = {}
-        self._rescores = models.rescorer is not None
         # Cached scores make trials fast and their times wrong.
         self._uncached = Decoder(alphabet, dev.seconds_per_frame, models=models)
         self._decoder = self._uncached.with_rescorer_cache()
@@ -105,7 +104,7 @@ class TrialRunner:
     def _try(self, settings: DecoderSettings, threads: int) -> Trial:
         decoder = self._greedy if settings.greedy else self.decoder(settings)
         begin = time.perf_counter()
-        if settings.rescorer_weight and self._rescores and isinstance(decoder, Decoder):
+        if isinstance(decoder, Decoder) and decoder.rescores:
             best = [decoder.rescore(candidates)[0] for candidates in self._candidates(settings, threads)]
         else:
             best = [hypotheses[0] for hypotheses in decoder.decode_batch(self.dev.rows, threads=threads)]
@@ -115,7 +114,7 @@ class TrialRunner:
         return Trial(settings, errors, seconds, self.dev.words)
 
     def _candidates(self, settings: DecoderSettings, threads: int) -> list[Candidates]:
-        search = replace(settings, rescorer_weight=1.0, rescoring_lm_scale=0.0)
+        search = replace(settings, rescorer_weight=1.0, rescoring_lm_scale=0.0, character_weight=1.0)
         if self._last_search is None or self._last_search[0] != search:
             found = prefetch(self.decoder(search).search, self.dev.rows, threads or os.cpu_count() or 1)
             self._last_search = search, list(found)
@@ -123,10 +122,11 @@ class TrialRunner:
 
     def timed(self, trial: Trial) -> Trial:
         """Return a trial with the time that its settings take without cached scores."""
-        if trial.settings.greedy or not trial.settings.rescorer_weight:
+        decoder = self._uncached.with_settings(trial.settings)
+        if trial.settings.greedy or not decoder.rescores:
             return trial
         begin = time.perf_counter()
-        self._uncached.with_settings(trial.settings).decode_batch(self.dev.rows, threads=1)
+        decoder.decode_batch(self.dev.rows, threads=1)
         return replace(trial, seconds=time.perf_counter() - begin)
 
     def best(self, settings: Iterable[DecoderSettings]) -> DecoderSettings:
