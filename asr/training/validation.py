@@ -33,6 +33,8 @@ def validate(engine: Engine, data: Dataset, alphabet: Alphabet, longest: int) ->
     Raises TrainingError if the loss is not finite.
     """
     world = engine.world
+    # Phonemes are not decoded.
+    alphabet = Alphabet(alphabet.characters)
     # Each process fills the rows of its items, so the sum over processes is exact. A hypothesis is at most as long as
     # its frames.
     losses = torch.zeros(len(data), dtype=torch.float64)

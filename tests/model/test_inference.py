@@ -57,6 +57,20 @@ def test_log_probs_are_those_of_torch(shape: ModelSettings) -> None:
             np.testing.assert_allclose(found, log_probs, atol=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [0, 4])
+def test_log_probs_of_characters_and_phonemes_are_those_of_torch(chunk: int) -> None:
+    shape = ModelSettings("lstm", 2, 6, True, 3, 3, 0.0, chunk=chunk)
+    torch.manual_seed(4)
+    model = Model(FEATURES, TOKENS, shape, phonemes=3).eval()
+    network = Network(shape, {name: tensor.numpy() for name, tensor in model.state_dict().items()}, phonemes=3)
+    rows = noise(23, 9)
+    for found, log_probs in zip(network(rows), expected(model, rows), strict=True):
+        np.testing.assert_allclose(found, log_probs, atol=1e-5)
+        assert found.shape[1] == TOKENS + 3
+        for part in (found[:, :TOKENS], found[:, TOKENS:]):
+            np.testing.assert_allclose(np.exp(part).sum(axis=1), 1, atol=1e-5)
+
+
 # Of 2 to 15 sequences the matrices are multiplied in pieces, if they are large.
 @pytest.mark.parametrize("count", [1, 2, 12, 16])
 def test_large_layers_are_those_of_torch(count: int) -> None:

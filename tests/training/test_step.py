@@ -157,3 +157,52 @@ def test_bfloat16_gradient_is_close_and_weights_stay_float32(cell: str) -> None:
     assert all(parameter.dtype == torch.float32 for parameter in lowered.model.parameters())
     similarity = torch.nn.functional.cosine_similarity(gradient(exact), gradient(lowered), dim=0)
     assert float(similarity) > 0.99
+
+
+# --- phonemes ---------------------------------------------------------------------------------------------------
+
+SPOKEN = replace(RECIPE, text=TextSettings(alphabet=" ABC", phonemes="xyz"))
+
+
+def with_phonemes(data: Batch, *lengths: int) -> Batch:
+    random = np.random.default_rng(3)
+    rows = [random.integers(1, 5, length) if length >= 0 else None for length in lengths]
+    return pad(
+        [frames[:length].numpy() for frames, length in zip(data.features, data.feature_lengths, strict=True)],
+        [row[:length].tolist() for row, length in zip(data.targets, data.target_lengths, strict=True)],
+        [None if row is None else row.astype(np.int32) for row in rows],
+    )
+
+
+def test_loss_is_the_weighted_mean_of_characters_and_phonemes() -> None:
+    data = with_phonemes(batch(60, 48, 90), 3, 0, 4)
+    losses = {}
+    for weight in (0.0, 0.3, 1.0):
+        first = engine(replace(SPOKEN, training=replace(SPOKEN.training, phoneme_weight=weight)))
+        first.model.eval()
+        losses[weight] = first.losses(data)
+    torch.testing.assert_close(losses[0.0].total, losses[0.0].plain)
+    torch.testing.assert_close(losses[0.3].total, 0.7 * losses[0.0].total + 0.3 * losses[1.0].total)
+    assert not torch.allclose(losses[1.0].total, losses[0.0].total)
+    assert losses[0.3].log_probs.shape[2] == 5
+    # As torch computes it for one utterance.
+    with torch.no_grad():
+        output = first.model(data.features[:1], data.feature_lengths[:1])
+    assert data.phonemes is not None
+    phonemes = torch.nn.functional.ctc_loss(
+        output.log_probs[:, :, 5:].transpose(0, 1),
+        data.phonemes[:1, :3],
+        output.lengths,
+        torch.tensor([3]),
+        reduction="sum",
+    )
+    assert float(losses[1.0].total[0].detach()) == pytest.approx(float(phonemes), rel=1e-5)
+
+
+def test_utterance_without_pronunciations_has_the_loss_of_its_characters_only() -> None:
+    first = engine(SPOKEN)
+    first.model.eval()
+    known, partly = (first.losses(with_phonemes(batch(60, 48), *lengths)) for lengths in ((3, 2), (3, -1)))
+    torch.testing.assert_close(known.total[0], partly.total[0])
+    torch.testing.assert_close(partly.total[1], 0.5 * partly.plain[1])
+    assert float(known.total[1].detach()) > float(partly.total[1].detach())
