@@ -6,13 +6,14 @@ from itertools import product
 import numpy as np
 import pytest
 
+from asr.compiling import interpreted
 from asr.decoding import DecodingError, beam
 from asr.decoding.beam import BeamSettings, LmSettings, Scorer, decode
 from asr.decoding.beam.compiling import Doubles
 from asr.decoding.beam.decode import interpreted_finish, interpreted_search
 from asr.decoding.beam.lexicon import OUTSIDE, build, descend
 from asr.decoding.beam.pruning import Pruning
-from asr.decoding.beam.search import begin, finish, search
+from asr.decoding.beam.search import begin, finish, leading, search
 from asr.lm.ngram import NgramModel
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.text import Alphabet
@@ -160,8 +161,12 @@ def test_compiled_and_interpreted_reference_agree(scorer: Scorer) -> None:
     fusion = scorer.fusion
     for seed in range(5):
         matrix = random_log_probs(seed, 12, len(PHONEMES))
-        slow = interpreted_finish(interpreted_search(begin(fusion), matrix, NARROW, fusion), fusion)
-        fast = finish(search(begin(fusion), matrix, NARROW, fusion), fusion)
+        slow_state = interpreted_search(begin(fusion), matrix, NARROW, fusion)
+        fast_state = search(begin(fusion), matrix, NARROW, fusion)
+        *texts, final = interpreted(leading)(slow_state, fusion, False)
+        *same, count = leading(fast_state, fusion, False)
+        assert ([each.tolist() for each in texts], final) == ([each.tolist() for each in same], count)
+        slow, fast = interpreted_finish(slow_state, fusion), finish(fast_state, fusion)
         assert [each.tolist() for each in slow[:3]] == [each.tolist() for each in fast[:3]]
         assert slow.acoustic == pytest.approx(fast.acoustic, rel=1e-12)
         assert slow.lm == pytest.approx(fast.lm, rel=1e-12)

@@ -258,7 +258,8 @@ struct Frame {
 class Search {
 public:
     Search(const Fusion& fusion, const Pruning& pruning)
-        : fusion(fusion), weights(fusion.weights), pruning(pruning), seen(fusion.tokens) {
+        : fusion(fusion), weights(fusion.weights), pruning(pruning), seen(fusion.tokens),
+          choices(fusion.tokens + weights.homophones) {
         Prefix empty{};
         empty.parent = empty.child = empty.sibling = -1;
         empty.state = empty.char_state = weights.begin;
@@ -488,7 +489,8 @@ private:
         for (const Kept& each : kept) count_value(bound, each.value, pruning.width);
     }
 
-    void choose_tokens(int spot, double least) {
+    // Set the first of the choices, and return the end of them.
+    const Choice* choose_tokens(int spot, double least) {
         const double* row = frame.row;
         const int space = weights.space;
         const int32_t *first = nullptr, *last = nullptr;
@@ -499,25 +501,26 @@ private:
             first = fusion.words(spot);
             last = fusion.words_end(spot);
         }
-        choices.clear();
+        Choice* choice = choices.data();
         const bool only_known = weights.words && weights.unknown_score == IMPOSSIBLE;
         if (space >= 0 && row[space] >= least) {
-            for (const int32_t* word = first; word < last; ++word) choices.push_back({space, 0, *word});
-            if (first == last && !only_known) choices.push_back({space, 0, OUTSIDE});
+            for (const int32_t* word = first; word < last; ++word) *choice++ = {space, 0, *word};
+            if (first == last && !only_known) *choice++ = {space, 0, OUTSIDE};
         }
         if (only_known && end - child < 2 * static_cast<int>(frame.tokens.size())) {
             for (int node = child; node < end; ++node) {
                 const int token = fusion.lexicon(node).token;
-                if (row[token] >= least) choices.push_back({token, node, OUTSIDE});
+                if (row[token] >= least) *choice++ = {token, node, OUTSIDE};
             }
-            return;
+            return choice;
         }
         for (const int token : frame.tokens) {
             if (!(row[token] >= least) || token == space) continue;
             while (child < end && fusion.lexicon(child).token < token) ++child;
             const bool known = child < end && fusion.lexicon(child).token == token;
-            choices.push_back({token, known ? child : OUTSIDE, OUTSIDE});
+            *choice++ = {token, known ? child : OUTSIDE, OUTSIDE};
         }
+        return choice;
     }
 
     bool has_child(int index, int token, int word) const {
@@ -548,10 +551,9 @@ private:
             const int own = each.node ? prefix.token : space;
             for (int child = kept[index].child; child >= 0; child = kept[child].next)
                 seen[prefixes[kept[child].node].token] = static_cast<int>(index);
-            choose_tokens(prefix.spot, least);
-            Prefix longer = prefix;
-            longer.parent = each.node;
-            for (const auto [token, spot, word] : choices) {
+            const Choice* end = choose_tokens(prefix.spot, least);
+            for (const Choice* choice = choices.data(); choice < end; ++choice) {
+                const auto [token, spot, word] = *choice;
                 bool in_beam = seen[token] == static_cast<int>(index);
                 if (in_beam && token == space && weights.homophones > 1) in_beam = has_child(index, space, word);
                 if (in_beam || (token == space && own == space)) continue;
@@ -562,6 +564,8 @@ private:
                 else if (sharp)
                     limit = sure + weights.word_bonus + best_word(fusion, spot);
                 if (score + limit < bound.lowest || score == IMPOSSIBLE) continue;
+                Prefix longer = prefix;
+                longer.parent = each.node;
                 longer.spot = spot;
                 longer.word = word;
                 extend(fusion, prefix, token, longer);
