@@ -24,6 +24,9 @@ class NetworkGraph:
     def __init__(self, graph: Graph, settings: ModelFileSettings, tensors: Tensors, stream: bool = False) -> None:
         self._graph, self._settings, self._shape = graph, settings, settings.model
         self._tensors = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+        # Without the output of phonemes, which a beam search needs and greedy decoding does not.
+        for name in ("output.weight", "output.bias"):
+            self._tensors[name] = self._tensors[name][: len(settings.alphabet)]
         self._stream = stream
 
     def add(self, features: str, lengths: str) -> None:

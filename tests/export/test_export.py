@@ -36,12 +36,12 @@ Floats = NDArray[np.float32]
 
 
 def save(
-    folder: Path, features: FeatureSettings | None = None, model: ModelSettings | None = None
+    folder: Path, features: FeatureSettings | None = None, model: ModelSettings | None = None, phonemes: str = ""
 ) -> tuple[Path, Network, Frontend]:
     """Write a model file of random weights; return its path, network and front end."""
     settings = ModelFileSettings(
         features or FeatureSettings(coefficients=13, mel_bands=40),
-        TextSettings("upper", " ABCDE"),
+        TextSettings("upper", " ABCDE", phonemes=phonemes),
         model or ModelSettings("gru", 1, 8, True, 4, 3, 0.0),
     )
     torch.manual_seed(1)
@@ -51,7 +51,8 @@ def save(
     path = folder / "model.safetensors"
     checkpoint.save(path, built, settings, {"note": "é"}, matrices(settings.features))
     _, tensors = checkpoint.read(path)
-    return path, Network(settings.model, tensors), Frontend(settings.features, matrices(settings.features))
+    count = settings.alphabet.outputs - len(settings.alphabet)
+    return path, Network(settings.model, tensors, count), Frontend(settings.features, matrices(settings.features))
 
 
 def session(path: Path) -> Any:
@@ -108,6 +109,13 @@ def test_network_alone(shape: ModelSettings, tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     rows = [random.normal(size=(length, 13)).astype(np.float32) for length in (23, 9, 1, 14)]
     assert_equal(run(write(path, tmp_path, MFCC), "features", rows), expected(rows), 1e-5)
+
+
+def test_output_of_phonemes_is_left_out(tmp_path: Path) -> None:
+    path, expected, _ = save(tmp_path, phonemes="xyz")
+    rows = [np.random.default_rng(1).normal(size=(23, 13)).astype(np.float32)]
+    assert expected(rows)[0].shape[1] == 7 + 5
+    assert_equal(run(write(path, tmp_path, MFCC), "features", rows), [row[:, :7] for row in expected(rows)], 1e-5)
 
 
 FEATURES = {
