@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from asr.decoding.likelihood import log_likelihoods
 from asr.text import Alphabet
-from tests.decoding.test_greedy import enumerate_paths, random_log_probs, spoken
+from tests.decoding.test_greedy import Matrix, enumerate_paths, random_log_probs, spoken
 
 
-def expected(log_probs: np.ndarray, text: list[int]) -> float:  # type: ignore[type-arg]
+def expected(log_probs: Matrix, text: list[int]) -> float:
     loss = functional.ctc_loss(
         torch.tensor(log_probs)[:, None],
         torch.tensor([text], dtype=torch.long).reshape(1, -1),
