@@ -1,7 +1,8 @@
 """The shape of the network: its settings, the length of its output and its parameters.
 
 Dimension letters, here and in all packages:
-B batch, T input frames, T' output frames, F features, H hidden units of one direction, V tokens, P phonemes, L target length.
+B batch, T input frames, T' output frames, F features, H hidden units of one direction, V tokens, P phonemes, L target
+length.
 """
 
 from dataclasses import dataclass
