@@ -9,11 +9,11 @@ characters of its phonemes without spaces.
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.files import utf8_lines
+from asr.files import decode_utf8
 from asr.text.alphabet import TextError
 from asr.text.normalisers import normalise
 
@@ -36,6 +36,7 @@ ARPABET = {
         "ZH": "Z",
     },
 }
+_PACKED = re.compile(r"[^\s]+\t[^\s]+")
 _VARIANT = re.compile(r"(.+)\(\d+\)")
 _COMMENT = re.compile(r"(?:^|\s)#.*|^;;;.*")
 
@@ -65,38 +66,35 @@ class Pronunciations:
 
 def read(path: str | Path, normaliser: str = "upper") -> Pronunciations:
     """Read a dictionary, compressed with gzip or not. Raises TextError, EncodingError and OSError."""
-    words: dict[str, dict[str, None]] = {}
-    for number, line in _lines(Path(path)):
-        word, tab, phonemes = line.rstrip("\n").partition("\t")
-        if tab and phonemes and " " not in line:
-            words.setdefault(word, {})[phonemes] = None
-            continue
-        fields = _COMMENT.sub("", line).split()
-        if not fields:
-            continue
-        variant = _VARIANT.fullmatch(fields[0])
-        word = normalise(variant[1] if variant else fields[0], normaliser)
-        if len(fields) == 1:
-            raise TextError(f"{path}, line {number}: {fields[0]!r} has no phonemes; write them after the word")
-        phonemes = "".join(_phoneme(field, f"{path}, line {number}") for field in fields[1:])
-        words.setdefault(word, {})[phonemes] = None
+    content = Path(path).read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise TextError(f"{path}: a damaged gzip file ({error}); copy or make it again") from None
+    lines = decode_utf8(path, content).split("\n")
+    words: dict[str, list[str]] = {}
+    if _PACKED.fullmatch(lines[0]):
+        for line in lines[:-1]:
+            word, _, phonemes = line.partition("\t")
+            words.setdefault(word, []).append(phonemes)
+    else:
+        for number, line in enumerate(lines, 1):
+            word, phonemes = _entry(line, f"{path}, line {number}")
+            if phonemes and phonemes not in words.setdefault(normalise(word, normaliser), []):
+                words[normalise(word, normaliser)].append(phonemes)
     if not words:
         raise TextError(f"{path}: no words; a line is a word and its phonemes: TOMATO T AH0 M EY1 T OW0")
     return Pronunciations({word: tuple(several) for word, several in words.items()})
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        if not compressed:
-            yield from utf8_lines(path, file)
-            return
-        try:
-            with gzip.GzipFile(fileobj=file) as content:
-                yield from utf8_lines(path, content)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise TextError(f"{path}: a damaged gzip file ({error}); copy or make it again") from None
+def _entry(line: str, place: str) -> tuple[str, str]:
+    """Return the word of a line and the characters of its phonemes; both are empty if the line has none."""
+    word, *symbols = _COMMENT.sub("", line).split() or [""]
+    if word and not symbols:
+        raise TextError(f"{place}: {word!r} has no phonemes; write them after the word")
+    variant = _VARIANT.fullmatch(word)
+    return variant[1] if variant else word, "".join(_phoneme(symbol, place) for symbol in symbols)
 
 
 def _phoneme(symbol: str, place: str) -> str:
