@@ -14,8 +14,9 @@ from asr.model.weights import Tensors
 def average(models: Sequence[Path], shares: Sequence[float], out: Path) -> None:
     """Write the weighted mean of models that have been trained from the same weights (Wortsman et al., 2022).
 
-    shares: that of each model; they add up to 1. The settings must be equal but for dropout, which is that of the first
-    model, as are the matrices of the features. Raise ModelFileError, and OSError if the file cannot be written.
+    shares: that of each model; they add up to 1. The settings must be equal but for dropout and the treatment of
+    unknown characters, which are those of the first model, as are the matrices of the features. Raise ModelFileError,
+    and OSError if the file cannot be written.
     """
     first, tensors = checkpoint.read(models[0])
     mean: Tensors = {name: shares[0] * tensor for name, tensor in tensors.items()}
@@ -54,7 +55,8 @@ def rechunk(model: Path, chunk: int, lookahead: int, out: Path) -> None:
 def _compared(contents: Contents) -> dict[str, Any]:
     """Return the settings that models must share for a mean of their weights."""
     settings = contents.settings
-    return config.to_dict(replace(settings, model=replace(settings.model, dropout=0.0)))
+    text = replace(settings.text, unknown="drop")
+    return config.to_dict(replace(settings, text=text, model=replace(settings.model, dropout=0.0)))
 
 
 def _write(out: Path, tensors: Tensors, contents: Contents, card: dict[str, Any]) -> None:
