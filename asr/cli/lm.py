@@ -1,4 +1,4 @@
-"""asr lm: train and measure language models."""
+"""asr lm: train and measure language models, and pronounce their words."""
 
 import json
 import math
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asr.cli import options
+from asr.cli.lm_pronounce import pronounce
 from asr.cli.lm_train import NGRAM_SUFFIXES, open_reader, report_left_out, train, write_ngram
 from asr.cli.progress import Display
 
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 @click.group(cls=options.Group)
 def lm() -> None:
-    """Train and mix language models, and measure their perplexity."""
+    """Train and mix language models, measure their perplexity, and pronounce their words."""
 
 
 lm.add_command(train)
+lm.add_command(pronounce)
 
 
 @lm.command(short_help="Print the perplexity of a language model on text.")
