@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.distributed.run import get_args_parser
 from asr import config
 from asr.cli.prepare import features
 from asr.cli.train import train
+from asr.model import checkpoint
 from asr.training.recipe import Recipe
 from tests.conftest import SAMPLE_RATE, random_texts, spell
 from tests.corpora.test_an4 import write_set
@@ -130,10 +132,15 @@ def test_english_small_recipe_runs_on_a_tiny_corpus(tmp_path: Path) -> None:
     command = ["bash", "recipes/english-small/run.sh", str(tmp_path), str(tmp_path / "text"), "runs/tiny", *tiny]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     environment |= {"TRAIN": "train-clean-5", "NOISE": "5", "SPELLED": "100", "PYTHONPATH": str(ROOT)}
+    pronounced = find_spec("phonemizer") is not None and find_spec("espeakng_loader") is not None
+    if pronounced:
+        (tmp_path / "dictionary").write_text("ABC EY B S\nAB AE B\n")
+        environment["DICTIONARY"] = "dictionary"
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     bundle = tmp_path / "runs" / "tiny" / "bundle"
     assert {"english-small.safetensors", "english-small.toml"} <= {path.name for path in bundle.iterdir()}
+    assert bool(checkpoint.inspect(bundle / "english-small.safetensors").settings.text.phonemes) == pronounced
     body = json.loads((tmp_path / "runs" / "tiny" / "dev-clean.json").read_text())
     assert body["utterances"] == 4
 

@@ -10,6 +10,8 @@
 #        MORE="MANIFEST..." in the environment: more training speech, as asr prepare writes its manifests (none)
 #        DEV="MANIFEST..." in the environment: sets to tune the decoder on, besides dev-clean and AN4's dev set (none)
 #        NOISE=N, SPELLED=N in the environment: clips of noise and sentences of spelled words to generate (500, 150000)
+#        DICTIONARY=FILE in the environment: CMUdict; espeak-ng pronounces other words, which needs asr[tts] (none: the
+#        network outputs characters only)
 #        TEST="SUBSET..." in the environment: the subsets to evaluate on at the end (none)
 #        CARD=FILE in the environment: the card of the model (default: a short one is written)
 set -euo pipefail
@@ -19,6 +21,7 @@ for i in "${!text[@]}"; do text[i]=$(realpath "${text[i]}"); done
 run=${3:-}
 [[ -z $run || $run == /* ]] || run=$PWD/$run
 card=${CARD:+$(realpath "$CARD")}
+dictionary=${DICTIONARY:+$(realpath "$DICTIONARY")}
 cd "$(dirname "$0")/../.."
 PATH=$PATH:$PWD/.venv/bin
 run=${run:-runs/english-small}
@@ -28,6 +31,7 @@ read -ra test <<< "${TEST:-}"
 read -ra more <<< "${MORE:-}"
 read -ra dev <<< "${DEV:-}"
 manifests=data/manifests/$name
+mkdir -p "$run"
 
 asr prepare librispeech "$root" "${train[@]}" dev-clean "${test[@]}" --out "$manifests"
 asr prepare an4 "$root/an4" --out "$manifests/an4"
@@ -36,14 +40,6 @@ for subset in "${train[@]}"; do joined+=("$manifests/$subset.jsonl"); done
 python recipes/$name/noise.py "$manifests/noise" "${NOISE:-500}"
 joined+=("$manifests/noise/noise.jsonl" "${more[@]}")
 asr prepare join "${joined[@]}" --out "$manifests" --name train
-data=(--train "$manifests/train.jsonl" --dev "$manifests/dev-clean.jsonl")
-asr train recipes/$name/recipe.toml "${data[@]}" --out "$run/first" "${@:4}"
-
-# The second training starts from the first, with more masks and dropout against overfitting.
-asr train recipes/$name/masks.toml --from "$run/first/best.safetensors" "${data[@]}" --out "$run/second" "${@:4}"
-
-# The third training adds noise, reverberation, telephone bands, codecs, silence, changes of level and clicks.
-asr train recipes/$name/robust.toml --from "$run/second/best.safetensors" "${data[@]}" --out "$run" "${@:4}"
 
 # Books have no spelled words, codes and telephone numbers: generated sentences of them, and AN4's ten times, so that they
 # count beside millions of sentences. Of 44 million words 10 million n-grams remain, 24 MB packed.
@@ -53,12 +49,29 @@ python recipes/$name/spelled.py "$run/to-spell.txt" "${SPELLED:-150000}" > "$run
 an4=(); for _ in {1..10}; do an4+=("$manifests/an4/train.jsonl"); done
 asr lm train "${text[@]}" "$run/spelled.txt" "${an4[@]}" --order 4 --cutoffs 0,0,0,1 --min-count 3 --prune 1.5e-8 \
     --out "$run/words.bin"
+
+# The network outputs the phonemes of the words, too, and the search finds words by them.
+data=(--train "$manifests/train.jsonl" --dev "$manifests/dev-clean.jsonl")
+pronounced=()
+if [[ -n $dictionary ]]; then
+    asr lm pronounce "$run/words.bin" "$manifests/train.jsonl" --dictionary "$dictionary" --out "$run/words.dict.gz"
+    pronounced=(--pronunciations "$run/words.dict.gz")
+fi
+data+=("${pronounced[@]}")
+asr train recipes/$name/recipe.toml "${data[@]}" --out "$run/first" "${@:4}"
+
+# The second training starts from the first, with more masks and dropout against overfitting.
+asr train recipes/$name/masks.toml --from "$run/first/best.safetensors" "${data[@]}" --out "$run/second" "${@:4}"
+
+# The third training adds noise, reverberation, telephone bands, codecs, silence, changes of level and clicks.
+asr train recipes/$name/robust.toml --from "$run/second/best.safetensors" "${data[@]}" --out "$run" "${@:4}"
+
 asr prepare join "$manifests/dev-clean.jsonl" "$manifests/an4/dev.jsonl" "${dev[@]}" --out "$manifests" --name tune
 # An LSTM of the more frequent words rescores the texts of the search: one epoch, an hour of one core.
 asr lm train "${text[@]}" "$run/spelled.txt" "$manifests/an4/train.jsonl" --kind rnn --unit word --min-count 12 --epochs 1 \
     --batch 192 --chunk 24 --embedding 160 --hidden 512 --dropout 0.1 --learning-rate 3e-3 --precision bfloat16 \
     --dev "$manifests/tune.jsonl" --out "$run/words.safetensors"
-asr tune "$manifests/tune.jsonl" --model "$run/best.safetensors" --lm "$run/words.bin" --lexicon-only \
+asr tune "$manifests/tune.jsonl" --model "$run/best.safetensors" --lm "$run/words.bin" --lexicon-only "${pronounced[@]}" \
     --rescorer "$run/words.safetensors" --out "$run/decoder.toml"
 
 if [[ -z $card ]]; then
