@@ -196,10 +196,23 @@ class Decoder:
         hypotheses = self.rescore(self._candidates(search, log_probs, count, words))
         if not words:
             return hypotheses[:count]
-        best = add_words(hypotheses[0], log_probs, self._alphabet, self._seconds_per_frame)
+        best = self.add_words(hypotheses[0], log_probs)
         pairs = zip(best.words, confidences([best, *hypotheses[1:]], self.settings.temperature), strict=True)
         best = replace(best, words=tuple(replace(word, confidence=value) for word, value in pairs))
         return [best, *hypotheses[1:count]]
+
+    def add_words(self, hypothesis: Hypothesis, log_probs: LogProbs) -> Hypothesis:
+        """Return a hypothesis of (T', V + P) with its words, their times in seconds and the acoustic evidence of each.
+
+        The characters of a word that was found by its phonemes are weak evidence: their square root is closest to the
+        share of correct words.
+        """
+        result = add_words(hypothesis, log_probs, self._alphabet, self._seconds_per_frame)
+        if not self._scorer.pronounces:
+            return result
+        return replace(
+            result, words=tuple(replace(word, confidence=math.sqrt(word.confidence)) for word in result.words)
+        )
 
     def decode_batch(
         self, rows: Iterable[LogProbs], count: int = 1, words: bool = False, threads: int = 0

@@ -42,7 +42,7 @@ def pad(
     """Pad the features (T, F), token ids and phonemes of utterances to a batch."""
     feature_lengths = [len(frames) for frames in features]
     padded = np.zeros((len(features), max(feature_lengths), features[0].shape[1]), np.float32)
-    for row, frames in enumerate(features):
+    for row, (frames, _) in enumerate(zip(features, targets, strict=True)):
         padded[row, : len(frames)] = frames
     batch = Batch(torch.from_numpy(padded), torch.tensor(feature_lengths), *_pad_targets(targets))
     if phonemes is None:

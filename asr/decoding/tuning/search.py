@@ -13,7 +13,6 @@ import numpy as np
 from asr.decoding.beam import BeamSettings, LmSettings
 from asr.decoding.confidence import fit_temperature
 from asr.decoding.decoder import BEAM, GREEDY, DecoderSettings, LanguageModels
-from asr.decoding.greedy import add_words
 from asr.decoding.tuning.trials import Trial, TrialRunner, with_weights
 from asr.scoring import Rate
 from asr.scoring.comparison import paired_bootstrap
@@ -37,6 +36,9 @@ SEARCHES = tuple(BeamSettings(width, *thresholds) for width, thresholds in produ
 _SLOW_WIDEST = BeamSettings(100, *_THRESHOLDS[-1])
 # The search while weights are tried.
 _TRIAL_SEARCH = BeamSettings(50, 9.0, 14.0)
+# Where words are searched by their phonemes, of which many sound alike, wider searches make fewer errors.
+_PRONOUNCED_TRIAL = BeamSettings(200, 9.0, 14.0)
+_PRONOUNCED_SEARCHES = tuple(BeamSettings(width, 10.0, 16.0) for width in (500, 1000, 1500))
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
     """
     dev, models = runner.dev, runner.models
     greedy = runner.run(GREEDY, 1)
-    settings = replace(base, greedy=False, search=_TRIAL_SEARCH, rescorer_weight=0.0, character_weight=0.0)
+    pronounced = models.pronunciations is not None and runner.alphabet.phonemes is not None
+    trial = _PRONOUNCED_TRIAL if pronounced else _TRIAL_SEARCH
+    settings = replace(base, greedy=False, search=trial, rescorer_weight=0.0, character_weight=0.0)
     grid: list[Trial] = []
     slow = models.lm is not None and not models.has_word_ngrams
     if models.lm is None:
@@ -90,7 +94,7 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
         settings = runner.best(with_weights(settings, word_bonus=bonus) for bonus in BONUSES)
     else:
         settings, grid = (_tune_slow if slow else _tune_word_ngrams)(runner, settings)
-    if models.pronunciations and runner.alphabet.phonemes:
+    if pronounced:
         settings = runner.best(replace(settings, character_weight=weight) for weight in CHARACTER_WEIGHTS)
     if models.rescorer is not None:
         part = runner.subset(MORE_WORDS) if slow else runner
@@ -100,7 +104,8 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
     if slow:
         searches = list(_widened(runner, settings))
     else:
-        searches = runner.run_all([replace(settings, search=search) for search in SEARCHES], 1)
+        wider = _PRONOUNCED_SEARCHES if pronounced else ()
+        searches = runner.run_all([replace(settings, search=search) for search in (*SEARCHES, *wider)], 1)
     good = [trial for trial in searches if trial.total_errors <= searches[-1].total_errors]
     best = min(good, key=lambda trial: trial.seconds)
     if best.total_errors >= greedy.total_errors and not models.hotwords:
@@ -108,7 +113,7 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
     else:
         decoder = runner.decoder(best.settings)
         lists = [
-            [add_words(first, row, runner.alphabet, dev.seconds_per_frame), *others]
+            [decoder.add_words(first, row), *others]
             for row in dev.rows
             for first, *others in [decoder.decode(row, best.settings.search.beam_width)]
         ]
