@@ -24,6 +24,7 @@ from asr.export import ExportOptions, write
 from asr.features.frontend import Frontend
 from asr.model import checkpoint
 from asr.model.inference import Network
+from asr.text import Alphabet
 from asr.scoring.comparison import compare
 
 Floats = NDArray[np.float32]
@@ -66,12 +67,13 @@ def main() -> None:
     contents, tensors = checkpoint.read(model)
     settings, matrices = contents.settings, checkpoint.matrices(contents)
     assert matrices
-    frontend, network = Frontend(settings.features, matrices), Network(settings.model, tensors)
+    alphabet, frontend = Alphabet(settings.text.alphabet), Frontend(settings.features, matrices)
+    network = Network(settings.model, tensors, settings.alphabet.outputs - len(alphabet))
     rate = settings.features.sample_rate
     waveforms = [audio.load(row.audio, rate, row.offset, row.duration) for row in utterances]
     with tempfile.TemporaryDirectory() as folder:
         systems: dict[str, LogProbs] = {
-            "NumPy": lambda waveform: network([frontend(waveform)])[0],
+            "NumPy": lambda waveform: alphabet.characters_of(network([frontend(waveform)])[0]),
             "ONNX float32": runtime(write(model, Path(folder))),
             "ONNX int8": runtime(write(model, Path(folder), ExportOptions(quantize="int8"))),
         }
@@ -80,14 +82,14 @@ def main() -> None:
         for waveform in rows:
             ours, exported = systems["NumPy"](waveform), systems["ONNX float32"](waveform)
             differences.append(float(np.abs(ours - exported).max()))
-            equal += best_path(ours, settings.alphabet).text == best_path(exported, settings.alphabet).text
+            equal += best_path(ours, alphabet).text == best_path(exported, alphabet).text
         largest, above = max(differences), sum(one > LIMIT for one in differences)
         print(f"{kind}: largest difference {largest:.1e}, above {LIMIT:g} in {above} recordings", end="; ")
         print(f"{equal} of {len(rows)} texts equal", flush=True)
     scores = {}
     for name, log_probs in systems.items():
         begin = time.process_time()
-        texts = [best_path(log_probs(waveform), settings.alphabet).text for waveform in waveforms]
+        texts = [best_path(log_probs(waveform), alphabet).text for waveform in waveforms]
         seconds = time.process_time() - begin
         scores[name] = scoring.score([row.text for row in utterances], texts)
         wer = scores[name].wer

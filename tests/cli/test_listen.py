@@ -84,7 +84,7 @@ def test_captions_are_printed_and_saved_at_ctrl_c(sounddevice: Any, tmp_path: Pa
     options = [option for path in outputs for option in ("--out", str(path))]
     assert main(["listen", "--greedy", *options]) == 0
     output = capsys.readouterr()
-    assert output.out.startswith("THE LAST TRAIN DO THE CITY") and output.out.count("\n") == 1
+    assert output.out.startswith("THE LAST TRAIN TO THE CITY") and output.out.count("\n") == 1
     assert output.err.startswith("asr: listening to USB microphone; Ctrl-C ends\n")
     assert outputs[0].read_text() == output.out
     assert outputs[1].read_text().startswith("1\n00:00:00,")
@@ -105,7 +105,7 @@ def test_the_terminal_shows_the_level_and_the_text_so_far(
     assert {"[          ] "} < {line[:13] for line in meters} and any(line.startswith("[####") for line in meters)
     assert any("THE LAST" in line for line in meters)
     (final,) = [line for line in lines if line and not line.startswith("[")]
-    assert final.startswith("THE LAST TRAIN DO THE CITY") and final.endswith("\n")
+    assert final.startswith("THE LAST TRAIN TO THE CITY") and final.endswith("\n")
 
 
 def test_a_microphone_that_stops_is_an_error_and_the_text_is_saved(
@@ -118,7 +118,7 @@ def test_a_microphone_that_stops_is_an_error_and_the_text_is_saved(
         "asr: warning: 1 times, audio was lost: the computer is too slow\n"
         "asr: USB microphone: the microphone has stopped\n"
     )
-    assert (tmp_path / "a.txt").read_text().startswith("THE LAST TRAIN DO THE CITY")
+    assert (tmp_path / "a.txt").read_text().startswith("THE LAST TRAIN TO THE CITY")
 
 
 def test_devices_are_listed_and_chosen(sounddevice: Any, capsys: Any) -> None:

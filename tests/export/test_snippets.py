@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(recognizer: Any) -> str:
     text: str = recognizer.transcribe_file(SAMPLES / "sample-02.opus").text
-    assert text.startswith("THE LAST TRAIN DO THE CITY")
+    assert text.startswith("THE LAST TRAIN TO THE CITY")
     return text
 
 
