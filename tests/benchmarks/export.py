@@ -24,8 +24,8 @@ from asr.export import ExportOptions, write
 from asr.features.frontend import Frontend
 from asr.model import checkpoint
 from asr.model.inference import Network
-from asr.text import Alphabet
 from asr.scoring.comparison import compare
+from asr.text import Alphabet
 
 Floats = NDArray[np.float32]
 LogProbs = Callable[[Floats], Floats]
