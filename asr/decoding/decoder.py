@@ -337,7 +337,12 @@ def open_models(
     rescorer = lm.load(settings.rescorer, on_build) if settings.rescorer else None
     if isinstance(rescorer, NgramModel):
         raise lm.LmError(f"{settings.rescorer}: an n-gram model; the rescorer must be a recurrent language model")
-    dictionary = pronunciations.read(settings.pronunciations) if settings.pronunciations else None
+    dictionary = None
+    if settings.pronunciations:
+        dictionary = pronunciations.read(settings.pronunciations, "none")
+        # CMUdict is in small letters, language models mostly in capitals.
+        if isinstance(model, NgramModel) and model.vocabulary.keys().isdisjoint(dictionary.words):
+            dictionary = pronunciations.read(settings.pronunciations)
     return LanguageModels(model, rescorer, hotwords, dictionary)
 
 

@@ -15,27 +15,14 @@ from pathlib import Path
 
 from asr.files import decode_utf8
 from asr.text.alphabet import TextError
-from asr.text.normalisers import normalise
 
-# The one-letter form of ARPAbet (Shoup, 1980). AX is the AH without stress.
-ARPABET = {
-    **{"AA": "a", "AE": "@", "AH": "A", "AH0": "x", "AO": "c", "AW": "W", "AX": "x", "AY": "Y", "B": "b", "CH": "C"},
-    **{"D": "d", "DH": "D", "EH": "E", "ER": "R", "EY": "e", "F": "f", "G": "g", "HH": "h", "IH": "I", "IY": "i"},
-    **{"JH": "J", "K": "k", "L": "l", "M": "m", "N": "n", "NG": "G", "OW": "o", "OY": "O", "P": "p", "R": "r"},
-    **{
-        "S": "s",
-        "SH": "S",
-        "T": "t",
-        "TH": "T",
-        "UH": "U",
-        "UW": "u",
-        "V": "v",
-        "W": "w",
-        "Y": "y",
-        "Z": "z",
-        "ZH": "Z",
-    },
-}
+# The one-letter form of ARPAbet (Shoup, 1980), after each name. AX is the AH without stress.
+_TABLE = """
+AA a AE @ AH A AH0 x AO c AW W AX x AY Y B b CH C D d DH D EH E ER R
+EY e F f G g HH h IH I IY i JH J K k L l M m N n NG G OW o OY O
+P p R r S s SH S T t TH T UH U UW u V v W w Y y Z z ZH Z
+"""
+ARPABET = dict(zip(_TABLE.split()[::2], _TABLE.split()[1::2], strict=True))
 _PACKED = re.compile(r"[^\s]+\t[^\s]+")
 _VARIANT = re.compile(r"(.+)\(\d+\)")
 _COMMENT = re.compile(r"(?:^|\s)#.*|^;;;.*")
@@ -65,7 +52,10 @@ class Pronunciations:
 
 
 def read(path: str | Path, normaliser: str = "upper") -> Pronunciations:
-    """Read a dictionary, compressed with gzip or not. Raises TextError, EncodingError and OSError."""
+    """Read a dictionary, compressed with gzip or not; the normaliser `upper` makes its words capitals.
+
+    Raises TextError, EncodingError and OSError.
+    """
     content = Path(path).read_bytes()
     if content[:2] == b"\x1f\x8b":
         try:
@@ -81,8 +71,9 @@ def read(path: str | Path, normaliser: str = "upper") -> Pronunciations:
     else:
         for number, line in enumerate(lines, 1):
             word, phonemes = _entry(line, f"{path}, line {number}")
-            if phonemes and phonemes not in words.setdefault(normalise(word, normaliser), []):
-                words[normalise(word, normaliser)].append(phonemes)
+            several = words.setdefault(word.upper() if normaliser == "upper" else word, []) if phonemes else []
+            if phonemes not in several:
+                several.append(phonemes)
     if not words:
         raise TextError(f"{path}: no words; a line is a word and its phonemes: TOMATO T AH0 M EY1 T OW0")
     return Pronunciations({word: tuple(several) for word, several in words.items()})

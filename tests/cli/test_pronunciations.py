@@ -161,6 +161,17 @@ def test_training_from_the_model_keeps_or_leaves_out_phonemes(
     assert "the model to start from does not have the phonemes 'Zu'" in capsys.readouterr().err.replace("'uz'", "'Zu'")
 
 
+def test_dictionary_in_small_letters_fits_a_language_model_in_capitals(run: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.dict"
+    small.write_text("aab AY AY B\nzzz S\n", encoding="utf-8")
+    settings = decoder.DecoderSettings(lm=str(run / "words.bin"), pronunciations=str(small))
+    found = decoder.open_models(settings).pronunciations
+    assert found and found.words == {"AAB": ("YYb",), "ZZZ": ("s",)}
+    small.write_text("AAB AY AY B\nzzz S\n", encoding="utf-8")
+    found = decoder.open_models(settings).pronunciations
+    assert found and found.words == {"AAB": ("YYb",), "zzz": ("s",)}
+
+
 def test_tuning_uses_pronunciations(run: Path, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["tune", str(tones / "dev.jsonl"), "--model", str(run / "run" / "best.safetensors"), "--quiet"]
     command += ["--pronunciations", str(run / "words.dict"), "--lm", str(run / "words.bin")]
