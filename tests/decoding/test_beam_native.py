@@ -88,8 +88,20 @@ def test_the_bundled_model(hot: dict[str, float]) -> None:
     paths = [ROOT / f"data/samples/sample-{number:02}.opus" for number in range(1, 11)]
     for log_probs in recognizer.log_probs([Utterance(path.name, str(path), info(path).duration) for path in paths]):
         for scorer in scorers:
-            matrix = np.ascontiguousarray(log_probs, np.float64)
+            matrix = np.ascontiguousarray(recognizer.settings.alphabet.characters_of(log_probs), np.float64)
             assert_equal(matrix, Pruning(200, 9.0, 14.0, float(np.log(0.9999))), scorer)
+
+
+def test_the_bundled_model_by_phonemes() -> None:
+    recognizer = asr.load("english-small", decoder="greedy")
+    config = asr.read_decoder(ROOT / "asr/recognition/bundled/english-small.toml")
+    alphabet, dictionary = recognizer.settings.alphabet, config.models.pronunciations
+    assert alphabet.phonemes and dictionary
+    scorer = Scorer(alphabet.phonemes, config.settings.weights, config.models.lm, pronunciations=dictionary.words)
+    paths = [ROOT / f"data/samples/sample-{number:02}.opus" for number in range(1, 6)]
+    for log_probs in recognizer.log_probs([Utterance(path.name, str(path), info(path).duration) for path in paths]):
+        matrix = np.ascontiguousarray(alphabet.phonemes_of(log_probs), np.float64)
+        assert_equal(matrix, Pruning(200, 9.0, 14.0, float(np.log(0.9999))), scorer)
 
 
 @pytest.mark.parametrize("name", ["known words and hotwords", "network"])
