@@ -37,8 +37,8 @@ _SLOW_WIDEST = BeamSettings(100, *_THRESHOLDS[-1])
 # The search while weights are tried.
 _TRIAL_SEARCH = BeamSettings(50, 9.0, 14.0)
 # Where words are searched by their phonemes, of which many sound alike, wider searches make fewer errors.
-_PRONOUNCED_TRIAL = BeamSettings(200, 9.0, 14.0)
-_PRONOUNCED_SEARCHES = tuple(BeamSettings(width, 10.0, 16.0) for width in (500, 1000, 1500))
+_PRONOUNCED_TRIAL = BeamSettings(100, 9.0, 14.0)
+_PRONOUNCED_SEARCHES = tuple(BeamSettings(width, 10.0, 16.0) for width in (100, 200, 500, 1000, 1500))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class TuningResult:
 
 def trial_count(models: LanguageModels) -> int:
     """Return about how many trials `tune` runs."""
-    weights, searches = len(BONUSES), len(SEARCHES)
+    weights, searches = len(BONUSES), len(_PRONOUNCED_SEARCHES if models.pronunciations else SEARCHES)
     if models.lm and models.has_word_ngrams:
         weights = len(WEIGHTS) * len(BONUSES) + len(UNKNOWN_SCORES) + 25
     elif models.lm:
@@ -104,8 +104,8 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
     if slow:
         searches = list(_widened(runner, settings))
     else:
-        wider = _PRONOUNCED_SEARCHES if pronounced else ()
-        searches = runner.run_all([replace(settings, search=search) for search in (*SEARCHES, *wider)], 1)
+        tried = _PRONOUNCED_SEARCHES if pronounced else SEARCHES
+        searches = runner.run_all([replace(settings, search=search) for search in tried], 1)
     good = [trial for trial in searches if trial.total_errors <= searches[-1].total_errors]
     best = min(good, key=lambda trial: trial.seconds)
     if best.total_errors >= greedy.total_errors and not models.hotwords:
