@@ -40,7 +40,12 @@ def map_processes(
     def submit(task: Sequence[tuple[Any, ...]]) -> Future[Sequence[Result]]:
         # It starts new workers if one of the old ones has ended.
         executor = get_reusable_executor(workers, timeout=_IDLE, env=_ENVIRONMENT)
-        future: Future[Sequence[Result]] = executor.submit(_call, function, task)
+        future: Future[Sequence[Result]] = Future()
+        try:
+            future = executor.submit(_call, function, task)
+        except BrokenProcessPool as error:
+            # A worker has ended since: the task is repeated like those that it had.
+            future.set_exception(error)
         return future
 
     limits = Limits(

@@ -2,10 +2,13 @@
 
 import os
 import signal
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
+from asr.parallel import processes
 from asr.parallel.processes import map_processes
 from asr.parallel.tasks import WorkerLostError
 
@@ -41,6 +44,17 @@ def end(number: int) -> int:
 def test_map_processes_names_the_end_of_a_worker() -> None:
     with pytest.raises(WorkerLostError, match=r"the worker ended 3 times: .*terminated"):
         list(map_processes(end, ((number,) for number in range(20)), in_process=False))
+
+
+def test_task_that_is_sent_when_a_worker_has_just_ended_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def submit(self, *task: object) -> None:
+            raise BrokenProcessPool("a worker has ended")
+
+    executors = iter([Broken()])
+    real = get_reusable_executor
+    monkeypatch.setattr(processes, "get_reusable_executor", lambda *a, **k: next(executors, None) or real(*a, **k))
+    assert list(map_processes(abs, ((-number,) for number in range(20)), in_process=False)) == list(range(20))
 
 
 def end_once(number: int, path: str) -> int:
