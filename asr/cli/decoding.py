@@ -71,10 +71,28 @@ class DecodingOptions:
         models = open_models(settings, display, recognizer.settings.alphabet, self._normalised(recognizer))
         if self.known_words and not models.has_word_ngrams:
             raise click.UsageError("--known-words needs an n-gram model of words: --lm FILE")
+        if self.pronunciations:
+            self._check_pronunciations(recognizer, settings, models)
         recognizer = recognizer.with_decoder(decoder.DecoderConfig(settings, models))
         if decoder.uses_compiled_search(settings, seconds / recognizer.settings.seconds_per_frame):
             compile_search(display)
         return recognizer, describe(settings)
+
+    def _check_pronunciations(
+        self, recognizer: "Recognizer", settings: "DecoderSettings", models: "LanguageModels"
+    ) -> None:
+        """Raise UsageError if a dictionary was given that the search would not use."""
+        reason = ""
+        if not recognizer.settings.alphabet.phonemes:
+            reason = "needs a model that outputs phonemes: asr train --pronunciations"
+        elif not models.has_word_ngrams:
+            reason = "needs an n-gram model of words: --lm FILE"
+        elif not settings.weights.lexicon_only:
+            reason = "needs --known-words"
+        elif self.hotwords:
+            reason = "cannot be used with --hotword"
+        if reason:
+            raise click.UsageError(f"--pronunciations {reason}")
 
     def model_spec(self, recognizer: "Recognizer", model: Path, device: str, count: int, seconds: float) -> "ModelSpec":
         """Return what the nodes of a cluster load to decode `seconds` of audio as `apply` says."""
@@ -124,6 +142,8 @@ class DecodingOptions:
             settings = replace(settings, pronunciations=str(self.pronunciations))
         if self.rescorer:
             settings = replace(settings, rescorer=str(self.rescorer))
+        if self.pronunciations and not settings.lm:
+            raise click.UsageError("--pronunciations needs a language model: --lm FILE")
         if self.lm_weight is not None and not settings.lm:
             raise click.UsageError("--lm-weight needs a language model: --lm FILE")
         if self.rescorer_weight is not None and not settings.rescorer:

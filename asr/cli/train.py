@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,8 +126,9 @@ def train(
         stop_signals() as should_stop,
         _reporting(display, out, is_main) as on_event,
     ):
-        sent = training.TrainOptions(on_event, should_stop, overwrite, resume, override, start, cache, skip_bad)
-        run = replace(sent, pronunciations=pronunciations)
+        run = training.TrainOptions(
+            on_event, should_stop, overwrite, resume, override, start, cache, skip_bad, pronunciations=pronunciations
+        )
         experiment = experiments.Experiment(train_manifests, dev_manifests, out, run, display)
         if learning_curve:
             return experiments.learning_curve(chosen, experiment)

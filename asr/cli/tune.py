@@ -82,6 +82,8 @@ def tune(
         pronunciations=str(pronunciations or ""),
         weights=LmSettings(lexicon_only=lexicon_only),
     )
+    if pronunciations and not recognizer.settings.alphabet.phonemes:
+        raise click.UsageError(f"--pronunciations: {model} has no output of phonemes; train it with --pronunciations")
     with Display(quiet) as display:
         models = open_models(base, display, recognizer.settings.alphabet)
         dev = evaluation.tuning_set(

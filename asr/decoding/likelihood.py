@@ -18,9 +18,9 @@ def log_likelihoods(log_probs: LogProbs, texts: Sequence[Sequence[int]]) -> list
     It is -inf if the text does not fit into the frames. Probabilities below about 1e-300 of a frame's most probable
     state count as 0.
     """
-    scores = []
+    scores, probabilities = [], np.exp(log_probs.astype(np.float64))
     for start in range(0, len(texts), _TOGETHER):
-        scores += _forward(np.exp(log_probs.astype(np.float64)), texts[start : start + _TOGETHER]).tolist()
+        scores += _forward(probabilities, texts[start : start + _TOGETHER]).tolist()
     return scores
 
 

@@ -120,7 +120,7 @@ def load_datasets(
     for name, several in inputs.manifests.items():
         path = several[0].with_name("+".join(path.stem for path in several) + several[0].suffix)
         # pop: the rows of a large corpus are freed once they are columns.
-        dev, known = name == "dev", inputs.pronunciations
+        dev = name == "dev"
         source = DatasetSource(
             rows.pop(name),
             path,
@@ -128,7 +128,7 @@ def load_datasets(
             keep_all=dev,
             cache=options.cache,
             compute=options.compute,
-            pronunciations=None if dev else known,
+            pronunciations=None if dev else inputs.pronunciations,
         )
         data[name] = _load(source, recipe, options)
     if not world.local_rank:

@@ -172,6 +172,25 @@ def test_dictionary_in_small_letters_fits_a_language_model_in_capitals(run: Path
     assert found and found.words == {"AAB": ("YYb",), "zzz": ("s",)}
 
 
+def test_dictionary_that_would_not_be_used_is_refused(
+    run: Path, trained: Path, tones: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, plain = run / "run" / "best.safetensors", trained / "best.safetensors"
+    lm, dictionary = ["--lm", str(run / "words.bin")], ["--pronunciations", str(run / "words.dict")]
+    audio = manifest.read(tones / "dev.jsonl")[0].audio
+    for chosen, options, message in (
+        (plain, [*lm, "--known-words"], "needs a model that outputs phonemes: asr train --pronunciations"),
+        (model, [], "needs a language model: --lm FILE"),
+        (model, lm, "needs --known-words"),
+        (model, [*lm, "--known-words", "--hotword", "ABBA"], "cannot be used with --hotword"),
+    ):
+        assert main(["transcribe", audio, "--model", str(chosen), *options, *dictionary]) == 2
+        assert f"--pronunciations {message}" in capsys.readouterr().err
+    command = ["tune", str(tones / "dev.jsonl"), "--model", str(plain), *lm, "--lexicon-only", *dictionary]
+    assert main([*command, "--out", str(run / "refused.toml")]) == 2
+    assert "best.safetensors has no output of phonemes; train it with --pronunciations" in capsys.readouterr().err
+
+
 def test_tuning_uses_pronunciations(run: Path, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["tune", str(tones / "dev.jsonl"), "--model", str(run / "run" / "best.safetensors"), "--quiet"]
     command += ["--pronunciations", str(run / "words.dict"), "--lm", str(run / "words.bin")]
