@@ -265,6 +265,8 @@ def describe(settings: "DecoderSettings") -> str:
     weights = settings.weights
     if settings.lm:
         parts.append(f"{settings.lm}, weight {weights.lm_weight:g}, unknown words {weights.unknown_score:g}")
+    if settings.priors.scale:
+        parts.append(f"scale of the priors {settings.priors.scale:g}")
     if weights.word_bonus:
         parts.append(f"word bonus {weights.word_bonus:g}")
     if weights.lexicon_only:

@@ -17,6 +17,7 @@ from asr.decoding.beam import BeamSearch, BeamSettings, LmSettings, Scorer
 from asr.decoding.confidence import confidences
 from asr.decoding.greedy import DecodingError, GreedyDecoder, add_words
 from asr.decoding.likelihood import log_likelihoods
+from asr.decoding.priors import PriorSettings, corrections
 from asr.lm.ngram import NgramModel, is_character_model
 from asr.lm.recurrent import RnnLm
 from asr.parallel.threads import prefetch
@@ -55,6 +56,7 @@ class DecoderSettings:
     character_weight: float = 0.5
     search: BeamSettings = BeamSettings()
     weights: LmSettings = LmSettings()
+    priors: PriorSettings = PriorSettings()
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < math.inf:
@@ -113,7 +115,7 @@ class Candidates:
 class Decoder:
     """A beam decoder. `seconds_per_frame` is the distance of the model's output frames; `settings.greedy` is ignored.
 
-    Raises DecodingError if the models or the hotwords do not fit the alphabet.
+    Raises DecodingError if the models, the hotwords or the priors do not fit the alphabet.
     """
 
     def __init__(
@@ -134,12 +136,14 @@ class Decoder:
         # By whether the search is for phonemes; those of all decoders that share the models.
         self._scorers: dict[bool, Scorer] = {}
         self._scorer = self._scorer_of(settings)
+        self._corrections = corrections(settings.priors, alphabet)
 
     def with_settings(self, settings: DecoderSettings) -> "Decoder":
         """Return a decoder with other settings that shares the prepared models."""
         other = copy(self)
         other.settings = settings
         other._scorer = self._scorer_of(settings)
+        other._corrections = corrections(settings.priors, self._alphabet)
         return other
 
     def _scorer_of(self, settings: DecoderSettings) -> Scorer:
@@ -180,7 +184,7 @@ class Decoder:
 
     def begin(self) -> BeamSearch:
         """Begin to decode log-probabilities that arrive in parts; `finish` ends it."""
-        return BeamSearch(self._alphabet, self.settings.search, self._scorer, self.rescores)
+        return BeamSearch(self._alphabet, self.settings.search, self._scorer, self.rescores, self._corrections)
 
     @property
     def rescores(self) -> bool:
@@ -241,7 +245,8 @@ class Decoder:
         characters: list[float] = []
         if self._weighs_characters:
             tokens = [ids[ids != BLANK].tolist() for ids in map(self._alphabet.ids, texts)]
-            characters = log_likelihoods(self._alphabet.characters_of(log_probs), tokens)
+            corrected = log_probs if self._corrections is None else log_probs + self._corrections
+            characters = log_likelihoods(self._alphabet.characters_of(corrected), tokens)
         return Candidates(hypotheses, scores, rescorer, characters)
 
     def rescore(self, candidates: Candidates) -> list[Hypothesis]:

@@ -14,6 +14,7 @@ from asr.config import ConfigError
 from asr.decoding import DecodingError, GreedyDecoder, best_path, decoder
 from asr.decoding.beam import EXACT, BeamSettings, LmSettings, Scorer, beam_search
 from asr.decoding.decoder import GREEDY, Decoder, DecoderConfig, DecoderSettings, LanguageModels
+from asr.decoding.priors import PriorSettings
 from asr.lm import LmError
 from asr.lm import recurrent as rnnlm
 from asr.lm.ngram import NgramModel, arpa
@@ -320,6 +321,7 @@ def test_greedy_settings_build_the_greedy_decoder() -> None:
             temperature=2.5,
             search=BeamSettings(7, math.inf, 3.5, 0.97),
             weights=LmSettings(1.25, -0.5, -7.0, True),
+            priors=PriorSettings(0.6, (0.75, 0.25, 1e-7)),
         ),
     ],
 )
@@ -368,6 +370,9 @@ def test_a_path_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
         ("[weights]\nlm_weight = -0.5", r"\[weights\] lm_weight = -0.5 is negative"),
         ("[weights]\nword_bonus = inf", r"\[weights\] word_bonus = inf is not finite"),
         ("[weights]\nlm_wieght = 1", "unknown key 'weights.lm_wieght'; did you mean 'lm_weight'?"),
+        ("[priors]\nscale = -1", r"\[priors\] scale = -1.0 is negative or not finite"),
+        ("[priors]\nscale = 0.5", r"\[priors\] scale = 0.5 needs probabilities, which asr tune writes"),
+        ("[priors]\nprobabilities = [0.5, 1.5]", r"\[priors\] probabilities: 1.5 is not between 0 and 1"),
         ("beam_width = 5", "unknown key 'beam_width'"),
         ("greedy = 1", "greedy must be true or false, not 1"),
         ("greedy", "not TOML"),

@@ -132,11 +132,15 @@ class BeamSearch:
         settings: BeamSettings = BeamSettings(),
         scorer: Scorer | None = None,
         rescored: bool = False,
+        corrections: NDArray[np.float64] | None = None,
     ) -> None:
-        """Begin a search; `scorer` is made for the same alphabet. `rescored`: any hypothesis may win in the end."""
+        """Begin a search; `scorer` is made for the same alphabet. `rescored`: any hypothesis may win in the end.
+
+        `corrections` (V + P,) are added to the log-probabilities of each frame.
+        """
         scorer = scorer or Scorer(alphabet)
         fusion = scorer.fusion
-        self._alphabet, self._scorer, self._rescored = alphabet, scorer, rescored
+        self._alphabet, self._scorer, self._rescored, self._corrections = alphabet, scorer, rescored, corrections
         # The look-ahead of a hotword may be taken back, so it must not prune other prefixes.
         beam_threshold = float(settings.beam_threshold) + float(fusion.hot.lookahead.max())
         pruning = Pruning(
@@ -152,6 +156,8 @@ class BeamSearch:
         alphabet = self._alphabet
         check_log_probs(log_probs, alphabet)
         phonemes = alphabet.phonemes and self._scorer.pronounces
+        if self._corrections is not None:
+            log_probs = log_probs + self._corrections
         log_probs = alphabet.phonemes_of(log_probs) if phonemes else alphabet.characters_of(log_probs)
         self._search.extend(np.ascontiguousarray(log_probs, dtype=np.float64))
         self._best = None

@@ -13,6 +13,7 @@ import numpy as np
 from asr.decoding.beam import BeamSettings, LmSettings
 from asr.decoding.confidence import fit_temperature
 from asr.decoding.decoder import BEAM, GREEDY, DecoderSettings, LanguageModels
+from asr.decoding.priors import PriorSettings, measure
 from asr.decoding.tuning.trials import Trial, TrialRunner, with_weights
 from asr.scoring import Rate
 from asr.scoring.comparison import paired_bootstrap
@@ -26,8 +27,10 @@ FEW_WEIGHTS = (0.0, 0.4, 0.8, 1.3, 2.0)
 FEW_BONUSES = (-2.0, 0.0, 2.0, 4.0, 8.0)
 FEW_WORDS = 2_000
 MORE_WORDS = 8_000
+# Of the priors; 0 leaves them out.
+PRIOR_SCALES = (0.0, 0.2, 0.4, 0.6, 0.8)
 RESCORER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)
-CHARACTER_WEIGHTS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+CHARACTER_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 RESCORING_LM_SCALES = (1.0, 0.8, 0.6, 0.4, 0.2)
 # From the narrowest search to the widest; the fastest wins that makes no more errors than the widest.
 _THRESHOLDS = ((7.0, 10.0), (9.0, 14.0), (12.0, 20.0))
@@ -68,15 +71,18 @@ def trial_count(models: LanguageModels) -> int:
     """Return about how many trials `tune` runs."""
     weights, searches = len(BONUSES), len(_PRONOUNCED_SEARCHES if models.pronunciations else SEARCHES)
     if models.lm and models.has_word_ngrams:
-        weights = len(WEIGHTS) * len(BONUSES) + len(UNKNOWN_SCORES) + 25
+        weights = len(WEIGHTS) * len(BONUSES) + len(PRIOR_SCALES) + len(UNKNOWN_SCORES) + 25
     elif models.lm:
-        weights, searches = len(FEW_WEIGHTS) * len(FEW_BONUSES) + 2 * 9, 5
+        weights, searches = len(FEW_WEIGHTS) * len(FEW_BONUSES) + len(PRIOR_SCALES) + 2 * 9, 5
     scales = len(RESCORING_LM_SCALES) if models.lm else 1 + len(BONUSES)
-    return 1 + weights + searches + (len(RESCORER_WEIGHTS) * scales if models.rescorer else 0)
+    shares = len(CHARACTER_WEIGHTS) if models.pronunciations else 1
+    rescored = len(RESCORER_WEIGHTS) * scales * shares if models.rescorer else shares - 1
+    return 1 + weights + searches + rescored
 
 
 def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
-    """Tune the LM weights, then those of the rescorer, then the beam, and fit the temperature of the confidences.
+    """Tune the LM weights and the scale of the priors, the weights of the rescorer and of the characters, and the beam,
+    and fit the temperature of the confidences.
 
     With a character or recurrent language model, whose search is slow, the weights are tuned on a part of the set. The
     comparison with the greedy decoder is always on the whole set. Other settings of `base`, such as paths and
@@ -94,11 +100,13 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
         settings = runner.best(with_weights(settings, word_bonus=bonus) for bonus in BONUSES)
     else:
         settings, grid = (_tune_slow if slow else _tune_word_ngrams)(runner, settings)
-    if pronounced:
-        settings = runner.best(replace(settings, character_weight=weight) for weight in CHARACTER_WEIGHTS)
-    if models.rescorer is not None:
+    shares = CHARACTER_WEIGHTS if pronounced else (0.0,)
+    choices = [replace(settings, character_weight=share) for share in shares]
+    if models.rescorer is None:
+        settings = runner.best(choices)
+    else:
         part = runner.subset(MORE_WORDS) if slow else runner
-        settings = part.best(_rescored(settings, models.lm is not None))
+        settings = part.best(one for choice in choices for one in _rescored(choice, models.lm is not None))
         if not settings.rescorer_weight:
             settings = replace(settings, rescorer="", rescoring_lm_scale=1.0)
     if slow:
@@ -128,6 +136,7 @@ def _tune_word_ngrams(runner: TrialRunner, settings: DecoderSettings) -> tuple[D
     grid = runner.grid(settings, WEIGHTS, BONUSES)
     coarse = stable_best(grid, len(BONUSES)).settings.weights
     settings = with_weights(settings, lm_weight=coarse.lm_weight, word_bonus=coarse.word_bonus)
+    settings = _with_priors(runner, settings)
     if not settings.weights.lexicon_only:
         settings = runner.best(_with_unknown_scores(settings))
     weights, bonuses = _finer(WEIGHTS, coarse.lm_weight), _finer(BONUSES, coarse.word_bonus)
@@ -143,7 +152,8 @@ def _tune_word_ngrams(runner: TrialRunner, settings: DecoderSettings) -> tuple[D
 def _tune_slow(runner: TrialRunner, settings: DecoderSettings) -> tuple[DecoderSettings, list[Trial]]:
     """Tune the weights of a character or recurrent model: on a few words at first, and on more at last."""
     few = runner.subset(FEW_WORDS)
-    best = stable_best(few.grid(settings, FEW_WEIGHTS, FEW_BONUSES), len(FEW_BONUSES)).settings.weights
+    settings = stable_best(few.grid(settings, FEW_WEIGHTS, FEW_BONUSES), len(FEW_BONUSES)).settings
+    settings, best = _with_priors(few, settings), settings.weights
     grid: list[Trial] = []
     for part in (few, runner.subset(MORE_WORDS)):
         weights, bonuses = _neighbours(WEIGHTS, best.lm_weight), _neighbours(BONUSES, best.word_bonus)
@@ -151,6 +161,13 @@ def _tune_slow(runner: TrialRunner, settings: DecoderSettings) -> tuple[DecoderS
         chosen = stable_best(grid, len(bonuses)).settings
         best = chosen.weights
     return chosen, grid
+
+
+def _with_priors(runner: TrialRunner, settings: DecoderSettings) -> DecoderSettings:
+    """Return the settings with the best scale of the priors, which are measured on the set; 0 if no other is better."""
+    measured = measure(runner.dev.rows)
+    scales = [PriorSettings(scale, measured if scale else ()) for scale in PRIOR_SCALES if measured or not scale]
+    return runner.best(replace(settings, priors=priors) for priors in scales)
 
 
 def stable_best(grid: Sequence[Trial], columns: int) -> Trial:
