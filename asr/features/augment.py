@@ -27,7 +27,8 @@ class AugmentSettings:
     cosine transform; `coefficient_masks` bands of up to `coefficient_mask_width` coefficients, masked after it; and
     `time_masks` masks per second of up to `time_mask_duration` seconds. The fraction `mask_start` of the masks is used
     until the dev WER is below 90 %; then it grows to 1 over `mask_growth` epochs. `warp`: the mel axis is stretched by
-    up to this fraction, which simulates another vocal tract length (Jaitly and Hinton, 2013).
+    up to this fraction, which simulates another vocal tract length (Jaitly and Hinton, 2013). `tempo`: so is the time
+    axis, which simulates faster and slower speech.
 
     Distortion of the waveform: `noise_copies` distorted copies of every utterance are computed, and each epoch uses one
     of them for the fraction `noise_share` of the utterances. `noise`: a folder of noise recordings. `babble` and
@@ -49,6 +50,7 @@ class AugmentSettings:
     mask_start: float = 0.1
     mask_growth: float = 5.0
     warp: float = 0.0
+    tempo: float = 0.0
     noise: str = ""
     noise_copies: int = 1
     noise_share: float = 0.5
@@ -83,6 +85,7 @@ class AugmentSettings:
             mask_start=(0, 1),
             mask_growth=(0, 100_000),
             warp=(0, 0.5),
+            tempo=(0, 0.5),
             noise_copies=(1, 100),
             noise_share=(0, 1),
             noise_snr_low=(-50, 100),
@@ -118,7 +121,7 @@ class AugmentSettings:
 
 @dataclass(frozen=True)
 class Masking:
-    """Masks and warps features. `strength` scales the settings from none (0) to all (1)."""
+    """Masks and warps features, and changes their tempo. `strength` scales the settings from none (0) to all (1)."""
 
     augment: AugmentSettings
     features: FeatureSettings
@@ -144,6 +147,18 @@ class Masking:
         for _ in range(int(random.poisson(expected))):
             masked[_random_range(longest, len(frames), random)] = 0
         return masked + mean
+
+    def change_tempo(self, frames: Features, shortest: int, random: np.random.Generator) -> Features:
+        """Return frames (T, F) at a random tempo, linearly interpolated, and at least `shortest` of them if T is."""
+        if not self.augment.tempo or len(frames) < 2:
+            return frames
+        factor = 1 + self.strength * self.augment.tempo * random.uniform(-1, 1)
+        length = max(round(len(frames) / factor), min(shortest, len(frames)), 1)
+        source = np.linspace(0, len(frames) - 1, length)
+        left = np.minimum(source.astype(int), len(frames) - 2)
+        weight = (source - left).astype(frames.dtype)[:, None]
+        changed: Features = frames[left] * (1 - weight) + frames[left + 1] * weight
+        return changed
 
     def _matrix(self, random: np.random.Generator) -> Features | None:
         """Return the matrix that maps coefficients to those of a warped and masked spectrum, or None for the identity.

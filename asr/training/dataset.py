@@ -62,11 +62,11 @@ class Variation:
 class Dataset:
     """The usable utterances at each speed, stored as columns, and the ids of those that are not usable.
 
-    One entry per utterance: `ids`, `lengths` (s), `ends` (utterance n ends at `ends[n]` in `tokens`); `texts` has the
-    texts with characters outside the alphabet. One entry per item: `rows` (its utterance), `speed_indices` (its index
-    in `speeds`), `frames`, `trained` (whether it has a loss). `caches`: for each speed the clean features and the
-    noisy copies. `passes`: how often the items repeat, one pass after the other, in an epoch. `pronunciations`: for the
-    targets of a network that outputs phonemes.
+    One entry per utterance: `ids`, `lengths` (s), `ends` (utterance n ends at `ends[n]` in `tokens`), `shortest` (the
+    fewest frames that its tokens fit into); `texts` has the texts with characters outside the alphabet. One entry per
+    item: `rows` (its utterance), `speed_indices` (its index in `speeds`), `frames`, `trained` (whether it has a loss).
+    `caches`: for each speed the clean features and the noisy copies. `passes`: how often the items repeat, one pass
+    after the other, in an epoch. `pronunciations`: for the targets of a network that outputs phonemes.
     """
 
     ids: tuple[str, ...]
@@ -81,6 +81,7 @@ class Dataset:
     trained: NDArray[np.bool_]
     tokens: Tokens
     ends: NDArray[np.int64]
+    shortest: NDArray[np.int32]
     caches: tuple[tuple[Cache, ...], ...]
     unalignable: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -158,7 +159,8 @@ class Dataset:
         frames = cache[row]
         # Recognition normalises unmasked frames, so the statistics are those before masking.
         mean, scale = normalisation(frames, self.features)
-        return (variation.masking(frames, random) - mean) / scale
+        normalised = (variation.masking(frames, random) - mean) / scale
+        return variation.masking.change_tempo(normalised, int(self.shortest[row]), random)
 
 
 def with_corpus_statistics(data: Dataset) -> FeatureSettings:
@@ -350,6 +352,8 @@ def load(
         trained=np.concatenate(trained),
         tokens=encoded.tokens,
         ends=encoded.ends,
+        # An output frame more for every `time_reduction` frames, rounded up.
+        shortest=(encoded.needed - 1) * time_reduction + 1,
         caches=by_speed,
         unalignable=tuple(unalignable),
         unknown=tuple(source.utterances[row].id for row in encoded.outside.tolist()),

@@ -243,6 +243,26 @@ def test_warp_of_a_single_mel_band() -> None:
 # All of it
 
 
+@pytest.mark.parametrize(("strength", "largest", "frames"), [(1.0, True, 83), (1.0, False, 125), (0.5, True, 91)])
+def test_tempo_stretches_and_shortens(strength: float, largest: bool, frames: int) -> None:
+    time = np.linspace(0, 1, 100, dtype=np.float32)
+    original = np.stack([time, time**2], axis=1)
+    changed = Masking(AugmentSettings(**NONE, tempo=0.2), ALL, strength).change_tempo(original, 1, Factor(largest))
+    assert changed.dtype == np.float32
+    time = np.linspace(0, 1, frames, dtype=np.float32)
+    np.testing.assert_allclose(changed, np.stack([time, time**2], axis=1), atol=1e-4)
+
+
+@given(st.integers(0, 60), st.integers(1, 60), st.integers(0, 1000))
+def test_tempo_keeps_enough_frames(frames: int, shortest: int, seed: int) -> None:
+    original = np.arange(frames, dtype=np.float32)[:, None]
+    masking = Masking(AugmentSettings(**NONE, tempo=0.5), ALL)
+    changed = masking.change_tempo(original, shortest, np.random.default_rng(seed))
+    assert min(shortest, frames) <= len(changed) <= max(2 * frames, 1)
+    if frames > 1:
+        assert (changed[0, 0], changed[-1, 0]) == (0, frames - 1) or len(changed) == 1
+
+
 def test_no_masks_change_nothing() -> None:
     original = unnormalised(speech(), SOME)
     for chosen in (
@@ -306,6 +326,7 @@ def test_masks_depend_on_the_seed() -> None:
         ({"mask_start": 1.1}, "mask_start = 1.1 is not between 0 and 1"),
         ({"mask_growth": -1.0}, "mask_growth = -1.0 is not between 0 and 100000"),
         ({"warp": 0.6}, "warp = 0.6 is not between 0 and 0.5"),
+        ({"tempo": -0.1}, "tempo = -0.1 is not between 0 and 0.5"),
         ({"noise_copies": 0}, "noise_copies = 0 is not between 1 and 100"),
         ({"noise_share": 1.01}, "noise_share = 1.01 is not between 0 and 1"),
         ({"noise_snr_low": -51.0}, "noise_snr_low = -51.0 is not between -50 and 100"),

@@ -17,6 +17,7 @@ from asr.features.augment import AugmentSettings, Masking
 from asr.features.cache import Copy
 from asr.features.distortion import Distortion, Excerpt
 from asr.features.reference import mfcc
+from asr.model import output_length
 from asr.text import TextError, TextSettings
 from asr.training import dataset
 from asr.training.dataset import Dataset, DatasetSource, Item, NoiseError, Variation, copies_of, frames_needed
@@ -354,6 +355,18 @@ def test_items_of_one_recording_have_different_masks(tmp_path: Path) -> None:
     data = load(tmp_path, [one, dataclasses.replace(one, id="b")])
     np.testing.assert_array_equal(features_of(data, 0), features_of(data, 1))
     assert np.abs(features_of(data, 0, vary()) - features_of(data, 1, vary())).max() > 0.1
+
+
+def test_faster_speech_still_has_room_for_its_tokens(tmp_path: Path) -> None:
+    text = "ABC" * 5  # 15 output frames of the 16 that 61 frames have
+    dataset = load(tmp_path, [record(tmp_path, "u", text, 61)], 1.0)
+    assert dataset.shortest.tolist() == [57]
+    assert output_length(57, 4) == 15 and output_length(56, 4) == 14
+    faster = AugmentSettings(mel_masks=0, time_masks=0.0, tempo=0.5)
+    batches = [dataset.batch(np.array([0]), vary(faster, seed=(1, epoch))) for epoch in range(40)]
+    lengths = [int(batch.feature_lengths[0]) for batch in batches]
+    assert min(lengths) == 57 and 100 < max(lengths) <= 122
+    assert len(features_of(dataset, 0)) == 61
 
 
 def test_masked_features_are_normalised_by_unmasked_statistics(data: Dataset) -> None:
