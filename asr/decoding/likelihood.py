@@ -10,6 +10,9 @@ from asr.text import BLANK
 
 # Texts that are computed together: more take more memory, and hardly less time.
 _TOGETHER = 64
+# States that are so much less probable than the sum of a text's states are left out, and looked for every few frames.
+_NEGLIGIBLE = 1e-100
+_INTERVAL = 8
 
 
 def log_likelihoods(log_probs: LogProbs, texts: Sequence[Sequence[int]]) -> list[float]:
@@ -28,7 +31,8 @@ def _forward(probabilities: NDArray[np.float64], texts: Sequence[Sequence[int]])
     """Return the log-likelihoods of texts, all computed together.
 
     A state is a token or the blank before, between or after tokens: 2 L + 1 of them. Two more at the front are never
-    reached. The probabilities of a frame's states are scaled so that they add up to 1.
+    reached. The probabilities of a frame's states are scaled so that they add up to 1. Most states are negligible in a
+    frame: only those between the first and the last that are not, of any text, are computed.
     """
     lengths = np.array([len(text) for text in texts], np.int64)
     labels = np.full((len(texts), 2 * int(lengths.max(initial=0)) + 1), BLANK)
@@ -41,18 +45,26 @@ def _forward(probabilities: NDArray[np.float64], texts: Sequence[Sequence[int]])
     # Before the first frame, a path is before the first state.
     states[:, 1] = 1.0
     scores = np.zeros(len(texts))
+    first, end = 0, min(2, labels.shape[1])
     for index, frame in enumerate(probabilities):
-        reached = states[:, 2:] + states[:, 1:-1]
-        reached += states[:, :-2] * skips
+        reached = states[:, first + 2 : end + 2] + states[:, first + 1 : end + 1]
+        reached += states[:, first:end] * skips[:, first:end]
         if index == 0 and labels.shape[1] > 1:
             reached[:, 1] = 1.0
-        reached *= frame[labels]
+        reached *= frame[labels[:, first:end]]
         total = reached.sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             scores += np.log(total)
-            states[:, 2:] = reached / total[:, None]
+            reached /= total[:, None]
+        reached[~(total > 0)] = 0.0
+        states[:, first + 2 : end + 2] = reached
         states[:, 1] = 0.0
-        states[~(total > 0)] = 0.0
+        if index % _INTERVAL == 0:
+            used = np.flatnonzero((reached > _NEGLIGIBLE).any(axis=0))
+            begin, end = first, first + int(used[-1]) + 1 if used.size else end
+            first += int(used[0]) if used.size else 0
+            states[:, begin + 2 : first + 2] = 0.0
+        end = min(end + 2, labels.shape[1])
     rows = np.arange(len(texts))
     # The last blank or the last token; an empty text has only the blank.
     ends = states[rows, 2 + 2 * lengths] + np.where(lengths > 0, states[rows, 1 + 2 * lengths], 0.0)
