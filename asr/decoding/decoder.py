@@ -28,7 +28,7 @@ from asr.transcripts.records import Hypothesis
 # The log-likelihood of characters that do not fit into the frames, as their phonemes may do.
 _LEAST = -1e4
 # Hypotheses of an utterance that are rescored at least. An oracle gains next to nothing from more.
-_RESCORED = 100
+RESCORED = 100
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class Decoder:
 
     def _candidates(self, search: BeamSearch, log_probs: LogProbs, count: int, words: bool) -> Candidates:
         score_texts = self._rescore_texts if self.settings.rescorer_weight else None
-        hypotheses = search.hypotheses(max(count, _RESCORED) if self.rescores else None if words else count)
+        hypotheses = search.hypotheses(max(count, RESCORED) if self.rescores else None if words else count)
         if not self.rescores:
             return Candidates(hypotheses)
         texts = [hypothesis.text for hypothesis in hypotheses]

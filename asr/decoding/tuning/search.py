@@ -12,7 +12,7 @@ import numpy as np
 
 from asr.decoding.beam import BeamSettings, LmSettings
 from asr.decoding.confidence import fit_temperature
-from asr.decoding.decoder import BEAM, GREEDY, DecoderSettings, LanguageModels
+from asr.decoding.decoder import BEAM, GREEDY, RESCORED, DecoderSettings, LanguageModels
 from asr.decoding.priors import PriorSettings, measure
 from asr.decoding.tuning.trials import Trial, TrialRunner, with_weights
 from asr.scoring import Rate
@@ -40,8 +40,8 @@ _SLOW_WIDEST = BeamSettings(100, *_THRESHOLDS[-1])
 # The search while weights are tried.
 _TRIAL_SEARCH = BeamSettings(50, 9.0, 14.0)
 # Where words are searched by their phonemes, of which many sound alike, wider searches make fewer errors.
-_PRONOUNCED_TRIAL = BeamSettings(100, 9.0, 14.0)
-_PRONOUNCED_SEARCHES = tuple(BeamSettings(width, 10.0, 16.0) for width in (100, 200, 500, 1000, 1500))
+_PRONOUNCED_TRIAL = BeamSettings(200, 9.0, 14.0)
+_PRONOUNCED_SEARCHES = tuple(BeamSettings(width, *_THRESHOLDS[-1]) for width in (100, 500, 1500, 4000, 8000))
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,12 @@ class TuningResult:
 
 def trial_count(models: LanguageModels) -> int:
     """Return about how many trials `tune` runs."""
-    weights, searches = len(BONUSES), len(_PRONOUNCED_SEARCHES if models.pronunciations else SEARCHES)
-    if models.lm and models.has_word_ngrams:
+    weights, searches = len(BONUSES), len(SEARCHES)
+    if models.lm and models.has_word_ngrams and not models.pronunciations:
         weights = len(WEIGHTS) * len(BONUSES) + len(PRIOR_SCALES) + len(UNKNOWN_SCORES) + 25
     elif models.lm:
         weights, searches = len(FEW_WEIGHTS) * len(FEW_BONUSES) + len(PRIOR_SCALES) + 2 * 9, 5
+        weights += len(UNKNOWN_SCORES) if models.has_word_ngrams else 0
     scales = len(RESCORING_LM_SCALES) if models.lm else 1 + len(BONUSES)
     shares = len(CHARACTER_WEIGHTS) if models.pronunciations else 1
     rescored = len(RESCORER_WEIGHTS) * scales * shares if models.rescorer else shares - 1
@@ -84,9 +85,9 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
     """Tune the LM weights and the scale of the priors, the weights of the rescorer and of the characters, and the beam,
     and fit the temperature of the confidences.
 
-    With a character or recurrent language model, whose search is slow, the weights are tuned on a part of the set. The
-    comparison with the greedy decoder is always on the whole set. Other settings of `base`, such as paths and
-    `lexicon_only`, are kept. Raises DecodingError if the models do not fit the alphabet.
+    With a character or recurrent language model or with pronunciations, whose searches are slow, the weights are tuned
+    on a part of the set. The comparison with the greedy decoder is always on the whole set. Other settings of `base`,
+    such as paths and `lexicon_only`, are kept. Raises DecodingError if the models do not fit the alphabet.
     """
     dev, models = runner.dev, runner.models
     greedy = runner.run(GREEDY, 1)
@@ -94,22 +95,25 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
     trial = _PRONOUNCED_TRIAL if pronounced else _TRIAL_SEARCH
     settings = replace(base, greedy=False, search=trial, rescorer_weight=0.0, character_weight=0.0)
     grid: list[Trial] = []
-    slow = models.lm is not None and not models.has_word_ngrams
+    slow = models.lm is not None and (pronounced or not models.has_word_ngrams)
     if models.lm is None:
         settings = with_weights(settings, lm_weight=0.0)
         settings = runner.best(with_weights(settings, word_bonus=bonus) for bonus in BONUSES)
     else:
         settings, grid = (_tune_slow if slow else _tune_word_ngrams)(runner, settings)
-    shares = CHARACTER_WEIGHTS if pronounced else (0.0,)
-    choices = [replace(settings, character_weight=share) for share in shares]
+    part = runner.subset(MORE_WORDS) if slow else runner
+    choices = [settings]
+    if pronounced:
+        # The weights of the final score are those for the texts of a wide search.
+        settings = replace(settings, search=_PRONOUNCED_SEARCHES[-1])
+        choices = [replace(settings, character_weight=weight) for weight in CHARACTER_WEIGHTS]
     if models.rescorer is None:
-        settings = runner.best(choices)
+        settings = part.best(choices)
     else:
-        part = runner.subset(MORE_WORDS) if slow else runner
         settings = part.best(one for choice in choices for one in _rescored(choice, models.lm is not None))
         if not settings.rescorer_weight:
             settings = replace(settings, rescorer="", rescoring_lm_scale=1.0)
-    if slow:
+    if slow and not pronounced:
         searches = list(_widened(runner, settings))
     else:
         tried = _PRONOUNCED_SEARCHES if pronounced else SEARCHES
@@ -120,10 +124,11 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
         best = greedy
     else:
         decoder = runner.decoder(best.settings)
+        # As many texts as there are when an utterance is transcribed.
+        count = RESCORED if decoder.rescores else best.settings.search.beam_width
         lists = [
             [decoder.add_words(first, row), *others]
-            for row in dev.rows
-            for first, *others in [decoder.decode(row, best.settings.search.beam_width)]
+            for row, (first, *others) in zip(dev.rows, decoder.decode_batch(dev.rows, count), strict=True)
         ]
         settings = replace(best.settings, temperature=round(fit_temperature(lists, dev.texts), 3))
         best = replace(runner.timed(best), settings=settings)
@@ -136,38 +141,41 @@ def _tune_word_ngrams(runner: TrialRunner, settings: DecoderSettings) -> tuple[D
     grid = runner.grid(settings, WEIGHTS, BONUSES)
     coarse = stable_best(grid, len(BONUSES)).settings.weights
     settings = with_weights(settings, lm_weight=coarse.lm_weight, word_bonus=coarse.word_bonus)
-    settings = _with_priors(runner, settings)
+    settings = runner.best(_with_priors(runner, settings))
     if not settings.weights.lexicon_only:
         settings = runner.best(_with_unknown_scores(settings))
     weights, bonuses = _finer(WEIGHTS, coarse.lm_weight), _finer(BONUSES, coarse.word_bonus)
     settings = stable_best(runner.grid(settings, weights, bonuses), len(bonuses)).settings
-    if settings.weights.lexicon_only:
-        # No word is unknown now, but a user can allow any word: tune the score for that.
-        any_word = replace(settings, weights=replace(settings.weights, lexicon_only=False))
-        unknown_score = runner.best(_with_unknown_scores(any_word)).weights.unknown_score
-        settings = with_weights(settings, unknown_score=unknown_score)
-    return settings, grid
+    return _for_any_word(runner, settings), grid
 
 
 def _tune_slow(runner: TrialRunner, settings: DecoderSettings) -> tuple[DecoderSettings, list[Trial]]:
-    """Tune the weights of a character or recurrent model: on a few words at first, and on more at last."""
+    """Tune the weights of a language model whose search is slow: on a few words at first, and on more at last."""
     few = runner.subset(FEW_WORDS)
     settings = stable_best(few.grid(settings, FEW_WEIGHTS, FEW_BONUSES), len(FEW_BONUSES)).settings
-    settings, best = _with_priors(few, settings), settings.weights
+    settings, best = few.best(_with_priors(runner, settings)), settings.weights
     grid: list[Trial] = []
     for part in (few, runner.subset(MORE_WORDS)):
         weights, bonuses = _neighbours(WEIGHTS, best.lm_weight), _neighbours(BONUSES, best.word_bonus)
         grid = part.grid(settings, weights, bonuses)
         chosen = stable_best(grid, len(bonuses)).settings
         best = chosen.weights
-    return chosen, grid
+    return _for_any_word(few, chosen), grid
 
 
-def _with_priors(runner: TrialRunner, settings: DecoderSettings) -> DecoderSettings:
-    """Return the settings with the best scale of the priors, which are measured on the set; 0 if no other is better."""
+def _for_any_word(runner: TrialRunner, settings: DecoderSettings) -> DecoderSettings:
+    """Return settings that allow only known words with the best score of unknown ones, as a user can allow any word."""
+    if not (settings.weights.lexicon_only and runner.models.has_word_ngrams):
+        return settings
+    any_word = replace(settings, weights=replace(settings.weights, lexicon_only=False))
+    return with_weights(settings, unknown_score=runner.best(_with_unknown_scores(any_word)).weights.unknown_score)
+
+
+def _with_priors(runner: TrialRunner, settings: DecoderSettings) -> list[DecoderSettings]:
+    """Return the settings with each scale of the priors, which are measured on the runner's set."""
     measured = measure(runner.dev.rows)
     scales = [PriorSettings(scale, measured if scale else ()) for scale in PRIOR_SCALES if measured or not scale]
-    return runner.best(replace(settings, priors=priors) for priors in scales)
+    return [replace(settings, priors=priors) for priors in scales]
 
 
 def stable_best(grid: Sequence[Trial], columns: int) -> Trial:
