@@ -89,8 +89,8 @@ class DecodingOptions:
             reason = "needs an n-gram model of words: --lm FILE"
         elif not settings.weights.lexicon_only:
             reason = "needs --known-words"
-        elif self.hotwords:
-            reason = "cannot be used with --hotword"
+        elif not models.pronounces_hotwords:
+            reason = "needs a pronunciation of each word of --hotword, which must be a word of --lm"
         if reason:
             raise click.UsageError(f"--pronunciations {reason}")
 

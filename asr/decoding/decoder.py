@@ -41,7 +41,7 @@ class DecoderSettings:
     `temperature`: of the confidences.
 
     `pronunciations`: path of a pronouncing dictionary. If the acoustic model outputs phonemes, `lm` is a word n-gram
-    model, only its words are allowed and there are no hotwords, the search is for words by their phonemes. The final
+    model, only its words are allowed and all hotwords are of them, the search is for words by their phonemes. The final
     acoustic score is then the weighted mean of the phonemes' log-likelihood and, with `character_weight`, the
     characters'.
     """
@@ -87,6 +87,15 @@ class LanguageModels:
     def has_word_ngrams(self) -> bool:
         """Return whether the language model has n-grams of words: the search is fast and words can be unknown."""
         return isinstance(self.lm, NgramModel) and not is_character_model(self.lm)
+
+    @property
+    def pronounces_hotwords(self) -> bool:
+        """Return whether all words of the hotwords are words of the language model with a pronunciation."""
+        words = {word for phrase in self.hotwords for word in phrase.split()}
+        if not words:
+            return True
+        known = isinstance(self.lm, NgramModel) and words <= self.lm.vocabulary.keys()
+        return known and self.pronunciations is not None and words <= self.pronunciations.words.keys()
 
     def check_spelling(self, alphabet: Alphabet) -> str:
         """Return a warning if the alphabet cannot spell many words of the language model, "" otherwise.
@@ -149,11 +158,11 @@ class Decoder:
     def _scorer_of(self, settings: DecoderSettings) -> Scorer:
         """Return a scorer of phonemes if the models have them and the settings allow their search."""
         models, phonemes, weights = self._models, self._alphabet.phonemes, settings.weights
-        searched = weights.lexicon_only and models.has_word_ngrams and not models.hotwords
+        searched = weights.lexicon_only and models.has_word_ngrams and models.pronounces_hotwords
         pronounced = bool(searched and phonemes and models.pronunciations)
         if pronounced not in self._scorers:
             if phonemes and models.pronunciations and pronounced:
-                scorer = Scorer(phonemes, weights, models.lm, pronunciations=models.pronunciations.words)
+                scorer = Scorer(phonemes, weights, models.lm, models.hotwords, models.pronunciations.words)
             else:
                 scorer = Scorer(self._alphabet, weights, models.lm, models.hotwords)
             self._scorers[pronounced] = scorer

@@ -95,6 +95,8 @@ def test_words_are_searched_by_their_phonemes(
     known = [index for index, text in enumerate(swapped) if set(text.split()) <= words]
     assert len(known) > 3
     assert [found[index] for index in known] == [swapped[index] for index in known]
+    # So are hotwords of the language model.
+    assert transcripts(bundle, tones, capsys, "--hotword", f"{min(words)}:0")[0] == found
     # The dictionary is of the bundle's words: other words, hotwords and language models are spelled.
     for more in (["--hotword", "ABBA"], ["--any-word"], ["--lm", str(run / "words.bin")]):
         assert transcripts(bundle, tones, capsys, *more)[0] == texts
@@ -182,7 +184,7 @@ def test_dictionary_that_would_not_be_used_is_refused(
         (plain, [*lm, "--known-words"], "needs a model that outputs phonemes: asr train --pronunciations"),
         (model, [], "needs a language model: --lm FILE"),
         (model, lm, "needs --known-words"),
-        (model, [*lm, "--known-words", "--hotword", "ABBA"], "cannot be used with --hotword"),
+        (model, [*lm, "--known-words", "--hotword", "A CAT"], "needs a pronunciation of each word of --hotword"),
     ):
         assert main(["transcribe", audio, "--model", str(chosen), *options, *dictionary]) == 2
         assert f"--pronunciations {message}" in capsys.readouterr().err

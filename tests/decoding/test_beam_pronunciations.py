@@ -17,6 +17,7 @@ from asr.decoding.beam.search import begin, finish, leading, search
 from asr.lm.ngram import NgramModel
 from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.text import Alphabet
+from tests.decoding.test_beam_hotwords import added
 from tests.decoding.test_beam_native import assert_equal
 from tests.decoding.test_beam_recurrent import make
 from tests.decoding.test_greedy import enumerate_paths, path, random_log_probs
@@ -45,6 +46,9 @@ def scorer() -> Scorer:
 
 def lm_score(words: Sequence[str], settings: LmSettings = SETTINGS) -> float:
     return settings.lm_weight * sum(ngram_scores(MODEL, words)) + settings.word_bonus * len(words)
+
+
+HOT = ({"TO": 2.0}, {"TWO A": 3.0, "TWO": -1.0, "A": 0.5}, {"A TO A": 4.0, "TO A TWO": 1.0, "TOO": 2.5})
 
 
 def best_texts(log_probs: Doubles) -> dict[str, tuple[float, float]]:
@@ -76,6 +80,22 @@ def test_scores_equal_enumerated_paths_and_the_model(seed: int, scorer: Scorer) 
     )
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
     assert len(found) == len({one.text for one in found})
+
+
+@pytest.mark.parametrize("hot", HOT, ids=str)
+def test_hotwords_are_words_and_not_their_homophones(hot: dict[str, float]) -> None:
+    log_probs = random_log_probs(len(hot), 7, len(PHONEMES))
+    scorer = Scorer(PHONEMES, SETTINGS, MODEL, hot, PRONUNCIATIONS)
+    expected = {text: lm + added(text, hot) for text, (_, lm) in best_texts(log_probs).items()}
+    found = beam.beam_search(log_probs, PHONEMES, WIDE, scorer)
+    assert {one.text: one.lm_score for one in found} == pytest.approx(expected, abs=1e-6)
+    assert any(added(text, hot) for text in expected)
+
+
+def test_a_hotword_wins_against_its_homophones(scorer: Scorer) -> None:
+    for word in ("TO", "TWO", "TOO"):
+        hot = Scorer(PHONEMES, SETTINGS, MODEL, {word: 8.0}, PRONUNCIATIONS)
+        assert beam.beam_search(path("a tu ", PHONEMES, 0.999), PHONEMES, BeamSettings(5), hot)[0].text == f"A {word}"
 
 
 @pytest.mark.parametrize(("words", "phonemes"), [("WAH TO TWO A", "wa-tu-tu-a-"), ("A TWO", "a- -tu-")])
@@ -154,6 +174,8 @@ def test_extension_and_compiled_reference_agree(
     for seed in range(12):
         frames = (0, 1, 7, 40)[seed % 4]
         assert_equal(random_log_probs(seed, frames, len(PHONEMES), 0.1 * (seed % 3)), pruning, scorer)
+        hot = Scorer(PHONEMES, SETTINGS, MODEL, HOT[seed % len(HOT)], PRONUNCIATIONS)
+        assert_equal(random_log_probs(seed, frames, len(PHONEMES), 0.1 * (seed % 3)), pruning, hot)
     assert_equal(np.full((3, len(PHONEMES)), -np.inf), pruning, scorer)
 
 
@@ -207,7 +229,9 @@ CHARACTERS = estimate([list("TO▁A")], EstimateSettings(2))
         (SETTINGS, None, {}, PRONUNCIATIONS, "need a word n-gram model"),
         (SETTINGS, CHARACTERS, {}, PRONUNCIATIONS, "need a word n-gram model"),
         (LmSettings(), MODEL, {}, PRONUNCIATIONS, "need lexicon_only = true"),
-        (SETTINGS, MODEL, {"tu": 1.0}, PRONUNCIATIONS, "hotwords cannot be used"),
+        (SETTINGS, MODEL, {"TWO B": 1.0}, PRONUNCIATIONS, "hotword 'TWO B': 'B' is not a word of the language model"),
+        (SETTINGS, MODEL, {"TWO": np.inf}, PRONUNCIATIONS, "hotword 'TWO': the weight inf is not finite"),
+        (SETTINGS, MODEL, {" ": 1.0}, PRONUNCIATIONS, "a hotword is empty"),
         (SETTINGS, MODEL, {}, {}, "no word of the language model has a pronunciation"),
         (SETTINGS, MODEL, {}, {"TO": ["xu", ""], "A": ["a a"], "GONE": ["t"]}, "no word of the language model"),
     ],

@@ -113,13 +113,24 @@ def extend(fusion: Fusion, nodes: Rows, prefix: Any, token: int, extended: Any) 
             word = max(word, weights.lm_weight * nodes[extended["spot"]]["best"])
         lookahead += weights.word_bonus + word
     if weights.hot:
-        hot = fusion.hot.after[prefix["hot"], token]
+        hot = prefix["hot"]
+        if token == weights.space or len(fusion.hot.keys) == 0:
+            hot = hot_after(fusion, hot, token, extended["word"])
+            score += fusion.hot.gain[hot]
         extended["hot"] = hot
-        score += fusion.hot.gain[hot]
         lookahead += fusion.hot.lookahead[hot]
     extended["scored_word"] = NOT_SCORED
     extended["score"] = score
     extended["estimate"] = score + lookahead
+
+
+@inlined
+def hot_after(fusion: Fusion, state: int, token: int, word: int) -> int:
+    """Return the state of the hotwords after a token; a space ends the word."""
+    column, keys = token, fusion.hot.keys
+    if len(keys):
+        column = keys[word] if word >= 0 else 0
+    return int(fusion.hot.after[state, column])
 
 
 @compiled
@@ -150,7 +161,7 @@ def final_score(fusion: Fusion, prefixes: Rows, node: int, word: int) -> float:
         end_word(fusion, prefixes[node], word)
         score, state = score + prefixes[node]["word_score"], prefixes[node]["next_state"]
         if weights.hot:
-            score += fusion.hot.gain[fusion.hot.after[prefixes[node]["hot"], weights.space]]
+            score += fusion.hot.gain[hot_after(fusion, prefixes[node]["hot"], weights.space, word)]
     if weights.words:
         score += weights.lm_weight * advance(fusion.arrays, state, weights.end)[0]
     if weights.characters:
@@ -189,7 +200,7 @@ class Scorer:
     adds, whether or not the language model has it. Raises DecodingError if they do not fit the alphabet.
 
     `pronunciations`: of each word, if the alphabet is a space and the phonemes. Texts are then made of those words of
-    `lm`, a word n-gram model, that have a pronunciation; `settings` must allow no others, and `hot` be empty.
+    `lm`, a word n-gram model, that have a pronunciation. `settings` must allow no others, nor may `hot` have others.
     """
 
     def __init__(
@@ -205,7 +216,6 @@ class Scorer:
         self._ngram = lm if isinstance(lm, NgramModel) else None
         self._alphabet = alphabet
         self._space = alphabet.encode(" ")[0] if " " in alphabet.characters else -1
-        self._hotwords = hotwords.build(hot, alphabet)
         self._hot = tuple(hot)
         self._pronunciations = pronunciations
         self._of_characters = self._ngram is not None and is_character_model(self._ngram)
@@ -216,6 +226,8 @@ class Scorer:
             self._check_pronunciations(settings)
         elif self._ngram:
             check_spelling(self._ngram, alphabet)
+        pronounced = self._ngram if pronunciations is not None else None
+        self._hotwords = hotwords.build_of_words(hot, pronounced) if pronounced else hotwords.build(hot, alphabet)
         if self.network and self.network.alphabet.characters != characters:
             other = self.network.alphabet.characters
             raise DecodingError(f"the language model's alphabet is {other!r}, the acoustic model's {characters!r}")
@@ -309,8 +321,6 @@ class Scorer:
             raise DecodingError("pronunciations need a word n-gram model")
         if not settings.lexicon_only:
             raise DecodingError("pronunciations need lexicon_only = true: other words cannot be written")
-        if self._hot:
-            raise DecodingError(f"hotwords cannot be used with pronunciations: {self._hot[0]!r}")
         if not len(self._lexicon.words):
             raise DecodingError(
                 f"no word of the language model has a pronunciation with the alphabet {self._alphabet.characters!r}"

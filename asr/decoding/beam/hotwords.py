@@ -8,20 +8,27 @@ import numpy as np
 
 from asr.decoding.beam.compiling import Doubles, Ints
 from asr.decoding.greedy import DecodingError
+from asr.lm.ngram import NgramModel
 from asr.text import Alphabet, TextError
 
 
 class Hotwords(NamedTuple):
-    """An automaton over tokens (Aho and Corasick, 1975).
+    """An automaton over tokens or, if words are pronounced, over words (Aho and Corasick, 1975).
 
     `after` (states, V): the next state. `gain`: the score on reaching a state, which is the weight of the phrases that
-    end there. `lookahead`: the share of an unfinished phrase's weight that its characters so far are given in advance.
+    end there. `lookahead`: the share of an unfinished phrase's weight that its tokens so far are given in advance.
+    `keys`: for each word of the language model the column of `after`, 0 for words of no phrase; empty if the columns
+    are those of tokens.
     """
 
     after: Ints
     gain: Doubles
     lookahead: Doubles
     begin: int
+    keys: Ints
+
+
+_NO_KEYS = np.zeros(0, np.int32)
 
 
 def build(phrases: Mapping[str, float], alphabet: Alphabet) -> Hotwords:
@@ -31,9 +38,51 @@ def build(phrases: Mapping[str, float], alphabet: Alphabet) -> Hotwords:
     Raises DecodingError for a phrase that the alphabet cannot write and for a weight that is not finite.
     """
     if not phrases:
-        return Hotwords(np.zeros((1, 1), np.int32), np.zeros(1), np.zeros(1), 0)
+        return Hotwords(np.zeros((1, 1), np.int32), np.zeros(1), np.zeros(1), 0, _NO_KEYS)
     space = alphabet.encode(" ")[0] if " " in alphabet.characters else -1
     patterns = {_pattern(phrase, weight, alphabet, space): weight for phrase, weight in phrases.items()}
+    # The share is 0 after the space before the phrase and 1 after its last character.
+    return _automaton(patterns, len(alphabet), space, around=2 if space >= 0 else 0)
+
+
+def build_of_words(phrases: Mapping[str, float], model: NgramModel) -> Hotwords:
+    """Return the automaton of phrases of the model's words. Raises DecodingError as `build` does."""
+    keys = np.zeros(len(model.words), np.int32)
+    patterns: dict[tuple[int, ...], float] = {}
+    for phrase, weight in phrases.items():
+        _check(phrase, weight)
+        for word in phrase.split():
+            if word not in model.vocabulary:
+                raise DecodingError(f"hotword {phrase!r}: {word!r} is not a word of the language model")
+            if not keys[model.vocabulary[word]]:
+                keys[model.vocabulary[word]] = 1 + np.count_nonzero(keys)
+        pattern = tuple(keys[[model.vocabulary[word] for word in phrase.split()]].tolist())
+        patterns[pattern] = weight
+    return _automaton(patterns, 1 + int(keys.max(initial=0)), -1, around=0)._replace(keys=keys)
+
+
+def _check(phrase: str, weight: float) -> None:
+    if not math.isfinite(weight):
+        raise DecodingError(f"hotword {phrase!r}: the weight {weight} is not finite")
+    if not phrase.split():
+        raise DecodingError("a hotword is empty")
+
+
+def _pattern(phrase: str, weight: float, alphabet: Alphabet, space: int) -> tuple[int, ...]:
+    _check(phrase, weight)
+    text = " ".join(phrase.split())
+    try:
+        tokens = alphabet.encode(text if space >= 0 else text.replace(" ", ""))
+    except TextError as error:
+        raise DecodingError(f"hotword {phrase!r}: {error}") from error
+    return (space, *tokens, space) if space >= 0 else tuple(tokens)
+
+
+def _automaton(patterns: Mapping[tuple[int, ...], float], size: int, space: int, around: int) -> Hotwords:
+    """Return the automaton of patterns, of which the first and the last token may be spaces `around` the phrase.
+
+    It begins as after a space. A state without a child for a token continues its longest suffix in the trie.
+    """
     # A trie of the patterns, with the gain and the look-ahead of each state.
     children: list[dict[int, int]] = [{}]
     gains, lookaheads = [0.0], [0.0]
@@ -46,31 +95,10 @@ def build(phrases: Mapping[str, float], alphabet: Alphabet) -> Hotwords:
                 gains.append(0.0)
                 lookaheads.append(0.0)
             state = children[state][token]
-            # The share is 0 after the space before the phrase and 1 after its last character.
             if length < len(pattern):
-                share = (length - 1) / (len(pattern) - 2) if space >= 0 else length / len(pattern)
+                share = (length - around // 2) / (len(pattern) - around)
                 lookaheads[state] = max(lookaheads[state], weight * share)
         gains[state] += weight
-    return _automaton(children, gains, lookaheads, len(alphabet), space)
-
-
-def _pattern(phrase: str, weight: float, alphabet: Alphabet, space: int) -> tuple[int, ...]:
-    if not math.isfinite(weight):
-        raise DecodingError(f"hotword {phrase!r}: the weight {weight} is not finite")
-    text = " ".join(phrase.split())
-    if not text:
-        raise DecodingError("a hotword is empty")
-    try:
-        tokens = alphabet.encode(text if space >= 0 else text.replace(" ", ""))
-    except TextError as error:
-        raise DecodingError(f"hotword {phrase!r}: {error}") from error
-    return (space, *tokens, space) if space >= 0 else tuple(tokens)
-
-
-def _automaton(
-    children: list[dict[int, int]], gains: list[float], lookaheads: list[float], size: int, space: int
-) -> Hotwords:
-    """Return the automaton of a trie: a state without a child for a token continues its longest suffix in the trie."""
     after = np.zeros((len(children), size), np.int32)
     failure = [0] * len(children)
     # Breadth first, so that the state to fall back to is complete before it is needed.
@@ -88,4 +116,4 @@ def _automaton(
             lookaheads[child] = max(lookaheads[child], lookaheads[fallen])
             queue.append(child)
     begin = int(after[0, space]) if space >= 0 else 0
-    return Hotwords(after, np.array(gains), np.array(lookaheads), begin)
+    return Hotwords(after, np.array(gains), np.array(lookaheads), begin, _NO_KEYS)

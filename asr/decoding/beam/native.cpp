@@ -65,7 +65,7 @@ struct LexiconNode {
 static_assert(sizeof(LexiconNode) == 16);
 
 struct Hotwords {
-    Buffer after, gain, lookahead;
+    Buffer after, gain, lookahead, keys;
     int begin;
 };
 
@@ -81,7 +81,13 @@ struct Fusion {
     const int32_t* words(int node) const { return lexicon_words.as<int32_t>() + lexicon(node).first_word; }
     const int32_t* words_end(int node) const { return words(node + 1); }
     double row(int index, int token) const { return rows.as<float>()[static_cast<size_t>(index) * tokens + token]; }
-    int hot_after(int state, int token) const { return hot.after.as<int32_t>()[state * tokens + token]; }
+    bool hot_words() const { return hot.keys.view.len > 0; }
+    int hot_after(int state, int token, int word) const {
+        const int width = hot.after.count<int32_t>() / hot.gain.count<double>();
+        int column = token;
+        if (hot_words()) column = word >= 0 ? hot.keys.as<int32_t>()[word] : 0;
+        return hot.after.as<int32_t>()[state * width + column];
+    }
 };
 
 struct Prefix {
@@ -200,8 +206,11 @@ void extend(const Fusion& fusion, Prefix& prefix, int token, Prefix& extended) {
         lookahead += weights.word_bonus + best_word(fusion, extended.spot);
     }
     if (weights.hot) {
-        extended.hot = fusion.hot_after(prefix.hot, token);
-        score += fusion.hot.gain.as<double>()[extended.hot];
+        extended.hot = prefix.hot;
+        if (token == weights.space || !fusion.hot_words()) {
+            extended.hot = fusion.hot_after(prefix.hot, token, extended.word);
+            score += fusion.hot.gain.as<double>()[extended.hot];
+        }
         lookahead += fusion.hot.lookahead.as<double>()[extended.hot];
     }
     extended.scored_word = NOT_SCORED;
@@ -218,7 +227,7 @@ double final_score(const Fusion& fusion, std::vector<Prefix>& prefixes, int node
         end_word(fusion, prefix, word);
         score += prefix.word_score;
         state = prefix.next_state;
-        if (weights.hot) score += fusion.hot.gain.as<double>()[fusion.hot_after(prefix.hot, weights.space)];
+        if (weights.hot) score += fusion.hot.gain.as<double>()[fusion.hot_after(prefix.hot, weights.space, word)];
     }
     if (weights.words) score += weights.lm_weight * advance(fusion.arrays, state, weights.end, unused);
     if (weights.characters)
@@ -712,14 +721,14 @@ PyObject* begin(PyObject*, PyObject* arguments) try {
     Ngrams& arrays = fusion.arrays;
     PyObject* update;
     if (!PyArg_ParseTuple(
-            arguments, "i(iddd)((idppppddddiiid)(y*y*y*y*y*)(y*y*)y*y*(y*y*y*i))O", &fusion.tokens, &pruning.width,
+            arguments, "i(iddd)((idppppddddiiid)(y*y*y*y*y*)(y*y*)y*y*(y*y*y*iy*))O", &fusion.tokens, &pruning.width,
             &pruning.token_threshold, &pruning.beam_threshold, &pruning.blank_skip, &weights.space,
             &weights.word_bonus, &weights.words, &weights.characters, &weights.network, &weights.hot,
             &weights.lm_weight, &weights.unknown_score, &weights.floor, &weights.unknown_word, &weights.begin,
             &weights.end, &weights.homophones, &weights.rise, &arrays.words.view, &arrays.log_probs.view, &arrays.backoffs.view,
             &arrays.first_child.view, &arrays.suffix.view, &fusion.lexicon_nodes.view, &fusion.lexicon_words.view, &fusion.ids.view,
             &fusion.rows.view, &fusion.hot.after.view, &fusion.hot.gain.view, &fusion.hot.lookahead.view,
-            &fusion.hot.begin, &update))
+            &fusion.hot.begin, &fusion.hot.keys.view, &update))
         return nullptr;
     session->search.emplace(fusion, pruning);
     if (update != Py_None) {
@@ -783,7 +792,7 @@ PyMethodDef methods[] = {{"begin", begin, METH_VARARGS, nullptr},
                          {nullptr, nullptr, 0, nullptr}};
 
 // decode.py does not use an extension with another number: an editable install has that of an older version.
-int add_interface(PyObject* module) { return PyModule_AddIntConstant(module, "INTERFACE", 2); }
+int add_interface(PyObject* module) { return PyModule_AddIntConstant(module, "INTERFACE", 3); }
 
 PyModuleDef_Slot slots[] = {{Py_mod_exec, reinterpret_cast<void*>(add_interface)}, {0, nullptr}};
 PyModuleDef module = {PyModuleDef_HEAD_INIT, "native", nullptr, 0, methods, slots, nullptr, nullptr, nullptr};
