@@ -23,6 +23,8 @@ EY e F f G g HH h IH I IY i JH J K k L l M m N n NG G OW o OY O
 P p R r S s SH S T t TH T UH U UW u V v W w Y y Z z ZH Z
 """
 ARPABET = dict(zip(_TABLE.split()[::2], _TABLE.split()[1::2], strict=True))
+# Bytes of a dictionary without compression; CMUdict has 4 MB.
+_LARGEST = 512 << 20
 _PACKED = re.compile(r"[^\s]+\t[^\s]+")
 _VARIANT = re.compile(r"(.+)\(\d+\)")
 _COMMENT = re.compile(r"(?:^|\s)#.*|^;;;.*")
@@ -56,27 +58,36 @@ def read(path: str | Path, normaliser: str = "upper") -> Pronunciations:
 
     Raises TextError, EncodingError and OSError.
     """
-    content = Path(path).read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise TextError(f"{path}: a damaged gzip file ({error}); copy or make it again") from None
-    lines = decode_utf8(path, content).split("\n")
-    words: dict[str, list[str]] = {}
+    lines = decode_utf8(path, _content(Path(path))).split("\n")
+    words: dict[str, tuple[str, ...]] = {}
     if _PACKED.fullmatch(lines[0]):
         for line in lines[:-1]:
             word, _, phonemes = line.partition("\t")
-            words.setdefault(word, []).append(phonemes)
+            words[word] = (*words[word], phonemes) if word in words else (phonemes,)
     else:
         for number, line in enumerate(lines, 1):
             word, phonemes = _entry(line, f"{path}, line {number}")
-            several = words.setdefault(word.upper() if normaliser == "upper" else word, []) if phonemes else []
-            if phonemes not in several:
-                several.append(phonemes)
+            word = word.upper() if normaliser == "upper" else word
+            if phonemes and phonemes not in words.get(word, ()):
+                words[word] = (*words.get(word, ()), phonemes)
     if not words:
         raise TextError(f"{path}: no words; a line is a word and its phonemes: TOMATO T AH0 M EY1 T OW0")
-    return Pronunciations({word: tuple(several) for word, several in words.items()})
+    return Pronunciations(words)
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, decompressed."""
+    content = path.read_bytes()
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        with gzip.open(path) as file:
+            content = file.read(_LARGEST + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise TextError(f"{path}: a damaged gzip file ({error}); copy or make it again") from None
+    if len(content) > _LARGEST:
+        raise TextError(f"{path}: more than {_LARGEST >> 20} MiB; a dictionary of all words of a language is smaller")
+    return content
 
 
 def _entry(line: str, place: str) -> tuple[str, str]:

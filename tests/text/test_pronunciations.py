@@ -58,6 +58,14 @@ def test_written_dictionary_reads_back(tmp_path: Path) -> None:
     assert (tmp_path / "some.gz").read_bytes() == first
 
 
+def test_a_dictionary_that_is_too_large_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dictionaries, "_LARGEST", 2 << 20)
+    place = tmp_path / "large.gz"
+    place.write_bytes(gzip.compress(b"one W AH1 N\n" * 200_000))
+    with pytest.raises(TextError, match=r"large\.gz: more than 2 MiB"):
+        dictionaries.read(place)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
