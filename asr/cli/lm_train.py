@@ -66,7 +66,11 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     type=click.Choice(["word", "character"]),
     help="Token of the model.  [default: ngram: word, rnn: character]",
 )
-@click.option("--vocabulary", type=options.FILE, help="ngram: file with the known words, one per line.")
+@click.option(
+    "--vocabulary",
+    type=options.FILE,
+    help="ngram: file with the known words, one per line; with --min-count, frequent words are known, too.",
+)
 @click.option(
     "--dev",
     type=options.TEXT,
@@ -213,11 +217,9 @@ def _train_ngram(
         if by_characters:
             raise click.UsageError("--vocabulary needs --unit word; a character model uses --alphabet")
         vocabulary = lm.read_vocabulary(values["vocabulary"], text.normaliser)
-    if values["vocabulary"] and values["min_count"]:
-        raise click.UsageError("--min-count cannot be used with --vocabulary")
     try:
         settings = EstimateSettings(
-            values["order"], _cutoffs(values["cutoffs"]), vocabulary, min_count=values["min_count"] or 1
+            values["order"], _cutoffs(values["cutoffs"]), vocabulary, min_count=values["min_count"]
         )
     except lm.LmError as error:
         raise click.UsageError(f"--{error}") from error

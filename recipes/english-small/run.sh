@@ -42,12 +42,19 @@ joined+=("$manifests/noise/noise.jsonl" "${more[@]}")
 asr prepare join "${joined[@]}" --out "$manifests" --name train
 
 # Books have no spelled words, codes and telephone numbers: generated sentences of them, and AN4's ten times, so that they
-# count beside millions of sentences. Of 44 million words 10 million n-grams remain, 24 MB packed.
+# count beside millions of sentences. Of 44 million words 15 million n-grams remain, 36 MB packed. All words of the
+# dictionary are known.
 case ${text[-1]} in *.gz) cat=zcat ;; *.bz2) cat=bzcat ;; *) cat=cat ;; esac
 $cat "${text[-1]}" | sed -n '1,30000{s/^[0-9-]* //;p}' > "$run/to-spell.txt"
 python recipes/$name/spelled.py "$run/to-spell.txt" "${SPELLED:-150000}" > "$run/spelled.txt"
 an4=(); for _ in {1..10}; do an4+=("$manifests/an4/train.jsonl"); done
-asr lm train "${text[@]}" "$run/spelled.txt" "${an4[@]}" --order 4 --cutoffs 0,0,0,1 --min-count 3 --prune 1.5e-8 \
+known=()
+if [[ -n $dictionary ]]; then
+    case $dictionary in *.gz) cat=zcat ;; *) cat=cat ;; esac
+    $cat "$dictionary" | sed 's/ .*//; s/(.*//' | tr a-z A-Z | grep -E "^[A-Z']*[A-Z][A-Z']*$" | sort -u > "$run/known.txt"
+    known=(--vocabulary "$run/known.txt")
+fi
+asr lm train "${text[@]}" "$run/spelled.txt" "${an4[@]}" --order 4 --cutoffs 0,0,0,1 --min-count 3 "${known[@]}" --prune 6e-9 \
     --out "$run/words.bin"
 
 # The network outputs the phonemes of the words, too, and the search finds words by them.

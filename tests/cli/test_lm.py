@@ -73,16 +73,18 @@ def test_options_of_ngram_models(texts: Path, tmp_path: Path) -> None:
             ["--prune", "1e-3"],
             ["--vocabulary", str(words)],
             ["--min-count", "9999"],
+            ["--vocabulary", str(words), "--min-count", "1"],
         )
     ):
         out = tmp_path / f"{number}.{'bin' if number else 'arpa'}"
         assert main(["lm", "train", str(texts), "--out", str(out), "--quiet", *more]) == 0
         sizes.append(ngram(out))
-    assert [model.order for model in sizes] == [2, 3, 3, 3, 3]
+    assert [model.order for model in sizes] == [2, 3, 3, 3, 3, 3]
     assert len(sizes[1].words) == len(sizes[2].words) == len(sizes[0].words)
     assert sizes[2].counts[2] != sizes[1].counts[2]
     assert sorted(sizes[3].words) == ["</s>", "<s>", "<unk>", "A", "ABC", "B"]
     assert sorted(sizes[4].words) == ["</s>", "<s>", "<unk>"]
+    assert set(sizes[5].words) == {"ABC", *sizes[0].words}
 
 
 def test_mix_ngram_models(texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

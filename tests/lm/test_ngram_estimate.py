@@ -169,6 +169,13 @@ def test_rare_words_are_unknown() -> None:
     expected = estimate([["a", "b", "c"], ["c", "a", "<unk>"], ["a", "b"]], EstimateSettings(3, vocabulary="abc"))
     assert found.words == ("<unk>", "<s>", "</s>", "a", "b", "c")
     assert same(found, expected)
-    for invalid in ({"min_count": 0}, {"min_count": 2, "vocabulary": "abc"}):
-        with pytest.raises(LmError, match="min_count"):
-            EstimateSettings(3, **invalid)
+    with pytest.raises(LmError, match="min_count"):
+        EstimateSettings(3, min_count=0)
+
+
+def test_words_of_the_vocabulary_are_known_however_rare() -> None:
+    texts = [["a", "b", "c"], ["c", "a", "d"], ["a", "b", "e"]]
+    found = estimate(texts, EstimateSettings(3, vocabulary=["f", "d"], min_count=2))
+    expected = estimate(texts, EstimateSettings(3, vocabulary=["f", "d", "a", "b", "c"]))
+    assert found.words == expected.words == ("<unk>", "<s>", "</s>", "f", "d", "a", "b", "c")
+    assert same(found, expected)

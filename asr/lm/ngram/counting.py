@@ -34,22 +34,23 @@ class Counts:
 
 
 def write_text(
-    sentences: Iterable[Sequence[str]], path: Path, vocabulary: Iterable[str] | None, min_count: int = 1
+    sentences: Iterable[Sequence[str]], path: Path, vocabulary: Iterable[str] | None, min_count: int | None = None
 ) -> tuple[str, ...]:
     """Write each sentence as <s>, words, </s> in 32-bit ids, and return the words by id.
 
-    With a vocabulary, all other words are <unk>; so are words that occur less than `min_count` times. Raises LmError if
-    there is no sentence, or a word that an ARPA file cannot represent.
+    All words are known that are in the vocabulary or occur at least `min_count` times; the others are <unk>. None: no
+    others are known than those of the vocabulary, or without one all. Raises LmError if there is no sentence, or a word
+    that an ARPA file cannot represent.
     """
     ids: defaultdict[str, int] = defaultdict()
     ids.default_factory = ids.__len__
     for word in (UNKNOWN_WORD, BEGIN, END, *(vocabulary or ())):
         ids[word]
-    empty = True
+    given, empty = len(ids), True
     with path.open("wb") as out:
         for sentence in sentences:
             empty = False
-            if vocabulary is None:
+            if vocabulary is None or min_count:
                 row = array("i", map(ids.__getitem__, sentence))
             else:
                 row = array("i", (ids.get(word, UNKNOWN_ID) for word in sentence))
@@ -62,17 +63,17 @@ def write_text(
         # Bytes are split at ASCII white space only, as ARPA files are.
         if word.encode().split() != [word.encode()]:
             raise LmError(f"the word {word!r} is empty or contains white space")
-    return _without_rare(tuple(ids), path, min_count) if min_count > 1 else tuple(ids)
+    return _without_rare(tuple(ids), given, path, min_count) if min_count and min_count > 1 else tuple(ids)
 
 
-def _without_rare(words: tuple[str, ...], path: Path, min_count: int) -> tuple[str, ...]:
-    """Replace rare words of a text by <unk>, and return the other words by their new ids."""
+def _without_rare(words: tuple[str, ...], given: int, path: Path, min_count: int) -> tuple[str, ...]:
+    """Replace rare words of a text by <unk>, except the first `given` ones, and return the others by their new ids."""
     text = np.memmap(path, np.int32, "r+")
     counts = np.zeros(len(words), np.int64)
     for start, end in _chunks(len(text), _BLOCK):
         counts += np.bincount(text[start:end], minlength=len(words))
     kept = counts >= min_count
-    kept[[UNKNOWN_ID, BEGIN_ID, END_ID]] = True
+    kept[:given] = True
     new_ids = np.where(kept, np.cumsum(kept) - 1, UNKNOWN_ID).astype(np.int32)
     for start, end in _chunks(len(text), _BLOCK):
         text[start:end] = new_ids[text[start:end]]

@@ -30,15 +30,15 @@ class EstimateSettings:
     """How to estimate a model.
 
     `cutoffs`: by order, drop n-grams that occur at most this often: (0, 0, 1) drops trigrams that occur once. The last
-    cut-off applies to all higher orders. `vocabulary`: all other words are <unk>; None: the words that occur at least
-    `min_count` times in the text. `chunk`: words that are sorted at a time. `folder`: for temporary files; None: the
-    system's.
+    cut-off applies to all higher orders. The words of `vocabulary` and those that occur `min_count` times in the text
+    are known, all others are <unk>; without either, all words are known. `chunk`: words that are sorted at a time.
+    `folder`: for temporary files; None: the system's.
     """
 
     order: int = 3
     cutoffs: tuple[int, ...] = (0,)
     vocabulary: Collection[str] | None = None
-    min_count: int = 1
+    min_count: int | None = None
     chunk: int = 4_000_000
     folder: Path | None = None
 
@@ -47,8 +47,8 @@ class EstimateSettings:
             raise LmError(f"order = {self.order} is not between 1 and {_MAX_ORDER}")
         if not self.cutoffs or self.cutoffs[0] or any(left > right for left, right in pairwise(self.cutoffs)):
             raise LmError(f"cutoffs = {self.cutoffs} must start with 0 and not decrease")
-        if self.min_count < 1 or (self.min_count > 1 and self.vocabulary is not None):
-            raise LmError(f"min_count = {self.min_count} must be at least 1, and 1 with a vocabulary")
+        if self.min_count is not None and self.min_count < 1:
+            raise LmError(f"min_count = {self.min_count} must be at least 1")
         if self.chunk < 1:
             raise LmError(f"chunk = {self.chunk} must be at least 1")
 
