@@ -51,11 +51,11 @@ an4=(); for _ in {1..10}; do an4+=("$manifests/an4/train.jsonl"); done
 known=()
 if [[ -n $dictionary ]]; then
     case $dictionary in *.gz) cat=zcat ;; *) cat=cat ;; esac
-    $cat "$dictionary" | sed 's/ .*//; s/(.*//' | tr a-z A-Z | grep -E "^[A-Z']*[A-Z][A-Z']*$" | sort -u > "$run/known.txt"
+    $cat "$dictionary" | sed 's/[ (].*//' | tr a-z A-Z | grep -E "^[A-Z']*[A-Z][A-Z']*$" | sort -u > "$run/known.txt"
     known=(--vocabulary "$run/known.txt")
 fi
-asr lm train "${text[@]}" "$run/spelled.txt" "${an4[@]}" --order 4 --cutoffs 0,0,0,1 --min-count 3 "${known[@]}" --prune 6e-9 \
-    --out "$run/words.bin"
+asr lm train "${text[@]}" "$run/spelled.txt" "${an4[@]}" --order 4 --cutoffs 0,0,0,1 --min-count 3 "${known[@]}" \
+    --prune 6e-9 --out "$run/words.bin"
 
 # The network outputs the phonemes of the words, too, and the search finds words by them.
 data=(--train "$manifests/train.jsonl" --dev "$manifests/dev-clean.jsonl")
