@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,11 @@ NGRAM_SUFFIXES = (".arpa", ".arpa.gz", ".bin")
 _SUFFIXES = {"ngram": NGRAM_SUFFIXES, "rnn": (".safetensors",)}
 _KIND_OPTIONS = {
     "ngram": "order cutoffs prune vocabulary",
-    "rnn": "dev epochs hidden embedding layers cell dropout chunk batch learning_rate seed precision device",
+    "rnn": "start dev epochs hidden embedding layers cell dropout chunk batch learning_rate seed precision device",
 }
+_OPTIONS = {"start": "from"}
+# What a model that is continued has already.
+_OF_START = "unit alphabet normaliser model hidden embedding layers cell min_count least"
 # Defaults of recurrent models by unit. Word models overfit small texts more easily.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "character": {"layers": 2, "embedding": 64, "dropout": 0.1, "chunk": 128},
@@ -70,6 +73,12 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "--vocabulary",
     type=options.FILE,
     help="ngram: file with the known words, one per line; with --min-count, frequent words are known, too.",
+)
+@click.option(
+    "--from",
+    "start",
+    type=options.FILE,
+    help="rnn: continue from this recurrent model, with its architecture, alphabet and vocabulary.",
 )
 @click.option(
     "--dev",
@@ -139,13 +148,16 @@ def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str
     other = "rnn" if kind == "ngram" else "ngram"
     for name in _KIND_OPTIONS[other].split():
         if is_given(name):
-            raise click.UsageError(f"--{name.replace('_', '-')} needs --kind {other}")
+            raise click.UsageError(f"--{_OPTIONS.get(name, name).replace('_', '-')} needs --kind {other}")
+    for name in _OF_START.split() if context.params["start"] else ():
+        if is_given(name):
+            raise click.UsageError(f"--{name.replace('_', '-')} cannot be used with --from, which has it")
     if not out.name.endswith(_SUFFIXES[kind]) and not (kind == "ngram" and options.is_stdout(out)):
         raise click.UsageError(f"--out {out}: the name of an {kind} model must end with {' or '.join(_SUFFIXES[kind])}")
     unit = context.params["unit"] or ("word" if kind == "ngram" else "character")
     if unit != "word" and (is_given("min_count") or is_given("least")):
         raise click.UsageError("--min-count needs --unit word")
-    inputs = [*texts, *filter(None, (context.params[name] for name in ("dev", "model", "vocabulary")))]
+    inputs = [*texts, *filter(None, (context.params[name] for name in ("dev", "model", "vocabulary", "start")))]
     if inputs.count(Path("-")) > 1:
         raise click.UsageError("standard input (-) can be read only once")
     options.check_outputs(out)
@@ -258,6 +270,9 @@ def _train_rnn(
     from asr.lm.recurrent import training as rnn
     from asr.version import __version__
 
+    start = recurrent.read(values["start"]) if values["start"] else None
+    if start:
+        text, values["unit"] = start.settings.text, start.settings.unit
     unit = values["unit"]
     defaults = {name: value if values.get(name) is None else values[name] for name, value in _DEFAULTS[unit].items()}
     chunk = defaults.pop("chunk")
@@ -266,6 +281,9 @@ def _train_rnn(
         shape = recurrent.RnnLmSettings(cell=values["cell"], hidden=values["hidden"], **defaults)
         # A word model keeps the alphabet too, which must be that of the acoustic model.
         settings = recurrent.LmFileSettings(text, shape, unit)
+        if start:
+            settings = replace(start.settings, model=replace(start.settings.model, dropout=shape.dropout))
+            start = replace(start, settings=settings)
         given = {name: values[name] for name in ("epochs", "seed", "learning_rate", "precision")}
         given["min_count"] = values["min_count"] or 2
         training = rnn.RnnLmTraining(**given, streams=values["batch"] or 0, chunk=chunk, device=device)
@@ -281,10 +299,12 @@ def _train_rnn(
     # Without --dev, `dev` is complete when the sentences have been read, before training uses it.
     sentences = read(texts) if values["dev"] else _hold_out(read(texts), dev)
     card = {"texts": list(map(str, texts)), "training": asdict(training), "asr": __version__}
+    if start:
+        card["from"] = str(values["start"])
     with stop_signals() as should_stop:
         writer = Writer(display, out, settings, card, should_stop)
         try:
-            stopped = rnn.train(settings, training, sentences, dev, writer).stopped
+            stopped = rnn.train(start or settings, training, sentences, dev, writer).stopped
         except KeyboardInterrupt:
             stopped = True
     display.close()

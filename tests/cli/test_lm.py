@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from asr import lm
@@ -200,6 +202,34 @@ def test_train_and_measure_a_recurrent_word_model(
     assert main(["lm", "perplexity", str(out), str(tones / "dev.jsonl"), "--json"]) == 0
     body = json.loads(capsys.readouterr().out)
     assert body["perplexity"]["per_word"] == pytest.approx(contents.card["dev_perplexity_per_word"], rel=1e-5)
+
+
+@pytest.mark.parametrize("unit", ["character", "word"])
+def test_training_continues_from_a_model(
+    unit: str, texts: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, dev = tmp_path / "1.safetensors", tmp_path / "2.safetensors", ["--dev", str(tones / "dev.jsonl")]
+    new = tmp_path / "new.txt"
+    new.write_text("a new word\n" + gzip.decompress(texts.read_bytes()).decode().replace("A", "B"))
+    common = ["--kind", "rnn", *dev, "--quiet", "--learning-rate", "1e-5", "--epochs", "1"]
+    assert main(["lm", "train", str(texts), "--out", str(first), *RNN, *dev, "--quiet", "--unit", unit]) == 0
+    rnnlm.pack(first, first, 8)
+    assert main(["lm", "train", str(new), "--out", str(second), *common, "--from", str(first)]) == 0
+    before, after = rnnlm.inspect(first), rnnlm.inspect(second)
+    assert replace(after.settings, model=before.settings.model) == before.settings
+    assert after.card["from"] == str(first)
+    key = f"dev_perplexity_per_{unit}"
+    assert after.card[key] == pytest.approx(before.card[key], rel=0.1)
+    old, weights = rnnlm.read(first).tensors, rnnlm.read(second).tensors
+    for name, tensor in weights.items():
+        np.testing.assert_allclose(tensor, old[name], atol=0.01)
+    assert any((tensor != old[name]).any() for name, tensor in weights.items())
+    capsys.readouterr()
+    for option in (["--hidden", "8"], ["--unit", unit], ["--alphabet", "AB"], ["--normaliser", "none"]):
+        assert main(["lm", "train", str(new), "--out", str(second), *common, "--from", str(first), *option]) == 2
+        assert f"{option[0]} cannot be used with --from, which has it" in capsys.readouterr().err
+    assert main(["lm", "train", str(new), "--out", str(tmp_path / "a.arpa"), "--from", str(first)]) == 2
+    assert "--from needs --kind rnn" in capsys.readouterr().err
 
 
 def test_min_count_of_a_character_model(texts: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,9 +3,13 @@
 Its settings are those of the text (with the alphabet), the network's (model), the unit, and of words the vocabulary.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from asr.config import check_choices
 from asr.lm.recurrent.model import RnnLm
@@ -75,6 +79,20 @@ def pack(path: Path, source: Path, bits: int) -> None:
 def inspect(path: str | Path) -> Contents:
     """Read the settings and the card of a model file. Raises LmError."""
     return weights.read(Path(path), _KIND)[0]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What training continues from: the settings, with the vocabulary, and the weights of a model."""
+
+    settings: LmFileSettings
+    tensors: Mapping[str, NDArray[np.float32]]
+
+
+def read(path: str | Path) -> Start:
+    """Read a model file to continue its training. Raises LmError."""
+    contents, tensors = weights.read(Path(path), _KIND)
+    return Start(contents.settings, {name: tensor.astype(np.float32) for name, tensor in tensors.items()})
 
 
 def load(path: str | Path) -> tuple[RnnLm, Contents]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from asr.compute import autocast_dtype
 from asr.config import check_choices, check_ranges
 from asr.lm.evaluation import Perplexity
-from asr.lm.recurrent.file import LmFileSettings
+from asr.lm.recurrent.file import LmFileSettings, Start
 from asr.lm.recurrent.network import NetworkState, RnnLmNetwork, build
 from asr.lm.recurrent.vocabulary import BOUNDARY, Vocabulary, build_vocabulary
 from asr.lm.text import LmError
@@ -161,6 +161,15 @@ def encode_characters(texts: Iterable[str], alphabet: Alphabet, name: str) -> Co
     return Corpus(np.concatenate(parts), np.concatenate(lengths))
 
 
+def encode_known_words(texts: Iterable[str], vocabulary: Vocabulary) -> Corpus:
+    """Encode the training texts by a vocabulary. Raises LmError if there are no texts."""
+    rows = (np.array([*vocabulary.encode(text), BOUNDARY], np.min_scalar_type(len(vocabulary))) for text in texts)
+    parts = list(rows)
+    if not parts:
+        raise LmError("no train texts")
+    return Corpus(np.concatenate(parts), np.array(list(map(len, parts))))
+
+
 def encode_words(texts: Iterable[str], min_count: int) -> tuple[Vocabulary, Corpus]:
     """Encode the training texts by the vocabulary of the words that occur at least `min_count` times.
 
@@ -218,7 +227,7 @@ def backward(
 
 
 def train(
-    settings: LmFileSettings,
+    begin: LmFileSettings | Start,
     training: RnnLmTraining,
     train_texts: Iterable[str],
     dev_texts: Sequence[str],
@@ -226,7 +235,8 @@ def train(
 ) -> Trained:
     """Train a language model and keep the weights of the epoch with the lowest dev perplexity.
 
-    A word model takes its vocabulary from the training texts. `on_event` is called after each step and each epoch with
+    `begin`: the settings of a new model, which takes its vocabulary from the training texts if it is one of words, or
+    what training continues from. `on_event` is called after each step and each epoch with
     the current model; if it returns True after a step, the epoch and training end there. On one machine the same seed
     gives the same weights; torch's global random state is unchanged. Raises TextError, and LmError without texts or if
     the loss is not finite.
@@ -234,8 +244,8 @@ def train(
     device = torch.device(training.device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed)
-        model, corpus = _initial(settings, training, train_texts)
-        if settings.unit == "character":
+        model, corpus = _initial(begin, training, train_texts)
+        if model.vocabulary is None:
             encode_characters(dev_texts, model.alphabet, "dev")
         elif not dev_texts:
             raise LmError("no dev texts")
@@ -263,12 +273,19 @@ def train(
     return Trained(model.eval(), tuple(epochs), stopped)
 
 
-def _initial(settings: LmFileSettings, training: RnnLmTraining, texts: Iterable[str]) -> tuple[RnnLmNetwork, Corpus]:
-    """Return the network with initial weights, and the encoded texts."""
-    if settings.unit == "word":
+def _initial(
+    begin: LmFileSettings | Start, training: RnnLmTraining, texts: Iterable[str]
+) -> tuple[RnnLmNetwork, Corpus]:
+    """Return the network with its first weights, and the encoded texts."""
+    settings = begin.settings if isinstance(begin, Start) else begin
+    if settings.unit == "word" and not settings.vocabulary:
         vocabulary, corpus = encode_words(texts, training.min_count)
         return build(replace(settings, vocabulary=vocabulary.words, rare=vocabulary.rare)), corpus
     model = build(settings)
+    if isinstance(begin, Start):
+        model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in begin.tensors.items()})
+    if model.vocabulary:
+        return model, encode_known_words(texts, model.vocabulary)
     return model, encode_characters(texts, model.alphabet, "train")
 
 
