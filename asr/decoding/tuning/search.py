@@ -21,7 +21,7 @@ from asr.scoring.comparison import paired_bootstrap
 # LM weights and word insertion bonuses of the first grid. Finer steps around the best follow.
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5)
 BONUSES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
-UNKNOWN_SCORES = (0.0, -2.0, -5.0, -8.0, -12.0, -20.0)
+UNKNOWN_SCORES = (0.0, -2.0, -5.0, -8.0, -12.0, -20.0, -30.0, -45.0)
 # Where a search is slow: a coarser first grid, and the words of the dev set for the first grids and for the last.
 FEW_WEIGHTS = (0.0, 0.4, 0.8, 1.3, 2.0)
 FEW_BONUSES = (-2.0, 0.0, 2.0, 4.0, 8.0)
