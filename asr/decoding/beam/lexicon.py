@@ -4,6 +4,7 @@ The tokens of a word are its characters, or the phonemes of one of its pronuncia
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, compress
 from typing import NamedTuple
 
 import numpy as np
@@ -75,24 +76,23 @@ def build(
     `more`: additional words, which the model scores as unknown. `floor`: the least log-probability of a word.
     `pronunciations`: of each word, which are written instead of its characters.
     """
-    words = [(word, number) for number, word in enumerate(model.words) if word[:1] != "<"]
-    words += [(word, UNKNOWN) for word in dict.fromkeys(more) if word not in model.vocabulary]
+    words, numbers = list(model.words), np.arange(len(model.words))
+    known = np.array([word[:1] != "<" for word in words], bool)
+    others = [word for word in dict.fromkeys(more) if word not in model.vocabulary]
+    words, numbers = [*compress(words, known), *others], np.append(numbers[known], np.full(len(others), UNKNOWN))
     if pronunciations is not None:
-        words = [
-            (each, number)
-            for word, number in words
-            for each in dict.fromkeys(pronunciations.get(word, ()))
-            if " " not in each
-        ]
-    ids = alphabet.ids("".join(word for word, _ in words))
-    lengths = np.array([len(word) for word, _ in words], np.int64)
+        several = [pronunciations.get(word, ()) for word in words]
+        several = [each if len(each) < 2 else tuple(dict.fromkeys(each)) for each in several]
+        words, numbers = list(chain.from_iterable(several)), np.repeat(numbers, list(map(len, several)))
+    ids = alphabet.ids("".join(words))
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
     # Words as rows of tokens, padded with 0, which is no token of an alphabet's character.
     kind = np.min_scalar_type(len(alphabet)).newbyteorder(">")
     rows = np.zeros((len(words), int(lengths.max(initial=0)) + 1), kind)
     inside = np.arange(rows.shape[1]) < lengths[:, None]
     rows[inside] = ids
-    usable = np.flatnonzero((lengths > 0) & ((rows > 0) == inside).all(axis=1))
-    numbers = np.array([number for _, number in words], np.int64)
+    space = alphabet.encode(" ")[0] if " " in alphabet.characters else 0
+    usable = np.flatnonzero((lengths > 0) & (((rows > 0) & (rows != space)) == inside).all(axis=1))
     scores = np.maximum(model.unigram_log_probs(numbers), floor)
     usable = usable[np.argsort(-scores[usable], kind="stable")]
     # Big-endian numbers are sorted as bytes are.
