@@ -25,8 +25,9 @@ class Word:
 class Hypothesis:
     """A text with its scores.
 
-    `acoustic_score`: the natural log-probability of the best path (greedy) or of the text (beam search). `lm_score`:
-    the weighted sum of language models and hotwords. `words` are empty unless word times were asked for.
+    `acoustic_score`: the natural log-probability of the best path (greedy) or of the text (beam search), minus a share
+    of that of the priors if the decoder settings have them. `lm_score`: the weighted sum of language models and
+    hotwords. `words` are empty unless word times were asked for.
     """
 
     text: str
