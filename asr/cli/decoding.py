@@ -120,6 +120,7 @@ class DecodingOptions:
     def _settings(self, card: Mapping[str, Any], count: int) -> "DecoderSettings":
         from asr.decoding import decoder
         from asr.decoding.beam import LmSettings
+        from asr.decoding.priors import PriorSettings
 
         if self.file:
             settings = decoder.read_settings(self.file)
@@ -128,9 +129,9 @@ class DecodingOptions:
             # The language models of the card are not at hand.
             if self.is_default and (settings.lm or settings.rescorer or settings.pronunciations):
                 settings = decoder.GREEDY
-            # Weights that were tuned with a language model do not fit without one.
+            # Weights and priors that were tuned with a language model do not fit without one.
             if settings.lm and not self.lm:
-                settings = replace(settings, weights=LmSettings())
+                settings = replace(settings, weights=LmSettings(), priors=PriorSettings())
             settings = replace(settings, lm="", rescorer="", pronunciations="")
         only_file = self.file and replace(self, decoder=None).is_default
         if not only_file and (not self.is_default or count > 1):

@@ -139,17 +139,19 @@ def test_card_settings_apply_to_a_given_lm(
     contents, tensors = checkpoint.read(model)
     matrices = checkpoint.matrices(contents)
     weights = {"lm_weight": 1.25, "word_bonus": 4.5}
-    tuned = {"lm": "gone.arpa", "weights": weights, "search": {"beam_width": 7}}
+    priors = {"scale": 0.5, "probabilities": [0.2] * contents.settings.alphabet.outputs}
+    tuned = {"lm": "gone.arpa", "weights": weights, "search": {"beam_width": 7}, "priors": priors}
     checkpoint.save(model, tensors, contents.settings, contents.card | {"decoder": tuned}, matrices)
     command = ["evaluate", str(tones / "dev.jsonl"), "--model", str(model), "-qv"]
     assert main(command) == 0
     assert "decoder     greedy\n" in capsys.readouterr().out
     assert main([*command, "--lm", str(lm)]) == 0
-    assert f"beam 7, {lm}, weight 1.25" in capsys.readouterr().out
-    # The bonus was tuned against the language model's price of a word.
+    output = capsys.readouterr().out
+    assert f"beam 7, {lm}, weight 1.25" in output and "scale of the priors 0.5" in output
+    # The bonus was tuned against the language model's price of a word, and the priors with its weight.
     assert main([*command, "--hotword", "AB"]) == 0
     output = capsys.readouterr().out
-    assert "beam 7" in output and "word bonus" not in output
+    assert "beam 7" in output and "word bonus" not in output and "priors" not in output
     assert main([*command, "--greedy"]) == 0
     assert "decoder     greedy\n" in capsys.readouterr().out
     checkpoint.save(
