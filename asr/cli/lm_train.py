@@ -28,7 +28,8 @@ _KIND_OPTIONS = {
     "ngram": "order cutoffs prune vocabulary",
     "rnn": "start dev epochs hidden embedding layers cell dropout chunk batch learning_rate seed precision device",
 }
-_OPTIONS = {"start": "from"}
+# Options whose parameters have other names.
+_NAMES = {"start": "from"}
 # What a model that is continued has already.
 _OF_START = "unit alphabet normaliser model hidden embedding layers cell min_count least"
 # Defaults of recurrent models by unit. Word models overfit small texts more easily.
@@ -148,7 +149,7 @@ def _check(context: click.Context, texts: tuple[Path, ...], out: Path, kind: str
     other = "rnn" if kind == "ngram" else "ngram"
     for name in _KIND_OPTIONS[other].split():
         if is_given(name):
-            raise click.UsageError(f"--{_OPTIONS.get(name, name).replace('_', '-')} needs --kind {other}")
+            raise click.UsageError(f"--{_NAMES.get(name, name).replace('_', '-')} needs --kind {other}")
     for name in _OF_START.split() if context.params["start"] else ():
         if is_given(name):
             raise click.UsageError(f"--{name.replace('_', '-')} cannot be used with --from, which has it")

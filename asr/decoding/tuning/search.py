@@ -107,12 +107,12 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
         # The weights of the final score are those for the texts of a wide search.
         settings = replace(settings, search=_PRONOUNCED_SEARCHES[-1])
         choices = [replace(settings, character_weight=weight) for weight in CHARACTER_WEIGHTS]
-    if models.rescorer is None:
+    if models.rescorer is not None:
+        choices = [one for choice in choices for one in _rescored(choice, models.lm is not None)]
+    if len(choices) > 1:
         settings = part.best(choices)
-    else:
-        settings = part.best(one for choice in choices for one in _rescored(choice, models.lm is not None))
-        if not settings.rescorer_weight:
-            settings = replace(settings, rescorer="", rescoring_lm_scale=1.0)
+    if models.rescorer is not None and not settings.rescorer_weight:
+        settings = replace(settings, rescorer="", rescoring_lm_scale=1.0)
     if slow and not pronounced:
         searches = list(_widened(runner, settings))
     else:

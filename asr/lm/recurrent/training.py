@@ -161,17 +161,10 @@ def encode_characters(texts: Iterable[str], alphabet: Alphabet, name: str) -> Co
     return Corpus(np.concatenate(parts), np.concatenate(lengths))
 
 
-def encode_known_words(texts: Iterable[str], vocabulary: Vocabulary) -> Corpus:
-    """Encode the training texts by a vocabulary. Raises LmError if there are no texts."""
-    rows = (np.array([*vocabulary.encode(text), BOUNDARY], np.min_scalar_type(len(vocabulary))) for text in texts)
-    parts = list(rows)
-    if not parts:
-        raise LmError("no train texts")
-    return Corpus(np.concatenate(parts), np.array(list(map(len, parts))))
-
-
-def encode_words(texts: Iterable[str], min_count: int) -> tuple[Vocabulary, Corpus]:
-    """Encode the training texts by the vocabulary of the words that occur at least `min_count` times.
+def encode_words(
+    texts: Iterable[str], min_count: int, vocabulary: Vocabulary | None = None
+) -> tuple[Vocabulary, Corpus]:
+    """Encode the training texts by a vocabulary, or that of the words that occur at least `min_count` times.
 
     Raises LmError if there are no texts or no such words.
     """
@@ -187,11 +180,12 @@ def encode_words(texts: Iterable[str], min_count: int) -> tuple[Vocabulary, Corp
     if not parts:
         raise LmError("no train texts")
     corpus = np.concatenate(parts)
-    counts = np.bincount(corpus[corpus != _END], minlength=len(numbers))
-    try:
-        vocabulary = build_vocabulary(zip(numbers, counts.tolist(), strict=True), min_count)
-    except ValueError as error:
-        raise LmError(f"no word occurs at least {min_count} times in the train texts") from error
+    if vocabulary is None:
+        counts = np.bincount(corpus[corpus != _END], minlength=len(numbers))
+        try:
+            vocabulary = build_vocabulary(zip(numbers, counts.tolist(), strict=True), min_count)
+        except ValueError as error:
+            raise LmError(f"no word occurs at least {min_count} times in the train texts") from error
     # _END is -1, so the last entry is its token.
     ids = np.array([*(vocabulary.encode(word)[0] for word in numbers), BOUNDARY])
     return vocabulary, Corpus(ids.astype(np.min_scalar_type(len(vocabulary)))[corpus], np.concatenate(lengths))
@@ -285,7 +279,7 @@ def _initial(
     if isinstance(begin, Start):
         model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in begin.tensors.items()})
     if model.vocabulary:
-        return model, encode_known_words(texts, model.vocabulary)
+        return model, encode_words(texts, training.min_count, model.vocabulary)[1]
     return model, encode_characters(texts, model.alphabet, "train")
 
 
