@@ -268,7 +268,7 @@ class Search {
 public:
     Search(const Fusion& fusion, const Pruning& pruning)
         : fusion(fusion), weights(fusion.weights), pruning(pruning), seen(fusion.tokens),
-          choices(fusion.tokens + weights.homophones) {
+          choices(fusion.tokens + weights.homophones), crowded(2 * static_cast<size_t>(pruning.width)) {
         Prefix empty{};
         empty.parent = empty.child = empty.sibling = -1;
         empty.state = empty.char_state = weights.begin;
@@ -303,6 +303,8 @@ public:
         const double highest = *std::max_element(values.begin(), values.end());
         choose_best(std::max({highest - pruning.beam_threshold, bound.lowest, -1e300}));
         set_beam();
+        // The rows of a recurrent model are stored under the prefixes' numbers.
+        if (prefixes.size() >= crowded && !weights.network) drop_prefixes();
     }
 
     // Set `best` and `ended` to the tokens and words of the best prefix; return how many complete words at its beginning
@@ -395,9 +397,10 @@ private:
     double kept_lowest = 0.0, kept_highest = 0.0;
     std::vector<Prefix> extended;
     std::vector<double> lasts, values, sorted;
-    std::vector<int> chosen, seen;
+    std::vector<int> chosen, seen, moved;
     std::vector<Choice> choices;
     Bound bound;
+    size_t crowded;  // the number of prefixes from which on those that are not needed are dropped
 
     bool is_beaten(const Kept& each) const {
         const Prefix& prefix = prefixes[each.node];
@@ -639,6 +642,33 @@ private:
             }
             prefixes[beam.back().node].position = static_cast<int>(beam.size()) - 1;
         }
+    }
+
+    // Drop the prefixes that no prefix of the beam begins with; the others keep their order.
+    void drop_prefixes() {
+        moved.assign(prefixes.size(), -1);
+        moved[0] = 0;
+        for (const Kept& each : beam)
+            for (int node = each.node; moved[node] < 0; node = prefixes[node].parent) moved[node] = 0;
+        int count = 0;
+        for (size_t node = 0; node < moved.size(); ++node) {
+            if (moved[node] < 0) continue;
+            Prefix prefix = prefixes[node];
+            prefix.child = prefix.sibling = -1;
+            prefix.children = 0;
+            if (node) {
+                prefix.parent = moved[prefix.parent];
+                Prefix& parent = prefixes[prefix.parent];
+                prefix.sibling = parent.child;
+                parent.child = count;
+                parent.children |= 1 << prefix.token % 31;
+            }
+            moved[node] = count;
+            prefixes[count++] = prefix;
+        }
+        prefixes.resize(count);
+        for (Kept& each : beam) each.node = moved[each.node];
+        crowded = 2 * (prefixes.size() + pruning.width);
     }
 
     int last_space(int node) const {
