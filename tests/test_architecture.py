@@ -28,8 +28,9 @@ ROWS = (
 ROW = {name: number for number, names in enumerate(ROWS) for name in names}
 # They import what a command or an attribute needs when it is used, so that `asr --help` starts quickly.
 LAZY = {"__init__", "cli", "server", "cluster"}
-# torch is imported only if the device is not a CPU, and numba only if a function is compiled.
-LAZY_MODULES = {PACKAGE / "recognition/recognizer.py", PACKAGE / "compiling.py"}
+# torch is imported only if the device is not a CPU, numba only if a function is compiled, and phonemizer only if a word
+# is pronounced.
+LAZY_MODULES = {PACKAGE / "recognition/recognizer.py", PACKAGE / "compiling.py", PACKAGE / "lm/espeak.py"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,7 +1,7 @@
 """The options that choose a decoder and its settings."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
@@ -90,7 +90,7 @@ class DecodingOptions:
         elif not settings.weights.lexicon_only:
             reason = "needs --known-words"
         elif not models.pronounces_hotwords:
-            reason = "needs a pronunciation of each word of --hotword, which must be a word of --lm"
+            reason = f"does not have {_listed(models.unpronounced)}, of --hotword; add each, or pip install 'asr[tts]'"
         if reason:
             raise click.UsageError(f"--pronunciations {reason}")
 
@@ -181,7 +181,17 @@ def open_models(
         raise DecodingError(f"{settings.lm}: {error}") from error
     if warning:
         display.say(f"{settings.lm}: {warning}", always=True)
+    if alphabet.phonemes and models.pronunciations and settings.weights.lexicon_only and models.unpronounced:
+        display.say(
+            f"no pronunciation of {_listed(models.unpronounced)}, of --hotword: the search is by characters and makes "
+            "more errors; pip install 'asr[tts]', whose espeak-ng pronounces most words",
+            always=True,
+        )
     return models
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:3]) + (", …" if len(words) > 3 else "")
 
 
 def compile_search(display: Display) -> None:

@@ -80,7 +80,7 @@ def _guess(display: Display, words: list[str], language: str) -> Mapping[str, tu
     """Return the pronunciations of words by espeak-ng."""
     if not words:
         return {}
-    from asr.lm import espeak  # it imports phonemizer, which takes a second
+    from asr.lm import espeak
 
     return espeak.pronounce(words, language, lambda done, total: display.update("pronounce", done, total, "words"))
 

@@ -18,6 +18,7 @@ from asr.decoding.confidence import confidences
 from asr.decoding.greedy import DecodingError, GreedyDecoder, add_words
 from asr.decoding.likelihood import log_likelihoods
 from asr.decoding.priors import PriorSettings, corrections
+from asr.lm import espeak, pronouncing
 from asr.lm.ngram import NgramModel, is_character_model
 from asr.lm.recurrent import RnnLm
 from asr.parallel.threads import prefetch
@@ -41,8 +42,8 @@ class DecoderSettings:
     `temperature`: of the confidences.
 
     `pronunciations`: path of a pronouncing dictionary. If the acoustic model outputs phonemes, `lm` is a word n-gram
-    model, only its words are allowed and all hotwords are of them, the search is for words by their phonemes. The final
-    acoustic score is then the weighted mean of the phonemes' log-likelihood and, with `character_weight`, the
+    model, only its words are allowed and all hotwords have a pronunciation, the search is for words by their phonemes.
+    The final acoustic score is then the weighted mean of the phonemes' log-likelihood and, with `character_weight`, the
     characters'.
     """
 
@@ -90,12 +91,14 @@ class LanguageModels:
 
     @property
     def pronounces_hotwords(self) -> bool:
-        """Return whether all words of the hotwords are words of the language model with a pronunciation."""
-        words = {word for phrase in self.hotwords for word in phrase.split()}
-        if not words:
-            return True
-        known = isinstance(self.lm, NgramModel) and words <= self.lm.vocabulary.keys()
-        return known and self.pronunciations is not None and words <= self.pronunciations.words.keys()
+        """Return whether all words of the hotwords have a pronunciation."""
+        return not self.unpronounced
+
+    @property
+    def unpronounced(self) -> list[str]:
+        """Return the words of the hotwords without a pronunciation."""
+        known = self.pronunciations.words if self.pronunciations else {}
+        return [word for word in dict.fromkeys(" ".join(self.hotwords).split()) if word not in known]
 
     def check_spelling(self, alphabet: Alphabet) -> str:
         """Return a warning if the alphabet cannot spell many words of the language model, "" otherwise.
@@ -357,7 +360,24 @@ def open_models(
         # CMUdict is in small letters, language models mostly in capitals.
         if isinstance(model, NgramModel) and model.vocabulary.keys().isdisjoint(dictionary.words):
             dictionary = pronunciations.read(settings.pronunciations)
-    return LanguageModels(model, rescorer, hotwords, dictionary)
+    models = LanguageModels(model, rescorer, hotwords, dictionary)
+    return replace(models, pronunciations=_with_hotwords(dictionary, models.unpronounced)) if dictionary else models
+
+
+def _with_hotwords(dictionary: Pronunciations, words: Sequence[str]) -> Pronunciations:
+    """Return a dictionary with more words: possessives by their words, others by espeak-ng if it is installed.
+
+    Words are left out if they have phonemes that the dictionary does not have.
+    """
+    if not words:
+        return dictionary
+    found = pronouncing.look_up(words, [dictionary])
+    more = found.words
+    if found.missing and espeak.is_installed():
+        more |= espeak.pronounce(found.missing, "en-us")
+    phonemes = set(dictionary.phonemes)
+    usable = {word: several for word, several in more.items() if phonemes.issuperset("".join(several))}
+    return Pronunciations({**dictionary.words, **usable})
 
 
 def uses_compiled_search(settings: DecoderSettings, frames: float) -> bool:

@@ -1,26 +1,17 @@
 """Pronunciations of any word by espeak-ng: its phonemes in IPA -> those of ARPAbet, by the conventions of CMUdict.
 
-The packages of the extra asr[tts] are imported if they are installed.
+The packages of the extra asr[tts] take a second to import, which happens when a word is pronounced.
 """
 
 import logging
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 
 from asr.config import ConfigError
 from asr.lm.text import LmError
 from asr.text.pronunciations import ARPABET
-
-try:
-    import espeakng_loader
-    from phonemizer.backend import EspeakBackend
-    from phonemizer.backend.espeak.wrapper import EspeakWrapper
-    from phonemizer.separator import Separator
-except ImportError as error:  # the extra is not installed
-    _missing: str | None = str(error)
-else:
-    _missing = None
 
 # Words that are pronounced between two progress reports, and those named in a message.
 _BATCH, _NAMED = 500, 5
@@ -53,6 +44,15 @@ _CONVENTIONS = (
 )
 
 
+def is_installed() -> bool:
+    """Return whether asr[tts] is installed."""
+    return not _missing()
+
+
+def _missing() -> list[str]:
+    return [name for name in ("espeakng_loader", "phonemizer") if find_spec(name) is None]
+
+
 def pronounce(
     words: Sequence[str], language: str, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Mapping[str, tuple[str, ...]]:
@@ -61,12 +61,18 @@ def pronounce(
     `on_progress(done, total)` gets numbers of words. Raises LmError if the extra is not installed, and ConfigError for
     a language that espeak-ng does not have.
     """
-    if _missing:
+    if missing := _missing():
         more = ", …" if len(words) > _NAMED else ""
         raise LmError(
             f"{len(words):,} words are in no dictionary ({', '.join(words[:_NAMED])}{more}), and espeak-ng, which "
-            f"would pronounce them, is not installed ({_missing}): pip install 'asr[tts]', or add them to a dictionary"
+            f"would pronounce them, is not installed (no {' and '.join(missing)}): pip install 'asr[tts]', or add them "
+            "to a dictionary"
         )
+    import espeakng_loader
+    from phonemizer.backend import EspeakBackend
+    from phonemizer.backend.espeak.wrapper import EspeakWrapper
+    from phonemizer.separator import Separator
+
     EspeakWrapper.set_library(espeakng_loader.get_library_path())
     EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
     if not EspeakBackend.is_supported_language(language):

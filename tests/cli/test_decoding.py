@@ -9,7 +9,9 @@ import pytest
 
 from asr.cli import main
 from asr.decoding import decoder
+from asr.lm import espeak
 from asr.model import checkpoint
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -111,6 +113,19 @@ def test_hotword_with_a_large_weight_is_recognised(
     plain = capsys.readouterr().out
     assert main(["transcribe", file, "--model", str(model), "--hotword", "CACBB:500", "--beam-width", "500"]) == 0
     assert "CACBB" not in plain and "CACBB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_hotwords_without_a_pronunciation_are_named(
+    installed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(espeak, "is_installed", lambda: installed)
+    monkeypatch.setattr(espeak, "pronounce", lambda words, language: dict.fromkeys(words, ("bl@vIk",)))
+    sample = str(ROOT / "data/samples/sample-01.opus")
+    assert main(["transcribe", sample, "--hotword", "BLAVIK:2", "--hotword", "THE:0", "--beam-width", "50"]) == 0
+    found = capsys.readouterr()
+    assert found.out.strip()
+    assert ("no pronunciation of BLAVIK, of --hotword: the search is by characters" in found.err) == (not installed)
 
 
 def test_tune_writes_settings_for_other_commands(

@@ -98,6 +98,26 @@ def test_a_hotword_wins_against_its_homophones(scorer: Scorer) -> None:
         assert beam.beam_search(path("a tu ", PHONEMES, 0.999), PHONEMES, BeamSettings(5), hot)[0].text == f"A {word}"
 
 
+OUTSIDE_WORDS = {**PRONUNCIATIONS, "TAWU": ["tawu"], "TUT": ["tut", "ta"], "WU": ["wu"]}
+OUTSIDE_HOT = {"TAWU": 4.0, "TUT A": 5.0, "WU": 6.0}
+
+
+def test_hotwords_outside_the_model_are_unknown_words() -> None:
+    scorer = Scorer(PHONEMES, SETTINGS, MODEL, OUTSIDE_HOT, OUTSIDE_WORDS)
+    for phonemes, text in (("a tawu ", "A TAWU"), ("tut a", "TUT A"), ("a wu a", "A WU A")):
+        found = beam.beam_search(path(phonemes, PHONEMES, 0.9999), PHONEMES, BeamSettings(50), scorer)[0]
+        log_prob = scorer.log_probs([text])[0]
+        expected = SETTINGS.lm_weight * log_prob + SETTINGS.word_bonus * len(text.split()) + added(text, OUTSIDE_HOT)
+        assert found.text == text
+        assert found.lm_score == pytest.approx(expected)
+
+
+def test_hotwords_outside_the_model_in_the_extension() -> None:
+    scorer = Scorer(PHONEMES, SETTINGS, MODEL, OUTSIDE_HOT, OUTSIDE_WORDS)
+    for seed in range(6):
+        assert_equal(random_log_probs(seed, 40, len(PHONEMES)), NARROW, scorer)
+
+
 @pytest.mark.parametrize(("words", "phonemes"), [("WAH TO TWO A", "wa-tu-tu-a-"), ("A TWO", "a- -tu-")])
 def test_the_language_model_chooses_among_homophones(words: str, phonemes: str, scorer: Scorer) -> None:
     spaced = phonemes if " " in phonemes else phonemes.replace("-", " ")
@@ -229,7 +249,7 @@ CHARACTERS = estimate([list("TO▁A")], EstimateSettings(2))
         (SETTINGS, None, {}, PRONUNCIATIONS, "need a word n-gram model"),
         (SETTINGS, CHARACTERS, {}, PRONUNCIATIONS, "need a word n-gram model"),
         (LmSettings(), MODEL, {}, PRONUNCIATIONS, "need lexicon_only = true"),
-        (SETTINGS, MODEL, {"TWO B": 1.0}, PRONUNCIATIONS, "hotword 'TWO B': 'B' is not a word of the language model"),
+        (SETTINGS, MODEL, {"TWO B": 1.0}, PRONUNCIATIONS, "hotword 'TWO B': 'B' has no pronunciation"),
         (SETTINGS, MODEL, {"TWO": np.inf}, PRONUNCIATIONS, "hotword 'TWO': the weight inf is not finite"),
         (SETTINGS, MODEL, {" ": 1.0}, PRONUNCIATIONS, "a hotword is empty"),
         (SETTINGS, MODEL, {}, {}, "no word of the language model has a pronunciation"),

@@ -15,7 +15,7 @@ from asr.decoding import DecodingError, GreedyDecoder, best_path, decoder
 from asr.decoding.beam import EXACT, BeamSettings, LmSettings, Scorer, beam_search
 from asr.decoding.decoder import GREEDY, Decoder, DecoderConfig, DecoderSettings, LanguageModels
 from asr.decoding.priors import PriorSettings
-from asr.lm import LmError
+from asr.lm import LmError, espeak
 from asr.lm import recurrent as rnnlm
 from asr.lm.ngram import NgramModel, arpa
 from asr.lm.ngram.estimate import EstimateSettings, estimate
@@ -418,6 +418,33 @@ def test_paths_are_relative_to_the_settings_file(tmp_path: Path, monkeypatch: py
     absolute = str(folder / "lm.arpa")
     assert decoder.read_settings(place, [f"lm={absolute}", "search.beam_width=3"]).lm == absolute
     assert decoder.read_settings(place, ["search.beam_width=3"]).search.beam_width == 3
+
+
+def open_with_hotwords(folder: Path, hotwords: dict[str, float]) -> LanguageModels:
+    arpa.write(folder / "lm.arpa", words_model())
+    (folder / "words.dict").write_text("AB AE B\nKALDI K AA L D IY\nVOSKS V AO S K S\nIZ IH Z\n", encoding="utf-8")
+    settings = DecoderSettings(lm=str(folder / "lm.arpa"), pronunciations=str(folder / "words.dict"))
+    return decoder.open_models(settings, hotwords)
+
+
+def test_hotwords_get_pronunciations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(espeak, "is_installed", lambda: False)
+    models = open_with_hotwords(tmp_path, {"AB KALDI'S": 8.0, "VOSKS'": 2.0})
+    assert models.pronounces_hotwords and models.pronunciations
+    assert models.pronunciations.words["KALDI'S"] == ("kaldiz",)
+    assert models.pronunciations.words["VOSKS'"] == ("vcsks",)
+    models = open_with_hotwords(tmp_path, {"AB KALDI'S": 8.0, "BLAVIK AB": 2.0})
+    assert models.unpronounced == ["BLAVIK"] and not models.pronounces_hotwords
+
+
+def test_espeak_pronounces_hotwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"BLAVIK": ("blavik",), "ZOO": ("zu",)}
+    monkeypatch.setattr(espeak, "is_installed", lambda: True)
+    monkeypatch.setattr(espeak, "pronounce", lambda words, language: {word: said[word] for word in words})
+    models = open_with_hotwords(tmp_path, {"BLAVIK AB": 2.0, "ZOO": 3.0})
+    # The dictionary has no UW, so the acoustic model may not either.
+    assert models.unpronounced == ["ZOO"]
+    assert models.pronunciations and models.pronunciations.words["BLAVIK"] == ("blavik",)
 
 
 def test_open_models_rejects_unsuitable_models(tmp_path: Path) -> None:

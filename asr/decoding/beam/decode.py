@@ -28,7 +28,7 @@ from asr.transcripts.records import Hypothesis
 try:
     from asr.decoding.beam import native
 
-    if getattr(native, "INTERFACE", 1) != 3:
+    if getattr(native, "INTERFACE", 1) != 4:
         raise ImportError("an editable install has the extension of an older version")
 except ImportError:
     native = None  # type: ignore[assignment]

@@ -51,7 +51,8 @@ class Weights(NamedTuple):
     log-probabilities; `words`, `characters`, `network`, `hot`: whether there is a word n-gram model, a character n-gram
     model, a recurrent model, hotwords; `begin`: the n-gram model's initial state; `end`: its end of a sentence.
 
-    Of a word n-gram model: `unknown_score` is added for a word outside the lexicon, -inf forbids such words; `floor` is
+    Of a word n-gram model: `known` is the number of its words, others of the lexicon are unknown to it;
+    `unknown_score` is added for a word outside the lexicon, -inf forbids such words; `floor` is
     the least log-probability of an unknown word, `unknown_word` the score of one without context; `homophones`: in how
     many ways, at most, a space can end a word. `rise`: by how much a token can raise an estimate.
     """
@@ -63,6 +64,7 @@ class Weights(NamedTuple):
     network: bool
     hot: bool
     lm_weight: float
+    known: int
     unknown_score: float
     floor: float
     unknown_word: float
@@ -144,6 +146,7 @@ def end_word(fusion: Fusion, prefix: Any, word: int) -> None:
         prefix["word_score"] += weights.unknown_score
         if weights.unknown_score == IMPOSSIBLE:
             return
+    if not 0 <= word < weights.known:
         word = UNKNOWN
     log_prob, after = advance(fusion.arrays, prefix["state"], word)
     if word == UNKNOWN:
@@ -200,7 +203,7 @@ class Scorer:
     adds, whether or not the language model has it. Raises DecodingError if they do not fit the alphabet.
 
     `pronunciations`: of each word, if the alphabet is a space and the phonemes. Texts are then made of those words of
-    `lm`, a word n-gram model, that have a pronunciation. `settings` must allow no others, nor may `hot` have others.
+    `lm`, a word n-gram model, and of `hot` that have a pronunciation. `settings` must allow no others.
     """
 
     def __init__(
@@ -219,6 +222,9 @@ class Scorer:
         self._hot = tuple(hot)
         self._pronunciations = pronunciations
         self._of_characters = self._ngram is not None and is_character_model(self._ngram)
+        # Words outside the model; their ids in the lexicon follow those of its words.
+        words = dict.fromkeys(word for phrase in hot for word in phrase.split())
+        self._others = [word for word in words if self._ngram and word not in self._ngram.vocabulary]
         characters = alphabet.characters
         if self._ngram and not self._of_characters and self._space < 0:
             raise DecodingError(f"a word language model needs a space in the alphabet {characters!r}")
@@ -226,8 +232,14 @@ class Scorer:
             self._check_pronunciations(settings)
         elif self._ngram:
             check_spelling(self._ngram, alphabet)
-        pronounced = self._ngram if pronunciations is not None else None
-        self._hotwords = hotwords.build_of_words(hot, pronounced) if pronounced else hotwords.build(hot, alphabet)
+        if self._ngram and pronunciations is not None and hot:
+            numbers = {word: number for number, word in enumerate(self._others, len(self._ngram.words))}
+            numbers |= {word: self._ngram.vocabulary[word] for word in words if word not in numbers}
+            pronounced = {word: number for word, number in numbers.items() if pronunciations.get(word)}
+            count = len(self._ngram.words) + len(self._others)
+            self._hotwords = hotwords.build_of_words(hot, pronounced, count)
+        else:
+            self._hotwords = hotwords.build(hot, alphabet)
         if self.network and self.network.alphabet.characters != characters:
             other = self.network.alphabet.characters
             raise DecodingError(f"the language model's alphabet is {other!r}, the acoustic model's {characters!r}")
@@ -255,7 +267,9 @@ class Scorer:
         """
         if self._pronunciations is None or self._ngram is None:
             return self._alphabet.decode(tokens.tolist())
-        return " ".join(self._ngram.words[word] for word in words[words != OUTSIDE].tolist())
+        known, count = self._ngram.words, len(self._ngram.words)
+        numbers = words[words != OUTSIDE].tolist()
+        return " ".join(known[number] if number < count else self._others[number - count] for number in numbers)
 
     def log_probs(self, texts: Sequence[str]) -> list[float]:
         """Return the language model's natural-log probability of each text with its end; 0 without a model."""
@@ -298,6 +312,7 @@ class Scorer:
             network=self.network is not None,
             hot=bool(self._hot),
             lm_weight=float(settings.lm_weight),
+            known=len(model.words) if model else 0,
             unknown_score=unknown,
             floor=self._floor,
             unknown_word=float(settings.lm_weight * alone + unknown),
@@ -330,8 +345,7 @@ class Scorer:
     def _lexicon(self) -> Lexicon:
         if self._ngram is None or self._of_characters:
             return lexicon.empty()
-        more = [word for phrase in self._hot for word in phrase.split()]
-        return lexicon.build(self._ngram, self._alphabet, more, self._floor, self._pronunciations)
+        return lexicon.build(self._ngram, self._alphabet, self._others, self._floor, self._pronunciations)
 
     @cached_property
     def _ids(self) -> Ints:

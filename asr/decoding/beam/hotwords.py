@@ -8,7 +8,6 @@ import numpy as np
 
 from asr.decoding.beam.compiling import Doubles, Ints
 from asr.decoding.greedy import DecodingError
-from asr.lm.ngram import NgramModel
 from asr.text import Alphabet, TextError
 
 
@@ -17,8 +16,8 @@ class Hotwords(NamedTuple):
 
     `after` (states, V): the next state. `gain`: the score on reaching a state, which is the weight of the phrases that
     end there. `lookahead`: the share of an unfinished phrase's weight that its tokens so far are given in advance.
-    `keys`: for each word of the language model the column of `after`, 0 for words of no phrase; empty if the columns
-    are those of tokens.
+    `keys`: for each word of the lexicon the column of `after`, 0 for words of no phrase; empty if the columns are those
+    of tokens.
     """
 
     after: Ints
@@ -45,18 +44,21 @@ def build(phrases: Mapping[str, float], alphabet: Alphabet) -> Hotwords:
     return _automaton(patterns, len(alphabet), space, around=2 if space >= 0 else 0)
 
 
-def build_of_words(phrases: Mapping[str, float], model: NgramModel) -> Hotwords:
-    """Return the automaton of phrases of the model's words. Raises DecodingError as `build` does."""
-    keys = np.zeros(len(model.words), np.int32)
+def build_of_words(phrases: Mapping[str, float], numbers: Mapping[str, int], count: int) -> Hotwords:
+    """Return the automaton of phrases of words that have these numbers among the `count` words of the lexicon.
+
+    Raises DecodingError for a word without a number, and as `build` does.
+    """
+    keys = np.zeros(count, np.int32)
     patterns: dict[tuple[int, ...], float] = {}
     for phrase, weight in phrases.items():
         _check(phrase, weight)
         for word in phrase.split():
-            if word not in model.vocabulary:
-                raise DecodingError(f"hotword {phrase!r}: {word!r} is not a word of the language model")
-            if not keys[model.vocabulary[word]]:
-                keys[model.vocabulary[word]] = 1 + np.count_nonzero(keys)
-        pattern = tuple(keys[[model.vocabulary[word] for word in phrase.split()]].tolist())
+            if word not in numbers:
+                raise DecodingError(f"hotword {phrase!r}: {word!r} has no pronunciation")
+            if not keys[numbers[word]]:
+                keys[numbers[word]] = 1 + np.count_nonzero(keys)
+        pattern = tuple(keys[[numbers[word] for word in phrase.split()]].tolist())
         patterns[pattern] = weight
     return _automaton(patterns, 1 + int(keys.max(initial=0)), -1, around=0)._replace(keys=keys)
 

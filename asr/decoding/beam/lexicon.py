@@ -25,9 +25,10 @@ NODE = np.dtype([("first_child", np.int32), ("token", np.int32), ("first_word", 
 
 
 class Lexicon(NamedTuple):
-    """The nodes, and the n-gram model's ids of the words that end at them, at each node the likeliest word first.
+    """The nodes, and the ids of the words that end at them, at each node the likeliest word first.
 
-    At most one spelled word ends at a node, but any number of words that are pronounced alike.
+    Ids are those of the n-gram model; words that it does not have follow its own. At most one spelled word ends at a
+    node, but any number of words that are pronounced alike.
     """
 
     nodes: Rows
@@ -73,13 +74,13 @@ def build(
 ) -> Lexicon:
     """Return the lexicon of the model's words that the alphabet can write, without its markers.
 
-    `more`: additional words, which the model scores as unknown. `floor`: the least log-probability of a word.
-    `pronunciations`: of each word, which are written instead of its characters.
+    `more`: additional words outside the model, which it scores as unknown. `floor`: the least log-probability of a
+    word. `pronunciations`: of each word, which are written instead of its characters.
     """
-    words, numbers = list(model.words), np.arange(len(model.words))
-    known = np.array([word[:1] != "<" for word in words], bool)
-    others = [word for word in dict.fromkeys(more) if word not in model.vocabulary]
-    words, numbers = [*compress(words, known), *others], np.append(numbers[known], np.full(len(others), UNKNOWN))
+    count, others = len(model.words), list(more)
+    known = np.array([word[:1] != "<" for word in model.words], bool)
+    words = [*compress(model.words, known), *others]
+    numbers = np.append(np.flatnonzero(known), np.arange(count, count + len(others)))
     if pronunciations is not None:
         several = [pronunciations.get(word, ()) for word in words]
         several = [each if len(each) < 2 else tuple(dict.fromkeys(each)) for each in several]
@@ -93,7 +94,7 @@ def build(
     rows[inside] = ids
     space = alphabet.encode(" ")[0] if " " in alphabet.characters else 0
     usable = np.flatnonzero((lengths > 0) & (((rows > 0) & (rows != space)) == inside).all(axis=1))
-    scores = np.maximum(model.unigram_log_probs(numbers), floor)
+    scores = np.maximum(model.unigram_log_probs(np.where(numbers < count, numbers, UNKNOWN)), floor)
     usable = usable[np.argsort(-scores[usable], kind="stable")]
     # Big-endian numbers are sorted as bytes are.
     order = usable[np.argsort(rows[usable].view(f"S{rows.dtype.itemsize * rows.shape[1]}")[:, 0], kind="stable")]

@@ -49,7 +49,9 @@ struct Weights {
     int space;
     double word_bonus;
     int words, characters, network, hot;
-    double lm_weight, unknown_score, floor, unknown_word;
+    double lm_weight;
+    int known;
+    double unknown_score, floor, unknown_word;
     int begin, end, homophones;
     double rise;
 };
@@ -174,8 +176,8 @@ void end_word(const Fusion& fusion, Prefix& prefix, int word) {
     if (word < 0) {
         prefix.word_score += weights.unknown_score;
         if (weights.unknown_score == IMPOSSIBLE) return;
-        word = UNKNOWN;
     }
+    if (word < 0 || word >= weights.known) word = UNKNOWN;
     double log_prob = advance(fusion.arrays, prefix.state, word, prefix.next_state);
     if (word == UNKNOWN) log_prob = std::max(log_prob, weights.floor);
     prefix.word_score += weights.lm_weight * log_prob;
@@ -751,10 +753,10 @@ PyObject* begin(PyObject*, PyObject* arguments) try {
     Ngrams& arrays = fusion.arrays;
     PyObject* update;
     if (!PyArg_ParseTuple(
-            arguments, "i(iddd)((idppppddddiiid)(y*y*y*y*y*)(y*y*)y*y*(y*y*y*iy*))O", &fusion.tokens, &pruning.width,
+            arguments, "i(iddd)((idppppdidddiiid)(y*y*y*y*y*)(y*y*)y*y*(y*y*y*iy*))O", &fusion.tokens, &pruning.width,
             &pruning.token_threshold, &pruning.beam_threshold, &pruning.blank_skip, &weights.space,
             &weights.word_bonus, &weights.words, &weights.characters, &weights.network, &weights.hot,
-            &weights.lm_weight, &weights.unknown_score, &weights.floor, &weights.unknown_word, &weights.begin,
+            &weights.lm_weight, &weights.known, &weights.unknown_score, &weights.floor, &weights.unknown_word, &weights.begin,
             &weights.end, &weights.homophones, &weights.rise, &arrays.words.view, &arrays.log_probs.view, &arrays.backoffs.view,
             &arrays.first_child.view, &arrays.suffix.view, &fusion.lexicon_nodes.view, &fusion.lexicon_words.view, &fusion.ids.view,
             &fusion.rows.view, &fusion.hot.after.view, &fusion.hot.gain.view, &fusion.hot.lookahead.view,
@@ -822,7 +824,7 @@ PyMethodDef methods[] = {{"begin", begin, METH_VARARGS, nullptr},
                          {nullptr, nullptr, 0, nullptr}};
 
 // decode.py does not use an extension with another number: an editable install has that of an older version.
-int add_interface(PyObject* module) { return PyModule_AddIntConstant(module, "INTERFACE", 3); }
+int add_interface(PyObject* module) { return PyModule_AddIntConstant(module, "INTERFACE", 4); }
 
 PyModuleDef_Slot slots[] = {{Py_mod_exec, reinterpret_cast<void*>(add_interface)}, {0, nullptr}};
 PyModuleDef module = {PyModuleDef_HEAD_INIT, "native", nullptr, 0, methods, slots, nullptr, nullptr, nullptr};
