@@ -77,6 +77,7 @@ def test_librispeech_recipe_runs_on_a_tiny_corpus(
         if seed and subset in training:
             rename_speakers(tmp_path / "LibriSpeech" / subset, seed)
     shutil.copytree(ROOT / "recipes" / name, tmp_path / "recipes" / name)
+    shutil.copytree(ROOT / "asr" / "recognition" / "bundled", tmp_path / "asr" / "recognition" / "bundled")
     tiny = ["--epochs", "1", "--set", "model.hidden=8", "--set", "model.layers=1", "--set", "model.channels=2"]
     command = ["bash", f"recipes/{name}/run.sh", str(tmp_path), "runs/tiny", *tiny, "--quiet"]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
