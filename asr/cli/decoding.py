@@ -73,10 +73,21 @@ class DecodingOptions:
             raise click.UsageError("--known-words needs an n-gram model of words: --lm FILE")
         if self.pronunciations:
             self._check_pronunciations(recognizer, settings, models)
+        elif self._misses_pronunciations(recognizer, settings, models):
+            display.say(
+                f"no pronunciation of {_listed(models.unpronounced)}, of --hotword: the search is by characters and "
+                f"makes more errors{_espeak_hint()}",
+                always=True,
+            )
         recognizer = recognizer.with_decoder(decoder.DecoderConfig(settings, models))
         if decoder.uses_compiled_search(settings, seconds / recognizer.settings.seconds_per_frame):
             compile_search(display)
         return recognizer, describe(settings)
+
+    @staticmethod
+    def _misses_pronunciations(recognizer: "Recognizer", settings: "DecoderSettings", models: "LanguageModels") -> bool:
+        searches_phonemes = recognizer.settings.alphabet.phonemes and models.pronunciations
+        return bool(searches_phonemes and settings.weights.lexicon_only and models.unpronounced)
 
     def _check_pronunciations(
         self, recognizer: "Recognizer", settings: "DecoderSettings", models: "LanguageModels"
@@ -90,7 +101,7 @@ class DecodingOptions:
         elif not settings.weights.lexicon_only:
             reason = "needs --known-words"
         elif not models.pronounces_hotwords:
-            reason = f"does not have {_listed(models.unpronounced)}, of --hotword; add each, or pip install 'asr[tts]'"
+            reason = f"does not have {_listed(models.unpronounced)}, of --hotword; add each{_espeak_hint()}"
         if reason:
             raise click.UsageError(f"--pronunciations {reason}")
 
@@ -181,13 +192,13 @@ def open_models(
         raise DecodingError(f"{settings.lm}: {error}") from error
     if warning:
         display.say(f"{settings.lm}: {warning}", always=True)
-    if alphabet.phonemes and models.pronunciations and settings.weights.lexicon_only and models.unpronounced:
-        display.say(
-            f"no pronunciation of {_listed(models.unpronounced)}, of --hotword: the search is by characters and makes "
-            "more errors; pip install 'asr[tts]', whose espeak-ng pronounces most words",
-            always=True,
-        )
     return models
+
+
+def _espeak_hint() -> str:
+    from asr.lm import espeak
+
+    return "" if espeak.is_installed() else "; pip install 'asr[tts]', whose espeak-ng pronounces most words"
 
 
 def _listed(words: Sequence[str]) -> str:

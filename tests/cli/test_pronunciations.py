@@ -184,10 +184,11 @@ def test_dictionary_that_would_not_be_used_is_refused(
         (plain, [*lm, "--known-words"], "needs a model that outputs phonemes: asr train --pronunciations"),
         (model, [], "needs a language model: --lm FILE"),
         (model, lm, "needs --known-words"),
-        (model, [*lm, "--known-words", "--hotword", "A CAT"], "needs a pronunciation of each word of --hotword"),
+        (model, [*lm, "--known-words", "--hotword", "A CAT"], "does not have CAT, of --hotword; add each"),
     ):
         assert main(["transcribe", audio, "--model", str(chosen), *options, *dictionary]) == 2
-        assert f"--pronunciations {message}" in capsys.readouterr().err
+        (problem,) = capsys.readouterr().err.splitlines()
+        assert f"--pronunciations {message}" in problem
     command = ["tune", str(tones / "dev.jsonl"), "--model", str(plain), *lm, "--lexicon-only", *dictionary]
     assert main([*command, "--out", str(run / "refused.toml")]) == 2
     assert "best.safetensors has no output of phonemes; train it with --pronunciations" in capsys.readouterr().err
