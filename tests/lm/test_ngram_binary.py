@@ -1,6 +1,7 @@
 """The binary file: the same model, rebuilt when the ARPA file changes, and refused when damaged."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -91,6 +92,22 @@ def test_read_truncated_file(path: Path) -> None:
         target.write_bytes(whole[:length])
         with pytest.raises(LmError):
             binary.read(target)
+
+
+@pytest.mark.parametrize("name", ["suffix", "words", "first_child", "backoffs", "counts"])
+def test_read_refuses_indices_outside_the_arrays(name: str, model: NgramModel, tmp_path: Path) -> None:
+    arrays, counts = model.arrays, model.counts
+    if name == "counts":
+        counts = (*counts[:-1], counts[-1] + 1)
+    elif name == "backoffs":
+        arrays = arrays._replace(backoffs=arrays.backoffs[:-1])
+    else:
+        values = getattr(arrays, name).copy()
+        values[len(values) // 2] = 2**30
+        arrays = arrays._replace(**{name: values})
+    binary.write(tmp_path / "lm.bin", replace(model, counts=counts, arrays=arrays))
+    with pytest.raises(LmError, match="invalid content of a binary language model"):
+        binary.read(tmp_path / "lm.bin")
 
 
 def test_load_from_a_folder_that_is_not_writable(

@@ -60,7 +60,8 @@ def load(path: Path, on_build: Callable[[Path], None] | None = None) -> NgramMod
     if not head.startswith(packed.MAGIC):
         return _load_through(beside(path), path, arpa.read, on_build)
     target = _cached(path, head)
-    return _load_through(target, path, packed.read) if target else packed.read(path)
+    # Nobody else writes to the user's cache folder.
+    return _load_through(target, path, packed.read, checked=False) if target else packed.read(path)
 
 
 def _cached(path: Path, head: bytes) -> Path | None:
@@ -77,10 +78,11 @@ def _load_through(
     path: Path,
     read_source: Callable[[Path], NgramModel],
     on_build: Callable[[Path], None] | None = None,
+    checked: bool = True,
 ) -> NgramModel:
-    """Load a file from its binary form `target`, which is written first if need be."""
+    """Load a file from its binary form `target`, which is written first if need be, and `checked` if it is there."""
     try:
-        model, source = _open(target)
+        model, source = _open(target, checked)
         if _is_from(path, source):
             return model
         _log.info("%s: %s has changed", target, path)
@@ -107,6 +109,41 @@ def read(path: Path) -> NgramModel:
     return _open(path)[0]
 
 
+def _check(model: NgramModel) -> None:
+    """Raise ValueError if the numbers form no trie: a correct checksum does not prove that `write` wrote the file."""
+    counts, arrays = model.counts, model.arrays
+    total, vocabulary = 1 + sum(counts), len(model.words)
+    inner = total - counts[-1]
+    sizes = (
+        len(arrays.words),
+        len(arrays.log_probs),
+        len(arrays.suffix),
+        len(arrays.backoffs),
+        len(arrays.first_child),
+    )
+    if min(counts) < 0 or counts[0] != vocabulary or sizes != (total, total, total, inner, inner + 1):
+        raise ValueError("inconsistent numbers")
+    fits = arrays.first_child[0] == 1 and arrays.first_child[inner] == total and inner > 0
+    fits = fits and np.array_equal(arrays.words[1 : 1 + vocabulary], np.arange(vocabulary))
+    # In blocks, which take little memory.
+    blocks = ((start, min(start + _BLOCK, total)) for start in range(1, total, _BLOCK))
+    if not (fits and all(_is_consistent(arrays, start, end, vocabulary) for start, end in blocks)):
+        raise ValueError("inconsistent numbers")
+
+
+def _is_consistent(arrays: Arrays, start: int, end: int, vocabulary: int) -> bool:
+    """Return whether some entries have words of the vocabulary, suffixes before them and children after them."""
+    inner = len(arrays.backoffs)
+    words, suffix = arrays.words[start:end], arrays.suffix[start:end]
+    first_child = arrays.first_child[start : min(end, inner) + 1]
+    return bool(
+        ((words >= 0) & (words < vocabulary)).all()
+        and ((suffix >= 0) & (suffix < np.minimum(np.arange(start, end), inner))).all()
+        and (np.diff(first_child) >= 0).all()
+        and (first_child[:-1] > np.arange(start, max(start, min(end, inner)))).all()
+    )
+
+
 def write(path: Path, model: NgramModel, source: Mapping[str, Any] | None = None) -> None:
     """Write a binary file atomically. Raises OSError."""
     arrays = {**model.arrays._asdict(), "names": np.frombuffer("\n".join(model.words).encode(), np.uint8)}
@@ -128,8 +165,11 @@ def write(path: Path, model: NgramModel, source: Mapping[str, Any] | None = None
         out.writelines(blocks)
 
 
-def _open(path: Path) -> tuple[NgramModel, Mapping[str, Any]]:
-    """Map a file into memory and return the model and the header's source."""
+def _open(path: Path, checked: bool = True) -> tuple[NgramModel, Mapping[str, Any]]:
+    """Map a file into memory and return the model and the header's source.
+
+    With `checked` the arrays are searched for numbers that the search cannot use, such as indices outside them.
+    """
     if sys.byteorder != "little":
         raise LmError(f"{path}: binary files are for little-endian machines; load the ARPA file")
     with path.open("rb", buffering=0) as file:
@@ -144,7 +184,13 @@ def _open(path: Path) -> tuple[NgramModel, Mapping[str, Any]]:
         encoded = file.read(length)
         if zlib.crc32(encoded) != crc:
             raise LmError(f"{path}: the header is damaged")
-        header = json.loads(encoded)
+        try:
+            header = json.loads(encoded)
+            expected = int(header["size"]), int(header["crc32"])
+            places = {name: (int(offset), int(size)) for name, (offset, size) in header["arrays"].items()}
+            counts, source = tuple(int(count) for count in header["counts"]), header["source"] or {}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LmError(f"{path}: the header is invalid ({error})") from error
         start = _PREFIX.size + length
         start += -start % _ALIGNMENT
         # Compiled code trusts the indices in the arrays, so a damaged file must not reach it. The checksum is that of
@@ -154,15 +200,20 @@ def _open(path: Path) -> tuple[NgramModel, Mapping[str, Any]]:
         while count := file.readinto(block):
             size += count
             crc = zlib.crc32(memoryview(block)[:count], crc)
-        if size != header["size"] or crc != header["crc32"]:
-            raise LmError(f"{path}: damaged or truncated ({size} of {header['size']} bytes of arrays)")
+        if (size, crc) != expected:
+            raise LmError(f"{path}: damaged or truncated ({size} of {expected[0]} bytes of arrays)")
         data = np.asarray(np.memmap(file, np.uint8, "r", start, shape=(size,)))
-    arrays = {}
-    for name, kind in _TYPES.items():
-        offset, size = header["arrays"][name]
-        arrays[name] = data[offset : offset + size].view(np.dtype(kind))
-    words = arrays.pop("names").tobytes().decode().split("\n")
-    return NgramModel(tuple(words), tuple(header["counts"]), Arrays(**arrays)), header["source"] or {}
+    try:
+        arrays = {
+            name: data[offset : offset + size].view(np.dtype(_TYPES[name])) for name, (offset, size) in places.items()
+        }
+        words = arrays.pop("names").tobytes().decode().split("\n")
+        model = NgramModel(tuple(words), counts, Arrays(**arrays))
+        if checked:
+            _check(model)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise LmError(f"{path}: invalid content of a binary language model ({error})") from error
+    return model, source
 
 
 def _is_from(path: Path, source: Mapping[str, Any]) -> bool:
