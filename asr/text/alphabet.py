@@ -101,10 +101,13 @@ class Alphabet:
 
         Faster than `encode` for a million texts.
         """
-        if self._table is None:
-            self._table = np.full(sys.maxunicode + 1, BLANK, np.int32)
-            self._table[[ord(character) for character in self.characters]] = list(self._ids.values())
-        return self._table[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
+        table = self._table
+        if table is None:
+            table = np.full(sys.maxunicode + 1, BLANK, np.int32)
+            table[[ord(character) for character in self.characters]] = list(self._ids.values())
+            # Only now, as other threads may use it.
+            self._table = table
+        return table[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Return the text of token ids; blanks are left out, repeated tokens are kept."""

@@ -25,7 +25,9 @@ P p R r S s SH S T t TH T UH U UW u V v W w Y y Z z ZH Z
 ARPABET = dict(zip(_TABLE.split()[::2], _TABLE.split()[1::2], strict=True))
 # Bytes of a dictionary without compression; CMUdict has 4 MB.
 _LARGEST = 512 << 20
-_PACKED = re.compile(r"[^\s]+\t[^\s]+")
+# All lines of a packed dictionary; a phoneme with the mark of its stress shows that a dictionary is none.
+_PACKED = re.compile(r"(?:[^\s]+\t[^\s]+\n)+")
+_STRESSED = re.compile(r"\t[A-Z]{2}[012]\n")
 _VARIANT = re.compile(r"(.+)\(\d+\)")
 _COMMENT = re.compile(r"(?:^|\s)#.*|^;;;.*")
 
@@ -58,9 +60,10 @@ def read(path: str | Path, normaliser: str = "upper") -> Pronunciations:
 
     Raises TextError, EncodingError and OSError.
     """
-    lines = decode_utf8(path, _content(Path(path))).split("\n")
+    text = decode_utf8(path, _content(Path(path)))
+    lines = text.split("\n")
     words: dict[str, tuple[str, ...]] = {}
-    if _PACKED.fullmatch(lines[0]):
+    if _PACKED.fullmatch(text) and not _STRESSED.search(text):
         for line in lines[:-1]:
             word, _, phonemes = line.partition("\t")
             words[word] = (*words[word], phonemes) if word in words else (phonemes,)

@@ -58,6 +58,15 @@ def test_written_dictionary_reads_back(tmp_path: Path) -> None:
     assert (tmp_path / "some.gz").read_bytes() == first
 
 
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_phonemes_may_follow_a_tab(end: str, tmp_path: Path) -> None:
+    path = tmp_path / "lexicon.txt"
+    path.write_text("A\tAH0\nARE\tAA1 R\nO\tOW1" + end, encoding="utf-8")
+    assert dictionaries.read(path).words == {"A": ("x",), "ARE": ("ar",), "O": ("o",)}
+    path.write_text("A\tAH0\nO\tOW1" + end, encoding="utf-8")
+    assert dictionaries.read(path).words == {"A": ("x",), "O": ("o",)}
+
+
 def test_a_dictionary_that_is_too_large_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dictionaries, "_LARGEST", 2 << 20)
     place = tmp_path / "large.gz"
