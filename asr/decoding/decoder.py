@@ -12,7 +12,7 @@ import tomli_w
 
 from asr import config, lm
 from asr.decoding import beam
-from asr.decoding.alignment import LogProbs
+from asr.decoding.alignment import AlignmentError, LogProbs
 from asr.decoding.beam import BeamSearch, BeamSettings, LmSettings, Scorer
 from asr.decoding.confidence import confidences
 from asr.decoding.greedy import DecodingError, GreedyDecoder, add_words
@@ -24,7 +24,7 @@ from asr.lm.recurrent import RnnLm
 from asr.parallel.threads import prefetch
 from asr.text import BLANK, Alphabet, pronunciations
 from asr.text.pronunciations import Pronunciations
-from asr.transcripts.records import Hypothesis
+from asr.transcripts.records import Hypothesis, Word
 
 # The log-likelihood of characters that do not fit into the frames, as their phonemes may do.
 _LEAST = -1e4
@@ -107,6 +107,12 @@ class LanguageModels:
         """
         return beam.check_spelling(self.lm, alphabet) if isinstance(self.lm, NgramModel) else ""
 
+    def check_pronunciations(self) -> str:
+        """Return a warning if many words of the language model have no pronunciation, "" otherwise."""
+        if self.pronunciations is None or not isinstance(self.lm, NgramModel):
+            return ""
+        return beam.check_pronunciations(self.lm, self.pronunciations.words)
+
 
 NO_MODELS = LanguageModels()
 
@@ -165,7 +171,10 @@ class Decoder:
         pronounced = bool(searched and phonemes and models.pronunciations)
         if pronounced not in self._scorers:
             if phonemes and models.pronunciations and pronounced:
-                scorer = Scorer(phonemes, weights, models.lm, models.hotwords, models.pronunciations.words)
+                beam.check_hotwords(models.hotwords, self._alphabet)
+                # Words that cannot be spelled could not be aligned with the characters.
+                words = beam.spelled(models.pronunciations.words, self._alphabet)
+                scorer = Scorer(phonemes, weights, models.lm, models.hotwords, words)
             else:
                 scorer = Scorer(self._alphabet, weights, models.lm, models.hotwords)
             self._scorers[pronounced] = scorer
@@ -223,12 +232,23 @@ class Decoder:
         The characters of a word that was found by its phonemes are weak evidence: their square root is closest to the
         share of correct words.
         """
-        result = add_words(hypothesis, log_probs, self._alphabet, self._seconds_per_frame)
+        try:
+            result = add_words(hypothesis, log_probs, self._alphabet, self._seconds_per_frame)
+        except AlignmentError:
+            if not self._scorer.pronounces:
+                raise
+            # There are too few frames for the characters, but not for the phonemes.
+            return replace(hypothesis, words=self._spread(hypothesis.text.split(), len(log_probs)))
         if not self._scorer.pronounces:
             return result
         return replace(
             result, words=tuple(replace(word, confidence=math.sqrt(word.confidence)) for word in result.words)
         )
+
+    def _spread(self, words: Sequence[str], frames: int) -> tuple[Word, ...]:
+        """Return words of equal duration, and no acoustic evidence of any."""
+        step = frames * self._seconds_per_frame / max(len(words), 1)
+        return tuple(Word(word, index * step, (index + 1) * step, 0.0) for index, word in enumerate(words))
 
     def decode_batch(
         self, rows: Iterable[LogProbs], count: int = 1, words: bool = False, threads: int = 0
@@ -323,14 +343,15 @@ def settings_from_card(card: Mapping[str, Any]) -> DecoderSettings | None:
         raise DecodingError(f"the model's card: decoder: {error}") from error
 
 
-def to_toml(settings: DecoderSettings, folder: Path) -> str:
-    """Return decoder.toml for `folder`, with the paths of language models relative to it.
+def to_toml(settings: DecoderSettings, folder: Path | None) -> str:
+    """Return decoder.toml for `folder`, with the paths of language models relative to it; None: absolute paths.
 
     Raises DecodingError for a path that is not UTF-8.
     """
     values = config.to_dict(settings)
     for name in FILES:
-        values[name] = os.path.relpath(values[name], folder) if values[name] else ""
+        if values[name]:
+            values[name] = os.path.relpath(values[name], folder) if folder else str(Path(values[name]).resolve())
         try:
             values[name].encode()
         except UnicodeEncodeError as error:
@@ -358,24 +379,31 @@ def open_models(
     if settings.pronunciations:
         dictionary = pronunciations.read(settings.pronunciations, "none")
         # CMUdict is in small letters, language models mostly in capitals.
-        if isinstance(model, NgramModel) and model.vocabulary.keys().isdisjoint(dictionary.words):
-            dictionary = pronunciations.read(settings.pronunciations)
+        if isinstance(model, NgramModel) and 2 * _shared(model, dictionary) < len(model.words):
+            capitals = pronunciations.read(settings.pronunciations)
+            dictionary = max(dictionary, capitals, key=lambda each: _shared(model, each))
     models = LanguageModels(model, rescorer, hotwords, dictionary)
     return replace(models, pronunciations=_with_hotwords(dictionary, models.unpronounced)) if dictionary else models
+
+
+def _shared(model: NgramModel, dictionary: Pronunciations) -> int:
+    """Return how many words of a language model are in a dictionary."""
+    return len(model.vocabulary.keys() & dictionary.words.keys())
 
 
 def _with_hotwords(dictionary: Pronunciations, words: Sequence[str]) -> Pronunciations:
     """Return a dictionary with more words: possessives by their words, others by espeak-ng if it is installed.
 
-    Words are left out if they have phonemes that the dictionary does not have.
+    Words are left out if they have phonemes that the dictionary does not have. espeak-ng pronounces English words, so
+    that it is not asked if the phonemes are not those of English.
     """
     if not words:
         return dictionary
     found = pronouncing.look_up(words, [dictionary])
     more = found.words
-    if found.missing and espeak.is_installed():
-        more |= espeak.pronounce(found.missing, "en-us")
     phonemes = set(dictionary.phonemes)
+    if found.missing and espeak.is_installed() and phonemes.issubset(pronunciations.ARPABET.values()):
+        more |= espeak.pronounce(found.missing, "en-us")
     usable = {word: several for word, several in more.items() if phonemes.issuperset("".join(several))}
     return Pronunciations({**dictionary.words, **usable})
 

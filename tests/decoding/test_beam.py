@@ -158,9 +158,9 @@ def test_single_precision_is_summed_in_double() -> None:
     assert single == double
 
 
-@pytest.mark.parametrize("width", [0, -1])
+@pytest.mark.parametrize("width", [0, -1, 1_000_001])
 def test_beam_width_out_of_range(width: int) -> None:
-    with pytest.raises(ValueError, match=f"beam_width = {width} is less than 1"):
+    with pytest.raises(ValueError, match=f"beam_width = {width} is not between 1 and 1,000,000"):
         BeamSettings(width)
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from asr.decoding import beam
-from asr.decoding.beam import EXACT, BeamSettings, LmSettings, Scorer
+from asr.decoding.beam import EXACT, BeamSettings, LmSettings, Scorer, lexicon
 from asr.decoding.beam.lexicon import OUTSIDE, build, descend
 from asr.lm.ngram import NgramModel, arpa
+from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.text import Alphabet
 from tests.decoding.test_greedy import Matrix, enumerate_paths, path, random_log_probs
 from tests.lm.samples import ngram_scores
@@ -163,6 +164,13 @@ def test_lexicon_leaves_out_words_outside_the_alphabet(tmp_path: Path) -> None:
     place = tmp_path / "lm.arpa"
     place.write_text(ARPA.strip().replace("BA", "Bé") + "\n", encoding="utf-8")
     assert len(build(arpa.read(place), LETTERS).nodes) == 4
+
+
+def test_words_that_are_too_long_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = estimate([["AB", "AABB", "B"]], EstimateSettings(1))
+    monkeypatch.setattr(lexicon, "_LONGEST", 3)
+    nodes, words = build(model, LETTERS)
+    assert {model.words[word] for word in words} == {"AB", "B"} and len(nodes) == 1 + 3 + 1
 
 
 @pytest.mark.parametrize("penalty", [-5.0, -18.0, -25.0])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoding import DecodingError, beam
-from asr.decoding.beam import BeamSettings, LmSettings, Scorer
+from asr.decoding.beam import BeamSettings, LmSettings, Scorer, hotwords
 from asr.lm.ngram import NgramModel, arpa
 from asr.text import ENGLISH, Alphabet
 from tests.decoding.test_beam_fusion import ARPA, LETTERS
@@ -243,6 +243,12 @@ def test_lookahead_does_not_prune_better_words(weight: float) -> None:
 def test_invalid_hotwords_are_errors(hot: dict[str, float], message: str) -> None:
     with pytest.raises(DecodingError, match=message):
         Scorer(LETTERS, hot=hot)
+
+
+def test_too_many_hotwords_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hotwords, "_LARGEST", 100)
+    with pytest.raises(DecodingError, match="30 hotwords are too many"):
+        hotwords.build_of_words({f"W{i}": 1.0 for i in range(30)}, {f"W{i}": i for i in range(30)}, 30)
 
 
 def test_no_hotwords_add_nothing() -> None:

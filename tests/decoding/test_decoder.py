@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from asr.config import ConfigError
 from asr.decoding import DecodingError, GreedyDecoder, best_path, decoder
+from asr.decoding.alignment import LogProbs
 from asr.decoding.beam import EXACT, BeamSettings, LmSettings, Scorer, beam_search
 from asr.decoding.decoder import GREEDY, Decoder, DecoderConfig, DecoderSettings, LanguageModels
 from asr.decoding.priors import PriorSettings
@@ -22,7 +23,8 @@ from asr.lm.ngram.estimate import EstimateSettings, estimate
 from asr.lm.recurrent import RnnLm
 from asr.lm.recurrent.network import RnnLmNetwork
 from asr.text import ENGLISH, Alphabet, TextSettings
-from asr.transcripts.records import Hypothesis
+from asr.text.pronunciations import Pronunciations
+from asr.transcripts.records import Hypothesis, Word
 from tests.decoding.test_beam_recurrent import SHAPE, make
 from tests.decoding.test_greedy import Matrix, path, random_log_probs, spoken
 from tests.lm.samples import ngram_scores
@@ -351,6 +353,11 @@ def test_settings_survive_any_path(name: str, tmp_path: Path) -> None:
     assert decoder.read_settings(place) == setting
 
 
+def test_settings_of_no_folder_have_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f'lm = "{(tmp_path / "lm.arpa").resolve()}"' in decoder.to_toml(DecoderSettings(lm="lm.arpa"), None)
+
+
 def test_a_path_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DecodingError, match="the path is not UTF-8"):
         decoder.to_toml(DecoderSettings(lm=str(tmp_path / "lm\udcff.arpa")), tmp_path)
@@ -364,7 +371,7 @@ def test_a_path_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
         ("rescorer_weight = -1", "rescorer_weight = -1.0 is negative or not finite"),
         ("guide_weight = -1", "rescoring_lm_scale = -1.0 is negative or not finite"),
         ("rescorer_weight = inf", "rescorer_weight = inf is negative or not finite"),
-        ("[search]\nbeam_width = 0", r"\[search\] beam_width = 0 is less than 1"),
+        ("[search]\nbeam_width = 0", r"\[search\] beam_width = 0 is not between 1 and 1,000,000"),
         ("[search]\nbeam_width = 1.5", "search.beam_width must be a whole number, not 1.5"),
         ("[search]\nbeam_threshold = 0", r"\[search\] beam_threshold = 0.0 is not positive"),
         ("[weights]\nlm_weight = -0.5", r"\[weights\] lm_weight = -0.5 is negative"),
@@ -445,6 +452,71 @@ def test_espeak_pronounces_hotwords(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     # The dictionary has no UW, so the acoustic model may not either.
     assert models.unpronounced == ["ZOO"]
     assert models.pronunciations and models.pronunciations.words["BLAVIK"] == ("blavik",)
+
+
+def test_espeak_is_asked_for_english_words_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(espeak, "is_installed", lambda: True)
+    monkeypatch.setattr(espeak, "pronounce", lambda words, language: dict.fromkeys(words, ("b",)))
+    arpa.write(tmp_path / "lm.arpa", words_model())
+    (tmp_path / "words.dict").write_text("AB a b q\n", encoding="utf-8")
+    settings = DecoderSettings(lm=str(tmp_path / "lm.arpa"), pronunciations=str(tmp_path / "words.dict"))
+    assert decoder.open_models(settings, {"BLAVIK": 2.0}).unpronounced == ["BLAVIK"]
+
+
+def test_dictionary_of_few_words_is_reported(tmp_path: Path) -> None:
+    arpa.write(tmp_path / "lm.arpa", words_model())
+    settings = DecoderSettings(lm=str(tmp_path / "lm.arpa"), pronunciations=str(tmp_path / "words.dict"))
+    words = sorted(word for word in words_model().words if word[:1] != "<")
+    (tmp_path / "words.dict").write_text(f"{words[0].lower()} AE B\n42 F AO R\n", encoding="utf-8")
+    models = decoder.open_models(settings)
+    assert models.pronunciations and words[0] in models.pronunciations.words
+    count = len(words)
+    assert models.check_pronunciations().startswith(f"{count - 1} of {count} words of the language model have no pron")
+    (tmp_path / "words.dict").write_text("".join(f"{word} AE B\n" for word in words), encoding="utf-8")
+    assert decoder.open_models(settings).check_pronunciations() == ""
+    assert LanguageModels().check_pronunciations() == ""
+
+
+SPELLED = Alphabet(" ABCDEFGHORTUW", "tuaw")
+SAID = Pronunciations({"A": ("a",), "TWO": ("u",), "THROUGH": ("tu",), "CAFÉ": ("wa",)})
+
+
+def said(phonemes: str) -> LogProbs:
+    """Return log-probabilities of a phoneme, or - for blank, in each frame, whose likeliest character is blank."""
+    log_probs = np.full((len(phonemes), SPELLED.outputs), -9.0)
+    log_probs[:, 0] = -0.1
+    assert SPELLED.phonemes
+    for frame, phoneme in enumerate(phonemes):
+        column = 0 if phoneme == "-" else SPELLED.phonemes.encode(phoneme)[0]
+        log_probs[frame, len(SPELLED) + column] = -0.01
+    return log_probs
+
+
+def phoneme_decoder(hotwords: dict[str, float]) -> Decoder:
+    model = estimate([["A", "TWO"], ["THROUGH"], ["CAFÉ"]], EstimateSettings(2))
+    settings = DecoderSettings(weights=LmSettings(0.5, 0.0, lexicon_only=True), character_weight=0.0)
+    return Decoder(SPELLED, 0.04, settings, LanguageModels(model, None, hotwords, SAID))
+
+
+def test_words_whose_characters_do_not_fit_into_the_frames_have_times() -> None:
+    (best,) = phoneme_decoder({}).decode(said("tu-"), words=True)
+    assert best.text == "THROUGH"
+    (word,) = best.words
+    assert word == Word("THROUGH", 0.0, word.end, 0.0) and word.end == pytest.approx(0.12)
+
+
+def test_words_that_cannot_be_spelled_are_not_output() -> None:
+    (best,) = phoneme_decoder({}).decode(said("wa" + 8 * "-"), words=True)
+    assert "CAFÉ" not in best.text
+    with pytest.raises(DecodingError, match="hotword 'CAFÉ': 'É' is not in the alphabet"):
+        phoneme_decoder({"CAFÉ": 8.0})
+
+
+def test_hotwords_with_phonemes_of_another_model_are_refused() -> None:
+    said_otherwise = Pronunciations({**SAID.words, "CAR": ("kar",)})
+    models = LanguageModels(estimate([["A", "TWO"]], EstimateSettings(2)), None, {"CAR": 2.0}, said_otherwise)
+    with pytest.raises(DecodingError, match="hotword 'CAR': 'CAR' has no pronunciation"):
+        Decoder(SPELLED, 0.04, DecoderSettings(weights=LmSettings(0.5, 0.0, lexicon_only=True)), models)
 
 
 def test_open_models_rejects_unsuitable_models(tmp_path: Path) -> None:

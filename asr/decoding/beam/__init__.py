@@ -11,4 +11,7 @@ from asr.decoding.beam.decode import search_is_compiled as search_is_compiled
 from asr.decoding.beam.decode import search_is_native as search_is_native
 from asr.decoding.beam.fusion import LmSettings as LmSettings
 from asr.decoding.beam.fusion import Scorer as Scorer
+from asr.decoding.beam.hotwords import check_hotwords as check_hotwords
+from asr.decoding.beam.spelling import check_pronunciations as check_pronunciations
 from asr.decoding.beam.spelling import check_spelling as check_spelling
+from asr.decoding.beam.spelling import spelled as spelled

@@ -40,6 +40,10 @@ _interpreted: Any = cache(interpreted)
 _interpreted_so_far = [0]
 
 
+# A search of this width takes gigabytes.
+WIDEST = 1_000_000
+
+
 @dataclass(frozen=True)
 class BeamSettings:
     """Beam width and pruning thresholds.
@@ -55,8 +59,8 @@ class BeamSettings:
     blank_skip: float = 0.9999
 
     def __post_init__(self) -> None:
-        if self.beam_width < 1:
-            raise ValueError(f"beam_width = {self.beam_width} is less than 1")
+        if not 1 <= self.beam_width <= WIDEST:
+            raise ValueError(f"beam_width = {self.beam_width} is not between 1 and {WIDEST:,}")
         for name in ("token_threshold", "beam_threshold"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)} is not positive")

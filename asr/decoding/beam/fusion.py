@@ -235,7 +235,11 @@ class Scorer:
         if self._ngram and pronunciations is not None and hot:
             numbers = {word: number for number, word in enumerate(self._others, len(self._ngram.words))}
             numbers |= {word: self._ngram.vocabulary[word] for word in words if word not in numbers}
-            pronounced = {word: number for word, number in numbers.items() if pronunciations.get(word)}
+            pronounced = {
+                word: number
+                for word, number in numbers.items()
+                if not all(map(alphabet.unknown, pronunciations.get(word, ())))
+            }
             count = len(self._ngram.words) + len(self._others)
             self._hotwords = hotwords.build_of_words(hot, pronounced, count)
         else:

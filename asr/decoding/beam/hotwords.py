@@ -27,6 +27,8 @@ class Hotwords(NamedTuple):
     keys: Ints
 
 
+# Entries of `after`: 256 MiB.
+_LARGEST = 1 << 26
 _NO_KEYS = np.zeros(0, np.int32)
 
 
@@ -50,6 +52,7 @@ def build_of_words(phrases: Mapping[str, float], numbers: Mapping[str, int], cou
     Raises DecodingError for a word without a number, and as `build` does.
     """
     keys = np.zeros(count, np.int32)
+    used = 0
     patterns: dict[tuple[int, ...], float] = {}
     for phrase, weight in phrases.items():
         _check(phrase, weight)
@@ -57,10 +60,17 @@ def build_of_words(phrases: Mapping[str, float], numbers: Mapping[str, int], cou
             if word not in numbers:
                 raise DecodingError(f"hotword {phrase!r}: {word!r} has no pronunciation")
             if not keys[numbers[word]]:
-                keys[numbers[word]] = 1 + np.count_nonzero(keys)
+                used += 1
+                keys[numbers[word]] = used
         pattern = tuple(keys[[numbers[word] for word in phrase.split()]].tolist())
         patterns[pattern] = weight
-    return _automaton(patterns, 1 + int(keys.max(initial=0)), -1, around=0)._replace(keys=keys)
+    return _automaton(patterns, 1 + used, -1, around=0)._replace(keys=keys)
+
+
+def check_hotwords(phrases: Mapping[str, float], alphabet: Alphabet) -> None:
+    """Raise DecodingError for a phrase that the alphabet cannot write and for a weight that is not finite."""
+    for phrase, weight in phrases.items():
+        _pattern(phrase, weight, alphabet, -1)
 
 
 def _check(phrase: str, weight: float) -> None:
@@ -101,17 +111,17 @@ def _automaton(patterns: Mapping[tuple[int, ...], float], size: int, space: int,
                 share = (length - around // 2) / (len(pattern) - around)
                 lookaheads[state] = max(lookaheads[state], weight * share)
         gains[state] += weight
+    if len(children) * size > _LARGEST:
+        raise DecodingError(f"{len(patterns):,} hotwords are too many; give those that are likely to occur")
     after = np.zeros((len(children), size), np.int32)
     failure = [0] * len(children)
     # Breadth first, so that the state to fall back to is complete before it is needed.
     queue = [0]
     for state in queue:
-        for token in range(size):
-            child = children[state].get(token)
-            fallen = int(after[failure[state], token]) if state else 0
-            if child is None:
-                after[state, token] = fallen
-                continue
+        fallback = after[failure[state]].copy()
+        after[state] = fallback
+        for token, child in children[state].items():
+            fallen = int(fallback[token]) if state else 0
             after[state, token] = child
             failure[child] = fallen
             gains[child] += gains[fallen]

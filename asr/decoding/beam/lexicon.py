@@ -16,6 +16,8 @@ from asr.text import Alphabet
 OUTSIDE = -1
 # The n-gram model's id of an unknown word.
 UNKNOWN = 0
+# Longer words are left out: the memory that `build` takes is proportional to the length of the longest.
+_LONGEST = 256
 
 # Node 0 is the root. The children of n are first_child[n] to first_child[n + 1] - 1, with the `token` that leads to
 # each. The words that end at n are those from first_word[n] to first_word[n + 1] - 1 of the lexicon's `words`. `best`:
@@ -85,8 +87,11 @@ def build(
         several = [pronunciations.get(word, ()) for word in words]
         several = [each if len(each) < 2 else tuple(dict.fromkeys(each)) for each in several]
         words, numbers = list(chain.from_iterable(several)), np.repeat(numbers, list(map(len, several)))
-    ids = alphabet.ids("".join(words))
     lengths = np.fromiter(map(len, words), np.int64, len(words))
+    if lengths.max(initial=0) > _LONGEST:
+        short = lengths <= _LONGEST
+        words, numbers, lengths = list(compress(words, short)), numbers[short], lengths[short]
+    ids = alphabet.ids("".join(words))
     # Words as rows of tokens, padded with 0, which is no token of an alphabet's character.
     kind = np.min_scalar_type(len(alphabet)).newbyteorder(">")
     rows = np.zeros((len(words), int(lengths.max(initial=0)) + 1), kind)

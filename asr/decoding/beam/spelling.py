@@ -1,5 +1,7 @@
 """Which words of an n-gram model an alphabet can spell: no hypothesis ever has the others."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from asr.decoding.greedy import DecodingError
@@ -30,6 +32,24 @@ def check_spelling(model: NgramModel, alphabet: Alphabet) -> str:
         f"{len(missing):,} of {len(words):,} {unit}s of the language model cannot be spelled with the alphabet and are "
         f"never output ({_examples(missing)}); {_remedy(missing, alphabet)}"
     )
+
+
+def check_pronunciations(model: NgramModel, pronunciations: Mapping[str, Sequence[str]]) -> str:
+    """Return a warning if more than 5 % of the words have no pronunciation, "" otherwise."""
+    words = [word for word in model.words if word[:1] != "<" and word != SPACE]
+    missing = [word for word in words if word not in pronunciations]
+    if len(missing) <= _TOLERATED * len(words):
+        return ""
+    return (
+        f"{len(missing):,} of {len(words):,} words of the language model have no pronunciation and are never output "
+        f"({_examples(missing)}); asr lm pronounce writes a dictionary of all words"
+    )
+
+
+def spelled(pronunciations: Mapping[str, Sequence[str]], alphabet: Alphabet) -> Mapping[str, Sequence[str]]:
+    """Return the pronunciations of the words that the alphabet can spell."""
+    missing = set(_missing(list(pronunciations), alphabet))
+    return {word: each for word, each in pronunciations.items() if word not in missing} if missing else pronunciations
 
 
 def _missing(words: list[str], alphabet: Alphabet) -> list[str]:
