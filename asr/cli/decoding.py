@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr.cli.options import FILE, POSITIVE_INT, bundle
+from asr.cli.options import FILE, Float, FloatRange, bundle
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
@@ -60,12 +60,16 @@ class DecodingOptions:
         If decoding `seconds` of audio uses the compiled search, it is compiled first. Without options the decoder is
         that of the model's card, or greedy if that needs language models. `count` hypotheses need a search.
         """
+        if self.greedy and count > 1:
+            raise click.UsageError("--nbest needs a beam search; leave out --greedy")
         if self._is_greedy(recognizer.card, count):
             # Without importing the search and its compiler.
             return recognizer, "greedy"
         from asr.decoding import decoder
 
         settings = self._settings(recognizer.card, count)
+        if settings.greedy and count > 1:
+            raise click.UsageError(f"--nbest needs a beam search, but {self.file} has greedy = true")
         if settings.greedy:
             return recognizer, "greedy"
         models = open_models(settings, display, recognizer.settings.alphabet, self._normalised(recognizer))
@@ -192,6 +196,8 @@ def open_models(
         raise DecodingError(f"{settings.lm}: {error}") from error
     if warning:
         display.say(f"{settings.lm}: {warning}", always=True)
+    if alphabet.phonemes and settings.weights.lexicon_only and (warning := models.check_pronunciations()):
+        display.say(f"{settings.pronunciations}: {warning}", always=True)
     return models
 
 
@@ -240,11 +246,14 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--decoder", type=FILE, help="Decoder settings written by asr tune.")
     @click.option("--greedy", is_flag=True, help="Use greedy decoding, without beam search and language models.")
     @click.option(
-        "--beam-width", type=POSITIVE_INT, metavar="N", help="Number of hypotheses that the beam search keeps."
+        "--beam-width",
+        type=click.IntRange(1, 1_000_000),
+        metavar="N",
+        help="Number of hypotheses that the beam search keeps.",
     )
     @click.option("--lm", type=FILE, help="A language model: .arpa, .arpa.gz, or a model from asr lm train.")
-    @click.option("--lm-weight", type=click.FloatRange(min=0), metavar="X", help="Weight of the language model.")
-    @click.option("--word-bonus", type=float, metavar="X", help="Word insertion bonus, in nats.")
+    @click.option("--lm-weight", type=FloatRange(min=0), metavar="X", help="Weight of the language model.")
+    @click.option("--word-bonus", type=Float(), metavar="X", help="Word insertion bonus, in nats.")
     @click.option(
         "--hotword",
         "hotwords",
@@ -254,7 +263,7 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
         f"(default {HOTWORD_WEIGHT:g}). May be repeated.",
     )
     @click.option("--rescorer", type=FILE, help="A recurrent language model that rescores the hypotheses.")
-    @click.option("--rescorer-weight", type=click.FloatRange(min=0), metavar="X", help="Weight of the rescorer.")
+    @click.option("--rescorer-weight", type=FloatRange(min=0), metavar="X", help="Weight of the rescorer.")
     @click.option(
         "--pronunciations",
         type=FILE,

@@ -38,13 +38,13 @@ class MicrophoneError(AsrError):
 @click.option("--device-name", metavar="NAME", help="A microphone: its number, or a part of its name.")
 @click.option(
     "--pause",
-    type=click.FloatRange(0.1, 10),
+    type=options.FloatRange(0.1, 10),
     default=0.8,
     show_default=True,
     help="Seconds of silence that end a caption.",
 )
 @click.option(
-    "--longest", type=click.FloatRange(2, 120), default=20, show_default=True, help="Longest caption, seconds."
+    "--longest", type=options.FloatRange(2, 120), default=20, show_default=True, help="Longest caption, seconds."
 )
 @click.option(
     "--out",

@@ -9,7 +9,7 @@ import click
 
 from asr.cli import options
 from asr.cli.lm_pronounce import pronounce
-from asr.cli.lm_train import NGRAM_SUFFIXES, open_reader, report_left_out, train, write_ngram
+from asr.cli.lm_train import NGRAM_SUFFIXES, open_reader, report_left_out, size_of, train, write_ngram
 from asr.cli.progress import Display
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def perplexity(
 @click.option(
     "--prune",
     "threshold",
-    type=click.FloatRange(min=0),
+    type=options.FloatRange(min=0),
     default=0.0,
     metavar="THRESHOLD",
     help="Drop n-grams whose removal raises the perplexity by less than this fraction, such as 1e-8.",
@@ -122,7 +122,7 @@ def mix(
         write_ngram(out, mixed)
     parts = ", ".join(f"{weight:.4f} {path}" for weight, path in zip(given, models, strict=True))
     counts = ", ".join(f"{count:,} {order}-grams" for order, count in enumerate(mixed.counts, 1))
-    click.echo(f"{out}: {parts}; {counts}, {out.stat().st_size / 1e6:.1f} MB")
+    click.echo(f"{out}: {parts}; {counts}{size_of(out)}", err=options.is_stdout(out))
     return 0
 
 

@@ -60,7 +60,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 )
 @click.option(
     "--prune",
-    type=float,
+    type=options.FloatRange(min=0),
     default=0.0,
     metavar="THRESHOLD",
     help="ngram: drop n-grams whose removal raises the perplexity by less than this fraction, such as 1e-7 or 1e-5.",
@@ -93,7 +93,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 @click.option("--embedding", type=options.POSITIVE_INT, help="rnn: values per token.  [default: 64, or 256 for words]")
 @click.option("--layers", type=options.POSITIVE_INT, help="rnn: number of layers.  [default: 2, or 1 for words]")
 @click.option("--cell", default="lstm", show_default=True, help="rnn: rnn-tanh, rnn-relu, gru or lstm.")
-@click.option("--dropout", type=float, help="rnn: dropout probability.  [default: 0.1, or 0.5 for words]")
+@click.option("--dropout", type=options.Float(), help="rnn: dropout probability.  [default: 0.1, or 0.5 for words]")
 @click.option(
     "--chunk",
     type=options.POSITIVE_INT,
@@ -108,7 +108,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     help="Words that occur fewer than N times are unknown (--unit word).  [default: ngram: 1, rnn: 2]",
 )
 @click.option("--least", type=options.POSITIVE_INT, hidden=True)
-@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="rnn: peak learning rate.")
+@click.option("--learning-rate", type=options.Float(), default=2e-3, show_default=True, help="rnn: peak learning rate.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="rnn: random seed.")
 @click.option(
     "--precision",
@@ -217,8 +217,6 @@ def _train_ngram(
     from asr.lm.ngram.estimate import EstimateSettings, estimate
     from asr.lm.ngram.prune import prune
 
-    if not 0 <= values["prune"] < float("inf"):
-        raise click.UsageError(f"--prune {values['prune']} must be 0 or more")
     by_characters = values["unit"] == "character"
     vocabulary = None
     if by_characters:
@@ -245,7 +243,7 @@ def _train_ngram(
         display.say(f"pruned to {sum(model.counts):,} of {before:,} n-grams")
     write_ngram(out, model)
     counts = ", ".join(f"{count:,} {order}-grams" for order, count in enumerate(model.counts, 1))
-    click.echo(f"{out}: {counts} of {values['unit']}s, {out.stat().st_size / 1e6:.1f} MB")
+    click.echo(f"{out}: {counts} of {values['unit']}s{size_of(out)}", err=options.is_stdout(out))
     return 0
 
 
@@ -254,6 +252,11 @@ def write_ngram(out: Path, model: "NgramModel") -> None:
     from asr.lm.ngram import arpa, binary
 
     (binary if out.suffix == ".bin" else arpa).write(out, model)
+
+
+def size_of(out: Path) -> str:
+    """Return the size of a file after a comma; "" for the standard output."""
+    return "" if options.is_stdout(out) else f", {out.stat().st_size / 1e6:.1f} MB"
 
 
 def _cutoffs(value: str) -> tuple[int, ...]:

@@ -47,6 +47,21 @@ class Group(click.Group):
     command_class = Command
 
 
+class Float(click.types.FloatParamType):
+    """A finite number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; nan and inf fail."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+class FloatRange(click.FloatRange, Float):
+    """A finite number in a range."""
+
+
 # The standard output under a name that functions which write files know.
 STDOUT = Path("/dev/stdout")
 
@@ -145,7 +160,7 @@ def shares(option: str, value: str, count: int) -> list[float]:
 
 
 MODEL = Model()
-POSITIVE_INT, POSITIVE_FLOAT = click.IntRange(min=1), click.FloatRange(min=0, min_open=True)
+POSITIVE_INT, POSITIVE_FLOAT = click.IntRange(min=1), FloatRange(min=0, min_open=True)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from asr.cli.options import FILE, OUTPUT, Decorator, check_outputs, is_stdout
+from asr.cli.options import FILE, OUTPUT, Decorator, FloatRange, check_outputs, is_stdout
 from asr.cli.progress import Display
 from asr.version import __version__
 
@@ -153,7 +153,7 @@ def outputs(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--dtl", type=OUTPUT, help="Write counts and error lists in sclite's dtl format.")
     @click.option(
         "--fail-above",
-        type=click.FloatRange(min=0),
+        type=FloatRange(min=0),
         metavar="PERCENT",
         help="Exit with code 1 if the WER is above PERCENT.",
     )

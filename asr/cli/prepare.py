@@ -186,8 +186,8 @@ def join(manifests: tuple[Path, ...], out: Path, name: str, show_all: bool) -> i
     show_default=True,
     help="What is not divided: all utterances of a speaker are in one set.",
 )
-@click.option("--dev-hours", type=click.FloatRange(min=0), required=True, help="Hours of dev; 0: none.")
-@click.option("--test-hours", type=click.FloatRange(min=0), required=True, help="Hours of test; 0: none.")
+@click.option("--dev-hours", type=options.FloatRange(min=0), required=True, help="Hours of dev; 0: none.")
+@click.option("--test-hours", type=options.FloatRange(min=0), required=True, help="Hours of test; 0: none.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Random seed.")
 @click.option("--share-texts", is_flag=True, help="Allow the same texts in several sets.")
 @_ALL
@@ -347,7 +347,7 @@ def features(
 @options.ids
 @click.option(
     "--min-duration",
-    type=click.FloatRange(min=0),
+    type=options.FloatRange(min=0),
     default=2.0,
     show_default=True,
     help="Discard shorter utterances (seconds).",

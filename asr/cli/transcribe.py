@@ -369,6 +369,10 @@ class _Job:
         stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         model, split = sha256(self.model), self.channels == "split"
         parts = [__version__, model, repr(decoding), stamps, self.nbest, self.vad, split, self.strict, self.audio_track]
+        if decoding.hotwords:
+            from asr.lm import espeak
+
+            parts.append(espeak.is_installed())
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -86,6 +86,8 @@ def tune(
         raise click.UsageError(f"--pronunciations: {model} has no output of phonemes; train it with --pronunciations")
     with Display(quiet) as display:
         models = open_models(base, display, recognizer.settings.alphabet)
+        if lexicon_only and not models.has_word_ngrams:
+            raise click.UsageError("--lexicon-only needs an n-gram model of words: --lm FILE")
         dev = evaluation.tuning_set(
             recognizer, utterances, lambda done, total: display.update("transcribe", done / 60, total / 60, "minutes")
         )
@@ -94,7 +96,7 @@ def tune(
         with _on_cluster(cluster, model, base, progress) if cluster else nullcontext() as compute:
             runner = tuning.TrialRunner(dev, recognizer.settings.alphabet, models, progress.count, compute)
             result = tuning.tune(runner, base)
-    write_text(out, decoder.to_toml(result.settings, out.parent))
+    write_text(out, decoder.to_toml(result.settings, None if options.is_stdout(out) else out.parent))
     if not options.is_stdout(out):
         write_text(out.with_suffix(".html"), page.render(result, dev, {"manifest": str(manifest), "model": str(model)}))
     if into_model:

@@ -432,7 +432,7 @@ LANGUAGE_MODELS = [
     Mistake(
         "falling cutoffs", lambda place: place.lm_train("--cutoffs", "0,2,1"), 2, r"must start with 0 and not decrease"
     ),
-    Mistake("prune", lambda place: place.lm_train("--prune", "nan"), 2, r"--prune nan must be 0 or more"),
+    Mistake("prune", lambda place: place.lm_train("--prune", "nan"), 2, r"'nan' is not a finite number"),
     Mistake(
         "normaliser", lambda place: place.lm_train("--normaliser", "lower"), 2, r"normaliser = 'lower' is not one of"
     ),
@@ -615,7 +615,15 @@ DECODING = [
     Mistake("no search", lambda place: place.sound("--nbest", "3"), 2, r"--nbest needs --format json"),
     Mistake("weight alone", lambda place: place.sound("--lm-weight", "1"), 2, r"--lm-weight needs a language model"),
     Mistake("rescorer's alone", lambda place: place.sound("--rescorer-weight", "1"), 2, r"--rescorer-weight needs a"),
-    Mistake("width", lambda place: place.sound("--beam-width", "0"), 2, r"0 is not in the range x>=1"),
+    Mistake("width", lambda place: place.sound("--beam-width", "0"), 2, r"0 is not in the range 1<=x<=1000000"),
+    Mistake("bonus", lambda place: place.sound("--word-bonus", "nan"), 2, r"'nan' is not a finite number"),
+    Mistake("infinite", lambda place: place.sound("--lm-weight", "inf"), 2, r"'inf' is not a finite number"),
+    Mistake(
+        "list of greedy",
+        lambda place: place.sound("--greedy", "--nbest", "3", "--format", "json"),
+        2,
+        r"--nbest needs a beam search; leave out --greedy",
+    ),
     Mistake(
         "greedy and beam", lambda place: place.sound("--greedy", "--beam-width", "9"), 2, r"cannot be used with other"
     ),

@@ -106,6 +106,21 @@ def test_mix_ngram_models(texts: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert sum(ngram(pruned).counts) < sum(ngram(mixed).counts)
 
 
+def test_models_on_standard_output_are_whole_files(texts: Path, tmp_path: Path) -> None:
+    trained, mixed = tmp_path / "trained.arpa", tmp_path / "mixed.arpa"
+    for command, out in ((["train", str(texts)], trained), (["mix", str(trained), "--prune", "1e-3"], mixed)):
+        with out.open("wb") as file:
+            done = subprocess.run(
+                [sys.executable, "-m", "asr", "lm", *command, "--quiet", "--out", "-"],
+                stdout=file,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+        assert "-grams" in done.stderr and "MB" not in done.stderr
+        assert "</s>" in ngram(out).vocabulary
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

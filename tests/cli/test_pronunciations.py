@@ -199,5 +199,7 @@ def test_tuning_uses_pronunciations(run: Path, tones: Path, capsys: pytest.Captu
     command += ["--pronunciations", str(run / "words.dict"), "--lm", str(run / "words.bin")]
     assert main(command) == 2
     assert "--pronunciations needs --lm and --lexicon-only" in capsys.readouterr().err
+    assert main([*command[:5], "--lexicon-only"]) == 2
+    assert "--lexicon-only needs an n-gram model of words" in capsys.readouterr().err
     assert main([*command, "--lexicon-only", "--out", str(run / "tuned.toml")]) == 0
     assert "0.00 % WER" in capsys.readouterr().out
