@@ -7,7 +7,8 @@ is the acoustic evidence: the geometric mean of the posteriors that the network 
 frames. The temperature is fitted on a dev set, so that of the words with a confidence of 70 %, 70 % are correct.
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,18 +76,21 @@ def cross_entropy(confidence: Doubles, correct: NDArray[np.bool_]) -> float:
     return float(-np.mean(np.where(correct, np.log(clipped), np.log1p(-clipped))))
 
 
-def fit_temperature(lists: Sequence[Sequence[Hypothesis]], references: Sequence[str]) -> float:
+def fit_temperature(lists: Iterable[Sequence[Hypothesis]], references: Sequence[str]) -> float:
     """Return the temperature with the least cross-entropy of the best hypotheses' words, or 1 if there are none.
 
     The confidences of the words of the best hypotheses, if they have them, are the acoustic evidence.
     """
-    scores = [[hypothesis.score for hypothesis in hypotheses] for hypotheses in lists]
-    agreements = [agreement(hypotheses) for hypotheses in lists]
-    rows = [matches(hypotheses[0].text, text) for hypotheses, text in zip(lists, references, strict=True)]
-    if not sum(map(len, rows)):
+    scores, agreements, right, acoustic = [], [], [], []
+    # One list at a time, which may have thousands of hypotheses.
+    for hypotheses, text in zip(lists, references, strict=True):
+        scores.append(array("d", [hypothesis.score for hypothesis in hypotheses]))
+        agreements.append(agreement(hypotheses))
+        right.append(matches(hypotheses[0].text, text))
+        acoustic.append(_evidence(hypotheses[0]))
+    if not sum(map(len, right)):
         return 1.0
-    correct = np.concatenate(rows)
-    evidence = np.concatenate([_evidence(hypotheses[0]) for hypotheses in lists])
+    correct, evidence = np.concatenate(right), np.concatenate(acoustic)
 
     def loss(temperature: float) -> float:
         found = [posteriors(row, temperature) @ same for row, same in zip(scores, agreements, strict=True)]

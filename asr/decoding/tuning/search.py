@@ -4,6 +4,7 @@ A dev set is small, so that the best of many settings is partly luck. So the LM 
 chosen whose neighbours in the grid do well too, and settings no better than the greedy decoder are not chosen.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -15,6 +16,7 @@ from asr.decoding.confidence import fit_temperature
 from asr.decoding.decoder import BEAM, GREEDY, RESCORED, DecoderSettings, LanguageModels
 from asr.decoding.priors import PriorSettings, measure
 from asr.decoding.tuning.trials import Trial, TrialRunner, with_weights
+from asr.parallel.threads import prefetch
 from asr.scoring import Rate
 from asr.scoring.comparison import paired_bootstrap
 
@@ -126,10 +128,10 @@ def tune(runner: TrialRunner, base: DecoderSettings = BEAM) -> TuningResult:
         decoder = runner.decoder(best.settings)
         # As many texts as there are when an utterance is transcribed.
         count = RESCORED if decoder.rescores else best.settings.search.beam_width
-        lists = [
-            [decoder.add_words(first, row), *others]
-            for row, (first, *others) in zip(dev.rows, decoder.decode_batch(dev.rows, count), strict=True)
-        ]
+        decoded = prefetch(lambda row: decoder.decode(row, count), dev.rows, os.cpu_count() or 1)
+        lists = (
+            [decoder.add_words(first, row), *others] for row, (first, *others) in zip(dev.rows, decoded, strict=True)
+        )
         settings = replace(best.settings, temperature=round(fit_temperature(lists, dev.texts), 3))
         best = replace(runner.timed(best), settings=settings)
     words = tuple(len(text.split()) for text in dev.texts)
