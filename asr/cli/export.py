@@ -7,7 +7,7 @@ import click
 from asr.cli import options
 
 
-@click.command(short_help="Write a model as an ONNX file.")
+@click.command(cls=options.Command, short_help="Write a model as an ONNX file.")
 @click.argument("model", type=options.MODEL)
 @click.option("--out", "-o", type=options.FOLDER, required=True, help="The folder to write to.")
 @click.option(

@@ -32,7 +32,7 @@ class MicrophoneError(AsrError):
     """A microphone that is missing or cannot be used."""
 
 
-@click.command(short_help="Caption the microphone live.")
+@click.command(cls=options.Command, short_help="Caption the microphone live.")
 @options.model_or_default
 @click.option("--devices", is_flag=True, help="List the microphones and exit.")
 @click.option("--device-name", metavar="NAME", help="A microphone: its number, or a part of its name.")
@@ -52,7 +52,7 @@ class MicrophoneError(AsrError):
     type=options.OUTPUT,
     multiple=True,
     help="Save the transcript at the end; the suffix is the format: .txt, .json, .srt, .vtt, .ctm, .tsv, .TextGrid. "
-    "Can be given several times.",
+    "May be repeated.",
 )
 @decoding
 @options.device

@@ -115,7 +115,8 @@ def corpus(root: Path, out: Path, skip_bad: bool, quiet: bool) -> int:
     """Write OUT/SET.jsonl for each set of the corpus in the folder ROOT, and say which layout was found.
 
     The layouts are those of Common Voice, LJSpeech, Kaldi, Lhotse, TED-LIUM, VoxForge, MLS, FLEURS, Hugging Face audio
-    folders and NeMo. Programs in a Kaldi wav.scp are not executed: the file that sph2pipe, flac or cat would read is.
+    folders and NeMo. Programs in a Kaldi wav.scp are not executed; the input file of sph2pipe, flac or cat is read
+    instead.
     """
     from asr.corpora import layouts
 
@@ -282,9 +283,10 @@ def features(
     skip_bad: bool,
     quiet: bool,
 ) -> int:
-    """Compute the features that asr train with the same RECIPE, manifests and options needs, which then starts at once.
+    """Compute in advance the features that asr train needs with the same RECIPE, manifests and options.
 
-    With --cluster, the recordings are divided among the nodes of a Ray cluster, which need them under the same paths.
+    The training then starts at once. With --cluster, the recordings are divided among the nodes of a Ray cluster, which
+    need them under the same paths.
     """
     from asr import config, training
     from asr.training import events

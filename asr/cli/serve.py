@@ -49,8 +49,8 @@ TOKEN = "ASR_SERVER_TOKEN"  # noqa: S105
 @decoding
 @options.device
 def serve(model: Path, host: str, port: int, decoding: DecodingOptions, device: str | None, **values: Any) -> int:
-    """Transcribe what clients send to http://HOST:PORT/v1/audio/transcriptions, as OpenAI's API does, and
-    live what they send to ws://HOST:PORT/v1/stream, as Vosk's server does.
+    """Serve an API for recordings, compatible with OpenAI's, at http://HOST:PORT/v1/audio/transcriptions, and one for
+    live speech, compatible with Vosk's server, at ws://HOST:PORT/v1/stream.
 
     The page at http://HOST:PORT/ transcribes a file or speech. /docs describes the API, /metrics has figures for
     Prometheus, and /healthz says whether the server runs.

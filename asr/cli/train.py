@@ -54,7 +54,9 @@ if TYPE_CHECKING:
 @options.cache
 @click.option("--skip-bad", is_flag=True, help="Leave out recordings that cannot be read, and list them.")
 @click.option(
-    "--learning-curve", is_flag=True, help="Train on 1/8, 1/4, 1/2 and all of the data: what would more data give?"
+    "--learning-curve",
+    is_flag=True,
+    help="Train on 1/8, 1/4, 1/2 and all of the data, and estimate the gain from more.",
 )
 @click.option(
     "--grid", type=options.FILE, help="A TOML file of settings with lists of values: train every combination."
