@@ -32,7 +32,8 @@ class ModelSpec:
     """What a node loads: a model file, the settings of its decoder (None: greedy), and the scores (nats) of hotwords.
 
     `compiled`: whether the search is compiled first. `files`: the absolute path and the size in bytes of each file, so
-    that a node can check that it has the same.
+    that a node can check that it has the same. `espeak`: whether espeak-ng may pronounce hotwords, which is then needed
+    on all nodes.
     """
 
     device: str
@@ -40,6 +41,7 @@ class ModelSpec:
     hotwords: tuple[tuple[str, float], ...]
     compiled: bool
     files: tuple[tuple[str, int], ...]
+    espeak: bool = False
 
 
 def model_spec(
@@ -56,7 +58,14 @@ def model_spec(
         lm, rescorer, dictionary = (name and str(Path(name).absolute()) for name in named)
         decoder = replace(decoder, lm=lm, rescorer=rescorer, pronunciations=dictionary)
         paths += [Path(name) for name in (lm, rescorer, dictionary) if name]
-    return ModelSpec(device, decoder, hotwords, compiled, tuple((str(path), path.stat().st_size) for path in paths))
+    files = tuple((str(path), path.stat().st_size) for path in paths)
+    return ModelSpec(device, decoder, hotwords, compiled, files, bool(hotwords) and _has_espeak())
+
+
+def _has_espeak() -> bool:
+    from asr.lm import espeak  # noqa: PLC0415
+
+    return espeak.is_installed()
 
 
 def run(
@@ -135,6 +144,8 @@ def _language_models(spec: ModelSpec) -> "LanguageModels":
 
 
 def _check_files(spec: ModelSpec) -> None:
+    if spec.hotwords and spec.espeak != _has_espeak():
+        raise ClusterError("hotwords need asr[tts] on this machine and on every node, or on none")
     for path, size in spec.files:
         try:
             found = Path(path).stat().st_size

@@ -6,6 +6,8 @@ import pytest
 
 from asr.cluster import Cluster, ClusterError, model_spec
 from asr.cluster.nodes import load_recognizer
+from asr.decoding.decoder import DecoderSettings
+from asr.lm import espeak
 from asr.recognition import TranscribeOptions
 
 
@@ -18,6 +20,19 @@ def test_node_without_the_model_says_so(model: Path, tmp_path: Path) -> None:
         load_recognizer(spec)
     path.unlink()
     with pytest.raises(ClusterError, match="No such file or directory; every node needs the model under the same path"):
+        load_recognizer(spec)
+
+
+def test_node_that_would_not_pronounce_hotwords_as_this_machine_says_so(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(espeak, "is_installed", lambda: True)
+    spec = model_spec(model, decoder=DecoderSettings(), hotwords=(("ABC", 8.0),))
+    load_recognizer.cache_clear()
+    load_recognizer(spec)
+    load_recognizer.cache_clear()
+    monkeypatch.setattr(espeak, "is_installed", lambda: False)
+    with pytest.raises(ClusterError, match=r"hotwords need asr\[tts\] on this machine and on every node, or on none"):
         load_recognizer(spec)
 
 
