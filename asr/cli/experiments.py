@@ -32,17 +32,16 @@ class Experiment:
 
 
 def resume_command() -> str:
-    """Return the command that is running, which also resumes it."""
-    return shlex.join(["asr", *sys.argv[1:]])
+    """Return the command that resumes the run: the one that is running, without --overwrite, which would delete it."""
+    return shlex.join(["asr", *(word for word in sys.argv[1:] if word != "--overwrite")])
 
 
 def learning_curve(recipe: "Recipe", experiment: Experiment) -> int:
     """Train on parts of the data, score each best model on the dev set, and write the report."""
     from asr.cli.outputs import facts
-    from asr.corpora import manifest
     from asr.training import learning_curve as curves
 
-    dev, display = manifest.join(experiment.dev), experiment.display
+    dev, display = _dev_rows(experiment.dev, recipe, experiment.options), experiment.display
     parts, scores = [], []
     for part in curves.train_parts(recipe, experiment.train, experiment.dev, experiment.out, experiment.options):
         display.close()
@@ -104,7 +103,12 @@ def _on_cluster(runs: "list[GridRun]", experiment: Experiment, address: str) -> 
     from asr.training.grid import described
 
     given, display = experiment.options, experiment.display
-    sent = replace(given, start=_absolute(given.start), cache=_absolute(given.cache))
+    sent = replace(
+        given,
+        start=_absolute(given.start),
+        cache=_absolute(given.cache),
+        pronunciations=_absolute(given.pronunciations),
+    )
     runs = [replace(run, folder=run.folder.absolute()) for run in runs]
     train = tuple(path.absolute() if isinstance(path, Path) else path for path in experiment.train)
     work = partial(_train_each, train, tuple(path.absolute() for path in experiment.dev), sent)
@@ -135,7 +139,6 @@ def _train_each(
 def _train_one(train: "Sequence[Path | str]", dev: "Sequence[Path]", chosen: "TrainOptions", run: "GridRun") -> bool:
     """Train one run and write its result; return False if it was stopped. It depends on no other run."""
     from asr import training
-    from asr.corpora import manifest
     from asr.training import grid as grids
 
     try:
@@ -144,10 +147,20 @@ def _train_one(train: "Sequence[Path | str]", dev: "Sequence[Path]", chosen: "Tr
         raise training.TrainingError(f"{grids.described(run.settings)}: {error}") from error
     if not result.finished or result.model is None:
         return False
-    score = _score(result.model, manifest.join(dev))
+    score = _score(result.model, _dev_rows(dev, run.recipe, chosen))
     rate = score.cer if result.metric == "cer" else score.wer
     grids.write_result(run, grids.GridResult(result.metric, rate))
     return True
+
+
+def _dev_rows(dev: "Sequence[Path]", recipe: "Recipe", chosen: "TrainOptions") -> "list[Utterance]":
+    """Return the utterances of the dev set, without those that the training left out because of --skip-bad."""
+    from asr.corpora import manifest
+    from asr.training.doctor import unreadable
+
+    rows = manifest.join(dev)
+    bad = unreadable(rows, recipe.features) if chosen.skip_bad else {}
+    return [row for row in rows if row.id not in bad]
 
 
 def _score(model: Path, dev: "list[Utterance]") -> "Score":

@@ -115,7 +115,7 @@ def train(
     _check_several(learning_curve, grid, cluster)
     if grid and (resume or override or overwrite):
         raise click.UsageError("--grid resumes runs by itself; leave out --resume, --override and --overwrite")
-    inputs = [Path(path) for path in (*train_manifests, *dev_manifests)]
+    inputs = [Path(path) for path in (*train_manifests, *dev_manifests, start, pronunciations) if path]
     runs = _plan(grid, recipe, changes, inputs, out) if grid else []
     if cluster:
         sent = training.TrainOptions(start=start, cache=cache, skip_bad=skip_bad, pronunciations=pronunciations)

@@ -70,6 +70,7 @@ def write(
     with lock_folder(out):
         for pattern in ("*.tar", "*.jsonl"):
             remove_partial(out, pattern)
+        _refuse_others(out)
         finished = _finished(out, source)
         first = sum(line["rows"] for line in finished)
         done, total = sum(line["hours"] for line in finished), sum(row.duration for row in order) / 3600
@@ -96,6 +97,15 @@ def write(
         if (out / _UNFINISHED).exists():
             (out / _UNFINISHED).replace(out / INDEX)
     return list(shards.read_index(str(out / INDEX)).shards)
+
+
+def _refuse_others(out: Path) -> None:
+    """Raise ShardError if a folder has tar files, but no index of this command; else mark it as one of this command."""
+    if any((out / name).exists() for name in (INDEX, _UNFINISHED)):
+        return
+    if other := min(out.glob("*.tar"), default=None):
+        raise ShardError(f"{other}: not written by this command, and could be replaced; choose another folder")
+    _write_lines(out / _UNFINISHED, [])
 
 
 def _source(rows: Sequence[Utterance], settings: ShardSettings) -> str:

@@ -47,14 +47,15 @@ class GridResult:
     rate: Rate
 
 
-def plan(grid: Path, recipe: Path, changes: Sequence[str], manifests: Sequence[Path], out: Path) -> list[GridRun]:
+def plan(grid: Path, recipe: Path, changes: Sequence[str], inputs: Sequence[Path], out: Path) -> list[GridRun]:
     """Return the runs of a grid. `changes` are settings of all runs, as `config.read` takes them.
 
-    The folder of a run is named by a hash of its recipe and the manifests: with another value, other runs are kept.
+    The folder of a run is named by a hash of its recipe and of `inputs`, the files that it depends on: with another
+    value, other runs are kept.
     Raises ConfigError naming the grid, for settings or values that a recipe does not have.
     """
     lists = _read(grid)
-    data = [sha256(path) for path in manifests]
+    data = [sha256(path) for path in inputs]
     runs: list[GridRun] = []
     for values in product(*lists.values()):
         settings = dict(zip(lists, values, strict=True))

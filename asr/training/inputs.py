@@ -195,7 +195,10 @@ def _without_unreadable(
     options.on_event(Note(f"{source.manifest}: {len(messages)} recordings that cannot be read are left out"))
     if len(messages) == len(source.utterances):
         raise manifest.CorpusError(f"{source.manifest}: none of {len(messages)} utterances can be used")
-    return replace(source, utterances=[row for row in source.utterances if row.id not in problems])
+    kept = [row for row in source.utterances if row.id not in problems]
+    # The voices of babble are among the utterances.
+    copies = source.copies if source.keep_all else dataset.copies_of(recipe.augment, kept)
+    return replace(source, utterances=kept, copies=copies)
 
 
 def _corpus(inputs: Inputs, recipe: Recipe, world: World, options: TrainOptions) -> Corpus | None:

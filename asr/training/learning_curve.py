@@ -47,7 +47,13 @@ def train_parts(
     """
     for divisor in DIVISORS:
         run = out / f"part-{divisor}"
-        result = train(recipe, train_manifest, dev_manifest, run, replace(options, divisor=divisor))
+        result = train(
+            recipe,
+            train_manifest,
+            dev_manifest,
+            run,
+            replace(options, divisor=divisor, resume=options.resume and divisor == DIVISORS[0]),
+        )
         if not result.finished or result.model is None:
             return
         yield Part(divisor, result.hours, result.model, result.metric)

@@ -369,6 +369,8 @@ def _average(run: Run) -> None:
     """Average the weights of several epochs, and make the average the best model if its dev WER is lower."""
     engine, progress = run.engine, run.progress
     best, epochs = progress.best, epochs_to_average(progress.rows, engine.recipe.training)
+    # A run that was resumed with a larger `average` has not kept the models of all of them.
+    epochs = [epoch for epoch in epochs if _epoch_file(run.folder, epoch).exists()]
     if len(epochs) < 2 or best is None:
         return
     own = {name: value.clone() for name, value in engine.model.state_dict().items()}

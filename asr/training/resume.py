@@ -123,7 +123,10 @@ def save(run: Path, engine: Engine, progress: Progress, identity: dict[str, Any]
             f"{path}: cannot be written: {error.strerror or error}; {kept}: free some space, and resume with the same "
             "command"
         ) from error
-    for old in state_files(run)[engine.recipe.training.checkpoints :]:
+    # States of later batches are those of a run that was resumed with --override, which began the epoch anew.
+    states = state_files(run)
+    newest = states.index(path)
+    for old in (*states[:newest], *states[newest + engine.recipe.training.checkpoints :]):
         old.unlink(missing_ok=True)
 
 

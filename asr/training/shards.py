@@ -169,23 +169,24 @@ class Corpus:
         in_process = sum(sample.utterance.duration for sample in samples) * len(epoch.speeds) < _IN_PROCESS
         # The processes of one machine share its cores.
         workers = max((os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+        # By identity: two recordings of a shard may have one name.
         frames, skipped = {}, []
         for sample, result in zip(samples, map_processes(compute_copies, jobs, in_process, workers), strict=True):
             if is_stopped():
                 return None
             if not isinstance(result, str):
-                frames[sample.utterance.audio] = result
+                frames[id(sample.utterance)] = result
             elif self.skip_bad:
                 skipped.append(result)
             else:
                 raise AudioError(f"{result}; leave it out with --skip-bad")
-        usable = [sample.utterance for sample in samples if sample.utterance.audio in frames]
+        usable = [sample.utterance for sample in samples if id(sample.utterance) in frames]
         source = DatasetSource(
             usable,
             Path(self.index.path),
             tuple((Copy(speed),) for speed in epoch.speeds),
             open_caches=lambda kept, *_: [
-                MemoryCache([frames[row.audio][index] for row in kept]) for index in range(len(epoch.speeds))
+                MemoryCache([frames[id(row)][index] for row in kept]) for index in range(len(epoch.speeds))
             ],
             pronunciations=self.pronunciations,
         )

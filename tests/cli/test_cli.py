@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.cli import main
+from asr.cli import experiments, main
 from asr.cli.progress import Display
 from asr.model import checkpoint
 from asr.version import __version__
@@ -252,3 +252,8 @@ def test_progress_is_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], mon
         display.update("read", 1, 4, "files", "loss 1.0")
         display.say("a line that stays")
     assert "read" in capsys.readouterr().err
+
+
+def test_the_command_that_resumes_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["asr", "train", "a b.toml", "--overwrite", "--out", "run"])
+    assert experiments.resume_command() == "asr train 'a b.toml' --out run"

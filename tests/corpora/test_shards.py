@@ -128,6 +128,13 @@ def test_folder_with_other_shards_is_refused(rows: list[Utterance], tmp_path: Pa
         sharding.write(rows[:6], tmp_path)
 
 
+def test_tar_files_of_others_are_not_replaced(rows: list[Utterance], tmp_path: Path) -> None:
+    (tmp_path / "000000.tar").write_bytes(b"of somebody else")
+    with pytest.raises(ShardError, match=r"000000\.tar: not written by this command, and could be replaced"):
+        sharding.write(rows, tmp_path)
+    assert [path.read_bytes() for path in tmp_path.glob("*.tar")] == [b"of somebody else"]
+
+
 def test_unreadable_recordings_are_listed_or_left_out(rows: list[Utterance], tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     bad = [replace(row, audio=str(tmp_path / "bad.wav")) if index in (2, 5) else row for index, row in enumerate(rows)]

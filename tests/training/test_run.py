@@ -269,6 +269,23 @@ def test_changed_settings_are_refused_and_listed(recipe: Recipe, tones: Path, tm
     assert any("resumed with changes: training.epochs" in note for note in notes(events))
 
 
+def test_changed_run_resumes_where_it_was_stopped_last(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    # Its features are cached then.
+    train(short(recipe), tones, tmp_path / "whole")
+    assert train(short(recipe), tones, tmp_path, TrainOptions(should_stop=After(3))).saved
+    changed = short(recipe, learning_rate=0.02, checkpoints=1)
+    assert train(changed, tones, tmp_path, TrainOptions(override=True, should_stop=After(2))).saved
+    events: list[Event] = []
+    assert train(changed, tones, tmp_path, TrainOptions(events.append)).finished
+    assert "resumed in epoch 1 after 3 batches" in "".join(notes(events))
+
+
+def test_larger_average_uses_the_models_that_are_kept(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
+    train(short(recipe), tones, tmp_path)
+    longer = short(recipe, epochs=3, average=3, average_of="last")
+    assert train(longer, tones, tmp_path, TrainOptions(override=True)).finished
+
+
 def test_checkpoint_settings_may_change(recipe: Recipe, tones: Path, tmp_path: Path) -> None:
     train(short(recipe), tones, tmp_path, TrainOptions(should_stop=After(2)))
     assert train(short(recipe, checkpoint_minutes=1.0, checkpoints=5), tones, tmp_path).finished
