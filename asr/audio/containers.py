@@ -16,6 +16,8 @@ import soundfile
 from asr.audio import mp3
 
 _BLOCK = 1 << 16
+# More files in one are taken as damage: each header that is found is opened.
+_MOST_PARTS = 10_000
 # Samples of each channel that are decoded in one call: libsndfile returns nothing of a call that meets damage.
 CHUNK = 4096
 # The length that libsndfile gives to a FLAC file that does not state it.
@@ -152,6 +154,13 @@ def _split(size: int, starts: Sequence[int]) -> list[range]:
     return [range(first, end) for first, end in pairwise(edges)]
 
 
+def _add(starts: list[int], position: int) -> None:
+    """Add where a part begins. Raises RuntimeError, as libsndfile does for damage, if there are too many."""
+    if len(starts) == _MOST_PARTS:
+        raise RuntimeError(f"more than {_MOST_PARTS:,} joined files")
+    starts.append(position)
+
+
 def _ranges(file: BinaryIO, size: int) -> list[range]:
     """Return the ranges of the WAV, AIFF or AU files that follow each other in a file."""
     starts: list[int] = []
@@ -161,7 +170,7 @@ def _ranges(file: BinaryIO, size: int) -> list[range]:
         length = _length(file.read(28))
         if starts and not length:
             return _split(size, starts)
-        starts.append(end)
+        _add(starts, end)
         end += length
 
 
@@ -189,7 +198,7 @@ def _flac_starts(content: mmap.mmap) -> list[int]:
         frames = _flac_frames(content, position)
         # The signature alone may stand in the samples of a file.
         if frames or not starts:
-            starts.append(position)
+            _add(starts, position)
         position = content.find(b"fLaC", frames or position + 4)
     return starts
 
@@ -214,7 +223,7 @@ def _ogg_starts(content: mmap.mmap) -> list[int]:
         page = content[position : position + _OGG_HEADER + 255]
         was_first, is_first = is_first, len(page) > 5 and bool(page[5] & 2)
         if is_first and not was_first:
-            starts.append(position)
+            _add(starts, position)
         position = content.find(b"OggS", position + _ogg_page_size(page))
     return starts
 

@@ -108,7 +108,9 @@ def _frames(content: Content) -> Iterator[tuple[int, int]]:
         elif tag := _tag_size(content, position):
             position += tag
         else:
-            following = re.compile(rb"\xff[\xe0-\xff]|ID3|TAG|APETAGEX").search(content, position + 1)
+            following = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]|ID3|TAG|APETAGEX").search(
+                content, position + 1
+            )
             position, synchronised = (following.start() if following else len(content)), False
 
 

@@ -99,6 +99,15 @@ def without_xing(mp3: bytes) -> bytes:
     return mp3[mp3.index(mp3[:2], 4) :]
 
 
+@pytest.mark.parametrize("name", ["wav", "flac", "vorbis"])
+def test_thousands_of_joined_headers_are_damage(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "_MOST_PARTS", 20)
+    path = tmp_path / f"many.{JOINED[name][2]}"
+    path.write_bytes(25 * encoded(tmp_path, name, tone(400, 0.05)))
+    with pytest.raises(audio.AudioError, match="not a sound file" if name == "wav" else "more than 20 joined files"):
+        audio.load(path)
+
+
 @pytest.mark.parametrize("name", JOINED)
 def test_joined_files_are_read_one_after_the_other(name: str, tmp_path: Path) -> None:
     tones = [tone(400, 1.0), tone(900, 0.7), tone(1800, 1.3)]
