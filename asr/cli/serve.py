@@ -1,6 +1,7 @@
 """asr serve: an HTTP service with an OpenAI-compatible API and a web page."""
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from asr.cli.progress import Display
 
 # The environment variable of the token: other users of a machine see a command's arguments.
 TOKEN = "ASR_SERVER_TOKEN"  # noqa: S105
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\sA-Z]+")
 
 
 @click.command(cls=options.Command, short_help="Serve transcription over HTTP.")
@@ -64,6 +66,9 @@ def serve(model: Path, host: str, port: int, decoding: DecodingOptions, device: 
         raise click.UsageError(f"{error.name} is missing; install the server: pip install 'asr[server]'") from error
     from asr import recognition
 
+    for origin in values["origin"]:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise click.UsageError(f"--origin {origin}: expected SCHEME://HOST[:PORT] in small letters, without a path")
     named = options.bundle()
     name = named.name if named else model.stem
     settings = ServerSettings(
@@ -73,7 +78,7 @@ def serve(model: Path, host: str, port: int, decoding: DecodingOptions, device: 
         timeout=values["timeout"],
         sessions=values["sessions"],
         threads=values["threads"] or os.cpu_count() or 1,
-        token=os.environ.get(TOKEN, ""),
+        token=_token(),
         origins=values["origin"],
         language=named.facts.get("language", "").lower() if named else "",
     )
@@ -83,9 +88,18 @@ def serve(model: Path, host: str, port: int, decoding: DecodingOptions, device: 
         raise click.UsageError(f"{host}:{port}: {error.strerror}; choose another --host or --port") from error
     with Display(quiet=False) as display:
         recognizer, description = decoding.apply(recognition.load(model, device or "cpu"), display)
-    click.echo(f"asr: {name}, {description}: http://{host}:{bound.getsockname()[1]}/", err=True)
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"asr: {name}, {description}: http://{shown}:{bound.getsockname()[1]}/", err=True)
     server = make_server(create_app(recognizer, name, settings), settings.timeout)
     # The server raises the signal that stopped it once more, after its last answer.
     with suppress(KeyboardInterrupt):
         server.run(sockets=[bound])
     return 0
+
+
+def _token() -> str:
+    """Return the token that clients must send, "" if they need none. Raises UsageError if it is set but empty."""
+    token = os.environ.get(TOKEN, "").strip()
+    if TOKEN in os.environ and not token:
+        raise click.UsageError(f"{TOKEN} is empty; set it to a secret, or unset it to serve without a token")
+    return token

@@ -200,7 +200,7 @@ class _Service:
             path = Path(folder) / f"upload{suffix if suffix in audio.SUFFIXES else ''}"
             await run_in_threadpool(_copy, file, path)
             try:
-                duration = (await run_in_threadpool(audio.info, path)).duration
+                duration = await run_in_threadpool(_duration, path)
                 if duration > settings.seconds:
                     raise RequestError("file", f"file: longer than {settings.seconds:g} s: {duration:.0f} s")
                 future = self.queue.submit(path, options)
@@ -216,6 +216,11 @@ class _Service:
             if result.error:
                 raise _bad_file(result.error, path, file)
             return result
+
+
+def _duration(path: Path) -> float:
+    with audio.AudioReader(path, strict=False) as reader:
+        return reader.info.duration
 
 
 def _copy(file: UploadFile, path: Path) -> None:

@@ -37,7 +37,9 @@ class TranscriptionQueue:
         self._waiting: deque[_Job] = deque()
         self._changed = Condition()
         self._closed = False
-        self._threads = [Thread(target=self._run, name=f"transcription-{number}") for number in range(threads)]
+        self._threads = [
+            Thread(target=self._run, name=f"transcription-{number}", daemon=True) for number in range(threads)
+        ]
         for thread in self._threads:
             thread.start()
 

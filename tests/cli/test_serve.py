@@ -58,3 +58,15 @@ def test_without_the_extra(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert main(["serve"]) == 2
     assert "fastapi is missing; install the server: pip install 'asr[server]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("origin", ["https://example.org/", "https://Example.org", "example.org", "https://a.org/path"])
+def test_an_origin_that_no_browser_sends(origin: str, capsys: Any) -> None:
+    assert main(["serve", "--origin", origin]) == 2
+    assert f"--origin {origin}: expected SCHEME://HOST[:PORT]" in capsys.readouterr().err
+
+
+def test_an_empty_token(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_SERVER_TOKEN", " ")
+    assert main(["serve"]) == 2
+    assert "ASR_SERVER_TOKEN is empty; set it to a secret" in capsys.readouterr().err

@@ -154,6 +154,12 @@ def test_bad_files(client: TestClient, content: bytes, name: str, text: str) -> 
     assert "upload" not in message(response) and "/" not in message(response)
 
 
+def test_truncated_recordings_are_transcribed_with_a_note(client: TestClient) -> None:
+    response = post(client, wave(8000)[:9000], "a.wav", response_format="verbose_json")
+    assert response.status_code == 200
+    assert "truncated" in response.json()["notes"][0]
+
+
 def silence(seconds: int) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, np.zeros(8000 * seconds, np.int16), 8000, format="FLAC")
