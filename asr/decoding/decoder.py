@@ -379,7 +379,7 @@ def open_models(
     if settings.pronunciations:
         dictionary = pronunciations.read(settings.pronunciations, "none")
         # CMUdict is in small letters, language models mostly in capitals.
-        if isinstance(model, NgramModel) and 2 * _shared(model, dictionary) < len(model.words):
+        if isinstance(model, NgramModel) and 2 * _shared(model, dictionary) < len(beam.sample(model.words)):
             capitals = pronunciations.read(settings.pronunciations)
             dictionary = max(dictionary, capitals, key=lambda each: _shared(model, each))
     models = LanguageModels(model, rescorer, hotwords, dictionary)
@@ -387,8 +387,8 @@ def open_models(
 
 
 def _shared(model: NgramModel, dictionary: Pronunciations) -> int:
-    """Return how many words of a language model are in a dictionary."""
-    return len(model.vocabulary.keys() & dictionary.words.keys())
+    """Return how many words of a language model, of at most a few thousand, are in a dictionary."""
+    return sum(word in dictionary.words for word in beam.sample(model.words))
 
 
 def _with_hotwords(dictionary: Pronunciations, words: Sequence[str]) -> Pronunciations:

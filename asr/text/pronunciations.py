@@ -26,7 +26,7 @@ ARPABET = dict(zip(_TABLE.split()[::2], _TABLE.split()[1::2], strict=True))
 # Bytes of a dictionary without compression; CMUdict has 4 MB.
 _LARGEST = 512 << 20
 # All lines of a packed dictionary; a phoneme with the mark of its stress shows that a dictionary is none.
-_PACKED = re.compile(r"(?:[^\s]+\t[^\s]+\n)+")
+_PACKED = re.compile(r"(?:[^\s]+\t[^\s]+\n)++")
 _STRESSED = re.compile(r"\t[A-Z]{2}[012]\n")
 _VARIANT = re.compile(r"(.+)\(\d+\)")
 _COMMENT = re.compile(r"(?:^|\s)#.*|^;;;.*")

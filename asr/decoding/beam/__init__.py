@@ -14,4 +14,5 @@ from asr.decoding.beam.fusion import Scorer as Scorer
 from asr.decoding.beam.hotwords import check_hotwords as check_hotwords
 from asr.decoding.beam.spelling import check_pronunciations as check_pronunciations
 from asr.decoding.beam.spelling import check_spelling as check_spelling
+from asr.decoding.beam.spelling import sample as sample
 from asr.decoding.beam.spelling import spelled as spelled
